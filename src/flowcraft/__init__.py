@@ -1,0 +1,1 @@
+"""FlowCraft Realtime: typed channels from PostgreSQL commits to React components."""

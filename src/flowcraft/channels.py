@@ -1,0 +1,333 @@
+"""Channels: named, typed streams of events, declared once."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeAlias, TypeVar, overload
+from uuid import UUID
+
+import msgspec
+from typing_extensions import TypeForm
+
+from flowcraft.errors import ChannelNameInvalid, ChannelUnknown, DeclarationError
+from flowcraft.events import JsonSchema, Payload
+from flowcraft.viewers import Viewer
+
+E = TypeVar("E")  # invariant on purpose: a covariant channel would accept any event in broadcast()
+P = TypeVar("P", UUID, int, str)
+Operation: TypeAlias = Literal["insert", "update", "delete"]
+
+NAME_GRAMMAR = r"^[a-z][a-z0-9_]{0,47}(\.[A-Za-z0-9_-]{1,64})?$"
+_NAME = re.compile(NAME_GRAMMAR, re.ASCII)
+_STATIC = re.compile(r"[a-z][a-z0-9_]*_update|system|dashboard", re.ASCII)
+_FAMILY = re.compile(r"([a-z][a-z0-9_]{0,47})\.\{([a-z][a-z0-9_]*)\}", re.ASCII)
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,18})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Source: rows of a table. A generated trigger writes the event in the transaction that changes the row.
+
+    Fields of the event take the column of the same name, or the one named here: `Table("runs", run_id="id")`.
+    Where the channel carries a union, `event` says which member a row becomes. A field called like one of this
+    class's own arguments goes into `columns`. For a delete the columns are those of the row that went.
+    """
+
+    name: str
+    event: type | None
+    on: tuple[Operation, ...]
+    columns: Mapping[str, str]
+
+    def __init__(
+        self,
+        name: str,
+        /,
+        *,
+        event: type | None = None,
+        on: Sequence[Operation] = ("insert", "update"),
+        columns: Mapping[str, str] | None = None,
+        **fields: str,
+    ) -> None:
+        if not on:
+            raise DeclarationError(f'Table({name!r}, on=()) would never fire; name "insert", "update" or "delete"')
+        for attribute, value in (("name", name), ("event", event), ("on", tuple(on))):
+            object.__setattr__(self, attribute, value)
+        object.__setattr__(self, "columns", {**(columns or {}), **fields})
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Source: an existing `pg_notify(name, json)` that somebody else sends.
+
+    Delivered **at most once**: PostgreSQL keeps no NOTIFY for a listener that is away, so there is no replay and no id.
+    For a family of channels the JSON must hold the parameter under its name.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not self.name or len(self.name.encode()) > 63:
+            raise DeclarationError(f"Notify({self.name!r}): PostgreSQL's channel names have 1 to 63 bytes")
+
+
+Source: TypeAlias = Table | Notify
+Guard: TypeAlias = Callable[..., bool | Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """The one variable part of a family's name."""
+
+    name: str
+    type: type[UUID] | type[int] | type[str]
+
+    def parse(self, text: str) -> UUID | int | str:
+        """Read the value out of a channel's name.
+
+        Raises:
+            ValueError: the text is not the canonical form of a value of this type.
+        """
+        if self.type is UUID:
+            value = UUID(text)
+            if str(value) != text:
+                raise ValueError(f"{text!r} is not a UUID in lower case with hyphens")
+            return value
+        if self.type is int:
+            if not _INTEGER.fullmatch(text):
+                raise ValueError(f"{text!r} is not an integer")
+            return int(text)
+        return text
+
+
+@dataclass(slots=True, eq=False)
+class Declaration:
+    """What was declared about one channel or family of channels."""
+
+    name: str
+    payload: Payload
+    parameter: Parameter | None
+    sources: tuple[Source, ...]
+    durable: bool
+    guard: Guard | None = field(default=None)
+
+    @property
+    def prefix(self) -> str:
+        """The part of the name before the dot."""
+        return self.name.partition(".")[0]
+
+
+class Channel(Generic[E]):
+    """One channel by its full name: `run_update`, or `runs.42` of a family."""
+
+    __slots__ = ("declaration", "name")
+
+    def __init__(self, name: str, declaration: Declaration) -> None:
+        self.name = name
+        self.declaration = declaration
+
+    def guard(self, check: _PlainGuard) -> _PlainGuard:
+        """Decide who may subscribe. Without a viewer, or when the check raises, the answer is no."""
+        return _set_guard(self.declaration, check)
+
+    def __repr__(self) -> str:
+        return f"Channel({self.name!r})"
+
+    def _invariant(self, event: E) -> E:  # keeps E invariant for the type checkers
+        return event
+
+
+_PlainGuard = TypeVar("_PlainGuard", bound=Callable[[Viewer], bool | Awaitable[bool]])
+_FamilyGuard = TypeVar("_FamilyGuard", bound=Callable[..., bool | Awaitable[bool]])
+
+
+class ChannelFamily(Generic[P, E]):
+    """The channels of one kind of entity, one for each id: `run(run_id)` is the channel `runs.<run_id>`."""
+
+    __slots__ = ("declaration",)
+
+    def __init__(self, declaration: Declaration) -> None:
+        self.declaration = declaration
+
+    def __call__(self, value: P) -> Channel[E]:
+        parameter = self.declaration.parameter
+        assert parameter is not None
+        if not isinstance(value, parameter.type):
+            raise TypeError(
+                f"{self.declaration.name} takes a {parameter.type.__name__}, got {type(value).__name__} {value!r}"
+            )
+        name = f"{self.declaration.prefix}.{value}"
+        if not _NAME.fullmatch(name):
+            raise ChannelNameInvalid(name)
+        return Channel(name, self.declaration)
+
+    def guard(self, check: _FamilyGuard) -> _FamilyGuard:
+        """Decide who may subscribe: called with the viewer and the parameter. No viewer, or an exception, means no."""
+        return _set_guard(self.declaration, check)
+
+    def __repr__(self) -> str:
+        return f"ChannelFamily({self.declaration.name!r})"
+
+    def _invariant(self, event: E) -> E:
+        return event
+
+
+_G = TypeVar("_G", bound=Guard)
+
+
+def _set_guard(declaration: Declaration, check: _G) -> _G:
+    if declaration.guard is not None:
+        raise DeclarationError(f"{declaration.name} has a guard already; combine the two checks in one function")
+    declaration.guard = check
+    return check
+
+
+class Channels:
+    """The channels of one application. Wrong declarations fail here, at import, with a sentence."""
+
+    def __init__(self) -> None:
+        self._declarations: dict[str, Declaration] = {}
+
+    @overload
+    def declare(
+        self,
+        name: str,
+        payload: TypeForm[E],
+        *,
+        source: Source | Sequence[Source] = (),
+        params: None = None,
+        durable: bool = True,
+    ) -> Channel[E]: ...
+
+    @overload
+    def declare(
+        self,
+        name: str,
+        payload: TypeForm[E],
+        *,
+        source: Source | Sequence[Source] = (),
+        params: Mapping[str, type[P]],
+        durable: bool = True,
+    ) -> ChannelFamily[P, E]: ...
+
+    def declare(
+        self,
+        name: str,
+        payload: TypeForm[E],
+        *,
+        source: Source | Sequence[Source] = (),
+        params: Mapping[str, type[P]] | None = None,
+        durable: bool = True,
+    ) -> Channel[E] | ChannelFamily[P, E]:
+        """Declare a channel, or with `params` a family of channels.
+
+        `durable=False` makes it ephemeral: its events skip the log and reach whoever is there, **at most once**.
+
+        Raises:
+            DeclarationError: the name breaks the convention, the payload is no event, or a source does not fit.
+        """
+        parameter = _parameter(name, params or {})
+        prefix = name.partition(".")[0]
+        if prefix in self._declarations:
+            raise DeclarationError(
+                f"{name!r} overlaps with {self._declarations[prefix].name!r}; there is one channel or family per prefix"
+            )
+        sources = (source,) if isinstance(source, Table | Notify) else tuple(source)
+        declaration = Declaration(name, Payload(payload), parameter, sources, durable)
+        _check_sources(declaration)
+        self._declarations[prefix] = declaration
+        return Channel(name, declaration) if parameter is None else ChannelFamily(declaration)
+
+    def __iter__(self) -> Iterator[Declaration]:
+        return iter(self._declarations.values())
+
+    def __len__(self) -> int:
+        return len(self._declarations)
+
+    def resolve(self, name: str) -> tuple[Declaration, UUID | int | str | None]:
+        """Find the declaration of a channel's full name, and the value of its parameter.
+
+        Raises:
+            ChannelNameInvalid: the name is outside the grammar.
+            ChannelUnknown: nothing declared has this name.
+        """
+        if not _NAME.fullmatch(name):
+            raise ChannelNameInvalid(name)
+        prefix, dot, text = name.partition(".")
+        declaration = self._declarations.get(prefix)
+        if declaration is None or (declaration.parameter is None) == bool(dot):
+            raise ChannelUnknown(name, self._suggest(prefix, text))
+        if declaration.parameter is None:
+            return declaration, None
+        try:
+            return declaration, declaration.parameter.parse(text)
+        except ValueError:
+            raise ChannelUnknown(name) from None
+
+    def schema(self) -> JsonSchema:
+        """Return the JSON Schema of every channel, by declared name."""
+        return {declaration.name: declaration.payload.schema() for declaration in self}
+
+    def schema_hash(self) -> str:
+        """Return 16 hex digits that change when a name, a type or the durability of a channel changes."""
+        described = [(d.name, d.durable, d.payload.schema()) for d in sorted(self, key=lambda d: d.name)]
+        return hashlib.sha256(msgspec.json.encode(described, order="deterministic")).hexdigest()[:16]
+
+    def _suggest(self, prefix: str, text: str) -> str | None:
+        close = difflib.get_close_matches(prefix, self._declarations, n=1)
+        if not close:
+            return None
+        parameter = self._declarations[close[0]].parameter
+        return close[0] if parameter is None else f"{close[0]}.{text or '{' + parameter.name + '}'}"
+
+
+def _parameter(name: str, params: Mapping[str, type[UUID] | type[int] | type[str]]) -> Parameter | None:
+    family = _FAMILY.fullmatch(name)
+    if family is None:
+        if params:
+            raise DeclarationError(f"{name!r} has no place for {', '.join(params)}; write '<entity>.{{{next(iter(params))}}}'")
+        if not _STATIC.fullmatch(name) or not _NAME.fullmatch(name):
+            raise DeclarationError(
+                f"{name!r} breaks the naming convention: '<entity>_update' (changes of all entities of a kind), "
+                "'<entity>.{id}' with params (one entity), 'system' or 'dashboard'; lower case, at most 48 characters"
+            )
+        return None
+    key = family[2]
+    if set(params) != {key}:
+        raise DeclarationError(f"{name!r} needs params={{{key!r}: UUID}} (or int, or str), got {sorted(params)}")
+    if params[key] not in (UUID, int, str):
+        raise DeclarationError(f"{name!r}: the type of {key} is UUID, int or str, not {params[key]!r}")
+    return Parameter(key, params[key])
+
+
+def _check_sources(declaration: Declaration) -> None:
+    for source in declaration.sources:
+        if isinstance(source, Table):
+            _check_table(declaration, source)
+        elif declaration.durable:
+            raise DeclarationError(
+                f"{declaration.name}: Notify({source.name!r}) delivers at most once; declare the channel with "
+                "durable=False, or use Table(...) to keep its events"
+            )
+
+
+def _check_table(declaration: Declaration, source: Table) -> None:
+    where = f"{declaration.name}: Table({source.name!r})"
+    if not declaration.durable:
+        raise DeclarationError(f"{where} writes to the log; remove durable=False")
+    members = declaration.payload.members
+    event = source.event or members[0]
+    if event not in members or (source.event is None and len(members) > 1):
+        names = ", ".join(member.__name__ for member in members)
+        raise DeclarationError(f"{where} needs event=, one of {names}")
+    fields = {f.name: f for f in declaration.payload.fields(event)}
+    unknown = set(source.columns) - set(fields)
+    if unknown:
+        raise DeclarationError(f"{where}: {event.__name__} has no field {sorted(unknown)[0]!r}; it has {', '.join(fields)}")
+    if declaration.parameter is not None and declaration.parameter.name not in fields:
+        raise DeclarationError(
+            f"{where}: {event.__name__} needs a field {declaration.parameter.name!r} to tell which channel a row belongs to"
+        )

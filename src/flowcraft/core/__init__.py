@@ -1,0 +1,1 @@
+"""The protocol without the network: input in, effects out."""

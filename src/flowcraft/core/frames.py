@@ -1,0 +1,181 @@
+"""Frames: the messages of the wire, version 1 (`spec/protocol.md`), as values and as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TypeAlias
+
+import msgspec
+
+from flowcraft.cursors import Cursor
+from flowcraft.errors import BadRequest, RealtimeError
+from flowcraft.records import Ephemeral, Record
+
+PROTOCOL_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Prove, or prove again, who is speaking."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Follow channels, after a cursor if one is given."""
+
+    channels: tuple[str, ...]
+    since: str | None = None
+    ref: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """Follow channels no longer."""
+
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Tell when a transaction's events have been delivered."""
+
+    xid: int
+
+
+ClientFrame: TypeAlias = Auth | Subscribe | Unsubscribe | Settle
+
+
+class _Incoming(msgspec.Struct, forbid_unknown_fields=True):
+    auth: str | msgspec.UnsetType = msgspec.UNSET
+    subscribe: list[str] | msgspec.UnsetType = msgspec.UNSET
+    unsubscribe: list[str] | msgspec.UnsetType = msgspec.UNSET
+    settle: str | msgspec.UnsetType = msgspec.UNSET
+    since: str | None = None
+    ref: int | None = None
+
+
+_decode = msgspec.json.Decoder(_Incoming).decode
+
+
+def decode_client_frame(message: str | bytes) -> ClientFrame:
+    """Read what a client sent.
+
+    Raises:
+        BadRequest: it is not JSON, not a frame, or two at once; the text names the member at fault.
+    """
+    try:
+        incoming = _decode(message)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"not a frame of the protocol: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BadRequest("not JSON; a frame is one JSON object") from None
+    frames: list[ClientFrame] = []
+    if incoming.auth is not msgspec.UNSET:
+        frames.append(Auth(incoming.auth))
+    if incoming.subscribe is not msgspec.UNSET:
+        # dict.fromkeys: a name that is listed twice is one subscription
+        frames.append(Subscribe(tuple(dict.fromkeys(incoming.subscribe)), incoming.since, incoming.ref))
+    if incoming.unsubscribe is not msgspec.UNSET:
+        frames.append(Unsubscribe(tuple(incoming.unsubscribe)))
+    if incoming.settle is not msgspec.UNSET:
+        frames.append(Settle(_xid(incoming.settle)))
+    if len(frames) != 1:
+        raise BadRequest('a frame has exactly one of "auth", "subscribe", "unsubscribe", "settle"')
+    return frames[0]
+
+
+def _xid(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 20):
+        raise BadRequest('field "settle": expected a transaction id in decimal, as a string')
+    return int(text)
+
+
+class Bundle:
+    """Messages that leave together, encoded once and shared by every connection they go to."""
+
+    def __init__(self, messages: Iterable[bytes]) -> None:
+        self.messages: tuple[bytes, ...] = tuple(messages)
+
+    @cached_property
+    def websocket(self) -> bytes:
+        """The messages as unmasked WebSocket text frames, joined (RFC 6455 §5.2)."""
+        return b"".join(part for message in self.messages for part in (_frame_header(len(message)), message))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Bundle) and self.messages == other.messages
+
+    __hash__ = None  # type: ignore[assignment]  # compared in tests, never a key
+
+    def __repr__(self) -> str:
+        return f"Bundle({[message.decode() for message in self.messages]})"
+
+
+def _frame_header(length: int) -> bytes:
+    if length < 126:
+        return bytes((0x81, length))
+    if length < 65536:
+        return b"\x81\x7e" + length.to_bytes(2, "big")
+    return b"\x81\x7f" + length.to_bytes(8, "big")
+
+
+def event(record: Record | Ephemeral) -> bytes:
+    """An event. The stored payload is spliced in as it is, not parsed."""
+    head = b'{"channel":' + msgspec.json.encode(record.channel) + b',"payload":' + record.payload.encode()
+    if isinstance(record, Record):
+        return head + b',"id":%d}' % record.id
+    return head + b"}"
+
+
+def hello(*, schema: str, heartbeat_seconds: float, cursor: Cursor) -> bytes:
+    """The first frame of every connection."""
+    heartbeat = int(heartbeat_seconds) if heartbeat_seconds.is_integer() else heartbeat_seconds
+    return _control(
+        hello={"protocol": PROTOCOL_VERSION, "schema": schema, "heartbeat": heartbeat, "cursor": str(cursor)}
+    )
+
+
+def commit_point(cursor: Cursor, n: int, at: datetime) -> bytes:
+    """Closes a group of live events; with `n` 0 a heartbeat."""
+    return _control(cursor=str(cursor), n=n, at=_timestamp(at))
+
+
+def subscribed(channels: Sequence[str], cursor: Cursor, n: int, ref: int | None) -> bytes:
+    """Answers a subscription, and closes the group of its replay."""
+    return _control(subscribed=list(channels), cursor=str(cursor), n=n, **_optional(ref=ref))
+
+
+def reset(channels: Sequence[str], reason: str, cursor: Cursor, ref: int | None) -> bytes:
+    """Says that a position cannot be bridged."""
+    return _control(reset=list(channels), reason=reason, cursor=str(cursor), **_optional(ref=ref))
+
+
+def settled(xid: int, cursor: Cursor) -> bytes:
+    """Answers `settle`."""
+    return _control(settled=str(xid), cursor=str(cursor))
+
+
+def error(failure: RealtimeError, *, channel: str | None = None, ref: int | None = None) -> bytes:
+    """A request failed; the connection stays open."""
+    return _control(error={"code": failure.code, "message": str(failure), **_optional(channel=channel, ref=ref)})
+
+
+def bye(reconnect_after_ms: int) -> bytes:
+    """The server is about to close."""
+    return _control(bye={"reconnect_after_ms": reconnect_after_ms})
+
+
+def _control(**members: object) -> bytes:
+    return msgspec.json.encode(members)
+
+
+def _optional(**members: object) -> dict[str, object]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _timestamp(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

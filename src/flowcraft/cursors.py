@@ -1,0 +1,101 @@
+"""Cursors: where a reader stands in the log, which is a snapshot of PostgreSQL and not a number."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from flowcraft.errors import CursorMalformed
+
+ResetReason = Literal["expired", "rewound", "other_database", "malformed"]
+
+_SNAPSHOT = re.compile(r"(\d{1,20}):(\d{1,20}):((?:\d{1,20}(?:,\d{1,20})*)?)", re.ASCII)
+_CURSOR = re.compile(r"(\d{1,20})/(\d{1,10})\.(\d{1,10})/(\d{1,20}):((?:\d{1,20}(?:,\d{1,20})*)?)", re.ASCII)
+_LONGEST_CURSOR = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Which transactions are visible: all below `xmax` that are not in `xip` (pg_snapshot, PostgreSQL 9.28).
+
+    A snapshot read from the database is plain; the one inside a cursor is *clamped*: its `xmax` is one above the
+    newest transaction that wrote an event. A crash may issue transaction ids again that were never used by an event,
+    and a clamped snapshot does not claim to have seen those.
+    """
+
+    xmax: int
+    xip: frozenset[int] = frozenset()
+
+    @classmethod
+    def parse(cls, text: str) -> Snapshot:
+        """Read PostgreSQL's own text form, `xmin:xmax:xip,xip`."""
+        match = _SNAPSHOT.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text[:64]!r} is not a snapshot of the form xmin:xmax:xip")
+        return cls(int(match[2]), _xids(match[3]))
+
+    @property
+    def xmin(self) -> int:
+        """The oldest transaction that is not visible."""
+        return min(self.xip, default=self.xmax)
+
+    def covers(self, xid: int) -> bool:
+        """Tell whether the outcome of a transaction is settled within this snapshot."""
+        return xid < self.xmax and xid not in self.xip
+
+    def clamp(self, xmax: int) -> Snapshot:
+        """Return the part of this snapshot below `xmax`."""
+        return Snapshot(xmax, frozenset(xid for xid in self.xip if xid < xmax))
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """The history that transaction ids belong to: one database, one timeline, one generation.
+
+    `generation` counts the times this database was found behind what it had delivered.
+    """
+
+    system: int
+    timeline: int
+    generation: int
+
+    def __str__(self) -> str:
+        return f"{self.system}/{self.timeline}.{self.generation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A position in the log of one lineage. Its text is opaque to clients."""
+
+    lineage: Lineage
+    seen: Snapshot
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """Read a cursor that a client sent back.
+
+        Raises:
+            CursorMalformed: it is not one of ours.
+        """
+        match = _CURSOR.fullmatch(text) if len(text) <= _LONGEST_CURSOR else None
+        if match is None:
+            raise CursorMalformed(text)
+        lineage = Lineage(int(match[1]), int(match[2]), int(match[3]))
+        return cls(lineage, Snapshot(int(match[4]), _xids(match[5])))
+
+    def __str__(self) -> str:
+        return f"{self.lineage}/{self.seen.xmax}:{','.join(map(str, sorted(self.seen.xip)))}"
+
+    def covers(self, xid: int) -> bool:
+        """Tell whether the events of a transaction lie before this position."""
+        return self.seen.covers(xid)
+
+    def advance(self, now: Snapshot, newest: int | None) -> Cursor:
+        """Return the cursor after a read at snapshot `now` whose newest event was written by `newest`."""
+        xmax = self.seen.xmax if newest is None else max(self.seen.xmax, newest + 1)
+        return Cursor(self.lineage, now.clamp(xmax))
+
+
+def _xids(text: str) -> frozenset[int]:
+    return frozenset(map(int, text.split(","))) if text else frozenset()

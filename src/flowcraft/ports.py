@@ -1,0 +1,110 @@
+"""Ports: what the core needs from the world, and what it offers to services."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from flowcraft.channels import Channel
+from flowcraft.core.frames import Bundle
+from flowcraft.cursors import Cursor, Snapshot
+from flowcraft.records import Batch
+from flowcraft.viewers import Viewer
+
+E = TypeVar("E")
+
+
+class RealtimeService(Protocol):
+    """What a service needs to tell the world: take it in the constructor."""
+
+    async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
+        """State an event on a channel.
+
+        Alone it commits by itself. With `via`, the caller's psycopg or asyncpg connection or SQLAlchemy connection or
+        session, it is part of the caller's transaction: it commits and rolls back with it, and an error here
+        is an error of that transaction.
+
+        Raises:
+            PayloadInvalid: the event does not fit its type; nothing was stored.
+        """
+        ...
+
+
+class EventLog(Protocol):
+    """The committed events, in the order in which they became visible. The truth."""
+
+    async def position(self) -> Batch:
+        """Return the current position, as a batch without records.
+
+        Raises:
+            LogUnavailable: it cannot be read now.
+        """
+        ...
+
+    async def read(self, after: Cursor, *, channels: Sequence[str] | None = None, limit: int | None = None) -> Batch:
+        """Return everything that became visible after a cursor, whole transactions, and the cursor after it.
+
+        With `channels` only their records, and the same cursor. A batch is never cut inside, so `limit` refuses:
+        more records than that are answered as an expired cursor is.
+
+        Raises:
+            CursorExpired: the log no longer reaches back that far, or there is too much to replay.
+            CursorRewound: the cursor names commits that this database does not have.
+            CursorOfOtherDatabase: the cursor was issued elsewhere.
+            LogUnavailable: it cannot be read now.
+        """
+        ...
+
+    async def rewound(self, last: Cursor) -> Batch:
+        """Begin a new generation after this position was found ahead of the database; return the new position."""
+        ...
+
+
+class Wakeups(Protocol):
+    """Hints that the log may have grown. Only a hint: the log is the truth."""
+
+    async def wait(self, seen: Snapshot, *, records: int) -> None:
+        """Return when it is worth reading again; `seen` and `records` describe the last read. May return early."""
+        ...
+
+
+class Connection(Protocol):
+    """One client's socket. Writing never waits; what the peer does not read is bounded, then it is closed (4408)."""
+
+    def write(self, bundle: Bundle) -> None:
+        """Send the messages of a bundle, in order, after all that was written before."""
+        ...
+
+    def ping(self) -> None:
+        """Ask the peer for a sign of life; without one in time the connection is closed (4409)."""
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Close after what was written; idempotent."""
+        ...
+
+
+class Authorizer(Protocol):
+    """Proves who a viewer is."""
+
+    @property
+    def required(self) -> bool:
+        """Whether a connection without a token is refused altogether."""
+        ...
+
+    async def authenticate(self, token: str) -> Viewer:
+        """Return the viewer that a token proves.
+
+        Raises:
+            TokenExpired: it was good once.
+            TokenInvalid: anything else that is wrong with it.
+        """
+        ...
+
+
+class Clock(Protocol):
+    """Time that only goes forward, in seconds; and the wall clock, for tokens."""
+
+    def monotonic(self) -> float: ...
+
+    def wall(self) -> float: ...

@@ -1,0 +1,43 @@
+"""Records: what the log has committed, in the batches it is read in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from flowcraft.cursors import Cursor, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One committed event: the transaction that wrote it, its id in the log, its channel, its JSON.
+
+    The payload is the text that was stored; nothing on its way to the browser parses it again.
+    """
+
+    xid: int
+    id: int
+    channel: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ephemeral:
+    """An event outside the log: delivered at most once, to whoever is there."""
+
+    channel: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The difference between two positions: whole transactions, the changes of one row in order.
+
+    `cursor` is the position after it. `seen` is the plain snapshot it was read at, which also covers transactions that
+    wrote no event; `at` is the database's time of that read.
+    """
+
+    records: tuple[Record, ...]
+    cursor: Cursor
+    seen: Snapshot
+    at: datetime

@@ -1,0 +1,48 @@
+"""Settings: every limit and interval, with its default and its unit."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How one server behaves. Build a changed copy with `Settings(heartbeat_seconds=5)`.
+
+    Raises:
+        ValueError: a value that cannot work.
+    """
+
+    heartbeat_seconds: float = 25.0
+    """A connection hears a commit point at least this often."""
+    pong_timeout_seconds: float = 8.0
+    """A peer that answers no ping for this long is closed (4409)."""
+    auth_timeout_seconds: float = 5.0
+    """Where a token is required, the first message must bring it within this time (4501)."""
+    safety_poll_seconds: float = 1.0
+    """The log is read at least this often, doorbell or not."""
+    queue_bytes: int = 1024 * 1024
+    """Bytes that wait for one client before it is closed to resume later (4408)."""
+    message_bytes: int = 64 * 1024
+    """The longest message a client may send."""
+    channels_per_connection: int = 128
+    """Subscriptions of one connection."""
+    settles_per_connection: int = 64
+    """Transactions one connection may wait for at a time."""
+    replay_events: int = 100_000
+    """A replay longer than this is answered with `reset` (`expired`)."""
+    batch_events: int = 10_000
+    """Events read from the log in one statement."""
+    drain_seconds: float = 5.0
+    """On shutdown, clients are sent away over this time."""
+    listen_backlog: int = 4096
+    """Connections the kernel queues while they wait to be accepted."""
+    allowed_origins: tuple[str, ...] = ()
+    """Pages that may connect, such as `https://app.example.com`; none listed means the page's own host only."""
+    development: bool = False
+    """Tell clients which channel they may have meant."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value: object = getattr(self, name)
+            if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
+                raise ValueError(f"{name} must be positive, got {value}")

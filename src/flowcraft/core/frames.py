@@ -101,6 +101,11 @@ class Bundle:
     def __init__(self, messages: Iterable[bytes]) -> None:
         self.messages: tuple[bytes, ...] = tuple(messages)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all messages, without the carrier's framing."""
+        return sum(map(len, self.messages))
+
     @cached_property
     def websocket(self) -> bytes:
         """The messages as unmasked WebSocket text frames, joined (RFC 6455 §5.2)."""
@@ -161,7 +166,9 @@ def settled(xid: int, cursor: Cursor) -> bytes:
 
 def error(failure: RealtimeError, *, channel: str | None = None, ref: int | None = None) -> bytes:
     """A request failed; the connection stays open."""
-    return _control(error={"code": failure.code, "message": str(failure), **_optional(channel=channel, ref=ref)})
+    return _control(
+        error={"code": failure.code, "message": str(failure), **_optional(channel=channel, ref=ref)}
+    )
 
 
 def bye(reconnect_after_ms: int) -> bytes:

@@ -1,0 +1,294 @@
+"""A session: one client's conversation, from its first frame to its last.
+
+    opening --auth ok--> open --auth--> deciding --> open        every state --drain/violation--> closed
+       |                  |--guarded subscribe--> deciding
+       '--deadline--> closed
+
+While a decision is pending (a token is checked, a guard is asked) later frames wait in line, so that an `unsubscribe` never
+overtakes its `subscribe`. The session knows what this client may do; what it is told is the hub's business.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, assert_never
+from uuid import UUID
+
+from flowcraft.channels import Channels, Declaration
+from flowcraft.core import frames
+from flowcraft.core.frames import Auth, ClientFrame, Settle, Subscribe, Unsubscribe
+from flowcraft.cursors import Cursor, ResetReason
+from flowcraft.errors import (
+    BadRequest,
+    ChannelNameInvalid,
+    ChannelUnknown,
+    CursorMalformed,
+    LimitExceeded,
+    RealtimeError,
+    TokenExpired,
+    TokenInvalid,
+)
+from flowcraft.settings import Settings
+from flowcraft.viewers import Viewer
+
+MAX_FRAMES_IN_LINE = 256
+
+
+class Forbidden(RealtimeError):
+    """Unknown and not allowed alike: a client learns nothing about channels it may not see."""
+
+    code = "forbidden"
+
+    def __init__(self, name: str, hint: str = "") -> None:
+        super().__init__(f"channel {name!r} is not declared, or you may not watch it{hint}")
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send one control frame."""
+
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Check a token; come back with `authenticated` or `rejected`."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One guarded channel, and the value of its parameter."""
+
+    name: str
+    declaration: Declaration
+    value: UUID | int | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Authorize:
+    """Ask the guards; come back with `authorized`."""
+
+    viewer: Viewer
+    questions: tuple[Question, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Subscribe at the hub."""
+
+    channels: tuple[str, ...]
+    since: Cursor | None
+    ref: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FollowFresh:
+    """Subscribe at the hub from its position, and tell the client that its cursor cannot be used."""
+
+    channels: tuple[str, ...]
+    reason: ResetReason
+    ref: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unfollow:
+    """Unsubscribe at the hub."""
+
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitSettled:
+    """Ask the hub about a transaction."""
+
+    xid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End the connection."""
+
+    code: int
+    reason: str
+
+
+Effect: TypeAlias = Send | Authenticate | Authorize | Follow | FollowFresh | Unfollow | AwaitSettled | Close
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A subscription that waits for its guards: what is granted already, and what was asked for."""
+
+    request: Subscribe
+    granted: tuple[str, ...]
+
+
+class Session:
+    """The server's side of the protocol for one connection. Pure: effects out, decisions back in."""
+
+    def __init__(self, channels: Channels, settings: Settings, *, token_required: bool) -> None:
+        self._channels = channels
+        self._settings = settings
+        self._token_required = token_required
+        self._viewer: Viewer | None = None
+        self._followed: dict[str, None] = {}
+        self._line: deque[ClientFrame] = deque()
+        self._deciding = False
+        self._pending: _Pending | None = None
+        self._closed = False
+
+    @property
+    def viewer(self) -> Viewer | None:
+        """Who this is, once a token has proven it."""
+        return self._viewer
+
+    def open(
+        self, cursor: Cursor, schema: str, channels: Sequence[str] = (), since: str | None = None
+    ) -> list[Effect]:
+        """Greet the client; `channels` are those named in the URL."""
+        heartbeat = self._settings.heartbeat_seconds
+        greeting = Send(frames.hello(schema=schema, heartbeat_seconds=heartbeat, cursor=cursor))
+        return [
+            greeting,
+            *(self._accept(Subscribe(tuple(dict.fromkeys(channels)), since)) if channels else []),
+        ]
+
+    def received(self, message: str | bytes) -> list[Effect]:
+        """Take one message of the client."""
+        if self._closed:
+            return []
+        try:
+            return self._accept(frames.decode_client_frame(message))
+        except BadRequest as error:
+            return [Send(frames.error(error))]
+
+    def authenticated(self, viewer: Viewer) -> list[Effect]:
+        """The token was good."""
+        self._viewer = viewer
+        self._deciding = False
+        return self._continue()
+
+    def rejected(self, error: TokenInvalid) -> list[Effect]:
+        """The token was not good."""
+        code, reason = (4401, "token expired") if isinstance(error, TokenExpired) else (4500, "invalid token")
+        return [Send(frames.error(error)), *self._close(code, reason)]
+
+    def authorized(self, allowed: frozenset[str]) -> list[Effect]:
+        """The guards have answered: these names may be followed."""
+        assert self._pending is not None
+        request, granted = self._pending.request, self._pending.granted
+        self._deciding, self._pending = False, None
+        asked = [name for name in request.channels if name in allowed or name in granted]
+        refused = [name for name in self._declared(request) if name not in asked]
+        refusals: list[Effect] = [
+            Send(frames.error(Forbidden(n), channel=n, ref=request.ref)) for n in refused
+        ]
+        return [*refusals, *self._follow(request, tuple(asked)), *self._continue()]
+
+    def auth_deadline(self) -> list[Effect]:
+        """The time for the first token is over."""
+        late = self._token_required and self._viewer is None and not self._closed
+        return self._close(4501, "no token in time") if late else []
+
+    def expired(self) -> list[Effect]:
+        """The viewer's token has run out."""
+        return [] if self._closed else self._close(4401, "token expired")
+
+    def drain(self, reconnect_after_ms: int) -> list[Effect]:
+        """Send the client away, to come back later."""
+        return [] if self._closed else [Send(frames.bye(reconnect_after_ms)), *self._close(1012, "restart")]
+
+    def _accept(self, frame: ClientFrame) -> list[Effect]:
+        waits_for_token = self._token_required and self._viewer is None and not isinstance(frame, Auth)
+        if self._deciding or waits_for_token:
+            if len(self._line) == MAX_FRAMES_IN_LINE:
+                return self._close(4429, "too many frames at once")
+            self._line.append(frame)
+            return []
+        return self._handle(frame)
+
+    def _continue(self) -> list[Effect]:
+        effects: list[Effect] = []
+        while self._line and not self._deciding and not self._closed:
+            effects += self._handle(self._line.popleft())
+        return effects
+
+    def _handle(self, frame: ClientFrame) -> list[Effect]:
+        match frame:
+            case Auth(token):
+                self._deciding = True
+                return [Authenticate(token)]
+            case Subscribe():
+                return self._subscribe(frame)
+            case Unsubscribe(channels):
+                for name in channels:
+                    self._followed.pop(name, None)
+                return [Unfollow(channels)]
+            case Settle(xid):
+                return [AwaitSettled(xid)]
+        assert_never(frame)
+
+    def _subscribe(self, request: Subscribe) -> list[Effect]:
+        refusals: list[Effect] = []
+        granted: list[str] = []
+        questions: list[Question] = []
+        for name in request.channels:
+            try:
+                declaration, value = self._channels.resolve(name)
+            except (ChannelUnknown, ChannelNameInvalid) as error:
+                refusals.append(self._refuse(name, error, request.ref))
+                continue
+            if declaration.guard is None:
+                granted.append(name)
+            elif self._viewer is None:  # where a guard is declared, nobody is let in unseen
+                refusals.append(Send(frames.error(Forbidden(name), channel=name, ref=request.ref)))
+            else:
+                questions.append(Question(name, declaration, value))
+        if not questions:
+            return [*refusals, *self._follow(request, tuple(granted))]
+        assert self._viewer is not None
+        self._deciding, self._pending = True, _Pending(request, tuple(granted))
+        return [*refusals, Authorize(self._viewer, tuple(questions))]
+
+    def _refuse(self, name: str, error: ChannelUnknown | ChannelNameInvalid, ref: int | None) -> Effect:
+        shown = name[:64]
+        if isinstance(error, ChannelNameInvalid):
+            return Send(frames.error(error, channel=shown, ref=ref))
+        told = self._settings.development and error.suggestion is not None
+        hint = f"; did you mean {error.suggestion!r}?" if told else ""
+        return Send(frames.error(Forbidden(shown, hint), channel=shown, ref=ref))
+
+    def _declared(self, request: Subscribe) -> list[str]:
+        assert self._viewer is not None
+        declared: list[str] = []
+        for name in request.channels:
+            try:
+                self._channels.resolve(name)
+            except (ChannelUnknown, ChannelNameInvalid):
+                continue  # was refused when the request came in
+            declared.append(name)
+        return declared
+
+    def _follow(self, request: Subscribe, names: tuple[str, ...]) -> list[Effect]:
+        if not names:
+            return []
+        limit = self._settings.channels_per_connection
+        if len(self._followed.keys() | set(names)) > limit:
+            excess = LimitExceeded(f"at most {limit} channels per connection; unsubscribe some first")
+            return [Send(frames.error(excess, channel=name, ref=request.ref)) for name in names]
+        self._followed.update(dict.fromkeys(names))
+        if request.since is None:
+            return [Follow(names, None, request.ref)]
+        try:
+            return [Follow(names, Cursor.parse(request.since), request.ref)]
+        except CursorMalformed:
+            return [FollowFresh(names, "malformed", request.ref)]
+
+    def _close(self, code: int, reason: str) -> list[Effect]:
+        self._closed = True
+        self._line.clear()
+        return [Close(code, reason)]

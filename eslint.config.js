@@ -1,9 +1,13 @@
 import js from "@eslint/js";
+import hooks from "eslint-plugin-react-hooks";
+import { defineConfig } from "eslint/config";
 import ts from "typescript-eslint";
 
-export default ts.config(
-  { ignores: ["**/dist/**", "**/build/**", "**/node_modules/**", ".venv/**", "**/*.generated.ts"] },
+export default defineConfig(
+  { ignores: ["**/dist/**", "**/build/**", "**/node_modules/**", ".venv/**"] },
+  { linterOptions: { reportUnusedDisableDirectives: "error" } },
   js.configs.recommended,
+  { files: ["**/*.{ts,tsx}"], ...hooks.configs.flat.recommended },
   {
     files: ["**/*.{ts,tsx,mts}"],
     extends: [ts.configs.strictTypeChecked, ts.configs.stylisticTypeChecked],
@@ -21,6 +25,5 @@ export default ts.config(
       "@typescript-eslint/ban-ts-comment": ["error", { "ts-expect-error": "allow-with-description" }],
     },
   },
-  { files: ["**/*.{js,mjs}"], languageOptions: { globals: { console: "readonly", process: "readonly" } } },
-  { linterOptions: { reportUnusedDisableDirectives: "error" } },
+  { files: ["**/*.{js,mjs}"], languageOptions: { globals: { console: "readonly", process: "readonly", URL: "readonly" } } },
 );

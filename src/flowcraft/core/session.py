@@ -4,8 +4,9 @@
        |                  |--guarded subscribe--> deciding
        '--deadline--> closed
 
-While a decision is pending (a token is checked, a guard is asked) later frames wait in line, so that an `unsubscribe` never
-overtakes its `subscribe`. The session knows what this client may do; what it is told is the hub's business.
+While a decision is pending (a token is checked, a guard is asked) later frames wait in line, so that an
+`unsubscribe` never overtakes its `subscribe`. The session knows what this client may do; what it is told is the
+hub's business.
 """
 
 from __future__ import annotations
@@ -121,10 +122,11 @@ Effect: TypeAlias = Send | Authenticate | Authorize | Follow | FollowFresh | Unf
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """A subscription that waits for its guards: what is granted already, and what was asked for."""
+    """A subscription that waits for its guards."""
 
     request: Subscribe
-    granted: tuple[str, ...]
+    names: tuple[str, ...]
+    guarded: frozenset[str]
 
 
 class Session:
@@ -152,10 +154,9 @@ class Session:
         """Greet the client; `channels` are those named in the URL."""
         heartbeat = self._settings.heartbeat_seconds
         greeting = Send(frames.hello(schema=schema, heartbeat_seconds=heartbeat, cursor=cursor))
-        return [
-            greeting,
-            *(self._accept(Subscribe(tuple(dict.fromkeys(channels)), since)) if channels else []),
-        ]
+        if not channels:
+            return [greeting]
+        return [greeting, *self._accept(Subscribe(tuple(dict.fromkeys(channels)), since))]
 
     def received(self, message: str | bytes) -> list[Effect]:
         """Take one message of the client."""
@@ -180,14 +181,15 @@ class Session:
     def authorized(self, allowed: frozenset[str]) -> list[Effect]:
         """The guards have answered: these names may be followed."""
         assert self._pending is not None
-        request, granted = self._pending.request, self._pending.granted
+        pending = self._pending
         self._deciding, self._pending = False, None
-        asked = [name for name in request.channels if name in allowed or name in granted]
-        refused = [name for name in self._declared(request) if name not in asked]
-        refusals: list[Effect] = [
-            Send(frames.error(Forbidden(n), channel=n, ref=request.ref)) for n in refused
+        refused = [name for name in pending.names if name in pending.guarded and name not in allowed]
+        followed = tuple(name for name in pending.names if name not in refused)
+        return [
+            *(self._forbid(name, pending.request.ref) for name in refused),
+            *self._follow(pending.request, followed),
+            *self._continue(),
         ]
-        return [*refusals, *self._follow(request, tuple(asked)), *self._continue()]
 
     def auth_deadline(self) -> list[Effect]:
         """The time for the first token is over."""
@@ -234,44 +236,35 @@ class Session:
 
     def _subscribe(self, request: Subscribe) -> list[Effect]:
         refusals: list[Effect] = []
-        granted: list[str] = []
+        names: list[str] = []
         questions: list[Question] = []
         for name in request.channels:
             try:
                 declaration, value = self._channels.resolve(name)
             except (ChannelUnknown, ChannelNameInvalid) as error:
-                refusals.append(self._refuse(name, error, request.ref))
+                refusals.append(self._refuse(name[:64], error, request.ref))
                 continue
-            if declaration.guard is None:
-                granted.append(name)
-            elif self._viewer is None:  # where a guard is declared, nobody is let in unseen
-                refusals.append(Send(frames.error(Forbidden(name), channel=name, ref=request.ref)))
-            else:
+            if declaration.guard is not None and self._viewer is None:
+                # Where a guard is declared, nobody is let in unseen.
+                refusals.append(self._forbid(name, request.ref))
+                continue
+            names.append(name)
+            if declaration.guard is not None:
                 questions.append(Question(name, declaration, value))
-        if not questions:
-            return [*refusals, *self._follow(request, tuple(granted))]
-        assert self._viewer is not None
-        self._deciding, self._pending = True, _Pending(request, tuple(granted))
+        if not questions or self._viewer is None:
+            return [*refusals, *self._follow(request, tuple(names))]
+        self._deciding = True
+        self._pending = _Pending(request, tuple(names), frozenset(q.name for q in questions))
         return [*refusals, Authorize(self._viewer, tuple(questions))]
 
     def _refuse(self, name: str, error: ChannelUnknown | ChannelNameInvalid, ref: int | None) -> Effect:
-        shown = name[:64]
         if isinstance(error, ChannelNameInvalid):
-            return Send(frames.error(error, channel=shown, ref=ref))
+            return Send(frames.error(error, channel=name, ref=ref))
         told = self._settings.development and error.suggestion is not None
-        hint = f"; did you mean {error.suggestion!r}?" if told else ""
-        return Send(frames.error(Forbidden(shown, hint), channel=shown, ref=ref))
+        return self._forbid(name, ref, f"; did you mean {error.suggestion!r}?" if told else "")
 
-    def _declared(self, request: Subscribe) -> list[str]:
-        assert self._viewer is not None
-        declared: list[str] = []
-        for name in request.channels:
-            try:
-                self._channels.resolve(name)
-            except (ChannelUnknown, ChannelNameInvalid):
-                continue  # was refused when the request came in
-            declared.append(name)
-        return declared
+    def _forbid(self, name: str, ref: int | None, hint: str = "") -> Effect:
+        return Send(frames.error(Forbidden(name, hint), channel=name, ref=ref))
 
     def _follow(self, request: Subscribe, names: tuple[str, ...]) -> list[Effect]:
         if not names:

@@ -1,0 +1,225 @@
+"""The log in memory: the same promise as the one in PostgreSQL, for tests and for trying things out."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, insort
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from itertools import count
+from operator import attrgetter
+from typing import TypeVar
+
+from flowcraft.channels import Channel
+from flowcraft.cursors import Cursor, Lineage, Snapshot
+from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound
+from flowcraft.records import Batch, Ephemeral, Record
+
+E = TypeVar("E")
+_xid = attrgetter("xid")
+
+
+def _standing_still() -> datetime:
+    return datetime(2026, 11, 22, 20, 13, tzinfo=UTC)
+
+
+def _nobody(ephemeral: Ephemeral) -> None:
+    """Nobody is there; ephemeral events are lost then."""
+
+
+class MemoryLog:
+    """Transactions, their events and their snapshots as PostgreSQL has them, within one event loop.
+
+    Its clock stands still unless one is given. `capacity` is the number of events it keeps; whole
+    transactions leave from the front, and cursors before them expire.
+    """
+
+    def __init__(
+        self,
+        *,
+        capacity: int | None = None,
+        lineage: Lineage = Lineage(1, 1, 0),  # noqa: B008  # a frozen value
+        start: int = 700,
+        clock: Callable[[], datetime] = _standing_still,
+    ) -> None:
+        self.lineage = lineage
+        self.capacity = capacity
+        self._clock = clock
+        self._records: list[Record] = []  # by xid
+        self._running: dict[int, MemoryTransaction] = {}
+        self._completed = start - 1
+        self._floor = start
+        self._ids = count(1)
+        self._bells: list[Callable[[], None]] = []
+
+    def begin(self, xid: int | None = None) -> MemoryTransaction:
+        """Start a transaction. Its `xid` may be chosen, above those of all finished ones."""
+        if xid is None:
+            xid = max(self._completed, *self._running) + 1 if self._running else self._completed + 1
+        if xid <= self._completed or xid in self._running:
+            raise ValueError(f"transaction {xid} has been used; the next free one is above {self._completed}")
+        self._running[xid] = MemoryTransaction(xid, self._ids.__next__, self._finish)
+        return self._running[xid]
+
+    def emit(self, channel: str, payload: str, *, xid: int | None = None) -> int:
+        """Commit one event in a transaction of its own; return the transaction's id."""
+        transaction = self.begin(xid)
+        transaction.emit(channel, payload)
+        transaction.commit()
+        return transaction.xid
+
+    def snapshot(self) -> Snapshot:
+        """Return what is visible now; as in PostgreSQL, `xmax` is one above the newest *finished* one."""
+        xmax = self._completed + 1
+        return Snapshot(xmax, frozenset(xid for xid in self._running if xid < xmax))
+
+    def position_now(self) -> Batch:
+        """Return the current position, as `position` does."""
+        newest = self._records[-1].xid + 1 if self._records else 0
+        now = self.snapshot()
+        return Batch((), Cursor(self.lineage, now.clamp(max(newest, self._floor))), now, self._clock())
+
+    def read_now(
+        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: int | None = None
+    ) -> Batch:
+        """Return what became visible after a cursor, as `read` does."""
+        self._check(after)
+        now = self.snapshot()
+        difference = sorted(self._difference(after.seen), key=attrgetter("id"))
+        newest = max(map(_xid, difference), default=None)
+        wanted = tuple(r for r in difference if channels is None or r.channel in channels)
+        if limit is not None and len(wanted) > limit:
+            raise CursorExpired(str(after))
+        return Batch(wanted, after.advance(now, newest), now, self._clock())
+
+    def rewound_now(self, last: Cursor) -> Batch:
+        """Begin a new generation, as `rewound` does; once only for all who found the same."""
+        mine, found = self.lineage, last.lineage
+        if mine.timeline == found.timeline and mine.generation <= found.generation:
+            self.lineage = Lineage(mine.system, mine.timeline, found.generation + 1)
+        return self.position_now()
+
+    async def position(self) -> Batch:
+        return self.position_now()
+
+    async def read(
+        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: int | None = None
+    ) -> Batch:
+        return self.read_now(after, channels=channels, limit=limit)
+
+    async def rewound(self, last: Cursor) -> Batch:
+        return self.rewound_now(last)
+
+    def trim(self, *, before: int) -> None:
+        """Forget the events of transactions below `before`, as far as these have all finished."""
+        keep = bisect_left(self._records, min([before, *self._running]), key=_xid)
+        if keep:
+            self._floor = self._records[keep - 1].xid + 1
+            del self._records[:keep]
+
+    def rewind(self, *, before: int) -> None:
+        """Crash and lose every commit from transaction `before` on; the ids are issued again."""
+        self._running.clear()
+        del self._records[bisect_left(self._records, before, key=_xid) :]
+        self._completed = before - 1
+        self._floor = min(self._floor, before)
+        self._ids = count(max((record.id for record in self._records), default=0) + 1)
+
+    def on_change(self, bell: Callable[[], None]) -> None:
+        """Call `bell` after each transaction that ends."""
+        self._bells.append(bell)
+
+    def _check(self, after: Cursor) -> None:
+        if after.lineage.system != self.lineage.system:
+            raise CursorOfOtherDatabase(str(after))
+        if after.lineage != self.lineage or after.seen.xmax > self._completed + 1:
+            raise CursorRewound(str(after))
+        if after.seen.xmin < self._floor:
+            raise CursorExpired(str(after))
+
+    def _difference(self, seen: Snapshot) -> list[Record]:
+        newer = bisect_left(self._records, seen.xmax, key=_xid)
+        return [r for r in self._records[:newer] if r.xid in seen.xip] + self._records[newer:]
+
+    def _finish(self, transaction: MemoryTransaction, records: Sequence[Record]) -> None:
+        if self._running.pop(transaction.xid, None) is not transaction:
+            raise RuntimeError(f"transaction {transaction.xid} has ended already")
+        self._completed = max(self._completed, transaction.xid)
+        for record in records:
+            insort(self._records, record, key=_xid)
+        while self.capacity is not None and len(self._records) > self.capacity:
+            oldest = self._records[0].xid
+            self.trim(before=oldest + 1)
+            if self._records and self._records[0].xid == oldest:
+                break  # one that still runs keeps it
+        for bell in self._bells:
+            bell()
+
+
+class MemoryTransaction:
+    """A running transaction of the log in memory. Its events get their ids when they are emitted."""
+
+    def __init__(
+        self,
+        xid: int,
+        next_id: Callable[[], int],
+        finish: Callable[[MemoryTransaction, Sequence[Record]], None],
+    ) -> None:
+        self.xid = xid
+        self._next_id = next_id
+        self._finish = finish
+        self._records: list[Record] = []
+        self._afterwards: list[Callable[[], None]] = []
+
+    def emit(self, channel: str, payload: str) -> None:
+        self._records.append(Record(self.xid, self._next_id(), channel, payload))
+
+    def on_commit(self, action: Callable[[], None]) -> None:
+        """Call `action` once this transaction has committed."""
+        self._afterwards.append(action)
+
+    def commit(self) -> None:
+        self._finish(self, self._records)
+        for action in self._afterwards:
+            action()
+
+    def rollback(self) -> None:
+        self._finish(self, ())
+
+
+class MemoryWakeups:
+    """Wakeups of one reader of a log in memory."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+        self._rung = asyncio.Event()
+        log.on_change(self._rung.set)
+
+    def ring(self) -> None:
+        """Let `wait` return, whether or not there is something to read."""
+        self._rung.set()
+
+    async def wait(self, seen: Snapshot, *, records: int) -> None:  # noqa: ARG002  # the port's
+        if self._log.snapshot() == seen:
+            await self._rung.wait()
+        self._rung.clear()
+
+
+class MemoryRealtimeService:
+    """Broadcasts into a log in memory; `via` takes a `MemoryTransaction` of that log."""
+
+    def __init__(self, log: MemoryLog, on_ephemeral: Callable[[Ephemeral], None] | None = None) -> None:
+        self._log = log
+        self._on_ephemeral: Callable[[Ephemeral], None] = on_ephemeral or _nobody
+
+    async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
+        payload = channel.declaration.payload.encode(event)
+        if via is not None and not isinstance(via, MemoryTransaction):
+            raise TypeError(f"via takes a MemoryTransaction here, got {type(via).__name__}")
+        transaction = via or self._log.begin()
+        if channel.declaration.durable:
+            transaction.emit(channel.name, payload)
+        else:
+            transaction.on_commit(lambda: self._on_ephemeral(Ephemeral(channel.name, payload)))
+        if via is None:
+            transaction.commit()

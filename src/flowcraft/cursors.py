@@ -19,9 +19,9 @@ _LONGEST_CURSOR = 64 * 1024
 class Snapshot:
     """Which transactions are visible: all below `xmax` that are not in `xip` (pg_snapshot, PostgreSQL 9.28).
 
-    A snapshot read from the database is plain; the one inside a cursor is *clamped*: its `xmax` is one above the
-    newest transaction that wrote an event. A crash may issue transaction ids again that were never used by an event,
-    and a clamped snapshot does not claim to have seen those.
+    A snapshot read from the database is plain; the one inside a cursor is *clamped*: its `xmax` is one
+    above the newest transaction that wrote an event. A crash may issue transaction ids again that were
+    never used by an event, and a clamped snapshot does not claim to have seen those.
     """
 
     xmax: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class RealtimeError(Exception):
@@ -33,8 +33,8 @@ class ChannelNameInvalid(RealtimeError, ValueError):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"channel name {name[:64]!r} is not of the form <entity>_update, <entity>.<id>, system or dashboard "
-            "(lower case, digits and _ before the dot; letters, digits, _ and - after it)"
+            f"channel name {name[:64]!r} is not of the form <entity>_update, <entity>.<id>, system or "
+            "dashboard (lower case, digits and _ before the dot; letters, digits, _ and - after it)"
         )
         self.name = name
 
@@ -81,8 +81,10 @@ class LimitExceeded(RealtimeError):
 class CursorUnusable(RealtimeError):
     """What lies after a cursor cannot be told; the client must reload its state.
 
-    `code` is the reason of the `reset` frame.
+    `reason` is that of the `reset` frame.
     """
+
+    reason: ClassVar[Literal["malformed", "expired", "rewound", "other_database"]]
 
     def __init__(self, cursor: str, explanation: str) -> None:
         super().__init__(f"cursor {cursor[:64]} {explanation}; reload the state and subscribe again")
@@ -92,7 +94,7 @@ class CursorUnusable(RealtimeError):
 class CursorMalformed(CursorUnusable):
     """A text that is not a cursor."""
 
-    code = "malformed"
+    reason = "malformed"
 
     def __init__(self, cursor: str) -> None:
         super().__init__(repr(cursor[:64]), "is not a cursor")
@@ -101,7 +103,7 @@ class CursorMalformed(CursorUnusable):
 class CursorExpired(CursorUnusable):
     """The log no longer reaches back that far."""
 
-    code = "expired"
+    reason = "expired"
 
     def __init__(self, cursor: str) -> None:
         super().__init__(cursor, "is older than the log keeps")
@@ -110,7 +112,7 @@ class CursorExpired(CursorUnusable):
 class CursorRewound(CursorUnusable):
     """The cursor names commits that this database does not have (a crash or fail-over lost them)."""
 
-    code = "rewound"
+    reason = "rewound"
 
     def __init__(self, cursor: str) -> None:
         super().__init__(cursor, "names commits that the database does not have")
@@ -119,7 +121,7 @@ class CursorRewound(CursorUnusable):
 class CursorOfOtherDatabase(CursorUnusable):
     """The cursor was issued by another database."""
 
-    code = "other_database"
+    reason = "other_database"
 
     def __init__(self, cursor: str) -> None:
         super().__init__(cursor, "was issued by another database")

@@ -20,9 +20,9 @@ class RealtimeService(Protocol):
     async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
         """State an event on a channel.
 
-        Alone it commits by itself. With `via`, the caller's psycopg or asyncpg connection or SQLAlchemy connection or
-        session, it is part of the caller's transaction: it commits and rolls back with it, and an error here
-        is an error of that transaction.
+        Alone it commits by itself. With `via`, the caller's psycopg or asyncpg connection or SQLAlchemy
+        connection or session, it is part of the caller's transaction: it commits and rolls back with it,
+        and an error here is an error of that transaction.
 
         Raises:
             PayloadInvalid: the event does not fit its type; nothing was stored.
@@ -41,11 +41,13 @@ class EventLog(Protocol):
         """
         ...
 
-    async def read(self, after: Cursor, *, channels: Sequence[str] | None = None, limit: int | None = None) -> Batch:
+    async def read(
+        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: int | None = None
+    ) -> Batch:
         """Return everything that became visible after a cursor, whole transactions, and the cursor after it.
 
-        With `channels` only their records, and the same cursor. A batch is never cut inside, so `limit` refuses:
-        more records than that are answered as an expired cursor is.
+        With `channels` only their records, and the same cursor. A batch is never cut inside, so `limit`
+        refuses: more records than that are answered as an expired cursor is.
 
         Raises:
             CursorExpired: the log no longer reaches back that far, or there is too much to replay.
@@ -56,7 +58,10 @@ class EventLog(Protocol):
         ...
 
     async def rewound(self, last: Cursor) -> Batch:
-        """Begin a new generation after this position was found ahead of the database; return the new position."""
+        """Return the position of a new generation, after `last` was found to be beyond this database.
+
+        The generation is begun once, however many nodes find out: only where `last` is of the present one.
+        """
         ...
 
 
@@ -64,12 +69,16 @@ class Wakeups(Protocol):
     """Hints that the log may have grown. Only a hint: the log is the truth."""
 
     async def wait(self, seen: Snapshot, *, records: int) -> None:
-        """Return when it is worth reading again; `seen` and `records` describe the last read. May return early."""
+        """Return when it is worth reading again, or earlier; `seen` and `records` describe the last read."""
+        ...
+
+    def hurry(self) -> None:
+        """Make the present or next `wait` return at once."""
         ...
 
 
 class Connection(Protocol):
-    """One client's socket. Writing never waits; what the peer does not read is bounded, then it is closed (4408)."""
+    """One client's socket. Writing never waits; what a peer does not read is bounded, then closed (4408)."""
 
     def write(self, bundle: Bundle) -> None:
         """Send the messages of a bundle, in order, after all that was written before."""

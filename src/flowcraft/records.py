@@ -33,8 +33,8 @@ class Ephemeral:
 class Batch:
     """The difference between two positions: whole transactions, the changes of one row in order.
 
-    `cursor` is the position after it. `seen` is the plain snapshot it was read at, which also covers transactions that
-    wrote no event; `at` is the database's time of that read.
+    `cursor` is the position after it. `seen` is the plain snapshot it was read at, which also covers
+    transactions that wrote no event; `at` is the database's time of that read.
     """
 
     records: tuple[Record, ...]

@@ -30,14 +30,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Transactions one connection may wait for at a time."""
     replay_events: int = 100_000
     """A replay longer than this is answered with `reset` (`expired`)."""
-    batch_events: int = 10_000
-    """Events read from the log in one statement."""
+    concurrent_replays: int = 4
+    """Replays read from the log at a time; more wait in line."""
     drain_seconds: float = 5.0
     """On shutdown, clients are sent away over this time."""
     listen_backlog: int = 4096
     """Connections the kernel queues while they wait to be accepted."""
     allowed_origins: tuple[str, ...] = ()
-    """Pages that may connect, such as `https://app.example.com`; none listed means the page's own host only."""
+    """Pages that may connect, such as `https://app.example.com`; without any, those of the server's host."""
     development: bool = False
     """Tell clients which channel they may have meant."""
 

@@ -2,8 +2,8 @@
 
 A session is *live* on a channel or *catching up* on it (or both, when a second reader joins with an older
 cursor). Live sessions get every batch as one group closed by a commit point. A session that catches up gets a
-replay, read from the log by the runtime, and is live from the hub's position at that very step: `replay.py` tells
-why nothing is lost or doubled between the two. Every method returns effects; none of them waits.
+replay, read from the log by the runtime, and is live from the hub's position at that very step: `replay.py`
+tells why nothing is lost or doubled between the two. Every method returns effects; none of them waits.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ class Mailbox:
     """The queue between the hub and a connection that cannot be written to at once.
 
     A bundle is refused once more than `limit_bytes` wait; the connection is then to be closed, and its client
-    resumes from its cursor: slow is never lost. Bundles are shared, so this counts what waits, not what is held.
+    resumes from its cursor: slow is never lost. Bundles are shared, so this counts what waits, not what is
+    held.
     """
 
     def __init__(self, limit_bytes: int) -> None:

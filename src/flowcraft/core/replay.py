@@ -13,9 +13,9 @@ from flowcraft.records import Record
 class CatchUp:
     """A subscription between its request and its `subscribed`.
 
-    The log is read at a moment of its own, R, while the hub moves on to T. Both are snapshots of one primary, so
-    one contains the other. If R is the newer, its records beyond T will come live: drop them. If T is the newer,
-    its records beyond R were broadcast in the meantime: they are in the backlog.
+    The log is read at a moment of its own, R, while the hub moves on to T. Both are snapshots of one
+    primary, so one contains the other. If R is the newer, its records beyond T will come live: drop them.
+    If T is the newer, its records beyond R were broadcast in the meantime: they are in the backlog.
     """
 
     session: int

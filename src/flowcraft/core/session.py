@@ -5,8 +5,8 @@
        '--deadline--> closed
 
 While a decision is pending (a token is checked, a guard is asked) later frames wait in line, so that an
-`unsubscribe` never overtakes its `subscribe`. The session knows what this client may do; what it is told is the
-hub's business.
+`unsubscribe` never overtakes its `subscribe`. The session knows what this client may do; what it is told is
+the hub's business.
 """
 
 from __future__ import annotations

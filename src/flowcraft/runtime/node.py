@@ -1,0 +1,239 @@
+"""The node: the live part of one server process, which joins the relay, the hub and the gateways."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+from flowcraft.channels import Channels
+from flowcraft.core import frames, hub
+from flowcraft.core.frames import Bundle
+from flowcraft.core.hub import Hub, SessionId
+from flowcraft.core.replay import CatchUp
+from flowcraft.core.session import Session
+from flowcraft.cursors import Cursor, ResetReason
+from flowcraft.errors import CursorUnusable, LogUnavailable
+from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Wakeups
+from flowcraft.records import Batch, Ephemeral, Record
+from flowcraft.runtime.gateway import Gateway, Surroundings
+from flowcraft.runtime.relay import Relay
+from flowcraft.runtime.supervisor import Supervisor
+from flowcraft.settings import Settings
+
+State = Literal["starting", "live", "stale", "draining"]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What `/readyz` tells: ready is True when new connections are served from a log that is being read."""
+
+    ready: bool
+    state: State
+    connections: int
+    errors: dict[str, str]
+
+
+class Node:
+    """Serves connections from one log. Start it in a running event loop; stop it before the loop ends."""
+
+    def __init__(
+        self,
+        channels: Channels,
+        log: EventLog,
+        wakeups: Wakeups,
+        *,
+        settings: Settings,
+        authorizer: Authorizer | None,
+        clock: Clock,
+    ) -> None:
+        self._channels = channels
+        self._schema = channels.schema_hash()
+        self._log = log
+        self._settings = settings
+        self._clock = clock
+        self._hub: Hub | None = None
+        self._gateways: dict[SessionId, Gateway] = {}
+        self._numbers = itertools.count(1)
+        self._relay = Relay(log, wakeups, feed=self._feed, rewind=self._rewind)
+        self._hurry = wakeups.hurry
+        self._read_at = float("-inf")
+        self._draining = False
+        self._replays = asyncio.Semaphore(settings.concurrent_replays)
+        self.supervisor = Supervisor()
+        self._surroundings = Surroundings(self, authorizer, settings, self.supervisor, clock)
+
+    @property
+    def settings(self) -> Settings:
+        """The limits in force."""
+        return self._settings
+
+    def start(self) -> None:
+        """Begin to follow the log."""
+        self.supervisor.keep("relay", self._relay.run)
+        self.supervisor.keep("heartbeat", self._beat)
+
+    async def stop(self) -> None:
+        """Stop following; connections should have been drained before."""
+        await self.supervisor.stop()
+
+    def health(self) -> Health:
+        """Tell whether this node can serve."""
+        state: State = "live" if self._is_fresh() else "stale"
+        if self._hub is None:
+            state = "starting"
+        if self._draining:
+            state = "draining"
+        errors = {s.name: s.last_error for s in self.supervisor.states.values() if s.last_error}
+        return Health(state == "live", state, len(self._gateways), errors)
+
+    def connect(
+        self, connection: Connection, channels: Sequence[str] = (), since: str | None = None
+    ) -> Gateway:
+        """Take a connection whose handshake is done.
+
+        Raises:
+            LogUnavailable: nothing can be served now; the client should come back.
+        """
+        if self._hub is None or self._draining:
+            raise LogUnavailable(
+                "this node is draining" if self._draining else "the log has not been read yet"
+            )
+        number = next(self._numbers)
+        authorizer = self._surroundings.authorizer
+        required = authorizer is not None and authorizer.required
+        session = Session(self._channels, self._settings, token_required=required)
+        gateway = Gateway(number, session, connection, self._surroundings)
+        self._gateways[number] = gateway
+        self._hub.join(number)
+        gateway.open(self._hub.cursor, self._schema, channels, since)
+        return gateway
+
+    async def drain(self) -> None:
+        """Refuse new connections and send the present ones away, spread over the drain time."""
+        self._draining = True
+        gateways = list(self._gateways.values())
+        pause = self._settings.drain_seconds / max(1, len(gateways))
+        for gateway in gateways:
+            gateway.drain(int(1000 * random.uniform(0, self._settings.drain_seconds)))  # noqa: S311
+            await asyncio.sleep(min(pause, 0.01))
+
+    def broadcast_ephemeral(self, event: Ephemeral) -> None:
+        """Deliver an event outside the log to whoever is here."""
+        if self._hub is not None:
+            self._perform(self._hub.broadcast_ephemeral(event))
+
+    # The gateways' side (runtime.gateway.Exchange)
+
+    def follow(
+        self, gateway: SessionId, channels: tuple[str, ...], since: Cursor | None, ref: int | None
+    ) -> None:
+        self._perform(self._require_hub().subscribe(gateway, channels, since, ref))
+
+    def follow_fresh(
+        self, gateway: SessionId, channels: tuple[str, ...], reason: ResetReason, ref: int | None
+    ) -> None:
+        self._perform(self._require_hub().reset(gateway, channels, reason, ref))
+
+    def unfollow(self, gateway: SessionId, channels: tuple[str, ...]) -> None:
+        self._require_hub().unsubscribe(gateway, channels)
+
+    def settle(self, gateway: SessionId, xid: int) -> None:
+        self._perform(self._require_hub().settle(gateway, xid))
+
+    def leave(self, gateway: SessionId) -> None:
+        self._gateways.pop(gateway, None)
+        self._require_hub().leave(gateway)
+
+    # The relay's side
+
+    def _feed(self, batch: Batch) -> None:
+        self._confirm_read()
+        self._perform(self._require_hub().broadcast(batch))
+
+    def _rewind(self, start: Batch) -> None:
+        self._confirm_read()
+        if self._hub is None:
+            self._hub = Hub(start)
+        else:
+            self._perform(self._hub.rewind(start))
+
+    def _confirm_read(self) -> None:
+        self._read_at = self._clock.monotonic()
+        self.supervisor.recovered("relay")
+
+    def _is_fresh(self) -> bool:
+        # Three missed polls: one may be late on a busy machine, three mean that the log cannot be read.
+        return self._clock.monotonic() - self._read_at < 3 * self._settings.safety_poll_seconds
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.heartbeat_seconds)
+            if self._hub is not None and self._is_fresh():
+                self._perform(self._hub.heartbeat())
+            for gateway in list(self._gateways.values()):
+                gateway.ping()
+
+    def _require_hub(self) -> Hub:
+        assert self._hub is not None, "connections are taken only once there is a hub"
+        return self._hub
+
+    def _perform(self, effects: Iterable[hub.Effect]) -> None:
+        encode = _encoder()
+        for effect in effects:
+            match effect:
+                case hub.Deliver(records, cursor, at, to):
+                    commit = frames.commit_point(cursor, len(records), at)
+                    self._write(Bundle([*map(encode, records), commit]), to)
+                case hub.DeliverEphemeral(event, to):
+                    self._write(Bundle([frames.event(event)]), to)
+                case hub.Subscribed(session, channels, records, cursor, ref):
+                    answer = frames.subscribed(channels, cursor, len(records), ref)
+                    self._write(Bundle([*map(encode, records), answer]), (session,))
+                case hub.Reset(session, channels, reason, cursor, ref):
+                    self._write(Bundle([frames.reset(channels, reason, cursor, ref)]), (session,))
+                case hub.Settled(session, xid, cursor):
+                    self._write(Bundle([frames.settled(xid, cursor)]), (session,))
+                case hub.ReadBacklog(catch_up):
+                    self.supervisor.spawn(self._replay(catch_up, effect.channels), "replay")
+                case hub.ReadNow():
+                    self._hurry()
+                case _:
+                    assert_never(effect)
+
+    def _write(self, bundle: Bundle, to: Iterable[SessionId]) -> None:
+        for session in to:
+            gateway = self._gateways.get(session)  # a write may close a slow one while we go through them
+            if gateway is not None:
+                gateway.write(bundle)
+
+    async def _replay(self, catch_up: CatchUp, channels: Sequence[str]) -> None:
+        limit = self._settings.replay_events
+        try:
+            async with self._replays:
+                replay = await self._log.read(catch_up.since, channels=channels, limit=limit)
+        except CursorUnusable as error:
+            self._perform(self._require_hub().unbridgeable(catch_up, error.reason))
+        except LogUnavailable:
+            # Not an answer to the client's question: it comes back, and asks again, once the log can be read.
+            gateway = self._gateways.get(catch_up.session)
+            if gateway is not None:
+                gateway.drain(int(1000 * self._settings.safety_poll_seconds))
+        else:
+            self._perform(self._require_hub().replayed(catch_up, replay))
+
+
+def _encoder() -> Callable[[Record], bytes]:
+    """Encode each record once, however many groups it is in."""
+    encoded: dict[int, bytes] = {}
+
+    def encode(record: Record) -> bytes:
+        message = encoded.get(record.id)
+        if message is None:
+            message = encoded[record.id] = frames.event(record)
+        return message
+
+    return encode

@@ -1,0 +1,57 @@
+"""The relay: follow the log from the last cursor and hand each batch to the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flowcraft.cursors import Cursor
+from flowcraft.errors import CursorUnusable
+from flowcraft.ports import EventLog, Wakeups
+from flowcraft.records import Batch
+
+
+class Relay:
+    """Reads what became visible, again and again. It holds the position, not the subscribers.
+
+    `feed` is told of every read, also of an empty one: the position has then been confirmed. `rewind` is told
+    when the database is found behind, or beyond, what was delivered; its batch does not continue the last one.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        wakeups: Wakeups,
+        *,
+        feed: Callable[[Batch], None],
+        rewind: Callable[[Batch], None],
+    ) -> None:
+        self._log = log
+        self._wakeups = wakeups
+        self._feed = feed
+        self._rewind = rewind
+        self._cursor: Cursor | None = None
+
+    async def run(self) -> None:
+        """Follow the log until cancelled.
+
+        Raises:
+            LogUnavailable: it cannot be read; run again, and it goes on from the same cursor.
+        """
+        while True:
+            batch = await self._read()
+            self._cursor = batch.cursor
+            await self._wakeups.wait(batch.seen, records=len(batch.records))
+
+    async def _read(self) -> Batch:
+        if self._cursor is None:
+            batch = await self._log.position()
+            self._rewind(batch)
+            return batch
+        try:
+            batch = await self._log.read(self._cursor)
+        except CursorUnusable:
+            batch = await self._log.rewound(self._cursor)
+            self._rewind(batch)
+        else:
+            self._feed(batch)
+        return batch

@@ -195,14 +195,13 @@ class MemoryWakeups:
         self._rung = asyncio.Event()
         log.on_change(self._rung.set)
 
-    def ring(self) -> None:
-        """Let `wait` return, whether or not there is something to read."""
-        self._rung.set()
-
     async def wait(self, seen: Snapshot, *, records: int) -> None:  # noqa: ARG002  # the port's
         if self._log.snapshot() == seen:
             await self._rung.wait()
         self._rung.clear()
+
+    def hurry(self) -> None:
+        self._rung.set()
 
 
 class MemoryRealtimeService:

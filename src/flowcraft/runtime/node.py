@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import Literal
 
 from flowcraft.channels import Channels
-from flowcraft.core import frames, hub
+from flowcraft.core.delivery import Encoder
 from flowcraft.core.frames import Bundle
-from flowcraft.core.hub import Hub, SessionId
+from flowcraft.core.hub import Effect, Hub, ReadBacklog, ReadNow, SessionId
 from flowcraft.core.replay import CatchUp
 from flowcraft.core.session import Session
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import CursorUnusable, LogUnavailable
 from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Wakeups
-from flowcraft.records import Batch, Ephemeral, Record
+from flowcraft.records import Batch, Ephemeral
 from flowcraft.runtime.gateway import Gateway, Surroundings
 from flowcraft.runtime.relay import Relay
 from flowcraft.runtime.supervisor import Supervisor
@@ -181,28 +181,16 @@ class Node:
         assert self._hub is not None, "connections are taken only once there is a hub"
         return self._hub
 
-    def _perform(self, effects: Iterable[hub.Effect]) -> None:
-        encode = _encoder()
+    def _perform(self, effects: Iterable[Effect]) -> None:
+        encoder = Encoder()
         for effect in effects:
             match effect:
-                case hub.Deliver(records, cursor, at, to):
-                    commit = frames.commit_point(cursor, len(records), at)
-                    self._write(Bundle([*map(encode, records), commit]), to)
-                case hub.DeliverEphemeral(event, to):
-                    self._write(Bundle([frames.event(event)]), to)
-                case hub.Subscribed(session, channels, records, cursor, ref):
-                    answer = frames.subscribed(channels, cursor, len(records), ref)
-                    self._write(Bundle([*map(encode, records), answer]), (session,))
-                case hub.Reset(session, channels, reason, cursor, ref):
-                    self._write(Bundle([frames.reset(channels, reason, cursor, ref)]), (session,))
-                case hub.Settled(session, xid, cursor):
-                    self._write(Bundle([frames.settled(xid, cursor)]), (session,))
-                case hub.ReadBacklog(catch_up):
+                case ReadBacklog(catch_up):
                     self.supervisor.spawn(self._replay(catch_up, effect.channels), "replay")
-                case hub.ReadNow():
+                case ReadNow():
                     self._hurry()
                 case _:
-                    assert_never(effect)
+                    self._write(*encoder.encode(effect))
 
     def _write(self, bundle: Bundle, to: Iterable[SessionId]) -> None:
         for session in to:
@@ -224,16 +212,3 @@ class Node:
                 gateway.drain(int(1000 * self._settings.safety_poll_seconds))
         else:
             self._perform(self._require_hub().replayed(catch_up, replay))
-
-
-def _encoder() -> Callable[[Record], bytes]:
-    """Encode each record once, however many groups it is in."""
-    encoded: dict[int, bytes] = {}
-
-    def encode(record: Record) -> bytes:
-        message = encoded.get(record.id)
-        if message is None:
-            message = encoded[record.id] = frames.event(record)
-        return message
-
-    return encode

@@ -14,7 +14,7 @@ class Relay:
     """Reads what became visible, again and again. It holds the position, not the subscribers.
 
     `feed` is told of every read, also of an empty one: the position has then been confirmed. `rewind` is told
-    when the database is found behind, or beyond, what was delivered; its batch does not continue the last one.
+    when the database does not continue what was delivered; its batch starts anew.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class Supervisor:
         self.states: dict[str, TaskState] = {}
 
     def keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run something for as long as the node lives; when it fails, report, wait with jitter and restart."""
+        """Run something for as long as the node lives; if it fails, report it, wait with jitter, restart."""
         state = self.states[name] = TaskState(name)
         self.spawn(self._keep(state, run), name)
 

@@ -1,0 +1,146 @@
+"""The golden conversations of spec/vectors, replayed by the Python core and the log in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowcraft.adapters.memory import MemoryLog, MemoryTransaction
+from flowcraft.channels import Channels
+from flowcraft.core import session as sessions
+from flowcraft.core.delivery import Encoder
+from flowcraft.core.hub import Effect, Hub, ReadBacklog, ReadNow
+from flowcraft.core.session import Session
+from flowcraft.errors import CursorUnusable
+from flowcraft.events import Event
+from flowcraft.records import Ephemeral
+from flowcraft.settings import Settings
+
+VECTORS = sorted((Path(__file__).parents[2] / "spec" / "vectors").glob("*.json"))
+SESSION = 1
+
+
+class Anything(Event):
+    """The conversations are about the protocol; what they carry does not matter."""
+
+
+def declared() -> Channels:
+    channels = Channels()
+    channels.declare("run_update", Anything)
+    channels.declare("runs.{run_id}", Anything, params={"run_id": str})
+    channels.declare("system", Anything)
+    channels.declare("dashboard", Anything)
+    return channels
+
+
+class Server:
+    """One session on one hub on one log, all in step with the script."""
+
+    def __init__(self) -> None:
+        self.log = MemoryLog()
+        self.hub = Hub(self.log.position_now())
+        self.running: dict[int, MemoryTransaction] = {}
+        self.session: Session | None = None
+        self.sent: list[object] = []
+
+    def step(self, kind: str, value: Any) -> None:
+        getattr(self, f"on_{kind}", lambda _: None)(value)
+
+    def on_connect(self, how: dict[str, list[str]]) -> None:
+        self.session = Session(declared(), Settings(), token_required=False)
+        self.hub.join(SESSION)
+        self.converse(self.session.open(self.hub.cursor, "0", how.get("channels", [])))
+
+    def on_disconnect(self, _: bool) -> None:
+        self.hub.leave(SESSION)
+        self.session = None
+
+    def on_client(self, frame: object) -> None:
+        assert self.session is not None
+        self.converse(self.session.received(json.dumps(frame)))
+
+    def on_begin(self, transaction: dict[str, Any]) -> None:
+        xid = transaction["xid"]
+        self.running[xid] = self.log.begin(xid)
+        for channel, payload in transaction.get("events", []):
+            self.running[xid].emit(channel, json.dumps(payload))
+
+    def on_commit(self, transaction: dict[str, Any]) -> None:
+        if transaction["xid"] not in self.running:
+            self.on_begin(transaction)
+        self.running.pop(transaction["xid"]).commit()
+        if transaction.get("visible", True):  # to the relay; otherwise it has not read yet
+            self.read()
+
+    def on_rollback(self, transaction: dict[str, Any]) -> None:
+        self.running.pop(transaction["xid"]).rollback()
+        self.read()
+
+    def on_trim(self, _: bool) -> None:
+        self.log.trim(before=self.log.snapshot().xmax)
+
+    def on_ephemeral(self, event: list[Any]) -> None:
+        self.fan_out(self.hub.broadcast_ephemeral(Ephemeral(event[0], json.dumps(event[1]))))
+
+    def on_heartbeat(self, _: bool) -> None:
+        self.fan_out(self.hub.heartbeat())
+
+    def on_server(self, expected: list[object]) -> None:
+        sent, self.sent = self.sent, []
+        assert sent == expected
+
+    def read(self) -> None:
+        self.fan_out(self.hub.broadcast(self.log.read_now(self.hub.cursor)))
+
+    def converse(self, effects: Iterable[sessions.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case sessions.Send(message):
+                    self.sent.append(json.loads(message))
+                case sessions.Follow(channels, since, ref):
+                    self.fan_out(self.hub.subscribe(SESSION, channels, since, ref))
+                case sessions.FollowFresh(channels, reason, ref):
+                    self.fan_out(self.hub.reset(SESSION, channels, reason, ref))
+                case sessions.Unfollow(channels):
+                    self.hub.unsubscribe(SESSION, channels)
+                case sessions.AwaitSettled(xid):
+                    self.fan_out(self.hub.settle(SESSION, xid))
+                case _:
+                    raise AssertionError(f"no conversation needs {effect}")
+
+    def fan_out(self, effects: Iterable[Effect]) -> None:
+        encoder = Encoder()
+        for effect in effects:
+            if isinstance(effect, ReadBacklog):
+                self.replay(effect)
+            elif isinstance(effect, ReadNow):
+                self.read()
+            else:
+                bundle, to = encoder.encode(effect)
+                assert to == (SESSION,)
+                self.sent += map(json.loads, bundle.messages)
+
+    def replay(self, request: ReadBacklog) -> None:
+        try:
+            batch = self.log.read_now(request.catch_up.since, channels=request.channels)
+        except CursorUnusable as error:
+            self.fan_out(self.hub.unbridgeable(request.catch_up, error.reason))
+        else:
+            self.fan_out(self.hub.replayed(request.catch_up, batch))
+
+
+def test_there_are_conversations() -> None:
+    assert len(VECTORS) >= 12
+
+
+@pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
+def test_the_core_answers_as_in_the_conversation(path: Path) -> None:
+    server = Server()
+    for step in json.loads(path.read_text())["steps"]:
+        ((kind, value),) = step.items()
+        server.step(kind, value)
+    assert server.sent == [], "the script ends before the server does"

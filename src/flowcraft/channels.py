@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeAlias, TypeVar, overload
+from typing import Generic, Literal, TypeAlias, TypeVar, get_args, overload
 from uuid import UUID
 
 import msgspec
@@ -15,10 +16,12 @@ from typing_extensions import TypeForm
 
 from flowcraft.errors import ChannelNameInvalid, ChannelUnknown, DeclarationError
 from flowcraft.events import JsonSchema, Payload
+from flowcraft.events.schemas import shape
 from flowcraft.viewers import Viewer
 
 E = TypeVar("E")  # invariant on purpose: a covariant channel would accept any event in broadcast()
 P = TypeVar("P", UUID, int, str)
+_Answer = TypeVar("_Answer", bound=bool | Awaitable[bool])
 Operation: TypeAlias = Literal["insert", "update", "delete"]
 
 NAME_GRAMMAR = r"^[a-z][a-z0-9_]{0,47}(\.[A-Za-z0-9_-]{1,64})?$"
@@ -33,8 +36,8 @@ class Table:
     """Source: rows of a table. A generated trigger writes the event in the transaction that changes the row.
 
     Fields of the event take the column of the same name, or the one named here: `Table("runs", run_id="id")`.
-    Where the channel carries a union, `event` says which member a row becomes. A field called like one of this
-    class's own arguments goes into `columns`. For a delete the columns are those of the row that went.
+    Where the channel carries a union, `event` says which member a row becomes. A field called like one of
+    this class's own arguments goes into `columns`. For a delete the columns are those of the row that went.
     """
 
     name: str
@@ -52,8 +55,10 @@ class Table:
         columns: Mapping[str, str] | None = None,
         **fields: str,
     ) -> None:
-        if not on:
-            raise DeclarationError(f'Table({name!r}, on=()) would never fire; name "insert", "update" or "delete"')
+        if isinstance(on, str) or not on or not set(on) <= set(get_args(Operation)):
+            raise DeclarationError(
+                f'Table({name!r}, on={on!r}): on takes some of "insert", "update", "delete"'
+            )
         for attribute, value in (("name", name), ("event", event), ("on", tuple(on))):
             object.__setattr__(self, attribute, value)
         object.__setattr__(self, "columns", {**(columns or {}), **fields})
@@ -63,8 +68,8 @@ class Table:
 class Notify:
     """Source: an existing `pg_notify(name, json)` that somebody else sends.
 
-    Delivered **at most once**: PostgreSQL keeps no NOTIFY for a listener that is away, so there is no replay and no id.
-    For a family of channels the JSON must hold the parameter under its name.
+    Delivered **at most once**: PostgreSQL keeps no NOTIFY for a listener that is away, so there is no
+    replay and no id. For a family of channels the JSON must hold the parameter under its name.
     """
 
     name: str
@@ -89,18 +94,18 @@ class Parameter:
         """Read the value out of a channel's name.
 
         Raises:
-            ValueError: the text is not the canonical form of a value of this type.
+            ValueError: the text is no value of this type. A UUID in upper case is one: see `reads`.
         """
-        if self.type is UUID:
-            value = UUID(text)
-            if str(value) != text:
-                raise ValueError(f"{text!r} is not a UUID in lower case with hyphens")
-            return value
-        if self.type is int:
-            if not _INTEGER.fullmatch(text):
-                raise ValueError(f"{text!r} is not an integer")
-            return int(text)
-        return text
+        if self.type is int and not _INTEGER.fullmatch(text):
+            raise ValueError(f"{text!r} is not an integer of at most 19 digits")
+        return self.type(text)
+
+    def reads(self, text: str) -> bool:
+        """Tell whether a text is the one spelling of a value of this type."""
+        try:
+            return str(self.parse(text)) == text
+        except ValueError:
+            return False
 
 
 @dataclass(slots=True, eq=False)
@@ -129,19 +134,21 @@ class Channel(Generic[E]):
         self.name = name
         self.declaration = declaration
 
-    def guard(self, check: _PlainGuard) -> _PlainGuard:
-        """Decide who may subscribe. Without a viewer, or when the check raises, the answer is no."""
-        return _set_guard(self.declaration, check)
+    def guard(self, check: Callable[[Viewer], _Answer]) -> Callable[[Viewer], _Answer]:
+        """Decide who may subscribe: called with the viewer. No viewer, or an exception, means no.
+
+        Raises:
+            DeclarationError: there is a guard already, or this is one channel of a family.
+        """
+        if self.declaration.parameter is not None:
+            raise DeclarationError(
+                f"{self.name} is one channel of a family; guard {self.declaration.name} as a whole"
+            )
+        _set_guard(self.declaration, check)
+        return check
 
     def __repr__(self) -> str:
         return f"Channel({self.name!r})"
-
-    def _invariant(self, event: E) -> E:  # keeps E invariant for the type checkers
-        return event
-
-
-_PlainGuard = TypeVar("_PlainGuard", bound=Callable[[Viewer], bool | Awaitable[bool]])
-_FamilyGuard = TypeVar("_FamilyGuard", bound=Callable[..., bool | Awaitable[bool]])
 
 
 class ChannelFamily(Generic[P, E]):
@@ -153,36 +160,49 @@ class ChannelFamily(Generic[P, E]):
         self.declaration = declaration
 
     def __call__(self, value: P) -> Channel[E]:
+        """Return the channel of one entity.
+
+        Raises:
+            TypeError: the value is not of the declared type.
+            ChannelNameInvalid: its text cannot stand in a channel's name.
+        """
         parameter = self.declaration.parameter
         assert parameter is not None
-        if not isinstance(value, parameter.type):
-            raise TypeError(
-                f"{self.declaration.name} takes a {parameter.type.__name__}, got {type(value).__name__} {value!r}"
-            )
+        if not isinstance(value, parameter.type) or isinstance(value, bool):
+            expected = parameter.type.__name__
+            raise TypeError(f"{self.declaration.name} takes {expected}, got {type(value).__name__} {value!r}")
         name = f"{self.declaration.prefix}.{value}"
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or not parameter.reads(str(value)):
             raise ChannelNameInvalid(name)
         return Channel(name, self.declaration)
 
-    def guard(self, check: _FamilyGuard) -> _FamilyGuard:
-        """Decide who may subscribe: called with the viewer and the parameter. No viewer, or an exception, means no."""
-        return _set_guard(self.declaration, check)
+    def guard(self, check: Callable[[Viewer, P], _Answer]) -> Callable[[Viewer, P], _Answer]:
+        """Decide who may subscribe: called with the viewer and the parameter.
+
+        No viewer, or an exception, means no.
+
+        Raises:
+            DeclarationError: there is a guard already.
+        """
+        _set_guard(self.declaration, check)
+        return check
 
     def __repr__(self) -> str:
         return f"ChannelFamily({self.declaration.name!r})"
 
-    def _invariant(self, event: E) -> E:
-        return event
 
-
-_G = TypeVar("_G", bound=Guard)
-
-
-def _set_guard(declaration: Declaration, check: _G) -> _G:
+def _set_guard(declaration: Declaration, check: Guard) -> None:
     if declaration.guard is not None:
-        raise DeclarationError(f"{declaration.name} has a guard already; combine the two checks in one function")
+        raise DeclarationError(f"{declaration.name} has a guard already; combine the two in one function")
+    expected = ["viewer"] if declaration.parameter is None else ["viewer", declaration.parameter.name]
+    try:
+        # A guard that cannot be called would say no to everybody, and nobody would know why.
+        inspect.signature(check).bind(*expected)
+    except TypeError as error:
+        raise DeclarationError(
+            f"the guard of {declaration.name} is called as guard({', '.join(expected)}): {error}"
+        ) from None
     declaration.guard = check
-    return check
 
 
 class Channels:
@@ -224,16 +244,19 @@ class Channels:
     ) -> Channel[E] | ChannelFamily[P, E]:
         """Declare a channel, or with `params` a family of channels.
 
-        `durable=False` makes it ephemeral: its events skip the log and reach whoever is there, **at most once**.
+        `durable=False` makes it ephemeral: its events skip the log and reach whoever is there, **at most
+        once**.
 
         Raises:
-            DeclarationError: the name breaks the convention, the payload is no event, or a source does not fit.
+            DeclarationError: the name breaks the convention, the payload is no event, or a source does not
+            fit.
         """
         parameter = _parameter(name, params or {})
         prefix = name.partition(".")[0]
         if prefix in self._declarations:
+            other = self._declarations[prefix].name
             raise DeclarationError(
-                f"{name!r} overlaps with {self._declarations[prefix].name!r}; there is one channel or family per prefix"
+                f"{name!r} overlaps with {other!r}; there is one channel or family per prefix"
             )
         sources = (source,) if isinstance(source, Table | Notify) else tuple(source)
         declaration = Declaration(name, Payload(payload), parameter, sources, durable)
@@ -263,17 +286,23 @@ class Channels:
         if declaration.parameter is None:
             return declaration, None
         try:
-            return declaration, declaration.parameter.parse(text)
+            value = declaration.parameter.parse(text)
         except ValueError:
             raise ChannelUnknown(name) from None
+        if str(value) != text:
+            raise ChannelUnknown(name, f"{prefix}.{value}")
+        return declaration, value
 
     def schema(self) -> JsonSchema:
         """Return the JSON Schema of every channel, by declared name."""
         return {declaration.name: declaration.payload.schema() for declaration in self}
 
     def schema_hash(self) -> str:
-        """Return 16 hex digits that change when a name, a type or the durability of a channel changes."""
-        described = [(d.name, d.durable, d.payload.schema()) for d in sorted(self, key=lambda d: d.name)]
+        """Return 16 hex digits that change when a name, a type or the durability of a channel does."""
+        described = [
+            (d.name, d.parameter and d.parameter.type.__name__, d.durable, shape(d.payload.schema()))
+            for d in sorted(self, key=lambda d: d.name)
+        ]
         return hashlib.sha256(msgspec.json.encode(described, order="deterministic")).hexdigest()[:16]
 
     def _suggest(self, prefix: str, text: str) -> str | None:
@@ -288,16 +317,21 @@ def _parameter(name: str, params: Mapping[str, type[UUID] | type[int] | type[str
     family = _FAMILY.fullmatch(name)
     if family is None:
         if params:
-            raise DeclarationError(f"{name!r} has no place for {', '.join(params)}; write '<entity>.{{{next(iter(params))}}}'")
+            raise DeclarationError(
+                f"{name!r} has no place for {', '.join(params)}; write '<entity>.{{{next(iter(params))}}}'"
+            )
         if not _STATIC.fullmatch(name) or not _NAME.fullmatch(name):
             raise DeclarationError(
-                f"{name!r} breaks the naming convention: '<entity>_update' (changes of all entities of a kind), "
-                "'<entity>.{id}' with params (one entity), 'system' or 'dashboard'; lower case, at most 48 characters"
+                f"{name!r} breaks the naming convention: '<entity>_update' (changes of all entities of a "
+                "kind), '<entity>.{id}' with params (one entity), 'system' or 'dashboard'; lower case, "
+                "at most 48 characters"
             )
         return None
     key = family[2]
     if set(params) != {key}:
-        raise DeclarationError(f"{name!r} needs params={{{key!r}: UUID}} (or int, or str), got {sorted(params)}")
+        raise DeclarationError(
+            f"{name!r} needs params={{{key!r}: UUID}} (or int, or str), got {sorted(params)}"
+        )
     if params[key] not in (UUID, int, str):
         raise DeclarationError(f"{name!r}: the type of {key} is UUID, int or str, not {params[key]!r}")
     return Parameter(key, params[key])
@@ -307,11 +341,8 @@ def _check_sources(declaration: Declaration) -> None:
     for source in declaration.sources:
         if isinstance(source, Table):
             _check_table(declaration, source)
-        elif declaration.durable:
-            raise DeclarationError(
-                f"{declaration.name}: Notify({source.name!r}) delivers at most once; declare the channel with "
-                "durable=False, or use Table(...) to keep its events"
-            )
+        else:
+            _check_notify(declaration, source)
 
 
 def _check_table(declaration: Declaration, source: Table) -> None:
@@ -323,11 +354,31 @@ def _check_table(declaration: Declaration, source: Table) -> None:
     if event not in members or (source.event is None and len(members) > 1):
         names = ", ".join(member.__name__ for member in members)
         raise DeclarationError(f"{where} needs event=, one of {names}")
-    fields = {f.name: f for f in declaration.payload.fields(event)}
-    unknown = set(source.columns) - set(fields)
-    if unknown:
-        raise DeclarationError(f"{where}: {event.__name__} has no field {sorted(unknown)[0]!r}; it has {', '.join(fields)}")
-    if declaration.parameter is not None and declaration.parameter.name not in fields:
+    fields = [field.name for field in declaration.payload.fields(event)]
+    for name in source.columns:
+        if name not in fields:
+            raise DeclarationError(
+                f"{where}: {event.__name__} has no field {name!r}; it has {', '.join(fields)}"
+            )
+    _check_parameter(declaration, event, where)
+
+
+def _check_notify(declaration: Declaration, source: Notify) -> None:
+    where = f"{declaration.name}: Notify({source.name!r})"
+    if declaration.durable:
         raise DeclarationError(
-            f"{where}: {event.__name__} needs a field {declaration.parameter.name!r} to tell which channel a row belongs to"
+            f"{where} delivers at most once; declare the channel with durable=False, or use Table(...) "
+            "to keep its events"
+        )
+    for member in declaration.payload.members:
+        _check_parameter(declaration, member, where)
+
+
+def _check_parameter(declaration: Declaration, event: type, where: str) -> None:
+    parameter = declaration.parameter
+    if parameter is None:
+        return
+    if parameter.name not in [field.name for field in declaration.payload.fields(event)]:
+        raise DeclarationError(
+            f"{where}: {event.__name__} needs a field {parameter.name!r}, which tells the channel"
         )

@@ -9,6 +9,7 @@ from flowcraft.channels import Channel
 from flowcraft.core.frames import Bundle
 from flowcraft.cursors import Cursor, Snapshot
 from flowcraft.records import Batch
+from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
 
 E = TypeVar("E")
@@ -90,6 +91,42 @@ class Connection(Protocol):
 
     def close(self, code: int, reason: str) -> None:
         """Close after what was written; idempotent."""
+        ...
+
+
+class Conversation(Protocol):
+    """What a carrier tells about a connection that was taken."""
+
+    def received(self, message: str) -> None:
+        """The client sent a message."""
+        ...
+
+    def closed(self) -> None:
+        """The connection is gone; idempotent."""
+        ...
+
+
+class Reception(Protocol):
+    """Where carriers bring new connections."""
+
+    @property
+    def settings(self) -> Settings:
+        """The limits in force."""
+        ...
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new connections are taken: the log has been read, and no drain has begun."""
+        ...
+
+    def connect(
+        self, connection: Connection, channels: Sequence[str] = (), since: str | None = None
+    ) -> Conversation:
+        """Take a connection whose handshake is done, with the subscriptions of its URL.
+
+        Raises:
+            LogUnavailable: not `accepting`; the client should come back.
+        """
         ...
 
 

@@ -71,6 +71,11 @@ class Node:
         """The limits in force."""
         return self._settings
 
+    @property
+    def accepting(self) -> bool:
+        """Whether new connections are taken."""
+        return self._hub is not None and not self._draining
+
     def start(self) -> None:
         """Begin to follow the log."""
         self.supervisor.keep("relay", self._relay.run)

@@ -1,0 +1,132 @@
+"""ASGI: the same node inside any ASGI application (https://asgi.readthedocs.io/en/latest/specs/www.html)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+from flowcraft.core.frames import Bundle
+from flowcraft.core.handshake import Admitted, Refused, admit
+from flowcraft.core.mailbox import Mailbox
+from flowcraft.ports import Conversation, Reception
+from flowcraft.settings import Settings
+
+logger = logging.getLogger("flowcraft")
+
+# What the specification calls a scope and an event: dictionaries whose members depend on their type.
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_CLOSING_SECONDS = 1.0
+
+
+class AsgiConnection:
+    """A socket that an ASGI server holds: writes go through a mailbox and one task that empties it."""
+
+    def __init__(self, send: Send, settings: Settings) -> None:
+        self._send = send
+        self._mailbox = Mailbox(settings.queue_bytes)
+        self._something_to_do = asyncio.Event()
+        self._closing: tuple[int, str] | None = None
+        self._pump: asyncio.Task[None] | None = None
+
+    def write(self, bundle: Bundle) -> None:
+        if self._closing is not None:
+            return
+        if not self._mailbox.put(bundle):
+            logger.info("a client reads too slowly; closed with 4408, it will resume from its cursor")
+            self._mailbox.clear()
+            self.close(4408, "too slow")
+        self._something_to_do.set()
+
+    def ping(self) -> None:
+        """ASGI has no ping: the server that holds the socket sends its own."""
+
+    def close(self, code: int, reason: str) -> None:
+        if self._closing is not None:
+            return
+        self._closing = (code, reason)
+        self._something_to_do.set()
+        if self._pump is not None:  # it may be stuck in a write that the peer never reads
+            asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._pump.cancel)
+
+    def start(self) -> asyncio.Task[None]:
+        """Begin to empty the mailbox; the task ends when the connection has been closed."""
+        self._pump = asyncio.create_task(self._empty(), name="asgi connection")
+        return self._pump
+
+    async def _empty(self) -> None:
+        while True:
+            await self._something_to_do.wait()
+            self._something_to_do.clear()
+            while (bundle := self._mailbox.take()) is not None:
+                for message in bundle.messages:
+                    await self._send({"type": "websocket.send", "text": message.decode()})
+            if self._closing is not None:
+                code, reason = self._closing
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+                return
+
+
+async def serve_websocket(scope: Scope, receive: Receive, send: Send, reception: Reception) -> None:
+    """Carry one WebSocket from its handshake to its end."""
+    await receive()  # websocket.connect
+    headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    query = scope.get("query_string", b"").decode("latin-1")
+    judged = admit(
+        query, origin=headers.get(b"origin"), host=headers.get(b"host"), settings=reception.settings
+    )
+    if isinstance(judged, Admitted) and not reception.accepting:
+        judged = Refused(503, "not ready; try again")
+    if isinstance(judged, Refused):
+        await _refuse(scope, send, judged)
+        return
+    await send({"type": "websocket.accept"})
+    connection = AsgiConnection(send, reception.settings)
+    conversation = reception.connect(connection, judged.channels, judged.since)
+    tasks = {connection.start(), asyncio.create_task(_read(receive, conversation, connection))}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        conversation.closed()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _read(receive: Receive, conversation: Conversation, connection: AsgiConnection) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        text: str | None = message.get("text")
+        if text is None:
+            connection.close(1003, "text only")
+        else:
+            conversation.received(text)
+
+
+async def _refuse(scope: Scope, send: Send, refused: Refused) -> None:
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": refused.reason[:120]})
+        return
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    if refused.status == 503:
+        headers.append((b"retry-after", b"1"))
+    await send({"type": "websocket.http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": refused.reason.encode() + b"\n"})
+
+
+async def answer_http(send: Send, status: int, body: str, content_type: str) -> None:
+    """Send one whole HTTP response."""
+    payload = body.encode()
+    headers = [
+        (b"content-type", content_type.encode()),
+        (b"content-length", str(len(payload)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": payload})

@@ -1,0 +1,83 @@
+"""JWT: who a viewer is, proven by a signed token (RFC 7519)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import jwt
+
+from flowcraft.errors import TokenExpired, TokenInvalid
+from flowcraft.viewers import Viewer
+
+Algorithm = Literal["HS256", "RS256"]
+_SHORTEST_SECRET = 32
+_LONGEST_TOKEN = 16 * 1024
+
+
+class JwtAuthorizer:
+    """Accepts tokens signed with one key and one algorithm, which have `sub`, `iat` and `exp`.
+
+    `required=True` refuses connections that bring no token; otherwise they are anonymous, and every guarded
+    channel is closed to them. The algorithm is never taken from the token (RFC 8725 §3.1).
+
+    Raises:
+        ValueError: a secret of fewer than 32 bytes, which can be guessed.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        algorithm: Algorithm = "HS256",
+        audience: str | Sequence[str] | None = None,
+        issuer: str | None = None,
+        required: bool = True,
+        leeway_seconds: float = 0.0,
+    ) -> None:
+        if algorithm == "HS256" and len(key.encode()) < _SHORTEST_SECRET:
+            raise ValueError(
+                f"the secret has {len(key.encode())} bytes; HS256 needs at least {_SHORTEST_SECRET}, "
+                "for example from `openssl rand -base64 32`"
+            )
+        self._key = key
+        self._algorithm = algorithm
+        self._audience = audience
+        self._issuer = issuer
+        self._leeway = leeway_seconds
+        self._required = required
+
+    @property
+    def required(self) -> bool:
+        """Whether a connection without a token is refused altogether."""
+        return self._required
+
+    async def authenticate(self, token: str) -> Viewer:
+        """Return the viewer that a token proves.
+
+        Raises:
+            TokenExpired: it was good once.
+            TokenInvalid: anything else; which, is not told.
+        """
+        if len(token) > _LONGEST_TOKEN:
+            raise TokenInvalid
+        try:
+            claims: dict[str, object] = jwt.decode(
+                token,
+                self._key,
+                algorithms=[self._algorithm],
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=self._leeway,
+                options={"require": ["exp", "iat", "sub"], "verify_aud": self._audience is not None},
+            )
+        except jwt.ExpiredSignatureError:
+            raise TokenExpired from None
+        except jwt.PyJWTError:
+            raise TokenInvalid from None
+        expires_at = claims["exp"]
+        assert isinstance(expires_at, int | float)
+        return Viewer(str(claims["sub"]), claims, float(expires_at) + self._leeway)
+
+    def __repr__(self) -> str:
+        return f"JwtAuthorizer(algorithm={self._algorithm!r}, required={self._required})"

@@ -1,0 +1,45 @@
+"""Delivery: the hub's effects as the messages that leave, each record encoded once for all who get it."""
+
+from __future__ import annotations
+
+from typing import TypeAlias, assert_never
+
+from flowcraft.core import frames
+from flowcraft.core.frames import Bundle
+from flowcraft.core.hub import Deliver, DeliverEphemeral, Reset, SessionId, Settled, Subscribed
+from flowcraft.records import Record
+
+Outgoing: TypeAlias = Deliver | DeliverEphemeral | Subscribed | Reset | Settled
+
+
+class Encoder:
+    """Encodes the effects of one step of the hub; use a new one for the next."""
+
+    def __init__(self) -> None:
+        self._encoded: dict[int, bytes] = {}
+
+    def encode(self, effect: Outgoing) -> tuple[Bundle, tuple[SessionId, ...]]:
+        """Return what leaves in one write, and to whom."""
+        match effect:
+            case Deliver(records, cursor, at, to):
+                return self._group(records, frames.commit_point(cursor, len(records), at)), to
+            case DeliverEphemeral(event, to):
+                return Bundle([frames.event(event)]), to
+            case Subscribed(session, channels, records, cursor, ref):
+                return self._group(records, frames.subscribed(channels, cursor, len(records), ref)), (
+                    session,
+                )
+            case Reset(session, channels, reason, cursor, ref):
+                return Bundle([frames.reset(channels, reason, cursor, ref)]), (session,)
+            case Settled(session, xid, cursor):
+                return Bundle([frames.settled(xid, cursor)]), (session,)
+        assert_never(effect)
+
+    def _group(self, records: tuple[Record, ...], closing: bytes) -> Bundle:
+        return Bundle([*map(self._event, records), closing])
+
+    def _event(self, record: Record) -> bytes:
+        message = self._encoded.get(record.id)
+        if message is None:
+            message = self._encoded[record.id] = frames.event(record)
+        return message

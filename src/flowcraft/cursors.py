@@ -44,6 +44,10 @@ class Snapshot:
         """Tell whether the outcome of a transaction is settled within this snapshot."""
         return xid < self.xmax and xid not in self.xip
 
+    def contains(self, other: Snapshot) -> bool:
+        """Tell whether all that is visible in another snapshot of the same primary is visible in this one."""
+        return self.xmax >= other.xmax and all(xid in other.xip for xid in self.xip if xid < other.xmax)
+
     def clamp(self, xmax: int) -> Snapshot:
         """Return the part of this snapshot below `xmax`."""
         return Snapshot(xmax, frozenset(xid for xid in self.xip if xid < xmax))

@@ -100,6 +100,7 @@ class Hub:
         self._live: dict[str, dict[SessionId, None]] = {}
         self._catching_up: dict[str, dict[CatchUp, None]] = {}
         self._catch_ups: dict[SessionId, dict[CatchUp, None]] = {}
+        self._ahead: dict[CatchUp, None] = {}
         self._settling: dict[SessionId, dict[int, None]] = {}
 
     @property
@@ -141,18 +142,20 @@ class Hub:
         return [ReadBacklog(catch_up)]
 
     def replayed(self, catch_up: CatchUp, replay: Batch) -> list[Effect]:
-        """Finish a catch-up with what the log holds for it."""
-        if not self._finish(catch_up):
+        """Take what the log holds for a catch-up, and finish it as soon as the hub is past its cursor."""
+        if not self._is_pending(catch_up):
             return []
-        names = tuple(sorted(catch_up.channels))
-        return self._go_live(
-            catch_up.session, names, catch_up.merge(replay.records, self.cursor), catch_up.ref
-        )
+        catch_up.replayed = replay.records
+        if not catch_up.can_end_at(self._position.seen):
+            self._ahead[catch_up] = None
+            return [ReadNow()]
+        return self._end(catch_up)
 
     def unbridgeable(self, catch_up: CatchUp, reason: ResetReason) -> list[Effect]:
         """Finish a catch-up that the log cannot serve."""
-        if not self._finish(catch_up):
+        if not self._is_pending(catch_up):
             return []
+        self._finish(catch_up)
         return self.reset(catch_up.session, tuple(sorted(catch_up.channels)), reason, catch_up.ref)
 
     def reset(
@@ -177,7 +180,10 @@ class Hub:
         for record in batch.records:
             for catch_up in self._catching_up.get(record.channel, ()):
                 catch_up.backlog.append(record)
-        return [*self._deliveries(batch), *self._settle_covered()]
+        effects = self._deliveries(batch)
+        for catch_up in [c for c in self._ahead if c.can_end_at(batch.seen)]:
+            effects += self._end(catch_up)
+        return effects + self._settle_covered()
 
     def broadcast_ephemeral(self, event: Ephemeral) -> list[Effect]:
         """Fan out an event that is not in the log, to whoever is live now."""
@@ -244,14 +250,19 @@ class Hub:
             self._sessions[session][channel] = None
             self._live.setdefault(channel, {})[session] = None
 
-    def _finish(self, catch_up: CatchUp) -> bool:
-        """Stop feeding a catch-up; False if it had ended before."""
-        if catch_up not in self._catch_ups.get(catch_up.session, ()):
-            return False
+    def _end(self, catch_up: CatchUp) -> list[Effect]:
+        self._finish(catch_up)
+        names = tuple(sorted(catch_up.channels))
+        return self._go_live(catch_up.session, names, catch_up.merge(self.cursor), catch_up.ref)
+
+    def _is_pending(self, catch_up: CatchUp) -> bool:
+        return catch_up in self._catch_ups.get(catch_up.session, ())
+
+    def _finish(self, catch_up: CatchUp) -> None:
+        self._ahead.pop(catch_up, None)
         _discard(self._catch_ups, catch_up.session, catch_up)
         for name in catch_up.channels:
             _discard(self._catching_up, name, catch_up)
-        return True
 
 
 def _discard(index: dict[_K, dict[_V, None]], key: _K, entry: _V) -> None:

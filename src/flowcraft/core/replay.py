@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from flowcraft.cursors import Cursor
+from flowcraft.cursors import Cursor, Snapshot
 from flowcraft.records import Record
 
 
@@ -16,6 +15,9 @@ class CatchUp:
     The log is read at a moment of its own, R, while the hub moves on to T. Both are snapshots of one
     primary, so one contains the other. If R is the newer, its records beyond T will come live: drop them.
     If T is the newer, its records beyond R were broadcast in the meantime: they are in the backlog.
+
+    `since` may be newer than the hub, too: a page reads its state straight from the database. The catch-up then
+    ends once the hub has come past it, or the page would be told again of what its state holds already.
     """
 
     session: int
@@ -23,12 +25,17 @@ class CatchUp:
     since: Cursor
     ref: int | None
     backlog: list[Record] = field(default_factory=list[Record])
+    replayed: tuple[Record, ...] | None = None
 
-    def merge(self, replayed: Iterable[Record], position: Cursor) -> tuple[Record, ...]:
+    def can_end_at(self, seen: Snapshot) -> bool:
+        """Tell whether the log has answered, and the hub has seen all that `since` has."""
+        return self.replayed is not None and seen.contains(self.since.seen)
+
+    def merge(self, position: Cursor) -> tuple[Record, ...]:
         """Return what lies between `since` and the hub's position, each record once, in order."""
         merged = {
             record.id: record
-            for record in replayed
+            for record in self.replayed or ()
             if record.channel in self.channels and position.covers(record.xid)
         }
         for record in self.backlog:

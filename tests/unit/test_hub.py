@@ -1,0 +1,315 @@
+"""The hub: rules of fan-out, catching up, settling and rewinding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+
+from flowcraft.adapters.memory import MemoryLog, MemoryTransaction
+from flowcraft.core.hub import (
+    Deliver,
+    DeliverEphemeral,
+    Effect,
+    Hub,
+    ReadBacklog,
+    ReadNow,
+    Reset,
+    Settled,
+    Subscribed,
+)
+from flowcraft.cursors import Cursor, Lineage, Snapshot
+from flowcraft.records import Batch, Ephemeral, Record
+
+LINEAGE = Lineage(1, 1, 0)
+AT = datetime(2026, 11, 22, 20, 13, tzinfo=UTC)
+
+
+def cursor(xmax: int, *running: int) -> Cursor:
+    return Cursor(LINEAGE, Snapshot(xmax, frozenset(running)))
+
+
+def record(number: int, channel: str = "runs.7", xid: int | None = None) -> Record:
+    return Record(700 + number if xid is None else xid, number, channel, f'{{"n":{number}}}')
+
+
+def batch(*records: Record, xmax: int | None = None, running: Iterable[int] = ()) -> Batch:
+    top = xmax if xmax is not None else max((r.xid for r in records), default=699) + 1
+    return Batch(records, cursor(top, *running), Snapshot(top, frozenset(running)), AT)
+
+
+def hub_with(*sessions: int, channel: str = "runs.7") -> Hub:
+    hub = Hub(batch())
+    for session in sessions:
+        hub.join(session)
+        hub.subscribe(session, (channel,))
+    return hub
+
+
+def test_a_subscription_without_a_cursor_is_live_from_the_hubs_position() -> None:
+    hub = hub_with()
+    hub.join(1)
+    assert hub.subscribe(1, ("runs.7",), ref=4) == [Subscribed(1, ("runs.7",), (), cursor(700), 4)]
+    assert hub.broadcast(batch(record(1))) == [Deliver((record(1),), cursor(702), AT, (1,))]
+
+
+def test_a_batch_reaches_a_session_as_one_group_however_many_channels_it_touches() -> None:
+    hub = hub_with(1)
+    hub.subscribe(1, ("run_update",))
+    first, second = record(1, xid=701), record(2, "run_update", xid=701)
+    assert hub.broadcast(batch(first, second)) == [Deliver((first, second), cursor(702), AT, (1,))]
+
+
+def test_sessions_that_get_the_same_records_share_one_effect() -> None:
+    hub = hub_with(1, 2, 3)
+    hub.subscribe(3, ("run_update",))
+    first, second = record(1), record(2, "run_update")
+    assert hub.broadcast(batch(first, second)) == [
+        Deliver((first,), cursor(703), AT, (1, 2)),
+        Deliver((first, second), cursor(703), AT, (3,)),
+    ]
+
+
+def test_nobody_is_told_of_a_channel_that_nobody_follows() -> None:
+    assert hub_with(1).broadcast(batch(record(1, "runs.8"))) == []
+
+
+def test_live_records_wait_behind_the_replay_of_a_session_that_is_catching_up() -> None:
+    hub = hub_with()
+    hub.join(1)
+    (request,) = hub.subscribe(1, ("runs.7",), cursor(690), ref=2)
+    assert isinstance(request, ReadBacklog)
+    assert request.channels == ("runs.7",)
+    assert hub.broadcast(batch(record(2))) == []
+    replay = batch(record(1, xid=695), xmax=701)
+    assert hub.replayed(request.catch_up, replay) == [
+        Subscribed(1, ("runs.7",), (record(1, xid=695), record(2)), cursor(703), 2)
+    ]
+    assert hub.broadcast(batch(record(3))) == [Deliver((record(3),), cursor(704), AT, (1,))]
+
+
+def test_a_replay_that_is_ahead_of_the_hub_leaves_to_the_live_feed_what_is_the_live_feeds() -> None:
+    hub = hub_with()
+    hub.join(1)
+    (request,) = hub.subscribe(1, ("runs.7",), cursor(690))
+    assert isinstance(request, ReadBacklog)
+    replay = batch(record(1, xid=695), record(2), record(3))
+    hub.broadcast(batch(record(2)))
+    assert hub.replayed(request.catch_up, replay) == [
+        Subscribed(1, ("runs.7",), (record(1, xid=695), record(2)), cursor(703), None)
+    ]
+
+
+def test_a_cursor_ahead_of_the_hub_is_not_told_again_what_its_state_holds() -> None:
+    hub = hub_with()
+    hub.join(1)
+    (request,) = hub.subscribe(1, ("runs.7",), cursor(703, 701), ref=6)
+    assert isinstance(request, ReadBacklog)
+    assert hub.replayed(request.catch_up, batch(xmax=703, running=(701,))) == [ReadNow()]
+    assert hub.broadcast(batch(record(1), record(2), record(3))) == [
+        Subscribed(1, ("runs.7",), (record(1), record(3)), cursor(704), 6)
+    ]
+
+
+def test_a_second_reader_catches_up_while_the_first_stays_live() -> None:
+    hub = hub_with(1)
+    (request,) = hub.subscribe(1, ("runs.7",), cursor(690), ref=9)
+    assert isinstance(request, ReadBacklog)
+    assert hub.broadcast(batch(record(1))) == [Deliver((record(1),), cursor(702), AT, (1,))]
+    assert hub.replayed(request.catch_up, batch(record(1))) == [
+        Subscribed(1, ("runs.7",), (record(1),), cursor(702), 9)
+    ]
+    assert hub.subscriber_count("runs.7") == 1
+
+
+def test_an_unsubscribe_during_a_catch_up_is_answered_without_the_channel() -> None:
+    hub = hub_with()
+    hub.join(1)
+    (request,) = hub.subscribe(1, ("runs.7", "runs.8"), cursor(690), ref=1)
+    assert isinstance(request, ReadBacklog)
+    hub.unsubscribe(1, ("runs.7",))
+    assert hub.replayed(request.catch_up, batch(record(1), record(2, "runs.8"))) == [
+        Subscribed(1, ("runs.8",), (), cursor(700), 1)
+    ]
+    assert hub.broadcast(batch(record(3))) == []
+
+
+def test_a_session_that_leaves_is_forgotten_with_its_catch_ups_and_questions() -> None:
+    hub = hub_with(1)
+    (request,) = hub.subscribe(1, ("runs.7",), cursor(690))
+    assert isinstance(request, ReadBacklog)
+    hub.settle(1, 990)
+    hub.leave(1)
+    assert hub.replayed(request.catch_up, batch()) == []
+    assert hub.broadcast(batch(record(300))) == []
+    assert (len(hub), hub.heartbeat()) == (0, [])
+
+
+def test_what_cannot_be_bridged_is_reset_and_live_from_the_hubs_position() -> None:
+    hub = hub_with()
+    hub.join(1)
+    (request,) = hub.subscribe(1, ("runs.7",), cursor(5), ref=3)
+    assert isinstance(request, ReadBacklog)
+    assert hub.unbridgeable(request.catch_up, "expired") == [Reset(1, ("runs.7",), "expired", cursor(700), 3)]
+    assert hub.broadcast(batch(record(1))) == [Deliver((record(1),), cursor(702), AT, (1,))]
+
+
+def test_a_rewind_tells_every_live_reader_and_every_one_that_is_catching_up() -> None:
+    hub = hub_with(1)
+    hub.join(2)
+    (request,) = hub.subscribe(1, ("runs.7",), cursor(690), ref=5)
+    assert isinstance(request, ReadBacklog)
+    assert hub.rewind(batch(xmax=650)) == [
+        Reset(1, ("runs.7",), "rewound", cursor(650), None),
+        Reset(1, ("runs.7",), "rewound", cursor(650), 5),
+    ]
+    assert hub.replayed(request.catch_up, batch(record(1))) == []
+
+
+def test_a_transaction_settles_after_its_events_and_at_once_if_it_is_covered() -> None:
+    hub = hub_with(1)
+    assert hub.settle(1, 699) == [Settled(1, 699, cursor(700))]
+    assert hub.settle(1, 701) == [ReadNow()]
+    assert hub.broadcast(batch(record(1))) == [
+        Deliver((record(1),), cursor(702), AT, (1,)),
+        Settled(1, 701, cursor(702)),
+    ]
+
+
+def test_a_transaction_without_events_settles_when_the_plain_snapshot_covers_it() -> None:
+    hub = hub_with(1)
+    hub.settle(1, 750)
+    nothing = Batch((), cursor(700), Snapshot(751), AT)
+    assert hub.broadcast(nothing) == [Settled(1, 750, cursor(700))]
+
+
+def test_a_running_transaction_does_not_settle() -> None:
+    hub = hub_with(1)
+    hub.settle(1, 705)
+    assert hub.broadcast(batch(record(9), running=(705,))) == [
+        Deliver((record(9),), cursor(710, 705), AT, (1,))
+    ]
+
+
+def test_a_heartbeat_reaches_sessions_without_subscriptions_too() -> None:
+    hub = hub_with(1)
+    hub.join(2)
+    assert hub.heartbeat() == [Deliver((), cursor(700), AT, (1, 2))]
+
+
+def test_an_ephemeral_event_reaches_whoever_is_live() -> None:
+    hub = hub_with(1, 2)
+    typing = Ephemeral("runs.7", "{}")
+    assert hub.broadcast_ephemeral(typing) == [DeliverEphemeral(typing, (1, 2))]
+    assert hub.broadcast_ephemeral(Ephemeral("runs.8", "{}")) == []
+
+
+class HubFollowsLog(RuleBasedStateMachine):
+    """Whatever commits, lags and interleaves: each reader gets each record after its cursor once."""
+
+    transactions = Bundle("transactions")
+    catch_ups = Bundle("catch_ups")
+    cursors = Bundle("cursors")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = MemoryLog()
+        self.hub = Hub(self.log.position_now())
+        self.readers: dict[int, list[int]] = {}
+        self.expected_from: dict[int, Cursor] = {}
+        self.pending: dict[int, ReadBacklog] = {}
+        self.committed: list[Record] = []
+
+    @rule(target=cursors)
+    def look(self) -> Cursor:
+        return self.log.position_now().cursor
+
+    @rule(
+        target=transactions, channels=st.lists(st.sampled_from(["runs.7", "runs.8"]), min_size=1, max_size=3)
+    )
+    def begin(self, channels: list[str]) -> tuple[MemoryTransaction, list[str]]:
+        transaction = self.log.begin()
+        for channel in channels:
+            transaction.emit(channel, "{}")
+        return transaction, channels
+
+    @rule(transaction=consumes(transactions), commit=st.booleans())
+    def end(self, transaction: tuple[MemoryTransaction, list[str]], commit: bool) -> None:
+        before = self.log.position_now().cursor
+        if not commit:
+            transaction[0].rollback()
+            return
+        transaction[0].commit()
+        self.committed += self.log.read_now(before).records
+
+    @rule()
+    def relay_reads(self) -> None:
+        self.apply(self.hub.broadcast(self.log.read_now(self.hub.cursor)))
+
+    @rule(target=catch_ups, since=cursors)
+    def subscribe(self, since: Cursor) -> object:
+        reader = len(self.readers) + 1
+        self.readers[reader] = []
+        self.expected_from[reader] = since
+        self.hub.join(reader)
+        self.apply(self.hub.subscribe(reader, ("runs.7",), since, ref=reader))
+        return reader if reader in self.pending else multiple()
+
+    @rule(target=catch_ups, reader=consumes(catch_ups), read_first=st.booleans())
+    def replay(self, reader: int, read_first: bool) -> object:
+        request = self.pending.pop(reader)
+        replay = self.log.read_now(request.catch_up.since, channels=request.channels)
+        if read_first:  # the hub moves on between the read and its answer
+            self.relay_reads()
+        self.apply(self.hub.replayed(request.catch_up, replay))
+        return multiple()
+
+    def apply(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case ReadBacklog(catch_up):
+                    self.pending[catch_up.session] = effect
+                case Subscribed(session, _, records, _, _):
+                    self.readers[session] += [r.id for r in records]
+                case Deliver(records, _, _, to):
+                    for session in to:
+                        self.readers[session] += [r.id for r in records]
+                case _:
+                    raise AssertionError(effect)
+
+    @invariant()
+    def every_reader_has_what_lies_between_its_cursor_and_the_hubs(self) -> None:
+        for reader, received in self.readers.items():
+            if reader in self.pending:
+                assert received == []
+                continue
+            since, now = self.expected_from[reader], self.hub.cursor
+            due = [
+                r.id
+                for r in self.committed
+                if r.channel == "runs.7" and now.covers(r.xid) and not since.covers(r.xid)
+            ]
+            assert sorted(received) == sorted(due)
+            assert len(set(received)) == len(received)
+
+
+TestHubFollowsLog = HubFollowsLog.TestCase
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_a_replay_is_the_same_wherever_the_hub_and_the_read_stand(read_at: int, hub_at: int) -> None:
+    log = MemoryLog()
+    for _ in range(40):
+        log.emit("runs.7", "{}")
+    everything = log.read_now(cursor(700)).records
+    hub = hub_with()
+    hub.join(1)
+    (request,) = hub.subscribe(1, ("runs.7",), cursor(690))
+    assert isinstance(request, ReadBacklog)
+    if hub_at:
+        hub.broadcast(batch(*everything[:hub_at]))
+    answer = hub.replayed(request.catch_up, batch(*everything[:read_at]))
+    assert answer == [Subscribed(1, ("runs.7",), everything[:hub_at], hub.cursor, None)]

@@ -1,0 +1,1 @@
+"""FlowCraft: a workflow product, the worked example of FlowCraft Realtime."""

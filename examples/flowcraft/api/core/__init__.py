@@ -1,0 +1,1 @@
+"""What the product is about; nothing here knows PostgreSQL, HTTP or WebSockets."""

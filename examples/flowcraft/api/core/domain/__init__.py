@@ -1,0 +1,1 @@
+"""The facts of the product and the rules of a run."""

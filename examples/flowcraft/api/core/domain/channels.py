@@ -1,0 +1,33 @@
+"""Channels: which events travel where, and where they come from. TypeScript is generated from this module."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from examples.flowcraft.api.core.domain.events import (
+    Announcement,
+    DashboardUpdate,
+    FlowUpdate,
+    LogLine,
+    RunUpdate,
+    StepUpdate,
+)
+from flowcraft import Channels, Table
+
+channels = Channels()
+
+# Database-driven: whoever changes the row, this service or somebody in psql, the event is in the same commit.
+flow_update = channels.declare("flow_update", FlowUpdate, source=Table("flows", flow_id="id"))
+run_update = channels.declare("run_update", RunUpdate, source=Table("runs", run_id="id"))
+
+# Both: the rows of one run come from triggers, its log lines are broadcast by the service that writes them.
+run = channels.declare(
+    "runs.{run_id}",
+    RunUpdate | StepUpdate | LogLine,
+    params={"run_id": UUID},
+    source=[Table("runs", event=RunUpdate, run_id="id"), Table("steps", event=StepUpdate)],
+)
+
+# Service-driven: no row is "the dashboard"; a service computes it.
+dashboard = channels.declare("dashboard", DashboardUpdate)
+system = channels.declare("system", Announcement)

@@ -1,0 +1,41 @@
+"""The port of the dashboard: measuring all runs, and the measurements taken so far."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from examples.flowcraft.api.core.domain.events import DashboardUpdate
+from examples.flowcraft.api.core.ports.transaction import State, Transaction
+
+
+class DashboardTransaction(Transaction, Protocol):
+    """Measurements, inside one transaction."""
+
+    async def take_turn(self) -> bool:
+        """Be the only one to measure until the end of the transaction. False: somebody else is."""
+        ...
+
+    async def measure(self) -> DashboardUpdate:
+        """Count what is committed now."""
+        ...
+
+    async def latest(self) -> DashboardUpdate | None:
+        """Return the last measurement that was kept."""
+        ...
+
+    async def keep(self, measured: DashboardUpdate) -> None:
+        """Add a measurement to the history."""
+        ...
+
+
+class DashboardRepository(Protocol):
+    """Where measurements are kept."""
+
+    def transaction(self) -> AbstractAsyncContextManager[DashboardTransaction]:
+        """Begin a transaction: it commits at the end of the block, and rolls back if the block raises."""
+        ...
+
+    async def history(self, limit: int) -> State[list[DashboardUpdate]]:
+        """Return the last measurements, the oldest first."""
+        ...

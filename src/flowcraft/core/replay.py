@@ -16,8 +16,9 @@ class CatchUp:
     primary, so one contains the other. If R is the newer, its records beyond T will come live: drop them.
     If T is the newer, its records beyond R were broadcast in the meantime: they are in the backlog.
 
-    `since` may be newer than the hub, too: a page reads its state straight from the database. The catch-up then
-    ends once the hub has come past it, or the page would be told again of what its state holds already.
+    `since` may be newer than the hub, too: a page reads its state straight from the database. The catch-up
+    then ends once the hub has come past it, or the page would be told again of what its state holds
+    already.
     """
 
     session: int

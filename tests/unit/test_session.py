@@ -1,0 +1,227 @@
+"""A session: who may follow what, in which order, and how a conversation ends."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from flowcraft.channels import Channels
+from flowcraft.core.session import (
+    Authenticate,
+    Authorize,
+    AwaitSettled,
+    Close,
+    Effect,
+    Follow,
+    FollowFresh,
+    Question,
+    Send,
+    Session,
+    Unfollow,
+)
+from flowcraft.cursors import Cursor, Lineage, Snapshot
+from flowcraft.errors import TokenExpired, TokenInvalid
+from flowcraft.events import Event
+from flowcraft.settings import Settings
+from flowcraft.viewers import Viewer
+
+ADA = Viewer("ada")
+HERE = Cursor(Lineage(1, 1, 0), Snapshot(700))
+SETTINGS = Settings()
+
+
+class Changed(Event):
+    """Something changed."""
+
+
+channels = Channels()
+channels.declare("run_update", Changed)
+channels.declare("runs.{run_id}", Changed, params={"run_id": int})
+secret = channels.declare("secrets.{secret_id}", Changed, params={"secret_id": int})
+
+
+@secret.guard
+def may_watch(viewer: Viewer, secret_id: int) -> bool:
+    return viewer.subject == "ada" and secret_id == 1
+
+
+def session(*, token_required: bool = False, settings: Settings = SETTINGS) -> Session:
+    return Session(channels, settings, token_required=token_required)
+
+
+def tell(session: Session, **frame: object) -> list[Effect]:
+    return session.received(json.dumps(frame))
+
+
+def errors(effects: list[Effect]) -> list[tuple[str, str | None]]:
+    """Return code and channel of each error frame."""
+    found = [msgspec.json.decode(e.message)["error"] for e in effects if isinstance(e, Send)]
+    return [(error["code"], error.get("channel")) for error in found]
+
+
+def question(name: str) -> Question:
+    return Question(name, *channels.resolve(name))
+
+
+def test_a_client_is_greeted_and_follows_the_channels_of_its_url() -> None:
+    hello, follow = session().open(HERE, "abc", ["run_update", "run_update"])
+    assert isinstance(hello, Send)
+    assert msgspec.json.decode(hello.message) == {
+        "hello": {"protocol": 1, "schema": "abc", "heartbeat": 25, "cursor": "1/1.0/700:"}
+    }
+    assert follow == Follow(("run_update",), None, None)
+
+
+def test_a_subscription_follows_from_its_cursor() -> None:
+    assert tell(session(), subscribe=["runs.42"], since="1/1.0/690:688", ref=3) == [
+        Follow(("runs.42",), Cursor(Lineage(1, 1, 0), Snapshot(690, frozenset({688}))), 3)
+    ]
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "700", "1/1.0/x:", "1/1.0/" + "9" * 21 + ":", "1/1.0/7:" + "1," * 40_000]
+)
+def test_a_cursor_that_is_none_of_ours_is_answered_with_malformed(cursor: str) -> None:
+    assert tell(session(), subscribe=["run_update"], since=cursor) == [
+        FollowFresh(("run_update",), "malformed", None)
+    ]
+
+
+def test_unsubscribe_and_settle_pass_through() -> None:
+    assert tell(session(), unsubscribe=["runs.42"]) == [Unfollow(("runs.42",))]
+    assert tell(session(), settle="757") == [AwaitSettled(757)]
+
+
+@pytest.mark.parametrize("name", ["runz.1", "runs.x", "run_update.1", "runs", "secrets.1"])
+def test_unknown_and_forbidden_channels_are_refused_alike(name: str) -> None:
+    effects = tell(session(), subscribe=[name], ref=1)
+    assert errors(effects) == [("forbidden", name)]
+    (refusal,) = effects
+    assert isinstance(refusal, Send)
+    assert msgspec.json.decode(refusal.message)["error"]["message"] == (
+        f"channel '{name}' is not declared, or you may not watch it"
+    )
+
+
+def test_in_development_a_misspelt_channel_is_told_its_neighbour() -> None:
+    (refusal,) = tell(session(settings=Settings(development=True)), subscribe=["runz.1"])
+    assert isinstance(refusal, Send)
+    assert b"did you mean 'runs.1'?" in refusal.message
+
+
+def test_a_refused_channel_leaves_the_others_of_its_request_alone() -> None:
+    effects = tell(session(), subscribe=["nope", "run_update", "Bad Name"], ref=4)
+    assert errors(effects) == [("forbidden", "nope"), ("bad_channel", "Bad Name")]
+    assert effects[-1] == Follow(("run_update",), None, 4)
+
+
+def test_a_guarded_channel_asks_its_guard_and_follows_what_is_allowed() -> None:
+    ada = session()
+    assert tell(ada, auth="t") == [Authenticate("t")]
+    assert ada.authenticated(ADA) == []
+    assert tell(ada, subscribe=["secrets.1", "run_update", "secrets.2"], ref=2) == [
+        Authorize(ADA, (question("secrets.1"), question("secrets.2")))
+    ]
+    effects = ada.authorized(frozenset({"secrets.1"}))
+    assert errors(effects) == [("forbidden", "secrets.2")]
+    assert effects[-1] == Follow(("secrets.1", "run_update"), None, 2)
+
+
+def test_frames_wait_in_line_while_a_decision_is_pending() -> None:
+    ada = session()
+    tell(ada, auth="t")
+    assert tell(ada, subscribe=["secrets.1"]) == []
+    assert tell(ada, unsubscribe=["secrets.1"]) == []
+    assert ada.authenticated(ADA) == [Authorize(ADA, (question("secrets.1"),))]
+    assert ada.authorized(frozenset({"secrets.1"})) == [
+        Follow(("secrets.1",), None, None),
+        Unfollow(("secrets.1",)),
+    ]
+
+
+def test_a_line_that_grows_too_long_closes_the_connection() -> None:
+    ada = session()
+    tell(ada, auth="t")
+    effects = [effect for _ in range(257) for effect in tell(ada, settle="1")]
+    assert effects == [Close(4429, "too many frames at once")]
+    assert tell(ada, settle="1") == []
+
+
+def test_where_a_token_is_required_nothing_is_served_before_it() -> None:
+    nobody = session(token_required=True)
+    assert len(nobody.open(HERE, "abc", ["run_update"])) == 1
+    assert tell(nobody, subscribe=["runs.1"]) == []
+    assert tell(nobody, auth="t") == [Authenticate("t")]
+    assert nobody.authenticated(ADA) == [
+        Follow(("run_update",), None, None),
+        Follow(("runs.1",), None, None),
+    ]
+
+
+def test_without_a_required_token_in_time_the_connection_is_closed() -> None:
+    assert session(token_required=True).auth_deadline() == [Close(4501, "no token in time")]
+    assert session().auth_deadline() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "close"),
+    [(TokenExpired(), Close(4401, "token expired")), (TokenInvalid(), Close(4500, "invalid token"))],
+)
+def test_a_bad_token_is_answered_the_same_whatever_is_wrong_and_closes(
+    error: TokenInvalid, close: Close
+) -> None:
+    nobody = session()
+    tell(nobody, auth="t")
+    refusal, ending = nobody.rejected(error)
+    assert isinstance(refusal, Send)
+    assert msgspec.json.decode(refusal.message) == {
+        "error": {"code": "invalid_token", "message": "the token is not valid"}
+    }
+    assert ending == close
+
+
+def test_a_connection_follows_a_bounded_number_of_channels() -> None:
+    greedy = session(settings=Settings(channels_per_connection=2))
+    tell(greedy, subscribe=["runs.1", "runs.2"])
+    assert errors(tell(greedy, subscribe=["runs.3"])) == [("limit_exceeded", "runs.3")]
+    assert tell(greedy, subscribe=["runs.2"]) == [Follow(("runs.2",), None, None)]
+    tell(greedy, unsubscribe=["runs.1"])
+    assert tell(greedy, subscribe=["runs.3"]) == [Follow(("runs.3",), None, None)]
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[]", "Expected `object`"),
+        ("{}", "exactly one of"),
+        ('{"auth":"t","settle":"1"}', "exactly one of"),
+        ('{"subscribe":"run_update"}', "$.subscribe"),
+        ('{"subscribe":[1]}', "$.subscribe[0]"),
+        ('{"settle":757}', "$.settle"),
+        ('{"settle":"7e3"}', '"settle"'),
+        ('{"publish":"x"}', "publish"),
+        ('{"subscribe":["run_update"],"ref":"7"}', "$.ref"),
+    ],
+)
+def test_a_bad_frame_is_answered_with_what_is_wrong_and_keeps_the_connection(message: str, told: str) -> None:
+    client = session()
+    (answer,) = client.received(message)
+    assert isinstance(answer, Send)
+    error = msgspec.json.decode(answer.message)["error"]
+    assert error["code"] == "bad_request"
+    assert told in error["message"]
+    assert tell(client, settle="1") == [AwaitSettled(1)]
+
+
+def test_a_drained_session_says_when_to_come_back_and_listens_no_more() -> None:
+    client = session()
+    bye, close = client.drain(3200)
+    assert isinstance(bye, Send)
+    assert msgspec.json.decode(bye.message) == {"bye": {"reconnect_after_ms": 3200}}
+    assert close == Close(1012, "restart")
+    assert tell(client, settle="1") == []
+    assert client.expired() == []

@@ -18,7 +18,7 @@ help: ## say what can be made
 
 demo: setup build ## run the example app: PostgreSQL, server and web page (PORT=... to choose the port)
 	npm run --silent build -w $(WEB)
-	.venv/bin/python examples/flowcraft/demo.py
+	.venv/bin/python -m examples.flowcraft.demo
 
 test: check unit e2e ## everything that must hold: static gates, Python and TypeScript tests, the app in a browser
 	@.venv/bin/python scripts/sum_reports.py $(REPORTS)/python.xml $(REPORTS)/typescript.xml $(REPORTS)/e2e.xml

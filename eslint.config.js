@@ -8,6 +8,7 @@ export default defineConfig(
   { linterOptions: { reportUnusedDisableDirectives: "error" } },
   js.configs.recommended,
   { files: ["**/*.{ts,tsx}"], ...hooks.configs.flat.recommended },
+  { files: ["**/*.{ts,tsx}"], rules: { "react-hooks/incompatible-library": "off" } }, // a note to the React Compiler, which is not used
   {
     files: ["**/*.{ts,tsx,mts}"],
     extends: [ts.configs.strictTypeChecked, ts.configs.stylisticTypeChecked],
@@ -20,7 +21,7 @@ export default defineConfig(
     rules: {
       "@typescript-eslint/consistent-type-definitions": "off",
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
-      "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
+      "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true, ignoreVoidReturningFunctions: true }],
       "@typescript-eslint/switch-exhaustiveness-check": "error",
       "@typescript-eslint/ban-ts-comment": ["error", { "ts-expect-error": "allow-with-description" }],
     },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, dataclass_transform
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import msgspec
 
@@ -17,12 +17,22 @@ Int64 = Annotated[
 """A 64-bit integer that travels as text: JavaScript's numbers are exact up to 2^53 only."""
 
 
+_M = TypeVar("_M", bound="_KeywordOnly")
+
+
+class _KeywordOnly(msgspec.StructMeta):
+    """Makes the fields of every subclass keyword-only; msgspec alone does not pass that on."""
+
+    def __new__(  # noqa: PYI019  # a metaclass cannot say Self
+        cls: type[_M], name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: object
+    ) -> _M:
+        options: dict[str, Any] = {"kw_only": True, **config}
+        return super().__new__(cls, name, bases, namespace, **options)
+
+
+# On the class, not on its metaclass: mypy takes the first it meets, and msgspec.Struct has one.
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
-class _EventMeta(msgspec.StructMeta):
-    """msgspec's metaclass, told to type checkers with this project's defaults."""
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="type", metaclass=_EventMeta):
+class Event(msgspec.Struct, frozen=True, tag=True, tag_field="type", metaclass=_KeywordOnly):
     """A fact about the domain: frozen, keyword-only, validated when it is broadcast.
 
     Subclasses are structs of msgspec. Their JSON carries the class name in `type`, so that a channel can

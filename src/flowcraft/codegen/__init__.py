@@ -1,0 +1,1 @@
+"""Codegen: what other languages need to know about the declared channels, written for them."""

@@ -56,7 +56,9 @@ class World:
         return [line.text for line in self.runs.tables.log[run_id]]
 
 
-async def test_a_triggered_run_waits_with_all_its_steps_and_its_first_line_is_told_in_its_transaction() -> None:
+async def test_a_triggered_run_waits_with_all_its_steps_and_its_first_line_is_told_in_its_transaction() -> (
+    None
+):
     world = World()
     triggered = await world.service.trigger("invoices")
     assert world.status(triggered.run_id) == ("queued", ["pending", "pending", "pending"])

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import msgspec
-from fastapi import Response
+from fastapi import FastAPI, Response
 
 Documentation: TypeAlias = dict[int | str, dict[str, Any]]
+_REFERENCE = "#/components/schemas/{name}"
+_definitions: dict[str, Any] = {}
 
 
 class Json(Response):
@@ -28,8 +30,19 @@ class Json(Response):
 
 def answers(kind: Any, status: int = 200) -> Documentation:  # noqa: ANN401  # any type that msgspec knows
     """Describe an answer in the OpenAPI document."""
-    (schema,), definitions = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
-    return {status: {"content": {"application/json": {"schema": {**schema, "$defs": definitions}}}}}
+    (schema,), definitions = msgspec.json.schema_components([kind], ref_template=_REFERENCE)
+    _definitions.update(definitions)
+    return {status: {"content": {"application/json": {"schema": schema}}}}
+
+
+class Documented(FastAPI):
+    """An application whose OpenAPI document has the types of its answers, which are not Pydantic's."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the document."""
+        document = super().openapi()
+        document["components"]["schemas"].update(_definitions)
+        return document
 
 
 def refusal(code: str, message: str, status: int) -> Json:

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.types import Lifespan
 
 from examples.flowcraft.api.adapters.http import dashboard, flows, runs, system
-from examples.flowcraft.api.adapters.http.answers import Json, refusal
+from examples.flowcraft.api.adapters.http.answers import Documented, Json, refusal
 from examples.flowcraft.api.adapters.http.pages import pages
 from examples.flowcraft.api.adapters.http.services import Services
 from examples.flowcraft.api.core.domain.errors import FlowNotFound, Refused, RunNotFound
@@ -17,7 +17,7 @@ from examples.flowcraft.api.core.domain.errors import FlowNotFound, Refused, Run
 
 def create_http(services: Services, built: Path, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     """Offer the services, and the web app that was built into a directory."""
-    app = FastAPI(title="FlowCraft", lifespan=lifespan, redoc_url=None)
+    app = Documented(title="FlowCraft", lifespan=lifespan, redoc_url=None)
     app.state.services = services
     for module in (flows, runs, dashboard, system):
         app.include_router(module.router)

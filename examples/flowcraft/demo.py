@@ -14,9 +14,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # started as a file, by `make demo`
 
 from examples.flowcraft.api.adapters.postgres import Database
 from examples.flowcraft.api.adapters.postgres.migrate import migrate

@@ -19,7 +19,7 @@ from examples.flowcraft.api.core.domain.events import (
     RunUpdate,
     StepUpdate,
 )
-from examples.flowcraft.api.core.ports import Audit, RunDetail, State
+from examples.flowcraft.api.core.ports import Audit, RunDetail, RunVersion, State
 from flowcraft.adapters.memory import MemoryLog, MemoryTransaction
 
 NOW = datetime(2026, 11, 22, 20, 13, tzinfo=UTC)
@@ -141,8 +141,8 @@ class MemoryRuns:
         return sum(run.status in {"queued", "running"} for run in self.tables.runs.values())
 
     async def audit(self) -> Audit:
-        versions = {run.run_id: run.version for run in self.tables.runs.values()}
-        return Audit(versions, str(self._log.snapshot().xmax), NOW)
+        versions = [RunVersion(run.run_id, run.number, run.version) for run in self.tables.runs.values()]
+        return Audit(versions, str(self._log.snapshot().xmax))
 
     async def prune(self, keep: int) -> None:
         raise NotImplementedError

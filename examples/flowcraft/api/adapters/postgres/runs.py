@@ -17,7 +17,7 @@ from examples.flowcraft.api.core.domain.events import (
     RunUpdate,
     StepUpdate,
 )
-from examples.flowcraft.api.core.ports import Audit, RunDetail, State
+from examples.flowcraft.api.core.ports import Audit, RunDetail, RunVersion, State
 
 
 class PostgresRunTransaction(PostgresTransaction):
@@ -129,7 +129,7 @@ class PostgresRuns:
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(sql("audit"))
         assert row is not None
-        return Audit(msgspec.json.decode(row["runs"], type=dict[UUID, int]), row["xid"], row["at"])
+        return Audit(msgspec.json.decode(row["data"], type=list[RunVersion]), row["xid"])
 
     async def prune(self, keep: int) -> None:
         """Forget finished runs beyond the newest so many."""

@@ -3,7 +3,7 @@
 from examples.flowcraft.api.core.ports.announcements import AnnouncementRepository, AnnouncementTransaction
 from examples.flowcraft.api.core.ports.dashboard import DashboardRepository, DashboardTransaction
 from examples.flowcraft.api.core.ports.flows import FlowRepository, FlowTransaction
-from examples.flowcraft.api.core.ports.runs import Audit, RunDetail, RunRepository, RunTransaction
+from examples.flowcraft.api.core.ports.runs import Audit, RunDetail, RunRepository, RunTransaction, RunVersion
 from examples.flowcraft.api.core.ports.transaction import State, Transaction
 from flowcraft import RealtimeService
 
@@ -19,6 +19,7 @@ __all__ = [
     "RunDetail",
     "RunRepository",
     "RunTransaction",
+    "RunVersion",
     "State",
     "Transaction",
 ]

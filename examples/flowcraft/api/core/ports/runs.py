@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -29,12 +28,19 @@ class RunDetail(msgspec.Struct, frozen=True):
     log: list[LogLine]
 
 
-class Audit(msgspec.Struct, frozen=True):
-    """The version of each of the newest runs, and the transaction in which they were read."""
+class RunVersion(msgspec.Struct, frozen=True):
+    """How often a run's row was written."""
 
-    runs: dict[UUID, int]
+    run_id: UUID
+    number: int
+    version: int
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """The versions of the newest runs, and the transaction in which they were read."""
+
+    data: list[RunVersion]
     xid: str
-    at: datetime
 
 
 class RunTransaction(Transaction, Protocol):

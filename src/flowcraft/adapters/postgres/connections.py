@@ -1,0 +1,94 @@
+"""Connections: how this package opens its own, and what a failure to do so is called."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+
+from flowcraft.errors import LogUnavailable
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    Plain: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    AnyConnection: TypeAlias = Plain | PoolConnectionProxy[asyncpg.Record]
+
+APPLICATION_NAME = "flowcraft"
+_INSTALL = "run `flowcraft migrate`"
+_GONE = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
+
+
+class OwnPool:
+    """A pool that is given, or one that is opened when it is first needed and closed with its owner."""
+
+    def __init__(self, database: str | Pool, *, size: int = 4) -> None:
+        self._given = None if isinstance(database, str) else database
+        self._dsn = database if isinstance(database, str) else ""
+        self._size = size
+        self._opened: Pool | None = None
+        self._opening = asyncio.Lock()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AnyConnection]:
+        """Lend a connection."""
+        pool = self._given or self._opened or await self._open()
+        async with pool.acquire() as connection:
+            yield connection
+
+    async def close(self) -> None:
+        """Close the pool, if it is our own."""
+        pool, self._opened = self._opened, None
+        if pool is not None:
+            await pool.close()
+
+    async def _open(self) -> Pool:
+        async with self._opening:
+            if self._opened is None:
+                self._opened = await asyncpg.create_pool(
+                    self._dsn,
+                    min_size=1,
+                    max_size=self._size,
+                    reset=_nothing_to_reset,
+                    server_settings={"application_name": APPLICATION_NAME},
+                )
+            return self._opened
+
+
+async def _nothing_to_reset(connection: Plain) -> None:
+    """Skip the round trip after each use: nothing here leaves a trace in its session."""
+
+
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Turn what a database says that cannot be read now into `LogUnavailable`."""
+    try:
+        yield
+    except (asyncpg.ReadOnlySQLTransactionError, asyncpg.ObjectNotInPrerequisiteStateError) as error:
+        raise LogUnavailable(str(error.args[0])) from error
+    except (
+        asyncpg.InvalidSchemaNameError,
+        asyncpg.UndefinedFunctionError,
+        asyncpg.UndefinedTableError,
+    ) as error:
+        raise LogUnavailable(f"the database has no schema flowcraft ({error.args[0]}); {_INSTALL}") from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise LogUnavailable(f"{error.args[0]}; grants are listed in 0001_log.sql") from error
+    except _GONE as error:
+        raise LogUnavailable(
+            f"the database cannot be reached: {str(error) or type(error).__name__}"
+        ) from error

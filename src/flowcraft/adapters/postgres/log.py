@@ -1,0 +1,101 @@
+"""The log in PostgreSQL: what became visible between two snapshots, read in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from flowcraft.adapters.postgres.connections import OwnPool, unavailable
+from flowcraft.adapters.postgres.statements import statement
+from flowcraft.cursors import Cursor, Lineage, Snapshot
+from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound
+from flowcraft.records import Batch, Record
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from flowcraft.adapters.postgres.connections import Pool
+
+
+class _Position(msgspec.Struct, frozen=True):
+    """Where the log stood in the snapshot of one statement."""
+
+    system: int
+    timeline: int
+    generation: int
+    floor: int
+    newest: int | None
+    at: datetime
+
+    @property
+    def lineage(self) -> Lineage:
+        return Lineage(self.system, self.timeline, self.generation)
+
+
+_decode_position = msgspec.json.Decoder(_Position).decode
+
+
+class PostgresLog:
+    """Reads the log of one database and says where it stands. It writes no events.
+
+    It takes a pool, which stays the caller's, or a dsn, for which it opens its own; `close` closes that.
+    """
+
+    def __init__(self, database: str | Pool) -> None:
+        self._pool = OwnPool(database)
+
+    async def position(self) -> Batch:
+        (row,) = await self._fetch("position")
+        here = msgspec.convert(dict(row), _Position)
+        now = Snapshot.parse(row["snapshot"])
+        beginning = max(here.floor, 0 if here.newest is None else here.newest + 1)
+        return Batch((), Cursor(here.lineage, now.clamp(beginning)), now, here.at.astimezone(UTC))
+
+    async def read(
+        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: int | None = None
+    ) -> Batch:
+        seen = after.seen
+        cursor = (str(after.lineage), str(seen.xmax), [*map(str, seen.xip)], str(seen.xmin))
+        most = None if limit is None else limit + 1
+        head, *rows = await self._fetch("read", *cursor, None if channels is None else [*channels], most)
+        now, here = Snapshot.parse(head["channel"]), _decode_position(head["payload"])
+        _check_usable(after, here, now)
+        if limit is not None and len(rows) > limit:
+            raise CursorExpired(str(after))
+        records = tuple(Record(xid, id_, channel, payload) for id_, xid, channel, payload in rows)
+        return Batch(records, after.advance(now, here.newest), now, here.at.astimezone(UTC))
+
+    async def rewound(self, last: Cursor) -> Batch:
+        if (await self.position()).cursor.lineage.timeline == last.lineage.timeline:
+            await self._fetch("renew", last.lineage.generation)
+        return await self.position()
+
+    async def trim(self, *, before: int) -> int:
+        """Remove the events of transactions below `before`, as far as these have finished; return how many.
+
+        Raises:
+            LogUnavailable: it cannot be written now.
+        """
+        ((removed,),) = await self._fetch("trim", str(before))
+        return int(removed)
+
+    async def close(self) -> None:
+        """Close the connections that the log opened itself."""
+        await self._pool.close()
+
+    async def _fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
+        with unavailable():
+            async with self._pool.connection() as connection:
+                return await connection.fetch(statement(name), *arguments)
+
+
+def _check_usable(after: Cursor, here: _Position, now: Snapshot) -> None:
+    if after.lineage.system != here.system:
+        raise CursorOfOtherDatabase(str(after))
+    if after.lineage != here.lineage or after.seen.xmax > now.xmax:
+        raise CursorRewound(str(after))
+    if after.seen.xmin < here.floor:
+        raise CursorExpired(str(after))

@@ -1,0 +1,134 @@
+"""The schema: bring a database to the log of this version and to the triggers of the declared sources."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+import msgspec
+
+from flowcraft.adapters.postgres.statements import migrations, statement
+from flowcraft.adapters.postgres.triggers import table_sources
+from flowcraft.channels import Channels
+from flowcraft.errors import DeclarationError, LogUnavailable
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+    from asyncpg.transaction import Transaction
+
+    AnyConnection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+
+OLDEST_POSTGRES = 14
+_DOES_NOT_FIT = "RT001"
+_LOCK = "select pg_advisory_xact_lock(1718382455, 3)"
+_FUNCTIONS = ("column(regclass, jsonb)", "table(jsonb)", "body(jsonb, regclass)", "install(jsonb, text)")
+_CLEAR = "drop function " + ", ".join(
+    f"pg_temp.flowcraft_{name}" for name in (*_FUNCTIONS, "restored()", "apply(jsonb, boolean)")
+)
+
+
+async def migrate(database: str | AnyConnection, channels: Channels, *, prune: bool = True) -> list[str]:
+    """Bring a database up to date, in one transaction; return what was done, nothing if nothing was to do.
+
+    Give a dsn or a connection; a transaction that is open on it is used. Several may run at once. With
+    `prune`, triggers of sources that are no longer declared are dropped: pass False where services with
+    different channels share a database. A table that is in use is waited for up to 5 seconds, or the
+    connection's `lock_timeout`.
+
+    Raises:
+        DeclarationError: a source does not fit its table; nothing was changed.
+        LogUnavailable: a PostgreSQL older than 14.
+    """
+    sources = msgspec.json.encode(table_sources(channels)).decode()
+    async with _connected(database) as connection, _transaction(connection):
+        _check_version(connection)
+        await connection.execute(_LOCK)
+        await connection.execute(statement("bootstrap"))
+        done = [await _upgrade(connection, *missing) for missing in await _missing(connection)]
+        await connection.execute(statement("install"))
+        try:
+            done += [row[0] for row in await connection.fetch(_APPLY, sources, prune)]
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != _DOES_NOT_FIT:
+                raise
+            raise DeclarationError(_sentence(error)) from None
+        await connection.execute(_CLEAR)
+    return done
+
+
+def migration_sql(channels: Channels, *, prune: bool = True) -> str:
+    """Return a script that does what `migrate` does, for psql or for somebody else to read and run."""
+    sources = msgspec.json.format(msgspec.json.encode(table_sources(channels)), indent=2).decode()
+    arguments = f"{_literal(sources)}::jsonb, {str(prune).lower()}"
+    parts = [
+        "-- The log of FlowCraft Realtime, and the triggers of the declared sources. It may be run again.",
+        f"begin isolation level read committed;\n{_LOCK};",
+        statement("bootstrap"),
+        *(_guarded(version, name, text) for version, (name, text) in migrations().items()),
+        statement("install"),
+        f"select pg_temp.flowcraft_apply({arguments}) as done;",
+        f"{_CLEAR};\ncommit;\n",
+    ]
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+_APPLY = "select pg_temp.flowcraft_apply($1::text::jsonb, $2::boolean)"
+_RECORD = "insert into flowcraft.migration (version, name) values ($1, $2)"
+
+
+@asynccontextmanager
+async def _connected(database: str | AnyConnection) -> AsyncIterator[AnyConnection]:
+    if not isinstance(database, str):
+        yield database
+        return
+    connection = await asyncpg.connect(database)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def _transaction(connection: AnyConnection) -> Transaction:
+    # Whoever waits for the lock must see afterwards what the one before did.
+    return connection.transaction(isolation=None if connection.is_in_transaction() else "read_committed")
+
+
+def _check_version(connection: AnyConnection) -> None:
+    version = connection.get_server_version()
+    if version.major < OLDEST_POSTGRES:
+        raise LogUnavailable(
+            f"PostgreSQL {version.major}.{version.minor} is too old; {OLDEST_POSTGRES} or later is needed"
+        )
+
+
+async def _missing(connection: AnyConnection) -> list[tuple[int, str, str]]:
+    present = {row["version"] for row in await connection.fetch("select version from flowcraft.migration")}
+    return [(version, *named) for version, named in migrations().items() if version not in present]
+
+
+async def _upgrade(connection: AnyConnection, version: int, name: str, text: str) -> str:
+    await connection.execute(text)
+    await connection.execute(_RECORD, version, name)
+    return f"schema flowcraft: {name}"
+
+
+def _guarded(version: int, name: str, text: str) -> str:
+    return (
+        "do $flowcraft_do$\nbegin\n"
+        f"if not exists (select from flowcraft.migration where version = {version}) then\n"
+        f"execute $flowcraft_migration$\n{text}$flowcraft_migration$;\n"
+        f"insert into flowcraft.migration (version, name) values ({version}, {_literal(name)});\n"
+        "end if;\nend $flowcraft_do$;"
+    )
+
+
+def _literal(text: str) -> str:
+    # The e'' form means the same whatever standard_conforming_strings says.
+    return "e'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _sentence(error: asyncpg.PostgresError) -> str:
+    message, hint = str(error.args[0]), getattr(error, "hint", None)
+    return f"{message}; {hint[0].lower()}{hint[1:].rstrip('.')}" if isinstance(hint, str) else message

@@ -1,0 +1,21 @@
+"""Statements: the SQL of this package, by the name of its file."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+SQL = files("flowcraft.adapters.postgres") / "sql"
+
+
+@cache
+def statement(name: str) -> str:
+    """Return the text of `sql/<name>.sql`."""
+    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
+
+
+@cache
+def migrations() -> dict[int, tuple[str, str]]:
+    """Return the versioned changes of the schema: name and text by version, oldest first."""
+    names = sorted(entry.name.removesuffix(".sql") for entry in SQL.iterdir() if entry.name[:4].isdigit())
+    return {int(name[:4]): (name, statement(name)) for name in names}

@@ -1,0 +1,127 @@
+"""Triggers: what a declared `Table(...)` asks of the database, in the form that `sql/install.sql` reads.
+
+The columns are looked up by the database itself, so that one text serves Python and psql. Here it is decided
+which field comes from which column, and which values must travel as text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from decimal import Decimal
+from types import NoneType, UnionType
+from typing import Annotated, Any, NewType, Union, cast, get_args, get_origin
+
+import msgspec
+
+from flowcraft.channels import Channels, Declaration, Table
+from flowcraft.errors import DeclarationError
+from flowcraft.events import EventField
+
+_IDENTIFIER = re.compile(r'"(?:[^"]|"")+"|[^".]+')
+_LONGEST_NAME = 63
+_SEQUENCES = (list, tuple, set, frozenset, Sequence, Iterable, AbstractSet)
+
+
+class SourceField(msgspec.Struct, frozen=True):
+    """One field of an event: the column it takes, and the type that the value is cast to, if any."""
+
+    name: str
+    column: str
+    cast: str | None
+    required: bool
+
+
+class TableSource(msgspec.Struct, frozen=True):
+    """One source of one channel, with the event that its rows become."""
+
+    channel: str
+    prefix: str
+    parameter: str | None
+    table: str
+    on: tuple[str, ...]
+    event: str
+    tag_field: str | None
+    tag: str | None
+    fields: tuple[SourceField, ...]
+
+
+def table_sources(channels: Channels) -> list[TableSource]:
+    """Return the table sources of all channels.
+
+    Raises:
+        DeclarationError: a table's name that cannot be one, or a field's name that PostgreSQL would cut.
+    """
+    return [
+        _table_source(declaration, source)
+        for declaration in channels
+        for source in declaration.sources
+        if isinstance(source, Table)
+    ]
+
+
+def quoted(name: str) -> str:
+    """Return the quoted form of a table's name; parts are taken as they are, `App.Runs` is `"App"."Runs"`."""
+    parts = _IDENTIFIER.findall(name)
+    if not 1 <= len(parts) <= 3 or ".".join(parts) != name:
+        raise DeclarationError(
+            f'Table({name!r}): a table\'s name has the form runs, app.runs or "App"."Runs"'
+        )
+    return ".".join(part if part.startswith('"') else f'"{part}"' for part in parts)
+
+
+def _table_source(declaration: Declaration, source: Table) -> TableSource:
+    payload = declaration.payload
+    member = source.event or payload.members[0]
+    tag = payload.tags.get(member)
+    fields = [field for field in payload.fields(member) if tag is None or field.name != tag.field]
+    return TableSource(
+        channel=declaration.name,
+        prefix=declaration.prefix,
+        parameter=declaration.parameter.name if declaration.parameter else None,
+        table=quoted(source.name),
+        on=source.on,
+        event=member.__name__,
+        tag_field=tag.field if tag else None,
+        tag=tag.value if tag else None,
+        fields=tuple(_source_field(declaration, source, field) for field in fields),
+    )
+
+
+def _source_field(declaration: Declaration, source: Table, field: EventField) -> SourceField:
+    if len(field.name.encode()) > _LONGEST_NAME:
+        raise DeclarationError(
+            f"{declaration.name}: PostgreSQL cuts the name {field.name} to {_LONGEST_NAME} bytes"
+        )
+    needed = declaration.parameter is not None and declaration.parameter.name == field.name
+    column = source.columns.get(field.name, field.name)
+    required = needed or not field.has_default or field.name in source.columns
+    return SourceField(field.name, column, _cast(field.annotation), required)
+
+
+def _cast(annotation: object) -> str | None:
+    alternatives = _alternatives(annotation)
+    if alternatives and all(map(_is_text, alternatives)):
+        return "text"
+    if len(alternatives) == 1 and get_origin(alternatives[0]) in _SEQUENCES:
+        items = [item for item in get_args(alternatives[0]) if item is not Ellipsis]
+        return "text[]" if items and all(_cast(item) == "text" for item in items) else None
+    return None
+
+
+def _alternatives(annotation: object) -> list[object]:
+    """Return what a value may be besides null."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if isinstance(annotation, NewType):
+        return _alternatives(cast(Any, annotation).__supertype__)
+    if origin is Union or isinstance(annotation, UnionType):
+        return [inner for member in get_args(annotation) for inner in _alternatives(member)]
+    return [] if annotation in (None, NoneType, msgspec.UnsetType) else [annotation]
+
+
+def _is_text(annotation: object) -> bool:
+    # Numbers of unlimited length too: both msgspec and Pydantic write a Decimal as text.
+    return annotation is str or annotation is Decimal

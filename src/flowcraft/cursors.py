@@ -13,6 +13,7 @@ ResetReason = Literal["expired", "rewound", "other_database", "malformed"]
 _SNAPSHOT = re.compile(r"(\d{1,20}):(\d{1,20}):((?:\d{1,20}(?:,\d{1,20})*)?)", re.ASCII)
 _CURSOR = re.compile(r"(\d{1,20})/(\d{1,10})\.(\d{1,10})/(\d{1,20}):((?:\d{1,20}(?:,\d{1,20})*)?)", re.ASCII)
 _LONGEST_CURSOR = 64 * 1024
+_LARGEST_XID = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ class Snapshot:
         return self.xmax >= other.xmax and all(xid in other.xip for xid in self.xip if xid < other.xmax)
 
     def clamp(self, xmax: int) -> Snapshot:
-        """Return the part of this snapshot below `xmax`."""
-        return Snapshot(xmax, frozenset(xid for xid in self.xip if xid < xmax))
+        """Return the part of this snapshot below `xmax`. It never covers more than this snapshot does."""
+        return Snapshot(min(xmax, self.xmax), frozenset(xid for xid in self.xip if xid < xmax))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,10 @@ class Cursor:
         if match is None:
             raise CursorMalformed(text)
         lineage = Lineage(int(match[1]), int(match[2]), int(match[3]))
-        return cls(lineage, Snapshot(int(match[4]), _xids(match[5])))
+        seen = Snapshot(int(match[4]), _xids(match[5]))
+        if max(seen.xmax, *seen.xip, 0) > _LARGEST_XID:
+            raise CursorMalformed(text)
+        return cls(lineage, seen)
 
     def __str__(self) -> str:
         return f"{self.lineage}/{self.seen.xmax}:{','.join(map(str, sorted(self.seen.xip)))}"

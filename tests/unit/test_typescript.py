@@ -313,6 +313,8 @@ update.run_id = "";
 // @ts-expect-error read-only, inside too
 everything.pair[0] = 1;
 // @ts-expect-error read-only, inside too
+everything.many[0] = 1;
+// @ts-expect-error read-only, inside too
 everything.counts["a"] = 1;
 // @ts-expect-error a field with a default is always there
 ({ type: "RunUpdate", run_id: "" }) satisfies RunUpdate;
@@ -348,7 +350,7 @@ def random_field(chance: random.Random, depth: int) -> tuple[Any, Any]:
     """A type and a value of it."""
     leaves: list[tuple[Any, Any]] = [
         (int, 1),
-        (float, 1.5),
+        (float, chance.choice([1.5, -2e300])),
         (str, 'a "b"\\'),
         (bool, True),
         (None, None),

@@ -1,0 +1,147 @@
+"""Cursors: their text, and what a position claims to have seen."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowcraft.cursors import Cursor, Lineage, Snapshot
+from flowcraft.errors import CursorMalformed
+
+HERE = Lineage(system=7711228394610713425, timeline=1, generation=0)
+LARGEST = 2**64 - 1
+
+xids = st.integers(0, LARGEST)
+
+
+@st.composite
+def snapshots(draw: st.DrawFn, largest: int = 60) -> Snapshot:
+    xmax = draw(st.integers(0, largest))
+    return Snapshot(
+        xmax, draw(st.frozensets(st.integers(0, xmax - 1)) if xmax else st.just(frozenset[int]()))
+    )
+
+
+lineages = st.builds(
+    Lineage,
+    system=st.integers(0, LARGEST),
+    timeline=st.integers(0, 2**32 - 1),
+    generation=st.integers(0, 2**32 - 1),
+)
+
+
+def test_a_cursor_names_its_lineage_and_the_transactions_it_has_not_seen() -> None:
+    cursor = Cursor(HERE, Snapshot(755, frozenset({753, 752})))
+    assert str(cursor) == "7711228394610713425/1.0/755:752,753"
+    assert str(Cursor(HERE, Snapshot(3))) == "7711228394610713425/1.0/3:"
+
+
+@given(st.builds(Cursor, lineage=lineages, seen=snapshots(largest=LARGEST)))
+def test_a_cursor_survives_the_way_to_the_browser_and_back(cursor: Cursor) -> None:
+    assert Cursor.parse(str(cursor)) == cursor
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1/1.0",
+        "1/1.0/",
+        "1/1.0/x:",
+        "1/1.0/5",
+        "1/1.0/5:,",
+        "1/1.0/5:3,",
+        "1/1.0/5:3:4",
+        "1/1.0/-5:",
+        " 1/1.0/5:",
+        "1/1.0/5:\n",
+        "1/1/5:",
+        "a/1.0/5:",
+        "1/1.0/٥:",  # noqa: RUF001  # a digit, but not ours
+        f"1/1.0/{LARGEST + 1}:",
+        f"1/1.0/5:{LARGEST + 1}",
+        "1/1.0/5:" + "4," * 40_000 + "4",
+    ],
+)
+def test_what_is_not_a_cursor_is_malformed(text: str) -> None:
+    with pytest.raises(CursorMalformed, match="is not a cursor; reload the state and subscribe again"):
+        Cursor.parse(text)
+
+
+@given(st.text())
+def test_any_text_is_a_cursor_or_malformed(text: str) -> None:
+    with pytest.raises(CursorMalformed):
+        Cursor.parse(text)
+
+
+def test_an_error_never_repeats_more_of_a_hostile_text_than_it_needs() -> None:
+    with pytest.raises(CursorMalformed) as raised:
+        Cursor.parse("x" * 100_000)
+    assert len(str(raised.value)) < 200
+
+
+def test_a_snapshot_is_read_as_postgresql_writes_it() -> None:
+    assert Snapshot.parse("752:755:752,753") == Snapshot(755, frozenset({752, 753}))
+    assert Snapshot.parse("755:755:") == Snapshot(755)
+    with pytest.raises(ValueError, match="'755' is not a snapshot of the form xmin:xmax:xip"):
+        Snapshot.parse("755")
+
+
+@given(snapshots())
+def test_a_snapshot_can_be_written_as_postgresql_reads_it(snapshot: Snapshot) -> None:
+    running = ",".join(map(str, sorted(snapshot.xip)))
+    assert Snapshot.parse(f"{snapshot.xmin}:{snapshot.xmax}:{running}") == snapshot
+
+
+@given(snapshots(), st.integers(0, 80))
+def test_below_xmin_all_is_covered_and_from_xmax_on_nothing(snapshot: Snapshot, xid: int) -> None:
+    assert snapshot.covers(xid) or xid >= snapshot.xmin
+    assert not snapshot.covers(xid) or (xid < snapshot.xmax and xid not in snapshot.xip)
+
+
+@given(snapshots(), st.integers(0, 80), st.integers(0, 80))
+def test_clamping_forgets_what_is_above_and_claims_nothing_new(
+    snapshot: Snapshot, limit: int, xid: int
+) -> None:
+    assert snapshot.clamp(limit).covers(xid) == (snapshot.covers(xid) and xid < limit)
+
+
+@given(snapshots(), st.integers(0, 80))
+def test_a_clamped_snapshot_names_no_transaction_above_itself(snapshot: Snapshot, limit: int) -> None:
+    clamped = snapshot.clamp(limit)
+    assert all(xid < clamped.xmax for xid in clamped.xip)
+    assert clamped.clamp(limit) == clamped
+
+
+def test_a_read_without_events_keeps_the_end_and_forgets_what_has_ended() -> None:
+    before = Cursor(HERE, Snapshot(755, frozenset({752, 753})))
+    assert before.advance(Snapshot(900, frozenset({753, 800})), None) == Cursor(
+        HERE, Snapshot(755, frozenset({753}))
+    )
+
+
+def test_a_read_ends_just_above_the_newest_event_whatever_else_is_running() -> None:
+    before = Cursor(HERE, Snapshot(755))
+    now = Snapshot(900, frozenset({757, 800}))
+    assert before.advance(now, 760) == Cursor(HERE, Snapshot(761, frozenset({757})))
+
+
+def test_an_event_of_an_old_transaction_does_not_move_the_end_back() -> None:
+    before = Cursor(HERE, Snapshot(755, frozenset({752})))
+    assert before.advance(Snapshot(900), 752) == Cursor(HERE, Snapshot(755))
+
+
+@given(snapshots(), snapshots(largest=80), st.data())
+def test_reading_on_loses_nothing_and_repeats_nothing(
+    start: Snapshot, later: Snapshot, data: st.DataObject
+) -> None:
+    # Time only goes forward: what was visible stays so.
+    now = Snapshot(max(start.xmax, later.xmax), frozenset(x for x in later.xip if not start.covers(x)))
+    wrote = data.draw(st.frozensets(st.integers(0, 80)), label="transactions that wrote events")
+    visible = {xid for xid in wrote if now.covers(xid)}
+    before = Cursor(HERE, start)
+    batch = {xid for xid in visible if not before.covers(xid)}
+    after = before.advance(now, max(batch, default=None))
+    assert {xid for xid in wrote if after.covers(xid)} == {xid for xid in wrote if before.covers(xid)} | batch
+    assert not any(after.covers(xid) and not now.covers(xid) for xid in range(90)), "never claims the future"

@@ -88,7 +88,10 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, reception:
     await send({"type": "websocket.accept"})
     connection = AsgiConnection(send, reception.settings)
     conversation = reception.connect(connection, judged.channels, judged.since)
-    tasks = {connection.start(), asyncio.create_task(_read(receive, conversation, connection))}
+    tasks = {
+        connection.start(),
+        asyncio.create_task(_read(receive, conversation, connection, reception.settings.message_bytes)),
+    }
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -98,7 +101,9 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, reception:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _read(receive: Receive, conversation: Conversation, connection: AsgiConnection) -> None:
+async def _read(
+    receive: Receive, conversation: Conversation, connection: AsgiConnection, longest: int
+) -> None:
     while True:
         message = await receive()
         if message["type"] == "websocket.disconnect":
@@ -106,6 +111,8 @@ async def _read(receive: Receive, conversation: Conversation, connection: AsgiCo
         text: str | None = message.get("text")
         if text is None:
             connection.close(1003, "text only")
+        elif len(text.encode()) > longest:
+            connection.close(1009, "message too long")
         else:
             conversation.received(text)
 

@@ -1,0 +1,346 @@
+"""The carriers: real sockets, on the dedicated server and inside an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import jwt
+import pytest
+import uvicorn
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from flowcraft.adapters.asgi import Receive, Scope, Send, serve_websocket
+from flowcraft.adapters.jwt import JwtAuthorizer
+from flowcraft.adapters.memory import MemoryLog, MemoryRealtimeService, MemoryWakeups
+from flowcraft.channels import Channels
+from flowcraft.entrypoints.serve import Server
+from flowcraft.events import Event
+from flowcraft.ports import Authorizer
+from flowcraft.runtime.clock import SystemClock
+from flowcraft.runtime.node import Node
+from flowcraft.settings import Settings
+from flowcraft.viewers import Viewer
+
+SECRET = "a secret of at least thirty-two bytes"
+
+
+class Ping(Event):
+    """A number, and some weight."""
+
+    n: int
+    weight: str = ""
+
+
+channels = Channels()
+ping_update = channels.declare("ping_update", Ping)
+private = channels.declare("private.{user}", Ping, params={"user": str})
+
+
+@private.guard
+async def only_oneself(viewer: Viewer, user: str) -> bool:
+    return viewer.subject == user
+
+
+@dataclass
+class Stage:
+    """A node on a log in memory, and where it listens."""
+
+    node: Node
+    log: MemoryLog
+    service: MemoryRealtimeService
+    address: str
+
+    async def ping(self, n: int, weight: str = "") -> None:
+        await self.service.broadcast(ping_update, Ping(n=n, weight=weight))
+
+    def http(self, path: str) -> str:
+        return f"http://{urlsplit(self.address).netloc}{path}"
+
+
+def make_node(settings: Settings, authorizer: Authorizer | None) -> tuple[Node, MemoryLog]:
+    log = MemoryLog()
+    node = Node(
+        channels, log, MemoryWakeups(log), settings=settings, authorizer=authorizer, clock=SystemClock()
+    )
+    return node, log
+
+
+async def until_accepting(node: Node) -> None:
+    while not node.accepting:  # noqa: ASYNC110
+        await asyncio.sleep(0)  # the relay's first read needs a turn of the loop, not time
+
+
+@asynccontextmanager
+async def dedicated(settings: Settings, authorizer: Authorizer | None) -> AsyncIterator[Stage]:
+    node, log = make_node(settings, authorizer)
+    server = Server(node, "127.0.0.1", 0)
+    node.start()
+    await until_accepting(node)
+    await server.start()
+    try:
+        yield Stage(node, log, MemoryRealtimeService(log, node.broadcast_ephemeral), server.address)
+    finally:
+        await server.stop()
+        await node.stop()
+
+
+@asynccontextmanager
+async def mounted(settings: Settings, authorizer: Authorizer | None) -> AsyncIterator[Stage]:
+    node, log = make_node(settings, authorizer)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await serve_websocket(scope, receive, send, node)
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error", ws="websockets-sansio"))
+    node.start()
+    await until_accepting(node)
+    serving = asyncio.create_task(server.serve([listener]))
+    address = f"ws://127.0.0.1:{listener.getsockname()[1]}/realtime"
+    try:
+        yield Stage(node, log, MemoryRealtimeService(log, node.broadcast_ephemeral), address)
+    finally:
+        server.should_exit = True
+        await serving
+        await node.stop()
+
+
+OpenStage = Callable[[Settings, Authorizer | None], Any]
+both = pytest.mark.parametrize("carrier", [dedicated, mounted], ids=["dedicated", "asgi"])
+pytestmark = pytest.mark.asyncio
+QUICK = Settings(drain_seconds=0.01)
+
+
+async def frame(client: ClientConnection) -> dict[str, Any]:
+    return json.loads(await client.recv())
+
+
+async def opened(client: ClientConnection, *names: str) -> None:
+    await client.send(json.dumps({"subscribe": names}))
+    while "subscribed" not in await frame(client):
+        pass
+
+
+async def closing(client: ClientConnection) -> tuple[int, str]:
+    """Read to the end; return the code and reason of the close."""
+    with pytest.raises(ConnectionClosed) as closed:
+        while True:
+            await client.recv()
+    assert closed.value.rcvd is not None
+    return closed.value.rcvd.code, closed.value.rcvd.reason
+
+
+async def refusal(attempt: Awaitable[ClientConnection]) -> tuple[int, str]:
+    with pytest.raises(InvalidStatus) as refused:
+        await attempt
+    response = refused.value.response
+    return response.status_code, response.body.decode()
+
+
+@both
+async def test_a_client_is_greeted_and_served(carrier: OpenStage) -> None:
+    async with carrier(QUICK, None) as stage, connect(f"{stage.address}?channel=ping_update") as client:
+        assert (await frame(client))["hello"]["schema"] == channels.schema_hash()
+        assert await frame(client) == {"subscribed": ["ping_update"], "cursor": "1/1.0/700:", "n": 0}
+        await stage.ping(1)
+        assert await frame(client) == {
+            "channel": "ping_update",
+            "payload": {"type": "Ping", "n": 1, "weight": ""},
+            "id": 1,
+        }
+        assert await frame(client) == {"cursor": "1/1.0/701:", "n": 1, "at": "2026-11-22T20:13:00.000Z"}
+
+
+@both
+async def test_a_client_that_comes_back_gets_what_it_missed(carrier: OpenStage) -> None:
+    async with carrier(QUICK, None) as stage:
+        for n in range(3):
+            await stage.ping(n)
+        async with connect(f"{stage.address}?channel=ping_update&since=1/1.0/701:") as client:
+            await frame(client)
+            assert [(await frame(client))["payload"]["n"] for _ in range(2)] == [1, 2]
+            assert await frame(client) == {"subscribed": ["ping_update"], "cursor": "1/1.0/703:", "n": 2}
+
+
+@both
+async def test_a_page_of_another_origin_and_a_token_in_the_url_are_refused(carrier: OpenStage) -> None:
+    async with carrier(QUICK, None) as stage:
+        evil = connect(stage.address, additional_headers={"Origin": "https://evil.example"})
+        assert await refusal(_start(evil)) == (
+            403,
+            "origin 'https://evil.example' is not allowed; list it in allowed_origins\n",
+        )
+        status, told = await refusal(_start(connect(f"{stage.address}?token=abc")))
+        assert (status, "first" in told) == (400, True)
+        own = stage.http("")
+        async with connect(stage.address, additional_headers={"Origin": own}) as client:
+            assert "hello" in await frame(client)
+
+
+async def _start(attempt: connect) -> ClientConnection:
+    return await attempt
+
+
+@both
+async def test_a_token_opens_what_its_viewer_may_watch(carrier: OpenStage) -> None:
+    async with carrier(QUICK, JwtAuthorizer(SECRET)) as stage, connect(stage.address) as client:
+        await frame(client)
+        await client.send(json.dumps({"auth": token("ada")}))
+        await client.send(json.dumps({"subscribe": ["private.ada", "private.bob"]}))
+        assert (await frame(client))["error"]["channel"] == "private.bob"
+        assert (await frame(client))["subscribed"] == ["private.ada"]
+        await stage.service.broadcast(private("bob"), Ping(n=1))
+        await stage.service.broadcast(private("ada"), Ping(n=2))
+        assert (await frame(client))["payload"]["n"] == 2
+
+
+@both
+async def test_a_token_that_runs_out_closes_the_connection_and_a_fresh_one_keeps_it(
+    carrier: OpenStage,
+) -> None:
+    async with (
+        carrier(QUICK, JwtAuthorizer(SECRET)) as stage,
+        connect(stage.address) as client,
+        connect(stage.address) as kept,
+    ):
+        await client.send(json.dumps({"auth": token("ada", lives=1)}))
+        await kept.send(json.dumps({"auth": token("ada", lives=1)}))
+        await kept.send(json.dumps({"auth": token("ada", lives=60)}))
+        assert await closing(client) == (4401, "token expired")
+        await kept.send(json.dumps({"settle": "1"}))
+        assert "hello" in await frame(kept)
+        assert "settled" in await frame(kept)
+
+
+@both
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [("", 4500), ("a.b.c", 4500), ("expired", 4401), ("other key", 4500), ("none", 4500)],
+)
+async def test_a_wrong_token_closes_the_connection(carrier: OpenStage, wrong: str, code: int) -> None:
+    tokens = {
+        "expired": token("ada", lives=-60),
+        "other key": token("ada", key="another secret of thirty-two bytes!!"),
+        "none": jwt.encode({"sub": "ada", "iat": 1, "exp": 9_999_999_999}, key=None, algorithm="none"),
+    }
+    async with carrier(QUICK, JwtAuthorizer(SECRET)) as stage, connect(stage.address) as client:
+        await client.send(json.dumps({"auth": tokens.get(wrong, wrong)}))
+        assert (await closing(client))[0] == code
+
+
+@both
+async def test_without_a_token_in_time_the_connection_is_closed(carrier: OpenStage) -> None:
+    settings = Settings(drain_seconds=0.01, auth_timeout_seconds=0.05)
+    async with carrier(settings, JwtAuthorizer(SECRET)) as stage, connect(stage.address) as client:
+        assert await closing(client) == (4501, "no token in time")
+
+
+@both
+async def test_binary_messages_are_refused(carrier: OpenStage) -> None:
+    async with carrier(QUICK, None) as stage, connect(stage.address) as client:
+        await client.send(b"\x00")
+        assert (await closing(client))[0] == 1003
+
+
+@both
+async def test_a_message_that_is_too_long_closes_the_connection(carrier: OpenStage) -> None:
+    settings = Settings(drain_seconds=0.01, message_bytes=1000)
+    async with carrier(settings, None) as stage, connect(stage.address) as client:
+        await client.send(json.dumps({"subscribe": ["x" * 1000]}))
+        assert (await closing(client))[0] == 1009
+
+
+@both
+async def test_a_client_that_does_not_read_is_closed_and_harms_nobody(carrier: OpenStage) -> None:
+    settings = Settings(drain_seconds=0.01, queue_bytes=256 * 1024)
+    async with carrier(settings, None) as stage, connect(f"{stage.address}?channel=ping_update") as good:
+        await frame(good)
+        await frame(good)
+        url = urlsplit(stage.address)
+        assert url.hostname is not None
+        reader, writer = await asyncio.open_connection(url.hostname, url.port, limit=1024)
+        writer.write(
+            b"GET /realtime?channel=ping_update HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        await reader.readuntil(b"subscribed")
+        sent = 200
+        for n in range(sent):  # 10 MB: more than the kernel hides
+            await stage.ping(n, weight="x" * 50_000)
+            assert (await frame(good))["payload"]["n"] == n
+            assert (await frame(good))["n"] == 1
+        rest = 0
+        try:
+            while data := await reader.read(65536):
+                rest += len(data)
+        except ConnectionResetError:
+            pass
+        writer.close()
+        assert rest < sent * 50_000
+        await good.send('{"settle":"1"}')
+        assert "settled" in await frame(good)
+
+
+async def test_text_that_is_not_utf_8_closes_the_connection() -> None:
+    async with dedicated(QUICK, None) as stage, connect(stage.address) as client:
+        await client.send(b"\xff", text=True)
+        assert (await closing(client))[0] == 1007
+
+
+async def test_a_message_may_come_in_fragments() -> None:
+    async with dedicated(QUICK, None) as stage, connect(stage.address) as client:
+        await frame(client)
+        await client.send(['{"sett', 'le":"1"}'])
+        assert "settled" in await frame(client)
+
+
+async def test_a_peer_that_answers_no_ping_is_closed() -> None:
+    settings = Settings(drain_seconds=0.01, heartbeat_seconds=0.05, pong_timeout_seconds=0.05)
+    async with dedicated(settings, None) as stage:
+        url = urlsplit(stage.address)
+        assert url.hostname is not None
+        reader, writer = await asyncio.open_connection(url.hostname, url.port)
+        writer.write(
+            b"GET /realtime HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        everything = await reader.read()
+        writer.close()
+        assert (4409).to_bytes(2, "big") + b"no pong" in everything
+
+
+async def test_a_drained_server_sends_its_clients_away_and_takes_no_more() -> None:
+    async with dedicated(QUICK, None) as stage, connect(stage.address) as client:
+        await frame(client)
+        await stage.node.drain()
+        assert "reconnect_after_ms" in (await frame(client))["bye"]
+        assert await closing(client) == (1012, "restart")
+        status, told = await refusal(_start(connect(stage.address)))
+        assert (status, told) == (503, "not ready; try again\n")
+
+
+async def test_the_health_pages_are_on_the_same_port() -> None:
+    async with dedicated(QUICK, None) as stage, httpx.AsyncClient() as http:
+        assert (await http.get(stage.http("/healthz"))).text == "ok\n"
+        ready = await http.get(stage.http("/readyz"))
+        assert (ready.status_code, ready.json()["state"]) == (200, "live")
+        assert (await http.get(stage.http("/elsewhere"))).status_code == 404
+        assert (await http.get(stage.http("/realtime"))).status_code == 426
+        await stage.node.drain()
+        assert (await http.get(stage.http("/readyz"))).status_code == 503
+
+
+def token(subject: str, *, lives: int = 60, key: str = SECRET) -> str:
+    now = int(time.time())
+    return jwt.encode({"sub": subject, "iat": now - 100, "exp": now + lives}, key, algorithm="HS256")

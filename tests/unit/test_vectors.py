@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,9 @@ class Server:
         self.sent: list[object] = []
 
     def step(self, kind: str, value: Any) -> None:
-        getattr(self, f"on_{kind}", lambda _: None)(value)
+        handler: Callable[[Any], None] | None = getattr(self, f"on_{kind}", None)
+        if handler is not None:  # the other steps are the client's
+            handler(value)
 
     def on_connect(self, how: dict[str, list[str]]) -> None:
         self.session = Session(declared(), Settings(), token_required=False)

@@ -61,6 +61,7 @@ class Node:
         self._relay = Relay(log, wakeups, feed=self._feed, rewind=self._rewind)
         self._hurry = wakeups.hurry
         self._read_at = float("-inf")
+        self._has_read = asyncio.Event()
         self._draining = False
         self._replays = asyncio.Semaphore(settings.concurrent_replays)
         self.supervisor = Supervisor()
@@ -75,6 +76,10 @@ class Node:
     def accepting(self) -> bool:
         """Whether new connections are taken."""
         return self._hub is not None and not self._draining
+
+    async def until_accepting(self) -> None:
+        """Wait until the log has been read for the first time."""
+        await self._has_read.wait()
 
     def start(self) -> None:
         """Begin to follow the log."""
@@ -163,6 +168,7 @@ class Node:
         self._confirm_read()
         if self._hub is None:
             self._hub = Hub(start)
+            self._has_read.set()
         else:
             self._perform(self._hub.rewind(start))
 

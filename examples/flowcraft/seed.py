@@ -12,7 +12,7 @@ import asyncpg
 from examples.flowcraft.api.adapters.postgres.database import sql
 from examples.flowcraft.api.worker import CATALOGUE, Flow
 
-PAST_RUNS = 36
+PAST_RUNS = 60
 
 _RUN = """
 insert into runs (id, flow_id, flow_name, status, progress, current_step, triggered_by, error,
@@ -67,9 +67,9 @@ async def seed(dsn: str) -> None:
 
 
 async def _invent_a_past(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    started = datetime.now(UTC) - timedelta(seconds=20 * PAST_RUNS)
-    for _ in range(PAST_RUNS):
-        started += timedelta(seconds=random.uniform(14, 20))
+    ago = sorted((random.uniform(15, 300) for _ in range(PAST_RUNS)), reverse=True)
+    for seconds in ago:
+        started = datetime.now(UTC) - timedelta(seconds=seconds)
         await _invent_a_run(connection, random.choice(CATALOGUE), started)
     await connection.execute(_MEASUREMENTS)
     for text, level in (
@@ -85,13 +85,13 @@ async def _invent_a_run(
     run_id = uuid4()
     fails_at = random.randint(2, len(flow.steps)) if random.random() < 0.15 else None
     log = _Log(run_id, [])
-    log.write(started, f"{flow.name} was triggered by a schedule")
+    log.write(started, f"{flow.name} was triggered by the schedule")
     at, steps, error = started, list[tuple[object, ...]](), None
     for position, step in enumerate(flow.steps, start=1):
         if error is not None:
             steps.append((run_id, position, step.name, "pending", 0, 0, None, None, None))
             continue
-        begun, at = at, at + timedelta(seconds=random.uniform(0.8, 3))
+        begun, at = at, at + timedelta(seconds=random.uniform(0.6, 2.4))
         log.write(begun, step.name, position=position)
         if position == fails_at:
             error = "the service answers 503, it is overloaded"

@@ -136,15 +136,17 @@ async def test_what_does_not_exist_is_a_404_that_says_what_to_do(http: httpx.Asy
 
 
 async def test_announcements_are_kept_the_newest_first(http: httpx.AsyncClient) -> None:
-    for text in ("first", "second"):
-        made = await http.post("/api/system", json={"text": f" {text} ", "level": "warning"})
-        assert made.status_code == 201
+    made = [
+        await http.post("/api/system", json={"text": f" {text} ", "level": "warning"})
+        for text in ("first", "second")
+    ]
+    assert [answer.status_code for answer in made] == [201, 201]
     listed = (await got(http, "/api/system"))["data"]
     assert [(one["type"], one["text"], one["level"]) for one in listed] == [
         ("Announcement", "second", "warning"),
         ("Announcement", "first", "warning"),
     ]
-    assert listed[0]["announcement_id"] == made.json()["announcement_id"]
+    assert listed[0]["announcement_id"] == made[1].json()["announcement_id"]
     assert (await refused(http, "POST", "/api/system", json={"text": "  "}))[:2] == (422, "bad_request")
 
 

@@ -82,7 +82,8 @@ class RunService:
             if flow.paused:
                 raise FlowPaused(flow.name)
             run_id = await tx.insert(flow, triggered_by)
-            await self._log.write(tx, run_id, f"{flow.name} was triggered by a {triggered_by}")
+            whom = "a person" if triggered_by == "person" else "the schedule"
+            await self._log.write(tx, run_id, f"{flow.name} was triggered by {whom}")
             return Triggered(run_id, await tx.xid())
 
     async def cancel(self, run_id: UUID) -> str:

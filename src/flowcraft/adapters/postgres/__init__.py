@@ -1,0 +1,1 @@
+"""PostgreSQL: the log, its listener, and the database side of every channel."""

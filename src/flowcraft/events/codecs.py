@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
@@ -61,9 +62,10 @@ def reason(error: Exception) -> str:
     """Return what is wrong, on one line; without the values, which Pydantic would add."""
     details: Any = getattr(error, "errors", None)
     if callable(details):
-        found = cast(list[dict[str, Any]], details(include_url=False, include_input=False))
+        found = cast(list[dict[str, Any]], details())
         return "; ".join(f"{e['msg']} - at `{'.'.join(map(str, ('$', *e['loc'])))}`" for e in found)[:400]
-    return " ".join(str(error).split())[:400]
+    text = re.sub(r"input_value=.*, (?=input_type=)", "", str(error), flags=re.DOTALL)
+    return " ".join(text.split())[:400]
 
 
 def _msgspec_codec(member: type) -> Codec:

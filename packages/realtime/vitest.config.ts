@@ -1,5 +1,3 @@
 import { defineConfig } from "vitest/config";
 
-export default defineConfig({
-  test: { name: "realtime", environment: "happy-dom" },
-});
+export default defineConfig({ test: { name: "realtime", include: ["tests/**/*.test.{ts,tsx}"] } });

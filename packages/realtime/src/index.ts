@@ -1,1 +1,5 @@
-export {};
+export { type Client, type ClientOptions, createClient, type SubscribeOptions, type WebSocketLike } from "./client.js";
+export { RealtimeError } from "./core/error.js";
+export type { Cursor } from "./core/frames.js";
+export type { Connection, Status } from "./core/machine.js";
+export type { ChannelName, Payload, Register } from "./types.js";

@@ -1,0 +1,102 @@
+/** Frames: the messages of the wire, version 1, and the decoder that each of the server's passes. */
+
+/** A position in the log. Opaque: keep it, send it back, compare it with nothing. */
+export type Cursor = string;
+
+export type EventFrame = {
+  readonly type: "event";
+  readonly channel: string;
+  readonly payload: unknown;
+  /** An ephemeral event has none. */
+  readonly id: number | undefined;
+};
+
+/** The frames that close a group share one shape: `channels` are those that become live, `ref` whose replay it was. */
+export type ClosingFrame = {
+  readonly type: "cursor" | "subscribed" | "reset";
+  readonly channels: readonly string[] | undefined;
+  readonly cursor: Cursor;
+  readonly n: number;
+  readonly ref: number | undefined;
+  readonly reason: string | undefined;
+};
+
+export type ErrorFrame = {
+  readonly type: "error";
+  readonly code: string;
+  readonly message: string;
+  readonly channel: string | undefined;
+  readonly ref: number | undefined;
+};
+
+export type ServerFrame =
+  | EventFrame
+  | ClosingFrame
+  | ErrorFrame
+  | { readonly type: "hello"; readonly schema: string; readonly heartbeat: number; readonly cursor: Cursor }
+  | { readonly type: "settled"; readonly xid: string }
+  | { readonly type: "bye"; readonly after: number };
+
+export type ClientFrame =
+  | { readonly auth: string }
+  | { readonly subscribe: readonly string[]; readonly since: Cursor | undefined; readonly ref: number }
+  | { readonly unsubscribe: readonly string[] }
+  | { readonly settle: string };
+
+type Json = Readonly<Partial<Record<Member, unknown>>>;
+type Member =
+  | ("channel" | "payload" | "id" | "cursor" | "n" | "subscribed" | "reset" | "reason" | "ref" | "settled" | "hello")
+  | ("error" | "bye" | "schema" | "heartbeat" | "code" | "message" | "reconnect_after_ms");
+
+const isJson = (value: unknown): value is Json => typeof value === "object" && value !== null;
+const malformed = (): never => {
+  throw new Error("not a frame of the protocol");
+};
+const object = (value: unknown): Json => (isJson(value) ? value : malformed());
+const text = (value: unknown): string => (typeof value === "string" ? value : malformed());
+const number = (value: unknown): number => (typeof value === "number" ? value : malformed());
+const names = (value: unknown): string[] => (Array.isArray(value) ? value.map(text) : malformed());
+const optional = <T>(read: (value: unknown) => T, value: unknown): T | undefined =>
+  value === undefined ? value : read(value);
+
+/** Read a message; `undefined` is a control frame of a later version, to be ignored. Throws if it is malformed. */
+export const decode = (message: unknown): ServerFrame | undefined => {
+  const frame = object(JSON.parse(text(message)));
+  if ("channel" in frame)
+    return { type: "event", channel: text(frame.channel), payload: frame.payload, id: optional(number, frame.id) };
+  const closing = (type: ClosingFrame["type"]): ClosingFrame => ({
+    type,
+    channels: type === "cursor" ? undefined : names(frame[type]),
+    cursor: text(frame.cursor),
+    n: type === "reset" ? 0 : number(frame.n),
+    ref: optional(number, frame.ref),
+    reason: optional(text, frame.reason),
+  });
+  const type = Object.keys(frame)[0] ?? "";
+  switch (type) {
+    case "cursor":
+    case "subscribed":
+    case "reset":
+      return closing(type);
+    case "hello": {
+      const hello = object(frame.hello);
+      return { type, schema: text(hello.schema), heartbeat: number(hello.heartbeat), cursor: text(hello.cursor) };
+    }
+    case "settled":
+      return { type, xid: text(frame.settled) };
+    case "error": {
+      const error = object(frame.error);
+      return {
+        type,
+        code: text(error.code),
+        message: text(error.message),
+        channel: optional(text, error.channel),
+        ref: optional(number, error.ref),
+      };
+    }
+    case "bye":
+      return { type, after: number(object(frame.bye).reconnect_after_ms) };
+    default:
+      return undefined;
+  }
+};

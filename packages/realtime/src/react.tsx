@@ -1,0 +1,89 @@
+/** The React skin: hooks over a client that lives outside React. */
+import {
+  createContext,
+  type ReactElement,
+  type ReactNode,
+  useContext,
+  useEffect,
+  useInsertionEffect,
+  useMemo,
+  useState,
+  useSyncExternalStore,
+} from "react";
+import type { Client, SubscribeOptions } from "./client.js";
+import type { Connection } from "./core/machine.js";
+import { type ChannelStateOptions, createChannelState, type Snapshot } from "./state.js";
+import type { ChannelName, Payload } from "./types.js";
+
+export type { ChannelStateOptions } from "./state.js";
+
+export type ChannelState<S> = Snapshot<S> & {
+  /** Load again; what is shown stays until then. */
+  readonly reload: () => void;
+};
+
+const ClientContext = createContext<Client | undefined>(undefined);
+
+export function RealtimeProvider(props: { readonly client: Client; readonly children?: ReactNode }): ReactElement {
+  return <ClientContext.Provider value={props.client}>{props.children}</ClientContext.Provider>;
+}
+
+export function useClient(): Client {
+  const client = useContext(ClientContext);
+  if (!client) throw new Error("no <RealtimeProvider> above this component");
+  return client;
+}
+
+/** `subscribe` keeps its identity and returns `unsubscribe`: return that from an effect. */
+export const useWebSocket: () => Pick<Client, "subscribe"> = useClient;
+
+export function useConnection(): Connection {
+  const { connection } = useClient();
+  return useSyncExternalStore(connection.subscribe, connection.get, connection.get);
+}
+
+/** Hear every event of a channel while mounted; `null` turns it off. Handler and callbacks need not be stable. */
+export function useChannel<C extends ChannelName>(
+  channel: C | null,
+  handler: (payload: Payload<C>) => void,
+  options?: SubscribeOptions,
+): void {
+  const { subscribe } = useClient();
+  const latest = useLatest({ ...options, handler });
+  const since = options?.since;
+  useEffect(
+    () => (channel === null ? undefined : subscribe(channel, (payload) => latest.handler(payload), latest)),
+    [subscribe, channel, since, latest],
+  );
+}
+
+/**
+ * State that is loaded once and kept true by a channel's events: exact, because the events follow the cursor that
+ * the state was read at. After a reset it loads again; a failed load is shown and tried again.
+ */
+export function useChannelState<C extends ChannelName, S>(
+  channel: C | null,
+  options: ChannelStateOptions<C, S> & { readonly initial: S },
+): ChannelState<S>;
+export function useChannelState<C extends ChannelName, S>(
+  channel: C | null,
+  options: ChannelStateOptions<C, S>,
+): ChannelState<S | undefined>;
+export function useChannelState<C extends ChannelName, S>(
+  channel: C | null,
+  options: ChannelStateOptions<C, S> & { readonly initial?: S },
+): ChannelState<S | undefined> {
+  const client = useClient();
+  const latest = useLatest(options);
+  const state = useMemo(() => createChannelState(client, channel, latest), [client, channel, latest]);
+  useEffect(() => state.start(), [state]);
+  const shown = useSyncExternalStore(state.subscribe, state.get, state.get);
+  return { ...shown, reload: state.reload };
+}
+
+/** One object for a component's whole life, holding what it was last rendered with. */
+function useLatest<T extends object>(value: T): T {
+  const [latest] = useState(() => ({ ...value }));
+  useInsertionEffect(() => void Object.assign(latest, value));
+  return latest;
+}

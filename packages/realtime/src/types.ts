@@ -1,0 +1,16 @@
+/** The types that a generated file fills in by declaration merging. */
+
+/**
+ * Holds the application's channels once a generated file says so:
+ * `declare module "@flowcraft/realtime" { interface Register { channels: Channels } }`.
+ */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- merged into by generated code
+export interface Register {}
+
+type Registered = Register extends { readonly channels: infer Channels } ? Channels : Record<string, unknown>;
+
+/** A channel that exists: `run_update`, `runs.${string}`. Without a registration, any string. */
+export type ChannelName = Extract<keyof Registered, string>;
+
+/** What the events of a channel carry. Without a registration, `unknown`. */
+export type Payload<C extends ChannelName> = Registered[C];

@@ -1,0 +1,11 @@
+/** Type tests without a registration: any channel, unknown payloads. Run by tsc, not by vitest. */
+import { type ChannelName, createClient, type Payload } from "@flowcraft/realtime";
+import { expectTypeOf } from "vitest";
+
+expectTypeOf<ChannelName>().toEqualTypeOf<string>();
+expectTypeOf<Payload<"anything">>().toEqualTypeOf<unknown>();
+
+const client = createClient();
+client.subscribe("anything", (payload) => expectTypeOf(payload).toEqualTypeOf<unknown>());
+// @ts-expect-error -- unknown until it is told apart, or the channels are registered
+client.subscribe("anything", (payload) => "" in payload.status);

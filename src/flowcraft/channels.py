@@ -306,7 +306,8 @@ class Channels:
         return hashlib.sha256(msgspec.json.encode(described, order="deterministic")).hexdigest()[:16]
 
     def _suggest(self, prefix: str, text: str) -> str | None:
-        close = difflib.get_close_matches(prefix, self._declarations, n=1)
+        # 0.7: the common ending `_update` alone is no likeness
+        close = difflib.get_close_matches(prefix, self._declarations, n=1, cutoff=0.7)
         if not close:
             return None
         parameter = self._declarations[close[0]].parameter

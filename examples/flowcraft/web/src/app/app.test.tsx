@@ -1,0 +1,111 @@
+import { act, cleanup, fireEvent, render, screen, waitFor, within } from "@testing-library/react";
+import { StrictMode } from "react";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { aFlow, anAnnouncement, aRun, figures } from "@/testing/builders";
+import { api } from "@/lib/api";
+import { FakeServer } from "@/testing/fake-server";
+import { App } from "./app";
+
+// happy-dom has no canvas to draw on.
+vi.mock("uplot", () => ({
+  default: class {
+    static readonly paths = {};
+    readonly setData = vi.fn();
+    readonly setSize = vi.fn();
+    readonly destroy = vi.fn();
+  },
+}));
+
+let server: FakeServer;
+
+beforeEach(() => {
+  server = new FakeServer();
+  const at = <T,>(data: T) => Promise.resolve({ data, cursor: server.cursor });
+  vi.spyOn(api, "flows").mockImplementation(() => at([aFlow()]));
+  vi.spyOn(api, "runs").mockImplementation(() => at([aRun({ status: "running", version: 2 })]));
+  vi.spyOn(api, "dashboard").mockImplementation(() => at([figures({ running: 1, succeeded: 1200 })]));
+  vi.spyOn(api, "announcements").mockImplementation(() => at([]));
+  vi.spyOn(api, "audit").mockImplementation(() => Promise.resolve({ data: [{ run_id: "run-1", number: 1, version: 2 }], xid: "757" }));
+});
+
+afterEach(() => {
+  cleanup();
+  server.client.close();
+  vi.restoreAllMocks();
+  history.replaceState(null, "", "/");
+});
+
+function open(address: string) {
+  history.replaceState(null, "", address);
+  render(
+    <StrictMode>
+      <App client={server.client} />
+    </StrictMode>,
+  );
+}
+
+it("has a dashboard whose counters follow the channel", async () => {
+  open("/");
+  await waitFor(() => expect(screen.getByTestId("counter-running").textContent).toBe("1"));
+  expect(screen.getByTestId("counter-succeeded").textContent).toBe("1,200");
+  act(() => server.commit(["dashboard", figures({ running: 7, succeeded: 1201 })]));
+  await waitFor(() => expect(screen.getByTestId("counter-running").textContent).toBe("7"));
+});
+
+it("has a badge that says live, and counts what is wrong with the stream", async () => {
+  open("/flows");
+  const badge = screen.getByTestId("badge");
+  await waitFor(() => expect(badge.textContent).toBe("Livelost 0 · doubled 0 · out of order 0"));
+  await waitFor(() => expect(server.settling).toContain("757"));
+  await act(() => {
+    server.settle("757");
+    return Promise.resolve();
+  });
+  act(() => server.commit(["run_update", aRun({ status: "running", version: 5 })]));
+  await waitFor(() => expect(badge.textContent).toBe("Livelost 2 · doubled 0 · out of order 0"));
+  expect(badge.dataset["sound"]).toBe("false");
+});
+
+it("shows the run that a flow's button started, and tells how it ended", async () => {
+  vi.spyOn(api, "trigger").mockResolvedValue({ run_id: "run-2", xid: "800" });
+  open("/flows");
+  const card = await screen.findByTestId("flow-card");
+  fireEvent.click(within(card).getByTestId("trigger"));
+  await waitFor(() => expect(server.settling).toContain("800"));
+  act(() => server.commit(["run_update", aRun({ run_id: "run-2", number: 2 })]));
+  act(() => server.settle("800"));
+  await waitFor(() => expect(within(card).getByTestId("flow-latest").textContent).toContain("#2 · Queued"));
+  const done = aRun({ run_id: "run-2", number: 2, status: "succeeded", finished_at: "2026-11-22T20:14:00Z", version: 2 });
+  act(() => server.commit(["run_update", done]));
+  expect((await screen.findByTestId("toast")).textContent).toContain("Nightly export #2 succeeded");
+});
+
+it("raises a banner for an announcement, and closes it for good", async () => {
+  open("/system");
+  expect((await screen.findAllByText("Nothing has been announced")).length).toBeGreaterThan(0);
+  act(() => server.commit(["system", anAnnouncement({ level: "critical", at: new Date().toISOString() })]));
+  const banner = await screen.findByTestId("banner");
+  expect(banner.textContent).toBe("Maintenance at 22:00.");
+  fireEvent.click(within(banner).getByTestId("banner-close"));
+  expect(screen.queryByTestId("banner")).toBeNull();
+  expect(screen.getAllByTestId("announcement")).toHaveLength(1);
+});
+
+it("says what went wrong when a page cannot be loaded, and tries again on demand", async () => {
+  vi.spyOn(api, "runs").mockRejectedValue(new Error("The service cannot be reached."));
+  open("/runs");
+  const alert = await screen.findByRole("alert");
+  expect(alert.textContent).toContain("The service cannot be reached.");
+  vi.spyOn(api, "runs").mockResolvedValue({ data: [], cursor: server.cursor });
+  fireEvent.click(within(alert).getByRole("button"));
+  expect(await screen.findByText("No runs yet")).toBeTruthy();
+});
+
+it("goes to a page by keyboard, and has one for every wrong address", async () => {
+  open("/nowhere");
+  expect(screen.getByText("There is nothing at this address")).toBeTruthy();
+  fireEvent.keyDown(document.body, { key: "g" });
+  fireEvent.keyDown(document.body, { key: "f" });
+  expect(await screen.findByRole("heading", { name: "Flows" })).toBeTruthy();
+  expect(location.pathname).toBe("/flows");
+});

@@ -1,0 +1,52 @@
+import * as Popover from "@radix-ui/react-popover";
+import { classes } from "@/lib/classes";
+import { count } from "@/lib/format";
+import { useAudit } from "./audit";
+import { Delivery, HealthDot, healthLook, isSound, useHealth } from "./delivery";
+
+/** Connection, freshness, and what the audit has counted; details on demand. */
+export function AuditBadge() {
+  const health = useHealth();
+  const report = useAudit();
+  const sound = isSound(report);
+  return (
+    <Popover.Root>
+      <Popover.Trigger asChild>
+        <button
+          type="button"
+          data-testid="badge"
+          data-health={health}
+          data-sound={sound}
+          data-checked={report.checked}
+          className={classes(
+            "inline-flex h-8 min-w-0 items-center gap-1.5 rounded-full border bg-surface pr-2.5 pl-2 text-[11px] sm:gap-2 sm:pr-3 sm:pl-2.5 sm:text-xs whitespace-nowrap shadow-card transition-colors hover:border-line-strong",
+            !sound && "border-failed/50 bg-failed/8",
+          )}
+        >
+          <HealthDot health={health} />
+          <span data-testid="badge-health" className="font-medium">
+            {healthLook[health].word}
+          </span>
+          <span aria-hidden className="h-3.5 w-px bg-line-strong" />
+          <span className={classes("truncate tabular-nums", sound ? "text-muted" : "font-medium text-failed")}>
+            lost <b data-testid="badge-lost" className="font-medium">{count(report.lost)}</b> · doubled{" "}
+            <b data-testid="badge-doubled" className="font-medium">{count(report.doubled)}</b>
+            <span> · out of order </span>
+            <b data-testid="badge-out-of-order" className="font-medium">{count(report.outOfOrder)}</b>
+          </span>
+        </button>
+      </Popover.Trigger>
+      <Popover.Portal>
+        <Popover.Content
+          align="end"
+          sideOffset={8}
+          collisionPadding={12}
+          aria-label="Delivery"
+          className="animate-in z-50 w-[min(22rem,calc(100vw-1.5rem))] rounded-xl border bg-surface p-4 shadow-lifted"
+        >
+          <Delivery />
+        </Popover.Content>
+      </Popover.Portal>
+    </Popover.Root>
+  );
+}

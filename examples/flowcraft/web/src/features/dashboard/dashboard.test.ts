@@ -1,0 +1,54 @@
+import { describe, expect, it } from "vitest";
+import type { RunUpdate } from "@/realtime.gen";
+import { aRun } from "@/testing/builders";
+import { activityOf, withActivity } from "./activity";
+import { finishesOf, seriesOf, withFinish } from "./plot";
+
+const second = (at: number) => new Date(at * 1000).toISOString();
+
+function finished(number: number, at: number, status: RunUpdate["status"] = "succeeded", fields: Partial<RunUpdate> = {}): RunUpdate {
+  return aRun({ run_id: `run-${number}`, number, status, started_at: second(at - 5), finished_at: second(at), ...fields });
+}
+
+describe("the plot", () => {
+  const finishes = finishesOf([finished(3, 103, "failed"), aRun({ status: "running" }), finished(2, 101.9), finished(1, 101)]);
+
+  it("counts finished runs per slice and outcome, up to now", () => {
+    expect(seriesOf(finishes, { sliceMs: 1000, slices: 4 }, 103_500)).toEqual({
+      starts: [100, 101, 102, 103],
+      succeeded: [0, 2, 0, 0],
+      failed: [0, 0, 0, 1],
+      cancelled: [0, 0, 0, 0],
+    });
+  });
+
+  it("leaves out what is older than the window and shows a server's clock that is ahead as now", () => {
+    expect(seriesOf(finishes, { sliceMs: 1000, slices: 2 }, 102_900)).toMatchObject({ succeeded: [2, 0], failed: [0, 1] });
+    expect(seriesOf(finishes, { sliceMs: 1000, slices: 1 }, 104_000)).toMatchObject({ succeeded: [0], failed: [0] });
+  });
+
+  it("counts an attempt once, however often its row changes, and the next attempt again", () => {
+    const run = finished(4, 104, "failed");
+    const twice = withFinish(withFinish(finishes, run), { ...run, version: 9 });
+    expect(twice).toHaveLength(finishes.length + 1);
+    expect(withFinish(twice, finished(4, 110, "succeeded", { attempt: 2 }))).toHaveLength(finishes.length + 2);
+    expect(withFinish(finishes, aRun({ status: "running" }))).toBe(finishes);
+  });
+});
+
+describe("recent activity", () => {
+  it("begins with what happened last", () => {
+    const activity = activityOf([aRun({ number: 9, created_at: second(50) }), finished(2, 101), finished(1, 103)]);
+    expect(activity.map(({ run }) => run.number)).toEqual([1, 2, 9]);
+  });
+
+  it("tells a change of status, and mends what it told when only the step moves on", () => {
+    const started = aRun({ status: "running", started_at: second(10), current_step: "extract" });
+    const before = withActivity(activityOf([]), aRun());
+    const after = withActivity(withActivity(before, started), { ...started, current_step: "load" });
+    expect(after.map(({ run }) => [run.status, run.current_step])).toEqual([
+      ["running", "load"],
+      ["queued", null],
+    ]);
+  });
+});

@@ -1,0 +1,16 @@
+import { expect, it } from "vitest";
+import { aFlow, aRun } from "@/testing/builders";
+import { latestRuns, recentRuns, withFlow } from "./flows";
+
+it("keeps flows by name and replaces the one that changed", () => {
+  const [a, b] = [aFlow({ flow_id: "a", name: "Audit" }), aFlow({ flow_id: "b", name: "Backup" })];
+  expect(withFlow([b], a)).toEqual([a, b]);
+  expect(withFlow([a, b], { ...a, name: "Closing" })).toEqual([b, { ...a, name: "Closing" }]);
+});
+
+it("finds the newest runs of a flow", () => {
+  const runs = [4, 3, 2, 1].map((number) => aRun({ run_id: `run-${number}`, number, flow_id: number % 2 === 0 ? "even" : "odd" }));
+  expect(latestRuns(runs).get("odd")?.number).toBe(3);
+  expect(recentRuns(runs, "even", 5).map(({ number }) => number)).toEqual([2, 4]);
+  expect(recentRuns(runs, "even", 1).map(({ number }) => number)).toEqual([4]);
+});

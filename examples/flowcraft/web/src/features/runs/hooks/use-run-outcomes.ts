@@ -1,0 +1,19 @@
+import { useWebSocket } from "@flowcraft/realtime/react";
+import { useCallback, useEffect, useRef } from "react";
+import type { RunUpdate } from "@/realtime.gen";
+import { isFinished } from "../runs";
+
+/** Tells when a run finishes that somebody on this page waits for. Returns the function that names such a run. */
+export function useRunOutcomes(finished: (run: RunUpdate) => void): (runId: string) => void {
+  const { subscribe } = useWebSocket();
+  const awaited = useRef(new Set<string>());
+
+  useEffect(
+    () =>
+      subscribe("run_update", (run) => {
+        if (isFinished(run.status) && awaited.current.delete(run.run_id)) finished(run);
+      }),
+    [subscribe, finished],
+  );
+  return useCallback((runId: string) => void awaited.current.add(runId), []);
+}

@@ -1,0 +1,31 @@
+// Runs that were started from this page: a toast says how each of them ended, wherever the reader is by then.
+import { createContext, use, useCallback, type ReactNode } from "react";
+import { paths } from "@/app/router";
+import { useToast } from "@/app/toasts";
+import { duration, elapsed } from "@/lib/format";
+import type { RunUpdate } from "@/realtime.gen";
+import { useRunOutcomes } from "./hooks/use-run-outcomes";
+
+const AwaitRun = createContext<(runId: string) => void>(() => undefined);
+
+/** Names a run whose end should be told. */
+export function useAwaitRun(): (runId: string) => void {
+  return use(AwaitRun);
+}
+
+export function RunOutcomes({ children }: { children: ReactNode }) {
+  const say = useToast();
+  const finished = useCallback(
+    (run: RunUpdate) => {
+      const took = elapsed(run, Date.now());
+      say({
+        tone: run.status === "succeeded" ? "good" : run.status === "failed" ? "bad" : "neutral",
+        title: `${run.flow_name} #${run.number} ${run.status}`,
+        text: run.error ?? (took === null ? "It never started." : `It took ${duration(took)}.`),
+        link: { to: paths.run(run.run_id), label: "Open run" },
+      });
+    },
+    [say],
+  );
+  return <AwaitRun value={useRunOutcomes(finished)}>{children}</AwaitRun>;
+}

@@ -1,7 +1,7 @@
 """The demo: a database, the API, two workers and somebody who keeps triggering flows, in one process.
 
-make demo                                        its own PostgreSQL, gone when it ends
-DATABASE_URL=postgresql://… PORT=8001 make demo  a database of yours (an empty one, please)
+`make demo` brings its own PostgreSQL, which is gone when it ends. `DATABASE_URL=postgresql://…` names one of
+yours (an empty one, please), `PORT=8001` another port, `DEMO_QUIET=1` leaves the triggering to you.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import asyncpg
+
 from examples.flowcraft.api.adapters.postgres import Database
 from examples.flowcraft.api.adapters.postgres.migrate import migrate
 from examples.flowcraft.api.core.domain.channels import channels
@@ -26,26 +28,32 @@ from examples.flowcraft.api.worker.main import run_worker
 from examples.flowcraft.seed import seed
 from flowcraft import Realtime, Settings
 from flowcraft.adapters.postgres import schema
-from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
+from flowcraft.adapters.postgres.embedded import BinariesNotFound, EmbeddedPostgres, ServerFailed
 
 SETTINGS = Settings(heartbeat_seconds=5, drain_seconds=0.5, development=True)
 MOST_ACTIVE_RUNS = 5
-QUIET = "DEMO_QUIET"
-"""In the environment: nobody triggers flows but you."""
 
 
 async def demo(dsn: str, at: socket.socket) -> None:
     """Run the product until cancelled."""
-    await migrate(dsn)
-    await schema.migrate(dsn, channels)
-    await seed(dsn)
+    await prepare(dsn)
     port = at.getsockname()[1]
     async with serving(create_app(dsn, settings=SETTINGS), at), asyncio.TaskGroup() as tasks:
         tasks.create_task(run_worker(dsn, "worker-a"))
         tasks.create_task(run_worker(dsn, "worker-b"))
-        if QUIET not in os.environ:
+        if not os.environ.get("DEMO_QUIET"):
             tasks.create_task(keep_alive(dsn))
         print(f"http://{HOST}:{port}/", f"ws://{HOST}:{port}/realtime", dsn, sep="\n", flush=True)
+
+
+async def prepare(dsn: str) -> None:
+    """Make the product's tables, then the log with the triggers on them, then something to look at."""
+    try:
+        await migrate(dsn)
+        await schema.migrate(dsn, channels)
+        await seed(dsn)
+    except (OSError, asyncpg.PostgresError) as error:
+        sys.exit(f"the database {dsn} cannot be used: {error}")
 
 
 async def keep_alive(dsn: str) -> None:
@@ -70,7 +78,10 @@ async def a_database() -> AsyncIterator[str]:
     if given := os.environ.get("DATABASE_URL"):
         yield given
         return
-    server = await asyncio.to_thread(EmbeddedPostgres.start)
+    try:
+        server = await asyncio.to_thread(EmbeddedPostgres.start)
+    except (BinariesNotFound, ServerFailed) as error:
+        sys.exit(str(error))
     try:
         yield server.dsn
     finally:

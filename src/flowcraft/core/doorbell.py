@@ -1,9 +1,9 @@
 """The doorbell: who must ring when, so that a reader sleeps soundly and a busy database is spared the bell.
 
-A NOTIFY takes a lock of the whole database while its transaction commits, so writers must not ring on every
-commit. A reader that is busy anyway *holds a lock* and keeps reading. A writer inserts its events, so that its
-transaction has an id, and then looks at the lock: held, somebody will come by; free, it rings, and PostgreSQL
-delivers the ring when the transaction commits.
+A NOTIFY takes a lock of the whole database while its transaction commits, so writers must not ring on
+every commit. A reader that is busy anyway *holds a lock* and keeps reading. A writer inserts its events, so
+that its transaction has an id, and then looks at the lock: held, somebody will come by; free, it rings, and
+PostgreSQL delivers the ring when the transaction commits.
 
 A reader that lets go of the lock may not sleep at once: a writer that found the lock held may not have
 committed yet, and will not ring. All such writers had their transaction id when they looked. So the reader

@@ -1,0 +1,192 @@
+"""The listener: wakes the relay when the log may have grown, and hands on what is announced beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, final
+
+from flowcraft.adapters.postgres.announcements import Announcements
+from flowcraft.adapters.postgres.line import Line
+from flowcraft.channels import Channels
+from flowcraft.core.doorbell import Doorbell, DrawMark, Read, Rest, RingOthers, Step, TryLock, Unlock
+from flowcraft.cursors import Snapshot
+from flowcraft.errors import LogUnavailable
+from flowcraft.records import Ephemeral
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+logger = logging.getLogger("flowcraft")
+
+FIRST_BACKOFF_SECONDS = 0.05
+LONGEST_BACKOFF_SECONDS = 2.0
+
+
+@final
+class PostgresListener:
+    """Wakeups from PostgreSQL, over one dedicated connection that is kept up by `run`.
+
+    Without the connection, or where notifications do not come through (`polling`), `wait` returns after a
+    time: the log is the truth, and the listener only saves the reader from asking too often. `on_ephemeral`
+    must not block.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        channels: Channels,
+        on_ephemeral: Callable[[Ephemeral], None],
+        *,
+        safety_seconds: float = 1.0,
+        polling_seconds: float = 0.2,
+        probe_seconds: float = 2.0,
+        check_seconds: float = 10.0,
+    ) -> None:
+        self.rings = 0
+        self.polling = False
+        self.last_error: str | None = None
+        self._dsn = dsn
+        self._announcements = Announcements(channels, on_ephemeral)
+        self._safety_seconds = safety_seconds
+        self._polling_seconds = polling_seconds
+        self._probe_seconds = probe_seconds
+        self._check_seconds = check_seconds
+        self._doorbell = Doorbell(safety_seconds=safety_seconds)
+        self._line: Line | None = None
+        self._connected = asyncio.Event()
+        self._rung = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that listens, or tries to (`polling`)."""
+        return self._connected.is_set()
+
+    @property
+    def rejected(self) -> int:
+        """How many notifications with a payload were not let through."""
+        return self._announcements.rejected
+
+    async def until_connected(self) -> None:
+        """Wait until there is a connection, and what it can do is known."""
+        await self._connected.wait()
+
+    async def run(self) -> None:
+        """Keep the connection up, until cancelled."""
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            try:
+                await self._serve()
+            except LogUnavailable as error:
+                backoff = FIRST_BACKOFF_SECONDS if self._was_connected() else backoff
+                self.last_error = str(error)
+                logger.warning(
+                    "the listener has no connection: %s; trying again within %.2f s", error, backoff
+                )
+            finally:
+                self._hang_up()
+            await asyncio.sleep(random.uniform(0, backoff))  # noqa: S311  # jitter, not a secret
+            backoff = min(2 * backoff, LONGEST_BACKOFF_SECONDS)
+
+    async def wait(self, seen: Snapshot, *, records: int) -> None:
+        """Return when it is worth reading again, at the latest after the safety interval."""
+        line = self._line
+        if line is None or self.polling:
+            await self._rest(self._polling_seconds if self.polling else self._safety_seconds)
+            return
+        try:
+            step = self._doorbell.observe(seen, records, time.monotonic())
+            while not isinstance(step, Read | Rest):
+                step = await self._perform(line, step)
+        except LogUnavailable:
+            step = Read()  # `run` notices too; to go on reading is right, at the pace of the safety poll
+        await self._rest(step.seconds if isinstance(step, Rest) else 0)
+
+    def hurry(self) -> None:
+        """Make the present or next `wait` return at once."""
+        self._rung.set()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self.run(), name="listener")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, self._task = self._task, None
+        assert task is not None
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def _serve(self) -> None:
+        """Connect, listen, prove that it works, then let the relay read; end when the connection does."""
+        async with Line.open(
+            self._dsn, self._announcements.topics, self._ring, self._announcements.accept
+        ) as line:
+            self.polling = not await line.proves_to_ring(self._probe_seconds)
+            if self.polling:
+                logger.warning(
+                    "notifications do not come through (a pooler in transaction mode?); "
+                    "reading every %.1f s instead; give the listener a direct connection",
+                    self._polling_seconds,
+                )
+            else:
+                await line.join()
+            self._doorbell.lost()
+            self._line = line
+            self.last_error = None
+            self._connected.set()
+            # Read after LISTEN, not before: a commit in between would ring for nobody.
+            self._rung.set()
+            await self._watch(line)
+
+    async def _watch(self, line: Line) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._check_seconds):
+                    await line.lost.wait()
+            except TimeoutError:
+                if await line.proves_to_ring(self._probe_seconds) is not self.polling:
+                    continue
+                raise LogUnavailable("notifications come through differently than before") from None
+            raise LogUnavailable("the listener's connection was lost")
+
+    async def _perform(self, line: Line, step: TryLock | Unlock | DrawMark | RingOthers) -> Step:
+        match step:
+            case TryLock():
+                taken = await line.try_lock()
+                return self._doorbell.lock_tried(taken=taken, now=time.monotonic())
+            case Unlock():
+                await line.unlock()
+                return self._doorbell.unlocked()
+            case DrawMark():
+                return self._doorbell.marked(await line.draw_mark())
+            case RingOthers():
+                await line.ring_others(time.monotonic())
+                return self._doorbell.told(time.monotonic())
+
+    async def _rest(self, seconds: float) -> None:
+        if seconds:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._rung.wait()
+            except TimeoutError:
+                return
+        self._rung.clear()
+
+    def _ring(self) -> None:
+        self.rings += 1
+        self._rung.set()
+
+    def _was_connected(self) -> bool:
+        return self._line is not None
+
+    def _hang_up(self) -> None:
+        self._line = None
+        self._connected.clear()
+        self._rung.set()

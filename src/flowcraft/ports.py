@@ -73,6 +73,11 @@ class Wakeups(Protocol):
         """Return when it is worth reading again, or earlier; `seen` and `records` describe the last read."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the hints from coming, if anything does; the log is then read less promptly."""
+        ...
+
     def hurry(self) -> None:
         """Make the present or next `wait` return at once."""
         ...

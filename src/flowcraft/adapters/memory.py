@@ -200,6 +200,10 @@ class MemoryWakeups:
             await self._rung.wait()
         self._rung.clear()
 
+    @property
+    def trouble(self) -> None:
+        """Nothing: they never fail."""
+
     def hurry(self) -> None:
         self._rung.set()
 

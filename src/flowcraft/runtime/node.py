@@ -59,7 +59,7 @@ class Node:
         self._gateways: dict[SessionId, Gateway] = {}
         self._numbers = itertools.count(1)
         self._relay = Relay(log, wakeups, feed=self._feed, rewind=self._rewind)
-        self._hurry = wakeups.hurry
+        self._wakeups = wakeups
         self._read_at = float("-inf")
         self._has_read = asyncio.Event()
         self._draining = False
@@ -98,6 +98,8 @@ class Node:
         if self._draining:
             state = "draining"
         errors = {s.name: s.last_error for s in self.supervisor.states.values() if s.last_error}
+        if self._wakeups.trouble is not None:
+            errors["wakeups"] = self._wakeups.trouble
         return Health(state == "live", state, len(self._gateways), errors)
 
     def connect(
@@ -199,7 +201,7 @@ class Node:
                 case ReadBacklog(catch_up):
                     self.supervisor.spawn(self._replay(catch_up, effect.channels), "replay")
                 case ReadNow():
-                    self._hurry()
+                    self._wakeups.hurry()
                 case _:
                     self._write(*encoder.encode(effect))
 

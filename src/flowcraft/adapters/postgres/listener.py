@@ -68,6 +68,13 @@ class PostgresListener:
         return self._connected.is_set()
 
     @property
+    def trouble(self) -> str | None:
+        """What keeps rings from coming, if anything does."""
+        if self.polling:
+            return f"notifications do not come through; reading every {self._polling_seconds} s"
+        return self.last_error
+
+    @property
     def rejected(self) -> int:
         """How many notifications with a payload were not let through."""
         return self._announcements.rejected

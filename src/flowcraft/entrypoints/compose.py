@@ -1,0 +1,150 @@
+"""Compose: choose the parts, and join them into the one object that an application holds."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Self, TypeVar
+
+from flowcraft.adapters.asgi import AsgiApp
+from flowcraft.adapters.postgres.listener import PostgresListener
+from flowcraft.adapters.postgres.log import PostgresLog
+from flowcraft.adapters.postgres.service import PostgresRealtimeService
+from flowcraft.channels import Channel, Channels
+from flowcraft.entrypoints.asgi import RealtimeApp
+from flowcraft.errors import RealtimeError
+from flowcraft.ports import Authorizer, RealtimeService
+from flowcraft.records import Ephemeral
+from flowcraft.runtime.clock import SystemClock
+from flowcraft.runtime.node import Node
+from flowcraft.settings import Settings
+
+E = TypeVar("E")
+
+
+class NoDatabase(RealtimeError):
+    """Nobody said where the database is."""
+
+    code = "no_database"
+
+    def __init__(self) -> None:
+        super().__init__("no database: pass dsn=..., or set FLOWCRAFT_DSN or DATABASE_URL")
+
+
+class Realtime:
+    """An application's channels on a PostgreSQL database: broadcasts into it, and serves browsers from it.
+
+    Making one connects to nothing; a pool is opened by the first broadcast, the log is followed while it
+    serves. It belongs to one event loop at a time. `dsn` defaults to FLOWCRAFT_DSN, then DATABASE_URL,
+    looked up when needed.
+    """
+
+    def __init__(
+        self,
+        channels: Channels,
+        *,
+        dsn: str | None = None,
+        settings: Settings | None = None,
+        authorizer: Authorizer | None = None,
+    ) -> None:
+        self.channels = channels
+        self.settings = settings or Settings()
+        self._dsn = dsn
+        self._authorizer = authorizer
+        self._service: PostgresRealtimeService | None = None
+        self._serving: _Serving | None = None
+
+    @property
+    def dsn(self) -> str:
+        """Where the database is.
+
+        Raises:
+            NoDatabase: nobody said.
+        """
+        dsn = self._dsn or os.environ.get("FLOWCRAFT_DSN") or os.environ.get("DATABASE_URL")
+        if not dsn:
+            raise NoDatabase
+        return dsn
+
+    @property
+    def service(self) -> RealtimeService:
+        """The port that services take in their constructor."""
+        return self
+
+    async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
+        """State an event on a channel; see `RealtimeService.broadcast`."""
+        if self._service is None:
+            self._service = PostgresRealtimeService(self.dsn)
+        await self._service.broadcast(channel, event, via=via)
+
+    def asgi(self, app: AsgiApp | None = None, *, path: str = "/realtime") -> RealtimeApp:
+        """Return an ASGI application that serves WebSockets at `path`, and leaves all else to `app`.
+
+        `app = realtime.asgi(app)` wraps an application of any framework. Without `app` it can be mounted,
+        `app.mount("/realtime", realtime.asgi())`; `path` is then the framework's business.
+        """
+        return RealtimeApp(self, app, path)
+
+    async def start(self) -> Node:
+        """Follow the log, and return the node that serves it; the same one until `stop`."""
+        if self._serving is None:
+            self._serving = _Serving(self)
+            await self._serving.start()
+        return self._serving.node
+
+    async def stop(self) -> None:
+        """Send the clients away, stop following, and close every connection to the database."""
+        serving, self._serving = self._serving, None
+        if serving is not None:
+            await serving.stop()
+        service, self._service = self._service, None
+        if service is not None:
+            await service.close()
+
+    async def __aenter__(self) -> Self:
+        """Use it outside a server, in a worker: what is needed is opened when it is needed."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def authorizer(self) -> Authorizer | None:
+        """What proves who a viewer is."""
+        return self._authorizer
+
+
+class _Serving:
+    """The parts of a node on PostgreSQL, started and stopped together."""
+
+    def __init__(self, realtime: Realtime) -> None:
+        self._log = PostgresLog(realtime.dsn)
+        self._listener = PostgresListener(
+            realtime.dsn,
+            realtime.channels,
+            self._deliver,
+            safety_seconds=realtime.settings.safety_poll_seconds,
+        )
+        self.node = Node(
+            realtime.channels,
+            self._log,
+            self._listener,
+            settings=realtime.settings,
+            authorizer=realtime.authorizer,
+            clock=SystemClock(),
+        )
+
+    async def start(self) -> None:
+        await self._listener.__aenter__()
+        self.node.start()
+
+    async def stop(self) -> None:
+        await self.node.drain()
+        await self.node.stop()
+        await self._listener.__aexit__(None, None, None)
+        await self._log.close()
+
+    def _deliver(self, event: Ephemeral) -> None:
+        self.node.broadcast_ephemeral(event)

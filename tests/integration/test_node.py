@@ -1,0 +1,185 @@
+"""A node: it follows its log through failures and rewinds, and tells the truth about itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from flowcraft.adapters.memory import MemoryLog, MemoryWakeups
+from flowcraft.channels import Channels
+from flowcraft.core.frames import Bundle
+from flowcraft.cursors import Cursor
+from flowcraft.errors import LogUnavailable
+from flowcraft.events import Event
+from flowcraft.records import Batch
+from flowcraft.runtime.clock import SystemClock
+from flowcraft.runtime.node import Node
+from flowcraft.runtime.supervisor import Supervisor
+from flowcraft.settings import Settings
+
+
+class Ping(Event):
+    """Something."""
+
+
+channels = Channels()
+channels.declare("ping_update", Ping)
+
+
+class FlakyLog(MemoryLog):
+    """A log whose next reads can be made to fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures = 0
+        self.failed = asyncio.Event()
+
+    async def position(self) -> Batch:
+        self._fail()
+        return await super().position()
+
+    async def read(
+        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: int | None = None
+    ) -> Batch:
+        self._fail()
+        return await super().read(after, channels=channels, limit=limit)
+
+    def _fail(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            self.failed.set()
+            raise LogUnavailable("the database went to lunch")
+
+
+class Recorder:
+    """A connection that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.frames: list[dict[str, object]] = []
+        self.closed: tuple[int, str] | None = None
+        self._changed = asyncio.Event()
+
+    def write(self, bundle: Bundle) -> None:
+        self.frames += map(msgspec.json.decode, bundle.messages)
+        self._changed.set()
+
+    def ping(self) -> None:
+        pass
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed = (code, reason)
+        self._changed.set()
+
+    async def until(self, member: str) -> dict[str, object]:
+        """Wait for a frame with this member, and return it."""
+        while True:
+            for frame in self.frames:
+                if member in frame:
+                    self.frames.remove(frame)
+                    return frame
+            self._changed.clear()
+            await self._changed.wait()
+
+
+@asynccontextmanager
+async def running(log: MemoryLog) -> AsyncIterator[Node]:
+    settings = Settings(drain_seconds=0.01, safety_poll_seconds=0.05)
+    node = Node(channels, log, MemoryWakeups(log), settings=settings, authorizer=None, clock=SystemClock())
+    node.start()
+    try:
+        yield node
+    finally:
+        await node.stop()
+
+
+async def test_a_log_that_cannot_be_read_at_first_is_tried_again() -> None:
+    log = FlakyLog()
+    log.failures = 2
+    async with running(log) as node:
+        await log.failed.wait()
+        assert not node.accepting
+        assert not node.health().ready
+        await node.until_accepting()
+        assert node.health().errors == {}
+
+
+async def test_nothing_is_lost_while_the_log_cannot_be_read() -> None:
+    log = FlakyLog()
+    async with running(log) as node:
+        await node.until_accepting()
+        client = Recorder()
+        node.connect(client, ["ping_update"])
+        log.failures = 3
+        log.emit("ping_update", "1")
+        log.emit("ping_update", "2")
+        await log.failed.wait()
+        assert "went to lunch" in (await client_error(node))
+        assert [(await client.until("channel"))["payload"] for _ in range(2)] == [1, 2]
+
+
+async def client_error(node: Node) -> str:
+    while not node.health().errors:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    return node.health().errors["relay"]
+
+
+async def test_a_replay_that_cannot_be_read_sends_its_client_away_to_ask_again() -> None:
+    log = FlakyLog()
+    async with running(log) as node:
+        await node.until_accepting()
+        watcher, client = Recorder(), Recorder()
+        node.connect(watcher, ["ping_update"])
+        log.emit("ping_update", "1")
+        await watcher.until("channel")  # so that the next read is the replay's
+        log.failures = 1
+        node.connect(client, ["ping_update"], since="1/1.0/700:")
+        await client.until("bye")
+        assert client.closed == (1012, "restart")
+        assert node.health().connections == 1
+
+
+async def test_a_database_that_lost_commits_resets_every_subscriber() -> None:
+    log = MemoryLog()
+    async with running(log) as node:
+        await node.until_accepting()
+        client = Recorder()
+        node.connect(client, ["ping_update"])
+        log.emit("ping_update", "1", xid=750)
+        await client.until("channel")
+        log.rewind(before=720)
+        log.emit("ping_update", "2")
+        reset = await client.until("reset")
+        assert (reset["reset"], reset["reason"]) == (["ping_update"], "rewound")
+        log.emit("ping_update", "3")
+        assert (await client.until("channel"))["payload"] == 3
+
+
+async def test_a_settle_does_not_wait_for_the_next_event() -> None:
+    log = MemoryLog()
+    async with running(log) as node:
+        await node.until_accepting()
+        client = Recorder()
+        gateway = node.connect(client)
+        silent = log.begin()
+        gateway.received(f'{{"settle":"{silent.xid}"}}')
+        silent.commit()
+        assert (await client.until("settled"))["settled"] == str(silent.xid)
+
+
+async def test_a_kept_task_that_fails_is_restarted_and_reported() -> None:
+    supervisor = Supervisor()
+    runs = asyncio.Queue[int]()
+
+    async def fail() -> None:
+        runs.put_nowait(1)
+        raise ValueError("no luck")
+
+    supervisor.keep("unlucky", fail)
+    for _ in range(3):
+        await runs.get()
+    assert supervisor.states["unlucky"].last_error == "ValueError: no luck"
+    assert supervisor.states["unlucky"].restarts >= 2
+    await supervisor.stop()

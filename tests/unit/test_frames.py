@@ -1,0 +1,69 @@
+"""Frames: what leaves is JSON of the protocol, framed once for everybody."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+from websockets.uri import parse_uri
+
+from flowcraft.core import frames
+from flowcraft.core.frames import Bundle
+from flowcraft.core.mailbox import Mailbox
+from flowcraft.records import Ephemeral, Record
+
+
+def test_a_payload_is_spliced_in_as_it_was_stored() -> None:
+    stored = '{"n": 1.50, "text": "\\u2028 é"}'
+    assert frames.event(Record(700, 17, "runs.7", stored)) == (
+        b'{"channel":"runs.7","payload":' + stored.encode() + b',"id":17}'
+    )
+
+
+def test_an_ephemeral_event_has_no_id() -> None:
+    assert frames.event(Ephemeral("runs.7", "1")) == b'{"channel":"runs.7","payload":1}'
+
+
+def test_a_channel_that_the_database_made_up_cannot_break_the_json() -> None:
+    assert json.loads(frames.event(Record(1, 1, 'a","id":9,"x":"', "{}")))["id"] == 1
+
+
+@given(st.lists(st.text(max_size=200), max_size=5))
+def test_a_bundle_is_what_a_websocket_client_reads(texts: list[str]) -> None:
+    client = ClientProtocol(parse_uri("ws://here/"), state=OPEN)
+    client.receive_data(Bundle([text.encode() for text in texts]).websocket)
+    received = [event for event in client.events_received() if isinstance(event, Frame)]
+    assert [frame.opcode for frame in received] == [Opcode.TEXT] * len(texts)
+    assert [bytes(frame.data).decode() for frame in received] == texts
+
+
+@pytest.mark.parametrize("length", [0, 125, 126, 65535, 65536, 200_000])
+def test_frames_of_every_length_class_are_read_back(length: int) -> None:
+    client = ClientProtocol(parse_uri("ws://here/"), state=OPEN, max_size=None)
+    client.receive_data(Bundle([b"x" * length]).websocket)
+    (frame,) = client.events_received()
+    assert isinstance(frame, Frame)
+    assert len(frame.data) == length
+
+
+def test_a_mailbox_gives_back_in_order_and_counts_what_waits() -> None:
+    mailbox = Mailbox(10)
+    first, second = Bundle([b"1234"]), Bundle([b"56", b"78"])
+    assert [mailbox.put(first), mailbox.put(second)] == [True, True]
+    assert mailbox.waiting_bytes == 8
+    assert [mailbox.take(), mailbox.take(), mailbox.take()] == [first, second, None]
+    assert mailbox.waiting_bytes == 0
+
+
+def test_a_mailbox_refuses_once_more_than_its_limit_waits() -> None:
+    mailbox = Mailbox(10)
+    large = Bundle([b"x" * 100])
+    assert mailbox.put(large), "one bundle may be larger than the limit, or it could never be sent"
+    assert not mailbox.put(Bundle([b"x"]))
+    mailbox.clear()
+    assert mailbox.put(large)

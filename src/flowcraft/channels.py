@@ -55,7 +55,7 @@ class Table:
         columns: Mapping[str, str] | None = None,
         **fields: str,
     ) -> None:
-        if isinstance(on, str) or not on or not set(on) <= set(get_args(Operation)):
+        if not on or not set(on) <= set(get_args(Operation)):
             raise DeclarationError(
                 f'Table({name!r}, on={on!r}): on takes some of "insert", "update", "delete"'
             )

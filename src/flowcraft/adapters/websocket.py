@@ -12,6 +12,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
+from typing import cast
 from urllib.parse import urlsplit
 
 from websockets.frames import Frame, Opcode
@@ -26,7 +27,8 @@ from flowcraft.ports import Conversation, Reception
 
 logger = logging.getLogger("flowcraft")
 
-HttpAnswer = tuple[int, str]
+HttpAnswer = tuple[int, str, str]
+"""Status, content type, body."""
 _HANDSHAKE_SECONDS = 5.0
 _CLOSING_SECONDS = 1.0
 _SEND_BUFFER_BYTES = 256 * 1024
@@ -56,12 +58,11 @@ class WebSocketConnection(asyncio.Protocol):
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
         raw: socket.socket | None = transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        self._deadline = asyncio.get_running_loop().call_later(_HANDSHAKE_SECONDS, transport.abort)
+        self._deadline = asyncio.get_running_loop().call_later(_HANDSHAKE_SECONDS, self._abort)
 
     def data_received(self, data: bytes) -> None:
         self._protocol.receive_data(data)
@@ -118,7 +119,11 @@ class WebSocketConnection(asyncio.Protocol):
         url = urlsplit(request.path)
         page = self._pages(url.path)
         if page is not None:
-            self._protocol.send_response(self._protocol.reject(*page))
+            status, content_type, body = page
+            response = self._protocol.reject(status, body)
+            del response.headers["Content-Type"]
+            response.headers["Content-Type"] = content_type
+            self._protocol.send_response(response)
             return
         if url.path != self._path:
             self._protocol.send_response(self._protocol.reject(404, f"the WebSocket is at {self._path}\n"))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 import msgspec
 
 from flowcraft.adapters.websocket import HttpAnswer, WebSocketConnection
+from flowcraft.entrypoints.compose import Realtime
 from flowcraft.runtime.node import Node
 
 logger = logging.getLogger("flowcraft")
@@ -20,10 +21,11 @@ def health_pages(node: Node) -> Callable[[str], HttpAnswer | None]:
 
     def page(path: str) -> HttpAnswer | None:
         if path == "/healthz":
-            return 200, "ok\n"
+            return 200, "text/plain; charset=utf-8", "ok\n"
         if path == "/readyz":
             health = node.health()
-            return (200 if health.ready else 503), msgspec.json.encode(health).decode() + "\n"
+            body = msgspec.json.encode(health).decode() + "\n"
+            return (200 if health.ready else 503), "application/json", body
         return None
 
     return page
@@ -68,14 +70,40 @@ class Server:
         await self._node.drain()
 
 
-async def until_told_to_stop() -> None:
-    """Return on SIGTERM or SIGINT."""
+def serve(realtime: Realtime, host: str, port: int, *, announce: Callable[[str], None] = print) -> None:
+    """Serve until SIGTERM or SIGINT; `announce` is told the address once it listens.
+
+    A database that is away is waited for: `/readyz` says so, and connections are refused with 503 meanwhile.
+
+    Raises:
+        OSError: the port is taken, or may not be used.
+    """
+    _runner()(_serve(realtime, host, port, announce))
+
+
+async def _serve(realtime: Realtime, host: str, port: int, announce: Callable[[str], None]) -> None:
+    node = await realtime.start()
+    server = Server(node, host, port)
+    try:
+        await server.start()
+        announce(server.address)
+        await _until_told_to_stop()
+        await server.stop()
+    finally:
+        await realtime.stop()
+
+
+def _runner() -> Callable[[Coroutine[object, object, None]], None]:
+    try:
+        import uvloop
+    except ImportError:  # it does not exist for Windows
+        return asyncio.run
+    return uvloop.run
+
+
+async def _until_told_to_stop() -> None:
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    try:
-        await told.wait()
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+    await told.wait()

@@ -1,0 +1,1 @@
+"""Testing: the contracts that every adapter passes, for your own adapters too."""

@@ -1,0 +1,37 @@
+"""Every PostgreSQL that is installed: one server per run and version."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from flowcraft.adapters.postgres.embedded import Binaries, EmbeddedPostgres, all_binaries
+from tests.conftest import Server
+
+serial = itertools.count(1)
+BINARIES = () if os.environ.get("FLOWCRAFT_TEST_DSN") else all_binaries()
+
+
+@pytest.fixture(
+    scope="session",
+    params=[*BINARIES[1:], None],
+    ids=lambda b: f"postgres{b.major}" if isinstance(b, Binaries) else "postgres",
+)
+def every_postgres(request: pytest.FixtureRequest, postgres: Server) -> Iterator[Server]:
+    """The server of this run, and one of each other version."""
+    if request.param is None:
+        yield postgres
+        return
+    with EmbeddedPostgres.start(binaries=request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def every_database(every_postgres: Server) -> Iterator[str]:
+    """The address of an empty database of the test's own, on each version."""
+    name = f"every_{os.getpid()}_{next(serial)}"
+    yield every_postgres.create_database(name)
+    every_postgres.drop_database(name)

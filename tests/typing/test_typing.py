@@ -1,8 +1,8 @@
 """What type checkers let pass, and what not.
 
-The files in `cases` are ordinary modules. Where one does something wrong, it says `type: ignore`, so that the gates
-of this repository pass. Here these comments are taken away, and both checkers must report exactly those lines. They
-run as a user's would: strict, without this repository's own settings.
+The files in `cases` are ordinary modules. Where one does something wrong, it says `type: ignore`, so that the
+gates of this repository pass. Here these comments are taken away, and both checkers must report exactly those
+lines. They run as a user's would: strict, without this repository's own settings.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A guard takes the viewer, for a family also the parameter in its type; it answers yes or no, now or later."""
+"""A guard takes the viewer, for a family also the parameter in its type; it answers yes or no, or will."""
 
 from __future__ import annotations
 

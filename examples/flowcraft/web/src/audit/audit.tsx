@@ -28,8 +28,8 @@ export function useAudit(): Report {
   return useSyncExternalStore(auditor.subscribe, auditor.get);
 }
 
-/** Audits a run's own channel while the component is on the page. */
-export function useAuditedRun(runId: string): void {
+/** Audits a run's own channel while the component is on the page; `null` turns it off. */
+export function useAuditedRun(runId: string | null): void {
   const auditor = useAuditor();
-  useEffect(() => auditor.follow(runId), [auditor, runId]);
+  useEffect(() => (runId === null ? undefined : auditor.follow(runId)), [auditor, runId]);
 }

@@ -71,7 +71,7 @@ function options(width: number, sliceMs: number): uPlot.Options {
     series: [
       {},
       ...outcomes.toReversed().map((outcome) => ({
-        fill: color(outcome),
+        fill: color(`plot-${outcome}`),
         width: 0,
         points: { show: false },
         ...(bars === undefined ? {} : { paths: bars }),

@@ -3,7 +3,6 @@ import type { ReactNode } from "react";
 import { Link, paths } from "@/app/router";
 import { useAuditedRun } from "@/audit/audit";
 import { canCancel, canRetry, isFinished, runLabel } from "@/features/runs/runs";
-import { ApiError } from "@/lib/api";
 import { ago, dateAndTime, duration, elapsed, plural } from "@/lib/format";
 import { useNow } from "@/lib/now";
 import { useCommitCount } from "@/lib/probe";
@@ -19,8 +18,8 @@ import { LogView } from "./log-view";
 import { StepsTimeline } from "./steps-timeline";
 
 export function RunPage({ runId }: { runId: string }) {
-  const { data, error, reload } = useRun(runId);
-  useAuditedRun(runId);
+  const { data, error, missing, reload } = useRun(runId);
+  useAuditedRun(missing ? null : runId);
   useCommitCount("run");
 
   return (
@@ -42,7 +41,7 @@ export function RunPage({ runId }: { runId: string }) {
             </Card>
           </div>
         </>
-      ) : error instanceof ApiError && error.status === 404 ? (
+      ) : missing ? (
         <Card>
           <title>Run not found · FlowCraft</title>
           <Empty icon={SearchX} title="There is no such run">

@@ -1,11 +1,19 @@
 import { useChannelState } from "@flowcraft/realtime/react";
-import { useCallback } from "react";
-import { api } from "@/lib/api";
+import { useCallback, useState } from "react";
+import { api, ApiError } from "@/lib/api";
 import { channel } from "@/realtime.gen";
 import { withRunEvent } from "../run";
 
-/** A run with its steps and its log, live. */
+/** A run with its steps and its log, live. `missing`: there is no such run, and nothing to wait for. */
 export function useRun(runId: string) {
-  const load = useCallback(() => api.run(runId), [runId]);
-  return useChannelState(channel.runs(runId), { load, reduce: withRunEvent });
+  const [missing, setMissing] = useState(false);
+  const load = useCallback(async () => {
+    try {
+      return await api.run(runId);
+    } catch (error) {
+      if (error instanceof ApiError && (error.status === 404 || error.status === 422)) setMissing(true);
+      throw error;
+    }
+  }, [runId]);
+  return { ...useChannelState(missing ? null : channel.runs(runId), { load, reduce: withRunEvent }), missing };
 }

@@ -50,7 +50,7 @@ export function RunsTable({ runs }: { runs: readonly RunUpdate[] }) {
 
   return (
     <table className="w-full table-fixed border-collapse text-left" onKeyDown={moveFocus} data-testid="runs-table">
-      <thead className="hidden border-b bg-subtle/60 text-xs text-muted sm:table-header-group">
+      <thead className="sticky top-14 z-10 hidden bg-subtle text-xs text-muted shadow-[0_1px_0_var(--line)] sm:table-header-group">
         {table.getHeaderGroups().map((group) => (
           <tr key={group.id}>
             {group.headers.map((header) => (

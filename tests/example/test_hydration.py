@@ -118,12 +118,12 @@ async def test_a_page_loaded_at_any_moment_of_busy_work_ends_in_the_true_state(
 
     watched, pages = await busy_pages(product)
     assert pages.runs[0].data != pages.runs[-1].data
-    for state in pages.runs:
-        events = await since(state, "run_update", RunUpdate)
-        assert reduce(in_runs, events, state.data) == (await product.services.runs.newest(200)).data
-    for state in pages.details:
-        events = await since(state, channels.run(watched).name, RunUpdate | StepUpdate | LogLine)
-        assert reduce(in_detail, events, state.data) == await product.detail(watched)
-    for state in pages.dashboards:
-        events = await since(state, "dashboard", DashboardUpdate)
-        assert [*state.data, *events] == (await product.services.dashboard.history()).data
+    for page in pages.runs:
+        events = await since(page, "run_update", RunUpdate)
+        assert reduce(in_runs, events, page.data) == (await product.services.runs.newest(200)).data
+    for shown in pages.details:
+        events = await since(shown, channels.run(watched).name, RunUpdate | StepUpdate | LogLine)
+        assert reduce(in_detail, events, shown.data) == await product.detail(watched)
+    for plotted in pages.dashboards:
+        events = await since(plotted, "dashboard", DashboardUpdate)
+        assert [*plotted.data, *events] == (await product.services.dashboard.history()).data

@@ -34,6 +34,7 @@ async def serving(app: ASGIApp, at: socket.socket) -> AsyncIterator[None]:
     """Serve within the block, and send everybody away at its end."""
     config = uvicorn.Config(
         app,
+        lifespan="on",  # what cannot start must not serve
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         log_level="warning",

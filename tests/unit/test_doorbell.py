@@ -1,0 +1,124 @@
+"""The doorbell: no order of events leaves a reader asleep beside a commit that it has not read."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from flowcraft.core.doorbell import (
+    Asleep,
+    Awake,
+    Doorbell,
+    DrawMark,
+    LettingGo,
+    Read,
+    Rest,
+    RingOthers,
+    Standby,
+    State,
+    TryLock,
+    Unlock,
+)
+from flowcraft.cursors import Snapshot
+from tests.support.doorbell_model import FRESH, actors, every_end, lost, world
+
+
+def asleep() -> Doorbell:
+    doorbell = Doorbell()
+    doorbell.state = Asleep()
+    return doorbell
+
+
+def test_a_single_commit_costs_one_ring_and_one_read() -> None:
+    doorbell = asleep()
+    assert doorbell.observe(Snapshot(101), 1, now=0.0) == Rest(1.0)
+    assert doorbell.observe(Snapshot(102), 1, now=7.0) == Rest(1.0)
+
+
+def test_a_reader_that_finds_events_at_every_turn_takes_the_lock() -> None:
+    doorbell = asleep()
+    steps = [doorbell.observe(Snapshot(100), 1, now=n / 1000) for n in range(6)]
+    assert steps[-1] == TryLock()
+    assert doorbell.lock_tried(taken=True, now=0.006) == Read()
+    assert doorbell.state == Awake()
+
+
+def test_whoever_holds_the_lock_keeps_reading_until_it_has_been_quiet_for_a_while() -> None:
+    doorbell = asleep()
+    doorbell.state = Awake()
+    assert doorbell.observe(Snapshot(100), 3, now=0.0) == RingOthers()
+    assert doorbell.told(now=0.0) == Rest(0.001)
+    assert doorbell.observe(Snapshot(100), 0, now=0.005) == Rest(0.001)
+    assert doorbell.observe(Snapshot(100), 0, now=0.011) == Unlock()
+
+
+def test_letting_go_ends_when_nothing_below_the_mark_runs_any_more() -> None:
+    doorbell = Doorbell()
+    assert doorbell.unlocked() == DrawMark()
+    assert doorbell.marked(120) == Read()
+    pauses = [doorbell.observe(Snapshot(121, frozenset({119})), 0, now=n) for n in range(8)]
+    assert pauses == [Rest(s) for s in (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.050, 0.050)]
+    assert doorbell.state == LettingGo(120)
+    assert doorbell.observe(Snapshot(121), 0, now=9) == Rest(1.0)
+
+
+def test_a_lock_that_another_reader_has_is_not_tried_at_every_turn() -> None:
+    doorbell = asleep()
+    steps = [doorbell.observe(Snapshot(100), 1, now=n / 1000) for n in range(6)]
+    assert steps[-1] == TryLock()
+    assert doorbell.lock_tried(taken=False, now=0.005) == Rest(1.0)
+    assert doorbell.state == Standby()
+    assert [doorbell.observe(Snapshot(100), 1, now=n / 1000) for n in range(6, 50)] == [Rest(1.0)] * 44
+    assert doorbell.observe(Snapshot(100), 1, now=0.053) == Rest(1.0)
+    assert doorbell.observe(Snapshot(100), 1, now=0.056) == TryLock()
+
+
+def test_a_lost_connection_means_that_the_lock_may_have_been_anybodys() -> None:
+    doorbell = asleep()
+    doorbell.lost()
+    assert doorbell.observe(Snapshot(100), 0, now=0.0) == DrawMark()
+
+
+@pytest.mark.parametrize("state", [Awake(), FRESH, Asleep()])
+@pytest.mark.parametrize("writers", [1, 2])
+def test_whatever_the_order_of_one_reader_and_its_writers_nothing_is_left_unread(
+    state: State, writers: int
+) -> None:
+    ends = [end for end, _ in every_end(world(writers, [state]))]
+    assert ends
+    assert not any(map(lost, ends))
+
+
+@pytest.mark.parametrize(
+    ("writers", "states"), [(1, [Awake(), FRESH]), (2, [Awake(), Asleep()]), (2, [Asleep(), FRESH])]
+)
+def test_whatever_the_order_of_two_readers_the_one_with_the_lock_rings_the_other(
+    writers: int, states: list[State]
+) -> None:
+    ends = [end for end, _ in every_end(world(writers, states))]
+    assert ends
+    assert not any(map(lost, ends))
+
+
+def test_the_search_finds_the_race_of_a_mark_that_is_only_the_xmax_of_a_snapshot() -> None:
+    ways = [path for end, path in every_end(world(1, [Awake()], mark="xmax")) if lost(end)]
+    assert len(ways) == 1
+    assert "writer 0 finds the lock held" in ways[0]
+    assert ways[0][-1] == "writer 0 commits"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_busy_readers_pass_the_lock_on_and_miss_nothing(seed: int) -> None:
+    chance = random.Random(seed)
+    model, writers, readers = world(40, [FRESH, FRESH, FRESH])
+    states: set[type[State]] = set()
+    while able := [actor for actor in actors(writers, readers) if actor.can_act(model)]:
+        for reader in readers:
+            reader.leap = chance.choice([0.0003, 0.0003, 0.0003, 0.02])
+            states.add(type(reader.doorbell.state))
+        begun = [actor for actor in able if actor in readers or actor in writers[: model.committed + 4]]
+        chance.choice(begun or able).act(model)
+    assert model.committed == 40
+    assert not lost((model, writers, readers))
+    assert Awake in states

@@ -15,6 +15,7 @@ from websockets.uri import parse_uri
 from flowcraft.core import frames
 from flowcraft.core.frames import Bundle
 from flowcraft.core.mailbox import Mailbox
+from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.records import Ephemeral, Record
 
 
@@ -67,3 +68,10 @@ def test_a_mailbox_refuses_once_more_than_its_limit_waits() -> None:
     assert not mailbox.put(Bundle([b"x"]))
     mailbox.clear()
     assert mailbox.put(large)
+
+
+@pytest.mark.parametrize(("seconds", "written"), [(25, b"25"), (25.0, b"25"), (0.5, b"0.5")])
+def test_a_heartbeat_is_written_as_short_as_it_can_be(seconds: float, written: bytes) -> None:
+    cursor = Cursor(Lineage(1, 1, 0), Snapshot(700))
+    hello = frames.hello(schema="0", heartbeat_seconds=seconds, cursor=cursor)
+    assert b'"heartbeat":' + written + b"," in hello

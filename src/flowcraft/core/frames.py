@@ -138,7 +138,8 @@ def event(record: Record | Ephemeral) -> bytes:
 
 def hello(*, schema: str, heartbeat_seconds: float, cursor: Cursor) -> bytes:
     """The first frame of every connection."""
-    heartbeat = int(heartbeat_seconds) if heartbeat_seconds.is_integer() else heartbeat_seconds
+    whole = int(heartbeat_seconds)
+    heartbeat = whole if whole == heartbeat_seconds else heartbeat_seconds
     return _control(
         hello={"protocol": PROTOCOL_VERSION, "schema": schema, "heartbeat": heartbeat, "cursor": str(cursor)}
     )

@@ -1,0 +1,45 @@
+"""The command `flowcraft`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flowcraft._version import __version__
+from flowcraft.entrypoints.commands import channel, codegen, migrate, serve
+
+app = typer.Typer(
+    name="flowcraft",
+    help="Typed realtime channels from PostgreSQL commits to React components.",
+    epilog="Exit status: 0 all is well, 1 something was found or failed, 2 the command was not understood.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain text: it is read by people and by scripts
+    pretty_exceptions_enable=False,
+)
+app.add_typer(channel.app)
+app.add_typer(codegen.app)
+migrate.add_to(app)
+serve.add_to(app)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"flowcraft {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Say which version this is.", is_eager=True, callback=_tell_version),
+    ] = False,
+) -> None:
+    """Typed realtime channels from PostgreSQL commits to React components."""
+
+
+def main() -> None:
+    """Run the command; the console's entry."""
+    app(prog_name="flowcraft")

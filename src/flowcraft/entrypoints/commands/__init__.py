@@ -1,0 +1,1 @@
+"""Commands: what `flowcraft` can do, one module each."""

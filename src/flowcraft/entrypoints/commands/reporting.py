@@ -1,0 +1,34 @@
+"""Reporting: how a command fails, with a sentence that says what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+
+from flowcraft.errors import DeclarationError, RealtimeError
+
+FAILED = 1
+USAGE = 2
+
+
+def fail(sentence: str, status: int = FAILED) -> NoReturn:
+    """End the command."""
+    typer.echo(f"error: {sentence}", err=True)
+    raise typer.Exit(status)
+
+
+def example(*lines: str) -> str:
+    """Return the epilog of a command's help."""
+    return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])
+
+
+@contextmanager
+def failures_told() -> Iterator[None]:
+    """End the command with a sentence where the application, and not this command, is wrong."""
+    try:
+        yield
+    except (DeclarationError, RealtimeError) as error:
+        fail(str(error))

@@ -1,0 +1,94 @@
+"""Targets: find an application's channels by MODULE:ATTRIBUTE."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from operator import attrgetter
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, TypeAlias
+
+import typer
+
+from flowcraft.channels import Channels
+from flowcraft.entrypoints.commands.reporting import USAGE, fail
+from flowcraft.entrypoints.compose import Realtime
+
+Target: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODULE:ATTRIBUTE",
+        help="Where the channels are: a Channels or a Realtime object of a module that can be imported here.",
+    ),
+]
+
+
+def channels_of(target: str) -> Channels:
+    """Return the channels that a target names, or end the command."""
+    found = _load(target)
+    return found if isinstance(found, Channels) else found.channels
+
+
+def realtime_of(target: str, dsn: str | None = None) -> Realtime:
+    """Return the Realtime object that a target names, made from its channels if it is none."""
+    found = _load(target)
+    if isinstance(found, Channels) or dsn is not None:
+        return Realtime(found if isinstance(found, Channels) else found.channels, dsn=dsn)
+    return found
+
+
+def _load(target: str) -> Channels | Realtime:
+    name, colon, attribute = target.partition(":")
+    if not (name and colon and attribute) or "/" in name or name.endswith(".py"):
+        fail(f"{target!r} is not of the form MODULE:ATTRIBUTE, such as {_well_formed(target)}", USAGE)
+    module = _import(name)
+    try:
+        found: object = attrgetter(attribute)(module)
+    except AttributeError:
+        fail(f"{name} has no {attribute}; {_candidates(module)}", USAGE)
+    if not isinstance(found, Channels | Realtime):
+        fail(
+            f"{target} is of type {type(found).__name__}, not Channels or Realtime; {_candidates(module)}",
+            USAGE,
+        )
+    return found
+
+
+def _import(name: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)  # a console script has its own folder there instead
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            fail(
+                f"no module {error.name} is in {here} or installed; run this where it can be imported", USAGE
+            )
+        fail(_account(name, error))
+    except Exception as error:  # noqa: BLE001  # whatever the application's module does
+        fail(_account(name, error))
+
+
+def _account(name: str, error: Exception) -> str:
+    """What went wrong in the application's own code, without our frames and those of the import machinery."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
+    while frames and frames[0].filename in (__file__, importlib.__file__):
+        del frames[0]
+    lines = [*traceback.format_list(frames), *traceback.format_exception_only(error)]
+    return f"{name} cannot be imported; mend this first:\n{''.join(lines).rstrip()}"
+
+
+def _candidates(module: ModuleType) -> str:
+    names = [name for name, value in vars(module).items() if isinstance(value, Channels | Realtime)]
+    if not names:
+        return "nothing in it is; name the module that makes them"
+    return f"there is {' and '.join(f'{module.__name__}:{name}' for name in names)}"
+
+
+def _well_formed(target: str) -> str:
+    name, _, attribute = target.partition(":")
+    module = name.removesuffix(".py").replace("/", ".").strip(".") or "app.realtime"
+    return f"{module}:{attribute or 'channels'}"

@@ -30,7 +30,7 @@ from flowcraft import Realtime, Settings
 from flowcraft.adapters.postgres import schema
 from flowcraft.adapters.postgres.embedded import BinariesNotFound, EmbeddedPostgres, ServerFailed
 
-SETTINGS = Settings(heartbeat_seconds=5.0, drain_seconds=0.5, development=True)
+SETTINGS = Settings(heartbeat_seconds=5, drain_seconds=0.5, development=True)
 MOST_ACTIVE_RUNS = 5
 
 

@@ -119,9 +119,7 @@ class PostgresRuns:
     async def active(self) -> int:
         """Count the runs that are queued or running."""
         async with self._database.connection() as connection:
-            count: int = await connection.fetchval(
-                "select count(*) from runs where status in ('queued', 'running')"
-            )
+            count: int = await connection.fetchval(sql("count_active"))
         return count
 
     async def audit(self) -> Audit:

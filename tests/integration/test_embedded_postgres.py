@@ -10,6 +10,7 @@ import signal
 import site
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,6 +122,14 @@ def ends(pidfd: int) -> bool:
 def embedded() -> Iterator[EmbeddedPostgres]:
     with EmbeddedPostgres.start() as server:
         yield server
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that others can pass through, unlike `tmp_path`: root's server may have to be `nobody`'s."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
 
 
 @pytest.mark.parametrize("binaries", all_binaries(), ids=lambda binaries: f"PostgreSQL {binaries.version}")
@@ -241,15 +250,15 @@ def test_a_stopped_server_has_no_process_and_refuses_connections() -> None:
             server.execute("select 1")
 
 
-def test_a_killed_server_recovers_what_it_has_committed(tmp_path: Path) -> None:
-    with EmbeddedPostgres.start(tmp_path / "data") as server:
+def test_a_killed_server_recovers_what_it_has_committed(place: Path) -> None:
+    with EmbeddedPostgres.start(place / "data") as server:
         server.execute("create table kept as select 7 as n")
         server.kill()
         assert server.pid is None
         server.restart()
         assert server.execute("select n from kept") == [("7",)]
         server.kill()
-        with EmbeddedPostgres.start(tmp_path / "data") as successor:
+        with EmbeddedPostgres.start(place / "data") as successor:
             assert successor.execute("select n from kept") == [("7",)]
             assert "database system was not properly shut down" in successor.log_tail()
 
@@ -287,37 +296,35 @@ def test_a_backend_that_outlives_its_postmaster_does_not_keep_the_next_server_ou
         assert server.execute("select 1") == [("1",)]
 
 
-def test_a_directory_too_deep_for_a_socket_will_do(tmp_path: Path) -> None:
-    deep = tmp_path.joinpath(*["a long name, with a comma"] * 8, "data")
+def test_a_directory_too_deep_for_a_socket_will_do(place: Path) -> None:
+    deep = place.joinpath(*["a long name, with a comma"] * 8, "data")
     with EmbeddedPostgres.start(deep) as server:
         assert asyncio.run(answer(server.dsn, "show data_directory")) == str(deep)
 
 
-def test_a_directory_is_served_to_one_owner_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_directory_is_served_to_one_owner_at_a_time(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "PREDECESSOR_SECONDS", 0.1)
-    with EmbeddedPostgres.start(tmp_path / "data") as server:
+    with EmbeddedPostgres.start(place / "data") as server:
         with pytest.raises(DataDirectoryInUse if sys.platform == "linux" else ServerFailed):
-            EmbeddedPostgres.start(tmp_path / "data")
+            EmbeddedPostgres.start(place / "data")
         assert server.execute("select 1") == [("1",)]
 
 
-def test_a_directory_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").touch()
+def test_a_directory_with_other_things_in_it_is_refused(place: Path) -> None:
+    (place / "thesis.txt").touch()
     with pytest.raises(ServerFailed, match="neither empty nor a PostgreSQL data directory"):
-        EmbeddedPostgres.start(tmp_path)
+        EmbeddedPostgres.start(place)
 
 
-def test_a_directory_is_served_by_the_version_that_made_it(tmp_path: Path) -> None:
+def test_a_directory_is_served_by_the_version_that_made_it(place: Path) -> None:
     versions = all_binaries()
     if len(versions) == 1:
         pytest.skip(f"only one version is installed: {versions[0]}")
-    EmbeddedPostgres.start(tmp_path / "data", binaries=versions[-1]).close()
-    with EmbeddedPostgres.start(tmp_path / "data") as server:
+    EmbeddedPostgres.start(place / "data", binaries=versions[-1]).close()
+    with EmbeddedPostgres.start(place / "data") as server:
         assert server.binaries == versions[-1]
     with pytest.raises(ServerFailed, match=f"made by PostgreSQL {versions[-1].major}"):
-        EmbeddedPostgres.start(tmp_path / "data", binaries=versions[0])
+        EmbeddedPostgres.start(place / "data", binaries=versions[0])
 
 
 def test_a_server_that_does_not_start_says_why() -> None:

@@ -17,7 +17,10 @@ export type Status = "connecting" | "open" | "waiting" | "stopped";
 export type Connection = {
   /** "connecting" also before the first subscription. */
   readonly status: Status;
-  /** Open, every subscription answered, and the server has told its position within two heartbeats. */
+  /**
+   * Open, all that was subscribed when it opened is answered, and the server has told its position within two
+   * heartbeats. A later subscription does not make it false for the others; it has its own `onFresh`.
+   */
   readonly fresh: boolean;
   /** When `status` became what it is, in milliseconds since 1970. */
   readonly since: number;
@@ -105,6 +108,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
   let renew = false;
   let hint = 0;
   let lastRef = 0;
+  let resumed = 0; // the last request of the resume
   let position: Cursor | undefined;
   let heartbeat = 0;
   let heard = 0; // any frame
@@ -218,22 +222,23 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
   /** Compare what is with what was last said about it, and hand out the effects. */
   const finish = (now: number) => {
     const current = isTold(now);
-    let answered = true;
+    let fresh = current;
+    let answered = status === "open";
     for (const s of subscribers) {
-      const fresh = current && s.ref === LIVE;
-      if (fresh !== s.fresh) emit("fresh", s, (s.fresh = fresh));
+      const caughtUp = current && s.ref === LIVE;
+      if (caughtUp !== s.fresh) emit("fresh", s, (s.fresh = caughtUp));
       if (s.ref >= IDLE) answered = false;
+      if (s.ref > IDLE && s.ref <= resumed) fresh = false;
     }
     for (const entry of settling) {
       if (status === "stopped") emit("settled", entry.ticket, stopped(`${entry.xid} was not delivered`));
       // A transaction is settled for live subscriptions only, so the question waits for the resume.
-      else if (status === "open" && answered && !entry.asked) {
+      else if (answered && !entry.asked) {
         entry.asked = true;
         emit("send", { settle: entry.xid });
       }
     }
     if (status === "stopped") settling = [];
-    const fresh = current && answered;
     if (status !== connection.status || fresh !== connection.fresh || attempts !== connection.attempts) {
       const since = status === connection.status ? connection.since : now;
       emit("connection", (connection = { status, fresh, since, attempts, code }));
@@ -316,6 +321,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
             schema = undefined;
           }
           ask();
+          resumed = lastRef;
           watch(now);
           break;
         case "settled": {

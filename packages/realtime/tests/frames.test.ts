@@ -1,0 +1,55 @@
+import { describe, expect, test } from "vitest";
+import { decode } from "../src/core/frames.js";
+
+const read = (frame: unknown) => decode(JSON.stringify(frame));
+
+describe("the decoder", () => {
+  test("an object with a channel is an event, wherever the member stands", () => {
+    const event = { type: "event", channel: "run_update", payload: { status: "queued" }, id: 7 };
+    expect(read({ channel: "run_update", payload: { status: "queued" }, id: 7 })).toEqual(event);
+    expect(read({ id: 7, payload: { status: "queued" }, channel: "run_update" })).toEqual(event);
+  });
+
+  test("an event without an id is ephemeral", () => {
+    expect(read({ channel: "system", payload: 1 })).toEqual({ type: "event", channel: "system", payload: 1, id: undefined });
+  });
+
+  test("a control frame is named by its first member", () => {
+    expect(read({ subscribed: ["system"], cursor: "c", n: 2, ref: 1 })).toEqual({
+      type: "subscribed", channels: ["system"], cursor: "c", n: 2, ref: 1, reason: undefined,
+    }); // prettier-ignore
+    expect(read({ reset: ["system"], reason: "expired", cursor: "c" })).toEqual({
+      type: "reset", channels: ["system"], cursor: "c", n: 0, ref: undefined, reason: "expired",
+    }); // prettier-ignore
+    expect(read({ cursor: "c", n: 0, at: "2026-11-22T20:13:00.000Z" })).toEqual({
+      type: "cursor", channels: undefined, cursor: "c", n: 0, ref: undefined, reason: undefined,
+    }); // prettier-ignore
+  });
+
+  test("members and control frames of later versions are ignored", () => {
+    expect(read({ settled: "757", cursor: "c", mood: "good" })).toEqual({ type: "settled", xid: "757" });
+    expect(read({ weather: "fine" })).toBeUndefined();
+    expect(read({})).toBeUndefined();
+  });
+
+  test.each([
+    ["not JSON", "{"],
+    ["not an object", "7"],
+    ["null", "null"],
+    ["a channel that is no name", '{"channel":7,"payload":{},"id":1}'],
+    ["an id that is no number", '{"channel":"system","payload":{},"id":"1"}'],
+    ["a commit point that counts nothing", '{"cursor":"c"}'],
+    ["a commit point without a position", '{"cursor":null,"n":0}'],
+    ["channels that are no list", '{"subscribed":"system","cursor":"c","n":0}'],
+    ["channels that are no names", '{"subscribed":[1],"cursor":"c","n":0}'],
+    ["a hello that says nothing", '{"hello":true}'],
+    ["an error without a code", '{"error":{"message":"no"}}'],
+    ["a bye that gives no time", '{"bye":{}}'],
+  ])("%s is malformed", (_, message) => {
+    expect(() => decode(message)).toThrow();
+  });
+
+  test("a binary message is malformed", () => {
+    expect(() => decode(new ArrayBuffer(2))).toThrow();
+  });
+});

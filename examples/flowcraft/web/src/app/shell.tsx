@@ -7,6 +7,7 @@ import { Bell } from "@/features/system/components/bell";
 import { classes } from "@/lib/classes";
 import { count } from "@/lib/format";
 import { Logo } from "./logo";
+import { OutdatedBar } from "./outdated";
 import { Link, paths, type Route } from "./router";
 import { ShortcutsDialog } from "./shortcuts";
 import { ThemeButton } from "./theme-button";
@@ -57,6 +58,7 @@ export function Shell({ route, children }: { route: Route; children: ReactNode }
             </div>
           </div>
         </header>
+        <OutdatedBar />
         <Banner />
         <main ref={main} id="main" tabIndex={-1} className="flex-1 pb-[calc(3.5rem+env(safe-area-inset-bottom))] md:pb-0">
           {children}

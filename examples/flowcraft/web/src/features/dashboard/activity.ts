@@ -16,12 +16,13 @@ export function activityOf(runs: readonly RunUpdate[]): readonly Activity[] {
     .slice(0, ACTIVITY_KEPT);
 }
 
-/** The activity with one update applied: a step forward within the same status is not news. */
+/** The activity with one update applied: a run that changed its status comes first, a step forward stays where it is. */
 export function withActivity(activity: readonly Activity[], update: RunUpdate): readonly Activity[] {
   const news = asActivity(update);
   const at = activity.findIndex((item) => item.key === news.key);
   if (at >= 0) return activity.with(at, news);
-  return [news, ...activity].slice(0, ACTIVITY_KEPT);
+  const others = activity.filter((item) => item.run.run_id !== update.run_id);
+  return [news, ...others].slice(0, ACTIVITY_KEPT);
 }
 
 function asActivity(run: RunUpdate): Activity {

@@ -42,13 +42,12 @@ describe("recent activity", () => {
     expect(activity.map(({ run }) => run.number)).toEqual([1, 2, 9]);
   });
 
-  it("tells a change of status, and mends what it told when only the step moves on", () => {
+  it("brings a run forward when its status changes, and only mends what it told when its step moves on", () => {
     const started = aRun({ status: "running", started_at: second(10), current_step: "extract" });
-    const before = withActivity(activityOf([]), aRun());
+    const other = aRun({ run_id: "run-2", number: 2 });
+    const before = withActivity(activityOf([aRun()]), other);
     const after = withActivity(withActivity(before, started), { ...started, current_step: "load" });
-    expect(after.map(({ run }) => [run.status, run.current_step])).toEqual([
-      ["running", "load"],
-      ["queued", null],
-    ]);
+    expect(before.map(({ run }) => run)).toEqual([other, aRun()]);
+    expect(after.map(({ run }) => run)).toEqual([{ ...started, current_step: "load" }, other]);
   });
 });

@@ -55,7 +55,7 @@ export function FlowCard({ flow, latest, recent, starting, onTrigger }: Props) {
       <ol aria-label="Steps" className="flex flex-wrap items-center gap-x-0.5 gap-y-1.5 px-4 sm:px-5">
         {shown.steps.map((step, index) => (
           <li key={`${index}-${step}`} className="flex items-center gap-0.5">
-            <span className="rounded-md bg-subtle px-1.5 py-0.5 font-mono text-[11px] text-muted">{step}</span>
+            <span className="rounded-md bg-subtle px-1.5 py-0.5 text-[11px] font-medium text-muted">{step}</span>
             {index < shown.steps.length - 1 && <ChevronRight aria-hidden className="size-3 text-faint" />}
           </li>
         ))}

@@ -74,7 +74,9 @@ export function LogView({ lines, steps, live }: { lines: readonly LogLine[]; ste
                 <time dateTime={line.at} title={dateAndTime(line.at)} className="shrink-0 text-faint tabular-nums">
                   {clock(line.at)}
                 </time>
-                <span className="hidden w-24 shrink-0 truncate text-muted md:block">{line.position === null ? "" : names.get(line.position)}</span>
+                <span className="hidden w-38 shrink-0 truncate text-muted xl:block">
+                  {line.position !== null && line.position !== lines[item.index - 1]?.position && names.get(line.position)}
+                </span>
                 <span className={classes("min-w-0 flex-1 break-words whitespace-pre-wrap", levels[line.level])}>{line.text}</span>
               </div>
             );

@@ -26,6 +26,16 @@ async def connected(dsn: str) -> AsyncIterator[Plain]:
         await connection.close(timeout=5)
 
 
+class Ear:
+    """Keeps the payloads of the notifications it is told of."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def __call__(self, *arguments: object) -> None:
+        self.heard.append(str(arguments[-1]))
+
+
 class PostgresTransaction:
     """A transaction on a connection of its own."""
 

@@ -1,0 +1,177 @@
+"""The functions that services of any language call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+
+from flowcraft.adapters.postgres.schema import migrate
+from flowcraft.cursors import Cursor
+from tests.support.postgres import AppendablePostgresLog, Ear, connected, migrated
+from tests.support.rows import channels, make_table
+
+if TYPE_CHECKING:
+    from tests.support.postgres import Plain
+
+
+@pytest.fixture
+async def log(database: str) -> AsyncIterator[AppendablePostgresLog]:
+    async with migrated(database) as log:
+        yield log
+
+
+@pytest.fixture
+async def connection(database: str, log: AppendablePostgresLog) -> AsyncIterator[Plain]:
+    async with connected(database) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("function", ["emit", "announce"])
+@pytest.mark.parametrize(
+    "name", ["", "Runs", "runs.", "runs.a b", "runs.1.2", "runs\n", "a" * 49, "läufe", "runs.'"]
+)
+async def test_a_channel_outside_the_grammar_is_refused(connection: Plain, function: str, name: str) -> None:
+    with pytest.raises(asyncpg.InvalidParameterValueError, match="is not of the form <entity>_update"):
+        await connection.execute(f"select flowcraft.{function}($1, '{{}}')", name)
+
+
+@pytest.mark.parametrize("function", ["emit", "announce"])
+async def test_what_is_not_json_or_nothing_is_refused(connection: Plain, function: str) -> None:
+    with pytest.raises(asyncpg.InvalidTextRepresentationError):
+        await connection.execute(f"select flowcraft.{function}('run_update', '{{')")
+    with pytest.raises(asyncpg.NullValueNotAllowedError, match="event on channel run_update has no payload"):
+        await connection.execute(f"select flowcraft.{function}('run_update', null)")
+    with pytest.raises(asyncpg.InvalidParameterValueError, match="channel name null"):
+        await connection.execute(f"select flowcraft.{function}(null, '{{}}')")
+
+
+async def test_an_event_over_256_kib_is_refused_and_one_of_256_kib_is_not(connection: Plain) -> None:
+    fits = json.dumps("x" * (256 * 1024 - 2))
+    await connection.execute("select flowcraft.emit('run_update', $1::text::json)", fits)
+    with pytest.raises(asyncpg.ProgramLimitExceededError, match="262145 bytes of JSON; at most 262144"):
+        await connection.execute(
+            "select flowcraft.emit('run_update', $1::text::json)", fits.replace("x", "xx", 1)
+        )
+
+
+async def test_an_ephemeral_event_over_7900_bytes_is_refused(connection: Plain) -> None:
+    message = json.dumps("x" * 7_900)
+    with pytest.raises(asyncpg.ProgramLimitExceededError, match="PostgreSQL carries at most 7900"):
+        await connection.execute("select flowcraft.announce('run_update', $1::text::json)", message)
+
+
+async def test_an_ephemeral_event_goes_out_as_it_is_and_leaves_nothing_behind(connection: Plain) -> None:
+    ear = Ear()
+    await connection.add_listener("flowcraft_ephemeral", ear)
+    await connection.execute("""select flowcraft.announce('runs.1', '{"b": 1,  "a":1.0}')""")
+    await connection.execute("select 1")
+    assert ear.heard == ['{"channel":"runs.1","payload":{"b": 1,  "a":1.0}}']
+    assert await connection.fetchval("select count(*) from flowcraft.event") == 0
+
+
+async def test_only_the_first_event_of_a_transaction_rings_and_only_if_nobody_is_awake(
+    connection: Plain, database: str
+) -> None:
+    ear = Ear()
+    await connection.add_listener("flowcraft_wakeup", ear)
+    async with connected(database) as reader:
+        await reader.execute("select pg_advisory_lock(1718382455, 1)")
+        await connection.execute("select flowcraft.emit('runs.1', '{}')")
+        assert ear.heard == []
+    async with connection.transaction():
+        await connection.execute("select flowcraft.emit('runs.1', '{}')")
+        await connection.execute("select flowcraft.emit('runs.1', '{}')")
+    await connection.execute("select 1")
+    assert ear.heard == [""]
+    # What looked at the lock does not keep it.
+    assert await connection.fetchval("select count(*) from pg_locks where locktype = 'advisory'") == 0
+
+
+@pytest.mark.parametrize(
+    ("chosen", "kept"), [("off", "local"), ("on", "on"), ("remote_apply", "remote_apply")]
+)
+async def test_a_transaction_with_an_event_reaches_the_disk_before_it_is_committed(
+    connection: Plain, chosen: str, kept: str
+) -> None:
+    await connection.execute(f"set synchronous_commit to {chosen}")
+    async with connection.transaction():
+        await connection.execute("select flowcraft.emit('runs.1', '{}')")
+        assert await connection.fetchval("show synchronous_commit") == kept
+    assert await connection.fetchval("show synchronous_commit") == chosen
+
+
+async def test_a_cursor_is_that_of_the_log(connection: Plain, log: AppendablePostgresLog) -> None:
+    assert (
+        Cursor.parse(await connection.fetchval("select flowcraft.cursor()")) == (await log.position()).cursor
+    )
+    await connection.execute("select flowcraft.emit('runs.1', '{}')")
+    running = [await log.begin() for _ in range(3)]
+    await connection.execute("select flowcraft.emit('runs.1', '{}')")
+    cursor = Cursor.parse(await connection.fetchval("select flowcraft.cursor()"))
+    assert cursor == (await log.position()).cursor
+    assert cursor.seen.xip == {transaction.xid for transaction in running}
+
+
+async def test_a_cursor_is_as_old_as_the_snapshot_it_is_read_in(connection: Plain, database: str) -> None:
+    async with connected(database) as other, connection.transaction(isolation="repeatable_read"):
+        before = await connection.fetchval("select flowcraft.cursor()")
+        await other.execute("select flowcraft.emit('runs.1', '{}')")
+        assert await connection.fetchval("select flowcraft.cursor()") == before
+
+
+async def test_a_role_of_its_own_may_do_what_it_was_granted_and_nothing_else(
+    connection: Plain, database: str
+) -> None:
+    role = f"app_{database.rpartition('/')[2].partition('?')[0]}"
+    await connection.execute(f"create role {role}; grant usage on schema flowcraft to {role}")
+    await connection.execute(f"grant execute on function flowcraft.emit, flowcraft.cursor to {role}")
+    try:
+        async with connection.transaction():
+            await connection.execute(f"set local role {role}")
+            await connection.execute("select flowcraft.emit('runs.1', '{}')")
+            Cursor.parse(await connection.fetchval("select flowcraft.cursor()"))
+        for forbidden in (
+            "insert into flowcraft.event (channel, payload) values ('runs.1', '{}')",
+            "select * from flowcraft.event",
+            "select flowcraft.trim('9')",
+            "select flowcraft.announce('runs.1', '{}')",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(f"begin; set local role {role}; {forbidden}")
+            await connection.execute("rollback")
+    finally:
+        await connection.execute(f"drop owned by {role}; drop role {role}")
+
+
+async def test_every_function_has_its_search_path_pinned_and_is_closed_to_the_public(database: str) -> None:
+    await make_table(database)
+    await migrate(database, channels)
+    async with connected(database) as connection:
+        functions = await connection.fetch("""
+            select p.proname, p.proconfig, has_function_privilege('public', p.oid, 'execute') as open
+            from pg_proc as p where p.pronamespace = 'flowcraft'::regnamespace
+        """)
+        assert len(functions) > 10
+        for name, config, is_open in functions:
+            assert "search_path=pg_catalog, pg_temp" in config, name
+            assert not is_open, name
+        assert not await connection.fetchval("select has_schema_privilege('public', 'flowcraft', 'usage')")
+
+
+async def test_a_malicious_search_path_reaches_nothing(connection: Plain, log: AppendablePostgresLog) -> None:
+    await connection.execute("""
+        create schema evil;
+        create function evil.pg_notify(text, text) returns void language plpgsql as
+            $$ begin raise exception 'evil was called'; end $$;
+        create function evil.octet_length(text) returns int language plpgsql as
+            $$ begin raise exception 'evil was called'; end $$;
+        set search_path = evil, pg_catalog;
+    """)
+    await connection.execute("select flowcraft.emit('runs.1', '{}')")
+    assert (
+        Cursor.parse(await connection.fetchval("select flowcraft.cursor()")) == (await log.position()).cursor
+    )

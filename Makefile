@@ -32,7 +32,8 @@ unit: setup build ## the Python tests (except end to end) and the TypeScript tes
 
 e2e: setup build $(BROWSER_READY) ## the example app in a real browser
 	npm run --silent build -w $(WEB)
-	CHROMIUM="$$(cat $(BROWSER_READY))" .venv/bin/python -m pytest tests/e2e --junitxml=$(REPORTS)/e2e.xml
+	CHROMIUM="$$(cat $(BROWSER_READY))" node_modules/.bin/vitest run --config tests/e2e/vitest.config.ts \
+		--reporter=default --reporter=junit --outputFile.junit=$(CURDIR)/$(REPORTS)/e2e.xml
 
 build: setup ## the npm package
 	@npm run --silent build -w packages/realtime

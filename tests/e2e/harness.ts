@@ -1,0 +1,147 @@
+/** What the browser tests stand on: a database, servers that can be killed, a page and a browser. */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { fileURLToPath } from "node:url";
+import { createInterface } from "node:readline";
+import { type Browser, chromium, type Page } from "playwright-core";
+import react from "@vitejs/plugin-react";
+import { build, type InlineConfig, preview, type PreviewServer } from "vite";
+
+export const root = fileURLToPath(new URL("../..", import.meta.url));
+
+const CHROMIUM_FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export type Surroundings = {
+  readonly environment?: Record<string, string>;
+  readonly cwd?: string;
+  readonly command?: string;
+};
+
+/** A child process whose lines can be awaited; what it says on standard error is shown if it fails. */
+export class Program {
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  #complaints = "";
+
+  constructor(
+    args: readonly string[],
+    { environment = {}, cwd = root, command = `${root}.venv/bin/python` }: Surroundings = {},
+  ) {
+    this.#child = spawn(command, args, { cwd, env: { ...process.env, ...environment } });
+    this.#child.stderr?.on("data", (text: Buffer) => (this.#complaints += text.toString()));
+    if (!this.#child.stdout) throw new Error("no standard output");
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+  }
+
+  /** The next line that it prints. */
+  async line(): Promise<string> {
+    const next = await this.#lines.next();
+    if (next.done) throw new Error(`it ended without a word\n${this.#complaints}`);
+    return next.value;
+  }
+
+  /** Read until a line is found that fits. */
+  async until(fits: (line: string) => boolean): Promise<string> {
+    for (;;) {
+      const line = await this.line();
+      if (fits(line)) return line;
+    }
+  }
+
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const exited = once(this.#child, "exit");
+    this.#child.kill(signal);
+    await exited;
+  }
+
+  async ended(): Promise<void> {
+    if (this.#child.exitCode === null) await once(this.#child, "exit");
+    if (this.#child.exitCode !== 0) throw new Error(`exit ${this.#child.exitCode}\n${this.#complaints}`);
+  }
+}
+
+export const startStage = async (...options: string[]): Promise<{ stage: Program; dsn: string }> => {
+  const stage = new Program(["-m", "tests.e2e.stage", ...options]);
+  const { dsn } = JSON.parse(await stage.line()) as { dsn: string };
+  return { stage, dsn };
+};
+
+/** The command, as somebody would type it in a folder. */
+export const flowcraft = (args: readonly string[], dsn: string, cwd = root): Program =>
+  new Program(args, { environment: { DATABASE_URL: dsn }, cwd, command: `${root}.venv/bin/flowcraft` });
+
+/** `flowcraft serve`, up as soon as it says where it listens. */
+export const startServer = async (
+  dsn: string,
+  port: number,
+  app = "tests.e2e.app:realtime",
+  cwd = root,
+): Promise<Program> => {
+  const server = flowcraft(["serve", app, "--port", String(port)], dsn, cwd);
+  await server.until((line) => line.includes(`:${port}/realtime`));
+  return server;
+};
+
+export const freePort = async (): Promise<number> => {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+};
+
+/** Run SQL as a person at a terminal would. */
+export const psql = async (dsn: string, sql: string): Promise<string> =>
+  new Promise((resolve, reject) => {
+    execFile("psql", ["-X", "-qAt", "-v", "ON_ERROR_STOP=1", dsn, "-c", sql], (error, stdout, stderr) => {
+      if (error) reject(new Error(stderr || error.message));
+      else resolve(stdout.trim());
+    });
+  });
+
+/** Build the page in a folder and serve it; `proxy` leads its `/realtime` to a server. */
+export const startPage = async (
+  folder = fileURLToPath(new URL("page", import.meta.url)),
+  proxy: Record<string, { target: string; ws: boolean }> = {},
+): Promise<{ site: PreviewServer; address: string }> => {
+  const outDir = `${root}build/e2e-${createHash("sha256").update(folder).digest("hex").slice(0, 8)}`;
+  const config: InlineConfig = {
+    configFile: false,
+    root: folder,
+    logLevel: "warn",
+    plugins: [react()],
+    build: { outDir, emptyOutDir: true },
+    preview: { port: await freePort(), host: "127.0.0.1", strictPort: true, proxy },
+  };
+  await build(config);
+  const site = await preview(config);
+  const address = site.resolvedUrls?.local[0] ?? site.resolvedUrls?.network[0];
+  if (address === undefined) throw new Error("the page is nowhere");
+  return { site, address };
+};
+
+export const startBrowser = async (): Promise<Browser> =>
+  chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: CHROMIUM_FLAGS });
+
+/** Open a page; what goes wrong in it fails the test that asks. */
+export const open = async (browser: Browser, address: string): Promise<{ page: Page; errors: string[] }> => {
+  const page = await browser.newPage();
+  const errors: string[] = [];
+  page.on("pageerror", (error) => errors.push(error.message));
+  await page.goto(address);
+  return { page, errors };
+};

@@ -1,0 +1,108 @@
+/** The page under test: it counts what React and the browser do, and hands it to the test as `window.seen`. */
+import { createClient } from "@flowcraft/realtime";
+import { RealtimeProvider, useChannel, useChannelState, useConnection, useWebSocket } from "@flowcraft/realtime/react";
+import { StrictMode, useEffect, useState } from "react";
+import { createRoot } from "react-dom/client";
+
+export type Item = { readonly item_id: number; readonly version: number };
+export type Seen = {
+  /** Every event of `item_update`, as its handler got it. */
+  readonly events: Item[];
+  /** What each of the ten components got. */
+  readonly perComponent: number[];
+  /** The rows, each time React committed another state of them. */
+  readonly renders: string[];
+  readonly sockets: { opened: number; open: number };
+};
+
+declare global {
+  interface Window {
+    seen: Seen;
+  }
+}
+
+window.seen = { events: [], perComponent: Array<number>(10).fill(0), renders: [], sockets: { opened: 0, open: 0 } };
+
+const url = new URLSearchParams(location.search).get("ws") ?? "";
+
+class CountedWebSocket extends WebSocket {
+  constructor(address: string) {
+    super(address);
+    const { sockets } = window.seen;
+    sockets.opened++;
+    sockets.open++;
+    this.addEventListener("close", () => sockets.open--);
+  }
+}
+
+const client = createClient({ url, WebSocket: CountedWebSocket, onError: (error) => console.info(String(error)) });
+
+function Listener({ index }: { readonly index: number }) {
+  useChannel("item_update", () => {
+    window.seen.perComponent[index] = (window.seen.perComponent[index] ?? 0) + 1;
+  });
+  return null;
+}
+
+/** The original shape: subscribe in an effect, return `unsubscribe`. */
+function Recorder() {
+  const { subscribe } = useWebSocket();
+  useEffect(() => subscribe("item_update", (payload) => window.seen.events.push(payload as Item)), [subscribe]);
+  return null;
+}
+
+/** No state of its own: it begins where the server is, as soon as that is known. */
+const load = () =>
+  new Promise<{ data: Record<number, number>; cursor: string }>((resolve) => {
+    const look = () => {
+      const cursor = client.position();
+      if (cursor === undefined) return;
+      stop();
+      resolve({ data: {}, cursor });
+    };
+    const stop = client.connection.subscribe(look);
+    look();
+  });
+const reduce = (items: Record<number, number>, payload: unknown): Record<number, number> => {
+  const item = payload as Item;
+  return { ...items, [item.item_id]: item.version };
+};
+
+function Rows() {
+  const { data } = useChannelState<"item_update", Record<number, number>>("item_update", { load, reduce });
+  const text = JSON.stringify(data ?? {});
+  useEffect(() => {
+    window.seen.renders.push(text);
+  }, [text]);
+  return <pre data-testid="rows">{text}</pre>;
+}
+
+function Badge() {
+  const { status, fresh } = useConnection();
+  return <p data-testid="badge">{`${status} ${fresh ? "fresh" : "stale"}`}</p>;
+}
+
+function App() {
+  const [shown, setShown] = useState(true);
+  return (
+    <>
+      <Badge />
+      <Recorder />
+      <Rows />
+      {shown && window.seen.perComponent.map((_, index) => <Listener key={index} index={index} />)}
+      <button type="button" onClick={() => setShown(!shown)}>
+        toggle
+      </button>
+    </>
+  );
+}
+
+const root = document.getElementById("root");
+if (root)
+  createRoot(root).render(
+    <StrictMode>
+      <RealtimeProvider client={client}>
+        <App />
+      </RealtimeProvider>
+    </StrictMode>,
+  );

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import jsonschema
 import msgspec
@@ -378,14 +378,53 @@ def test_json_from_elsewhere_that_does_not_fit_is_refused(declared: object, text
 def test_fields_have_json_names_and_their_own_annotations() -> None:
     assert Payload(StepCompleted).fields(StepCompleted) == (
         EventField("stepName", str, has_default=False),
-        EventField("tookMs", int | None, has_default=True),
+        EventField("tookMs", int | None, has_default=True, default="null"),
     )
-    assert Payload(Values).fields(Values)[3] == EventField("big", Int64, has_default=True)
+    assert Payload(Values).fields(Values)[3] == EventField("big", Int64, has_default=True, default='"0"')
     assert [(f.name, f.has_default) for f in Payload(Moved).fields(Moved)] == [
         ("kind", True),
         ("toStreet", False),
         ("since", True),
     ]
+
+
+@dataclass
+class Plain:
+    required: int
+    constant: tuple[int, str] = (1, "a")
+    empty: list[int] = field(default_factory=list[int])
+    fresh: UUID = field(default_factory=uuid4)
+
+
+class Struct(msgspec.Struct):
+    required: int
+    constant: tuple[int, str] = (1, "a")
+    empty: list[int] = []
+    fresh: UUID = msgspec.field(default_factory=uuid4)
+
+
+class Model(pydantic.BaseModel):
+    required: int
+    constant: tuple[int, str] = (1, "a")
+    empty: list[int] = []
+    fresh: UUID = pydantic.Field(default_factory=uuid4)
+
+
+@pytest.mark.parametrize("kind", [Plain, Struct, Model])
+def test_a_default_that_is_the_same_every_time_is_known_as_json(kind: type) -> None:
+    assert [(f.name, f.has_default, f.default) for f in Payload(kind).fields(kind)] == [
+        ("required", False, None),
+        ("constant", True, '[1,"a"]'),
+        ("empty", True, "[]"),
+        ("fresh", True, None),
+    ]
+
+
+def test_a_field_that_may_be_absent_has_no_default() -> None:
+    class Sparse(msgspec.Struct):
+        x: int | msgspec.UnsetType = msgspec.UNSET
+
+    assert Payload(Sparse).fields(Sparse)[0].default is None
 
 
 def test_a_field_that_pydantic_does_not_write_is_none() -> None:
@@ -407,9 +446,9 @@ def test_what_is_written_fits_the_schema_exactly(name: str, event: object) -> No
     jsonschema.validate(written, schema)
     definition = schema["$defs"][type(event).__name__]
     required = set(definition["required"])
-    for field in written:
-        fewer = {key: value for key, value in written.items() if key != field}
-        if field in required:
+    for member in written:
+        fewer = {key: value for key, value in written.items() if key != member}
+        if member in required:
             with pytest.raises(jsonschema.ValidationError):
                 jsonschema.validate(fewer, schema)
 

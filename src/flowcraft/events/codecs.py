@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_origin, get_type_hints
 
 import msgspec
 
@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EventField:
-    """One field of an event as it stands in JSON."""
+    """One field of an event as it stands in JSON.
+
+    `default` is the JSON of its default value, if that is the same every time.
+    """
 
     name: str
     annotation: object
     has_default: bool
+    default: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,8 +78,20 @@ def _msgspec_codec(member: type) -> Codec:
     info = msgspec.inspect.type_info(member)
     assert isinstance(info, msgspec.inspect.StructType | msgspec.inspect.DataclassType)
     hints = get_type_hints(member, include_extras=True)
-    fields = tuple(EventField(f.encode_name, hints[f.name], not f.required) for f in info.fields)
+    fields = tuple(EventField(f.encode_name, hints[f.name], not f.required, _default(f)) for f in info.fields)
     return Codec(msgspec.json.encode, decoder.decode, schema, definitions, fields)
+
+
+def _default(field: msgspec.inspect.Field) -> str | None:
+    value: object = field.default
+    if value is msgspec.NODEFAULT and _makes_the_same(field.default_factory):
+        value = field.default_factory()
+    return None if value is msgspec.NODEFAULT else msgspec.json.encode(value).decode()
+
+
+def _makes_the_same(factory: object) -> bool:
+    """Tell whether a factory makes an empty collection, and not the time or a new id."""
+    return (get_origin(factory) or factory) in (list, dict, set, frozenset, tuple)
 
 
 def _is_pydantic(candidate: type) -> bool:
@@ -129,7 +145,15 @@ def _pydantic_fields(model: type[BaseModel]) -> Iterator[EventField]:
             raise DeclarationError(
                 f"field {name!r} is written as {written!r} but not read so; use alias={written!r}"
             )
-        yield EventField(written, info.annotation, not info.is_required())
+        yield EventField(written, info.annotation, not info.is_required(), _pydantic_default(info))
+
+
+def _pydantic_default(info: FieldInfo) -> str | None:
+    from pydantic_core import to_json
+
+    if info.is_required() or (info.default_factory is not None and not _makes_the_same(info.default_factory)):
+        return None
+    return to_json(info.get_default(call_default_factory=True, validated_data={}), by_alias=True).decode()
 
 
 def _readable_names(model: type[BaseModel], name: str, info: FieldInfo) -> set[object]:

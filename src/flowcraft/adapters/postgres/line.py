@@ -57,7 +57,7 @@ class Line:
         Raises:
             LogUnavailable: there is none, or it does not let us.
         """
-        settings = {"application_name": APPLICATION_NAME}
+        settings = {"application_name": f"{APPLICATION_NAME} listener"}
         with unavailable():
             connection = await asyncpg.connect(dsn, timeout=ANSWER_SECONDS, server_settings=settings)
         line = cls(connection, rung, announced)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, final
 from flowcraft.adapters.postgres.announcements import Announcements
 from flowcraft.adapters.postgres.line import Line
 from flowcraft.channels import Channels
-from flowcraft.core.doorbell import Doorbell, DrawMark, Read, Rest, RingOthers, Step, TryLock, Unlock
+from flowcraft.core.doorbell import Doorbell, DrawMark, Read, Rest, RingOthers, State, Step, TryLock, Unlock
 from flowcraft.cursors import Snapshot
 from flowcraft.errors import LogUnavailable
 from flowcraft.records import Ephemeral
@@ -73,6 +73,11 @@ class PostgresListener:
         if self.polling:
             return f"notifications do not come through; reading every {self._polling_seconds} s"
         return self.last_error
+
+    @property
+    def state(self) -> State:
+        """How the reader stands to the doorbell."""
+        return self._doorbell.state
 
     @property
     def rejected(self) -> int:

@@ -1,0 +1,106 @@
+"""Servers that stop, crash, stand by and take over."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import asyncpg
+import pytest
+
+from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
+from flowcraft.adapters.postgres.listener import PostgresListener
+from flowcraft.adapters.postgres.log import PostgresLog
+from flowcraft.adapters.postgres.schema import migrate
+from flowcraft.channels import Channels
+from flowcraft.cursors import Cursor
+from flowcraft.errors import CursorRewound, LogUnavailable
+from tests.support.following import following
+from tests.support.postgres import connected
+
+if TYPE_CHECKING:
+    from tests.support.postgres import Plain
+
+
+@asynccontextmanager
+async def opened(dsn: str) -> AsyncIterator[PostgresLog]:
+    log = PostgresLog(dsn)
+    try:
+        yield log
+    finally:
+        await log.close()
+
+
+async def emit(connection: Plain, n: int) -> None:
+    await connection.execute("select flowcraft.emit('runs.1', to_json($1::int))", n)
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+async def test_a_server_that_comes_back_is_followed_from_where_it_was(
+    mode: Literal["fast", "immediate"],
+) -> None:
+    with await asyncio.to_thread(EmbeddedPostgres.start) as server:
+        await migrate(server.dsn, Channels())
+        async with opened(server.dsn) as log, following(log, server.dsn, 0.2) as followed:
+            async with connected(server.dsn) as connection:
+                await emit(connection, 1)
+                await followed.until_read(1)
+                await emit(connection, 2)
+            await asyncio.to_thread(server.restart, mode)
+            async with connected(server.dsn) as connection:
+                await emit(connection, 3)
+            await followed.until_read(3)
+            assert followed.payloads == ["1", "2", "3"]
+            assert followed.beginnings == 1
+
+
+@asynccontextmanager
+async def standby_of_a_log() -> AsyncIterator[tuple[str, Cursor]]:
+    """Lend the address of a standby, and a cursor that its former primary gave."""
+    with await asyncio.to_thread(EmbeddedPostgres.start) as primary:
+        await migrate(primary.dsn, Channels())
+        async with opened(primary.dsn) as log:
+            cursor = (await log.position()).cursor
+        primary.stop()
+        copy = primary.directory.with_name("standby")
+        copy_with_owners(primary.directory, copy)
+        with await asyncio.to_thread(EmbeddedPostgres.start, copy) as standby:
+            yield standby.dsn, cursor
+
+
+async def test_a_standby_is_not_read_and_its_promotion_is_another_history() -> None:
+    async with (
+        standby_of_a_log() as (dsn, cursor),
+        opened(dsn) as log,
+        connected(dsn) as connection,
+        PostgresListener(dsn, Channels(), lambda _: None) as listener,
+    ):
+        with pytest.raises(LogUnavailable, match="this server is a standby; the log is read on the primary"):
+            await log.position()
+        with pytest.raises(LogUnavailable, match="this server is a standby"):
+            await log.read(cursor)
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError, match="this server is a standby"):
+            await connection.execute("select flowcraft.cursor()")
+        await connection.execute("select pg_promote()")
+        await asyncio.wait_for(listener.until_connected(), 10)
+        with pytest.raises(CursorRewound):
+            await log.read(cursor)
+        position = await log.rewound(cursor)
+        assert position.cursor.lineage == replace(cursor.lineage, timeline=cursor.lineage.timeline + 1)
+        await emit(connection, 1)
+        assert [record.payload for record in (await log.read(position.cursor)).records] == ["1"]
+
+
+def copy_with_owners(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, symlinks=True)
+    (target / "standby.signal").touch()
+    (target / "postmaster.pid").unlink(missing_ok=True)
+    for path in (target, *target.rglob("*")):
+        original = source / path.relative_to(target)
+        stat = (original if original.exists() else source).stat()
+        shutil.chown(path, stat.st_uid, stat.st_gid)

@@ -1,0 +1,246 @@
+"""The listener: a ring wakes the relay, and without rings it goes on all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+
+from flowcraft.adapters.postgres.line import Line
+from flowcraft.adapters.postgres.listener import PostgresListener
+from flowcraft.channels import Channels, Notify
+from flowcraft.core.doorbell import Asleep, Awake
+from flowcraft.events import Event
+from flowcraft.records import Ephemeral
+from tests.support.following import Followed, following
+from tests.support.pooler import swallowing_notifications
+from tests.support.postgres import AppendablePostgresLog, Ear, connected, migrated
+
+if TYPE_CHECKING:
+    from tests.support.postgres import Plain
+
+RUN = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+
+
+class Noted(Event):
+    n: int
+
+
+class Progress(Event):
+    run_id: UUID
+    percent: int
+
+
+channels = Channels()
+channels.declare("note_update", Noted)
+channels.declare("legacy_update", Noted, durable=False, source=Notify("Old Channel"))
+channels.declare(
+    "progress.{run_id}", Progress, params={"run_id": UUID}, durable=False, source=Notify("progress")
+)
+
+
+@pytest.fixture
+async def log(database: str) -> AsyncIterator[AppendablePostgresLog]:
+    async with migrated(database) as log:
+        yield log
+
+
+async def emit(connection: Plain, *numbers: int) -> list[str]:
+    payloads = [f'{{"type":"Noted","n":{n}}}' for n in numbers]
+    for payload in payloads:
+        await connection.execute("select flowcraft.emit('note_update', $1::text::json)", payload)
+    return payloads
+
+
+async def test_an_idle_commit_costs_one_ring_and_one_read(log: AppendablePostgresLog) -> None:
+    async with following(log, log.dsn) as followed, connected(log.dsn) as connection:
+        before = followed.reads
+        for n in range(5):
+            await emit(connection, n)
+            await followed.until_read(n + 1)
+        assert followed.listener.rings == 5
+        assert followed.reads - before <= 6
+        assert not followed.listener.polling
+
+
+async def test_a_transaction_that_began_before_the_relay_and_ends_after_it_rings(
+    log: AppendablePostgresLog,
+) -> None:
+    old = await log.begin()
+    await old.emit("note_update", '{"type":"Noted","n":1}')
+    async with following(log, log.dsn) as followed, connected(log.dsn) as connection:
+        newer = await emit(connection, 2)
+        await followed.until_read(1)
+        await old.commit()
+        await followed.until_read(2)
+        assert followed.payloads == [*newer, '{"type":"Noted","n":1}']
+
+
+async def test_a_busy_relay_is_not_rung_and_misses_nothing(log: AppendablePostgresLog) -> None:
+    async with following(log, log.dsn) as followed:
+
+        async def write(seed: int) -> None:
+            async with connected(log.dsn) as connection:
+                await emit(connection, *range(100 * seed, 100 * seed + 100))
+
+        await asyncio.gather(*(write(seed) for seed in range(6)))
+        await followed.until_read(600)
+        assert len(set(followed.payloads)) == len(followed.payloads) == 600
+        assert Awake in followed.states
+        assert followed.listener.rings < 300
+        await followed.until(lambda: Asleep in followed.states)
+
+
+async def test_of_two_relays_one_holds_the_lock_and_rings_the_other(log: AppendablePostgresLog) -> None:
+    async with following(log, log.dsn) as one, following(log, log.dsn) as other:
+
+        async def write(seed: int) -> None:
+            async with connected(log.dsn) as connection:
+                await emit(connection, *range(100 * seed, 100 * seed + 100))
+
+        await asyncio.gather(*(write(seed) for seed in range(6)))
+        await one.until_read(600)
+        await other.until_read(600)
+        assert sorted(one.payloads) == sorted(other.payloads)
+        assert Awake in one.states | other.states
+
+
+async def test_a_lost_connection_is_made_again_and_nothing_is_lost(log: AppendablePostgresLog) -> None:
+    async with following(log, log.dsn) as followed, connected(log.dsn) as connection:
+        expected = await emit(connection, 1)
+        await followed.until_read(1)
+        for n in range(3):
+            await terminate_listener(connection)
+            expected += await emit(connection, n)
+            await followed.until_read(len(expected))
+            await asyncio.wait_for(followed.listener.until_connected(), 10)
+        assert followed.payloads == expected
+
+
+async def terminate_listener(connection: Plain) -> None:
+    terminated = await connection.fetchval("""
+        select count(pg_terminate_backend(pid)) from pg_stat_activity
+        where datname = current_database() and application_name = 'flowcraft listener'
+    """)
+    assert terminated == 1
+
+
+async def test_where_notifications_are_swallowed_the_relay_polls(
+    log: AppendablePostgresLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        swallowing_notifications(log.dsn, tmp_path) as pooled,
+        following(log, pooled, probe_seconds=0.1, polling_seconds=0.01) as followed,
+        connected(log.dsn) as connection,
+    ):
+        expected = await emit(connection, 1, 2, 3)
+        await followed.until_read(3)
+        assert followed.payloads == expected
+        assert followed.listener.polling
+        assert "notifications do not come through" in caplog.text
+        # A session that is not ours alone must not hold locks.
+        assert await connection.fetchval("select count(*) from pg_locks where locktype = 'advisory'") == 0
+
+
+async def test_without_a_connection_the_relay_reads_once_per_safety_interval(
+    log: AppendablePostgresLog, tmp_path: Path
+) -> None:
+    listener = PostgresListener(
+        f"postgresql://postgres@/x?host={tmp_path}", channels, lambda _: None, safety_seconds=0.02
+    )
+    followed = Followed(log, listener)
+    async with listener, connected(log.dsn) as connection:
+        task = asyncio.create_task(followed.run())
+        await followed.until(lambda: followed.reads > 1)
+        expected = await emit(connection, 1)
+        await followed.until_read(1)
+        assert followed.payloads == expected
+        assert not listener.connected
+        assert "cannot be reached" in str(listener.last_error)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_taking_the_lock_is_cut_short_together_with_its_session(
+    log: AppendablePostgresLog, turns: int
+) -> None:
+    async with connected(log.dsn) as connection:
+        async with Line.open(log.dsn, [], lambda: None, Ear()) as line:
+            trying = asyncio.create_task(line.try_lock())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            trying.cancel()
+            await asyncio.gather(trying, return_exceptions=True)
+            assert line.lost.is_set() or turns == 0
+        async with asyncio.timeout(10):
+            await connection.execute("select pg_advisory_lock_shared(1718382455, 1)")
+
+
+async def test_hurry_reads_now(log: AppendablePostgresLog) -> None:
+    async with following(log, log.dsn) as followed:
+        before = followed.reads
+        followed.listener.hurry()
+        await followed.until(lambda: followed.reads > before)
+
+
+async def test_ephemeral_events_and_foreign_notifications_are_checked_and_handed_on(
+    database: str, log: AppendablePostgresLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    got: asyncio.Queue[Ephemeral] = asyncio.Queue()
+    caplog.set_level(logging.DEBUG, "flowcraft")
+    async with (
+        PostgresListener(database, channels, got.put_nowait) as listener,
+        connected(database) as connection,
+    ):
+        await asyncio.wait_for(listener.until_connected(), 10)
+        progress = f'{{"type":"Progress","run_id":"{RUN}", "percent":5}}'
+        for topic, payload in (
+            ("flowcraft_ephemeral", f'{{"channel":"progress.{RUN}","payload":{progress}}}'),
+            ("Old Channel", '{"type":"Noted","n":1}'),
+            ("progress", progress.replace(str(RUN), str(RUN).upper())),
+            # Refused: a durable channel, an unknown one, no JSON, not fitting, no parameter, another's.
+            ("flowcraft_ephemeral", '{"channel":"note_update","payload":{"type":"Noted","n":666}}'),
+            ("flowcraft_ephemeral", '{"channel":"nothing_update","payload":{"type":"Noted","n":666}}'),
+            ("flowcraft_ephemeral", "666"),
+            ("Old Channel", '{"type":"Noted","n":"666"}'),
+            ("progress", '{"type":"Progress","percent":666}'),
+            ("progress", '{"type":"Progress","run_id":"../../etc","percent":666}'),
+            ("flowcraft_wakeup", "forged"),
+            ("Old Channel", '{"type":"Noted","n":2}'),
+        ):
+            await connection.execute("select pg_notify($1, $2)", topic, payload)
+        async with asyncio.timeout(10):
+            arrived = [await got.get() for _ in range(4)]
+        assert arrived == [
+            Ephemeral(f"progress.{RUN}", progress),
+            Ephemeral("legacy_update", '{"type":"Noted","n":1}'),
+            Ephemeral(f"progress.{RUN}", progress.replace(str(RUN), str(RUN).upper())),
+            Ephemeral("legacy_update", '{"type":"Noted","n":2}'),
+        ]
+        assert listener.rejected == 6
+        assert "666" not in caplog.text
+
+
+async def test_a_flood_of_bad_notifications_does_not_fill_the_log(
+    database: str, log: AppendablePostgresLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    got: asyncio.Queue[Ephemeral] = asyncio.Queue()
+    async with (
+        PostgresListener(database, channels, got.put_nowait) as listener,
+        connected(database) as connection,
+    ):
+        await asyncio.wait_for(listener.until_connected(), 10)
+        await connection.execute(
+            "select pg_notify('Old Channel', n::text) from generate_series(1, 1000) as n"
+        )
+        await connection.execute("""select pg_notify('Old Channel', '{"type":"Noted","n":2}')""")
+        async with asyncio.timeout(10):
+            await got.get()
+        assert listener.rejected == 1_000
+        assert caplog.text.count("rejected") == 10

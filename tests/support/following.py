@@ -1,0 +1,75 @@
+"""A relay that follows a log with a listener, and tells a test what it has read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from flowcraft.adapters.postgres.listener import PostgresListener
+from flowcraft.adapters.postgres.log import PostgresLog
+from flowcraft.channels import Channels
+from flowcraft.core.doorbell import State
+from flowcraft.records import Batch
+from flowcraft.runtime.relay import Relay
+from flowcraft.runtime.supervisor import Supervisor
+
+NEVER = 30.0
+"""A safety interval that no test outlives: what arrives was rung for."""
+
+
+class Followed:
+    """What a relay has read so far; `until` waits for more."""
+
+    def __init__(self, log: PostgresLog, listener: PostgresListener) -> None:
+        self.payloads: list[str] = []
+        self.states: set[type[State]] = set()
+        self.reads = 0
+        self.beginnings = 0
+        self.listener = listener
+        self._changed = asyncio.Event()
+        self._relay = Relay(log, listener, feed=self._feed, rewind=self._begin)
+
+    async def run(self) -> None:
+        await self._relay.run()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def until_read(self, count: int) -> None:
+        await self.until(lambda: len(self.payloads) >= count)
+
+    def _begin(self, batch: Batch) -> None:
+        self.beginnings += 1
+        self._changed.set()
+
+    def _feed(self, batch: Batch) -> None:
+        self.reads += 1
+        self.states.add(type(self.listener.state))
+        self.payloads += [record.payload for record in batch.records]
+        self._changed.set()
+
+
+@asynccontextmanager
+async def following(
+    log: PostgresLog,
+    dsn: str,
+    safety_seconds: float = NEVER,
+    **options: Any,
+) -> AsyncIterator[Followed]:
+    """Follow a log, restarted when it fails, until the block ends."""
+    listener = PostgresListener(dsn, Channels(), lambda _: None, safety_seconds=safety_seconds, **options)
+    followed = Followed(log, listener)
+    supervisor = Supervisor()
+    async with listener:
+        await asyncio.wait_for(listener.until_connected(), 10)
+        supervisor.keep("relay", followed.run)
+        try:
+            await followed.until(lambda: followed.reads >= 1)
+            yield followed
+        finally:
+            await supervisor.stop()

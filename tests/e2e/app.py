@@ -1,4 +1,4 @@
-"""The server under test: `flowcraft serve tests.e2e.app:realtime`, on the database that DATABASE_URL names."""
+"""The server under test, `tests.e2e.app:realtime`, on the database that DATABASE_URL names."""
 
 from __future__ import annotations
 

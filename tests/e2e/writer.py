@@ -1,4 +1,4 @@
-"""Writers: `writer.py DSN COMMITS` commits that many changes with four connections, and reports every tenth."""
+"""Writers: `writer.py DSN COMMITS` commits changes over four connections, and reports every tenth."""
 
 from __future__ import annotations
 

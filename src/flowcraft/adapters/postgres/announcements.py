@@ -66,8 +66,7 @@ class Announcements:
         declaration, _ = self._channels.resolve(channel)
         if declaration.durable:
             raise ValueError(f"{declaration.name} keeps its events; they come from the log only")
-        declaration.payload.check(payload)
-        return Ephemeral(channel, payload)
+        return Ephemeral(channel, declaration.payload.check(payload))
 
 
 def _sources(channels: Channels) -> Iterator[tuple[str, list[Declaration]]]:

@@ -25,12 +25,16 @@ _SEQUENCES = (list, tuple, set, frozenset, Sequence, Iterable, AbstractSet)
 
 
 class SourceField(msgspec.Struct, frozen=True):
-    """One field of an event: the column it takes, and the type that the value is cast to, if any."""
+    """One field of an event: the column it takes, and the type that the value is cast to, if any.
+
+    Where there is no such column, `default` is what is written, as JSON: a reader was promised the field.
+    """
 
     name: str
     column: str
     cast: str | None
     required: bool
+    default: str | None
 
 
 class TableSource(msgspec.Struct, frozen=True):
@@ -96,8 +100,9 @@ def _source_field(declaration: Declaration, source: Table, field: EventField) ->
         )
     needed = declaration.parameter is not None and declaration.parameter.name == field.name
     column = source.columns.get(field.name, field.name)
-    required = needed or not field.has_default or field.name in source.columns
-    return SourceField(field.name, column, _cast(field.annotation), required)
+    named = needed or field.name in source.columns
+    default = None if named else field.default
+    return SourceField(field.name, column, _cast(field.annotation), named or default is None, default)
 
 
 def _cast(annotation: object) -> str | None:

@@ -55,6 +55,8 @@ begin
         expression := pg_temp.flowcraft_column(relation, field);
         if expression is not null then
             items := items || format('%s as %I', expression, field ->> 'name');
+        elsif field ->> 'default' is not null then
+            items := items || format('%L::json as %I', field ->> 'default', field ->> 'name');
         elsif (field ->> 'required')::boolean then
             raise exception 'channel %: table % has no column % for the field % of %; it has %', source ->> 'channel', relation,
                 quote_ident(field ->> 'column'), field ->> 'name', source ->> 'event', (

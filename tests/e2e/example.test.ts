@@ -1,0 +1,79 @@
+/** The example, as `make demo` starts it: a person triggers a flow, watches it, cancels it, and looks at the audit. */
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { open, Program, psql, startBrowser } from "./harness.js";
+
+let demo: Program;
+let address: string;
+let dsn: string;
+let browser: Browser;
+
+beforeAll(async () => {
+  demo = new Program(["-m", "examples.flowcraft.demo"], { environment: { PORT: "0", DEMO_QUIET: "1" } });
+  address = await demo.line();
+  expect(await demo.line()).toBe(`${address.replace("http", "ws")}realtime`);
+  dsn = await demo.line();
+  browser = await startBrowser();
+});
+
+afterAll(async () => {
+  await browser.close();
+  await demo.stop();
+});
+
+const visit = async (path: string) => {
+  const { page, errors } = await open(browser, new URL(path, address).href);
+  await page.locator('[data-testid="badge"][data-health="live"]').waitFor();
+  return { page, errors };
+};
+
+const audit = async (page: Page): Promise<string[]> =>
+  Promise.all(["lost", "doubled", "out-of-order"].map((kind) => page.getByTestId(`badge-${kind}`).innerText()));
+
+/** Run the first flow and open the page of that run; its id is returned. */
+const trigger = async (page: Page): Promise<string> => {
+  const card = page.getByTestId("flow-card").first();
+  const former = await card.getByTestId("flow-latest").getAttribute("href");
+  await card.getByTestId("trigger").click();
+  await card.locator(`[data-testid="flow-latest"]:not([href="${former}"])`).click();
+  await page.getByTestId("run").waitFor();
+  return new URL(page.url()).pathname.split("/").at(-1) ?? "";
+};
+
+test("an UPDATE in psql changes the table of runs", async () => {
+  const { page, errors } = await visit("/runs");
+  const id = await psql(dsn, "select id from runs where status = 'succeeded' order by created_at desc limit 1");
+  const row = page.locator(`[data-testid="run-row"][data-run-id="${id}"]`);
+  await row.waitFor();
+  await psql(dsn, `update runs set status = 'failed', error = 'told by psql' where id = '${id}'`);
+  await page.locator(`[data-testid="run-row"][data-run-id="${id}"][data-status="failed"]`).waitFor();
+  expect(errors).toEqual([]);
+  await page.close();
+});
+
+test("a triggered flow is followed step by step to its end, and nothing is lost, doubled or out of order", async () => {
+  const { page, errors } = await visit("/flows");
+  const before = Number(await psql(dsn, "select count(*) from runs"));
+  const id = await trigger(page);
+  await page.locator('[data-testid="run"][data-status="succeeded"], [data-testid="run"][data-status="failed"]').waitFor();
+  const steps = await psql(dsn, `select status from steps where run_id = '${id}' order by position`);
+  const shown = await page.getByTestId("step").evaluateAll((all) => all.map((step) => step.dataset["status"]));
+  expect(shown).toEqual(steps.split("\n"));
+  const lines = Number(await psql(dsn, `select count(*) from log_lines where run_id = '${id}'`));
+  expect(await page.getByTestId("log-line").count()).toBe(lines);
+  expect(Number(await psql(dsn, "select count(*) from runs"))).toBe(before + 1);
+  expect((await audit(page)).map((text) => /\d+/.exec(text)?.[0])).toEqual(["0", "0", "0"]);
+  expect(errors).toEqual([]);
+  await page.close();
+});
+
+test("a cancelled run says so at once, and settles", async () => {
+  const { page, errors } = await visit("/flows");
+  const id = await trigger(page);
+  await page.getByTestId("cancel").click();
+  await page.locator('[data-testid="run"][data-status="cancelled"]').waitFor();
+  await page.getByTestId("run-pending").waitFor({ state: "detached" });
+  expect(await psql(dsn, `select status from runs where id = '${id}'`)).toBe("cancelled");
+  expect(errors).toEqual([]);
+  await page.close();
+});

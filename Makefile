@@ -8,10 +8,11 @@ PYTHON_READY := .venv/.ready
 NODE_READY := node_modules/.ready
 BROWSER_READY := build/browser
 REPORTS := build/reports
+VITEST := node_modules/.bin/vitest run --reporter=default --reporter=junit
 WEB := examples/flowcraft/web
 WORKSPACES := $(wildcard packages/*/package.json $(WEB)/package.json)
 
-.PHONY: help demo test check unit e2e build format lock setup clean
+.PHONY: help demo test check unit e2e bench-latency build format lock setup clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,9 +27,9 @@ test: check unit e2e ## everything that must hold: static gates, Python and Type
 check: setup build ## static gates only: lint, format, types, layers, drift
 	@scripts/check
 
-unit: setup build ## the Python tests (except end to end) and the TypeScript tests
-	.venv/bin/python -m pytest --ignore=tests/e2e --junitxml=$(REPORTS)/python.xml
-	node_modules/.bin/vitest run --reporter=default --reporter=junit --outputFile.junit=$(REPORTS)/typescript.xml
+unit: setup build ## the Python and the TypeScript tests, up to end to end
+	.venv/bin/python -m pytest --junitxml=$(REPORTS)/python.xml
+	$(VITEST) --outputFile.junit=$(REPORTS)/typescript.xml
 
 e2e: setup build $(BROWSER_READY) ## the example app in a real browser
 	npm run --silent build -w $(WEB)
@@ -61,5 +62,8 @@ $(BROWSER_READY): scripts/setup
 	@scripts/setup browser >$@
 
 clean: ## remove everything that was built or installed
-	rm -rf .venv node_modules build packages/*/dist packages/*/node_modules $(WEB)/dist $(WEB)/node_modules
+	rm -rf .venv node_modules build packages/*/dist packages/*/node_modules $(WEB)/dist $(WEB)/node_modules tests/e2e/node_modules
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+bench-latency: setup build $(BROWSER_READY) ## how long from a commit to the page
+	CHROMIUM="$$(cat $(BROWSER_READY))" node benchmarks/run.mjs latency

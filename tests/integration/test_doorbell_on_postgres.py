@@ -25,20 +25,23 @@ WRITER = (
 
 
 class Scene:
-    """The actors of one play: a writer with three moments, and a reader that starts with the lock in hand."""
+    """The actors of a play: a writer with three moments, a reader that has the lock or is yet to come."""
 
-    def __init__(self, log: AppendablePostgresLog, reader: Plain, writer: Plain, mark: str) -> None:
+    def __init__(
+        self, log: AppendablePostgresLog, reader: Plain, writer: Plain, mark: str, arrives: bool
+    ) -> None:
         self._log = log
         self._reader = reader
         self._writer = writer
         self._mark = mark
+        self._arrives = arrives
         self._rung = False
 
     @classmethod
     @asynccontextmanager
-    async def set(cls, dsn: str, mark: str) -> AsyncIterator[Scene]:
+    async def set(cls, dsn: str, mark: str, *, arrives: bool = False) -> AsyncIterator[Scene]:
         async with migrated(dsn) as log, connected(dsn) as reader, connected(dsn) as writer:
-            scene = cls(log, reader, writer, mark)
+            scene = cls(log, reader, writer, mark, arrives)
             await reader.add_listener("flowcraft_wakeup", scene._hear)
             yield scene
 
@@ -54,9 +57,12 @@ class Scene:
         return could, self._read < 1
 
     async def _begin(self) -> None:
-        assert await self._reader.fetchval(statement("try_lock"))
         self._doorbell = Doorbell(safety_seconds=SAFETY_SECONDS)
-        self._doorbell.state = Awake()
+        self._there = not self._arrives
+        if self._there:
+            await self._reader.execute(statement("join"))
+            assert await self._reader.fetchval(statement("try_lock"))
+            self._doorbell.state = Awake()
         self._cursor: Cursor = (await self._log.position()).cursor
         self._step: Step = Read()
         self._written = self._read = 0
@@ -81,6 +87,10 @@ class Scene:
         await self._reader.execute("select 1")
 
     async def _act(self) -> None:
+        if not self._there:
+            self._there = True
+            await self._reader.execute(statement("join"))
+            return
         match self._step:
             case Read():
                 await self._look()
@@ -125,6 +135,13 @@ async def every_play(scene: Scene) -> list[tuple[list[int], bool]]:
 
 async def test_no_order_of_a_writer_and_a_reader_loses_the_event(database: str) -> None:
     async with Scene.set(database, NEW_ID) as scene:
+        plays = await every_play(scene)
+    assert len(plays) > 30
+    assert [choices for choices, lost in plays if lost] == []
+
+
+async def test_no_order_of_a_writer_and_a_reader_that_arrives_loses_the_event(database: str) -> None:
+    async with Scene.set(database, NEW_ID, arrives=True) as scene:
         plays = await every_play(scene)
     assert len(plays) > 30
     assert [choices for choices, lost in plays if lost] == []

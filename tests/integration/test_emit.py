@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from flowcraft.adapters.postgres.schema import migrate
+from flowcraft.adapters.postgres.statements import statement
 from flowcraft.cursors import Cursor
 from tests.support.postgres import AppendablePostgresLog, Ear, connected, migrated
 from tests.support.rows import channels, make_table
@@ -73,21 +74,29 @@ async def test_an_ephemeral_event_goes_out_as_it_is_and_leaves_nothing_behind(co
     assert await connection.fetchval("select count(*) from flowcraft.event") == 0
 
 
-async def test_only_the_first_event_of_a_transaction_rings_and_only_if_nobody_is_awake(
+async def test_a_transaction_rings_once_and_only_if_somebody_is_there_and_nobody_awake(
     connection: Plain, database: str
 ) -> None:
     ear = Ear()
     await connection.add_listener("flowcraft_wakeup", ear)
+
+    async def emit_twice() -> list[str]:
+        async with connection.transaction():
+            await connection.execute("select flowcraft.emit('runs.1', '{}')")
+            await connection.execute("select flowcraft.emit('runs.1', '{}')")
+        await connection.execute("select 1")
+        heard, ear.heard = ear.heard, []
+        return heard
+
+    assert await emit_twice() == []
     async with connected(database) as reader:
-        await reader.execute("select pg_advisory_lock(1718382455, 1)")
-        await connection.execute("select flowcraft.emit('runs.1', '{}')")
-        assert ear.heard == []
-    async with connection.transaction():
-        await connection.execute("select flowcraft.emit('runs.1', '{}')")
-        await connection.execute("select flowcraft.emit('runs.1', '{}')")
-    await connection.execute("select 1")
-    assert ear.heard == [""]
-    # What looked at the lock does not keep it.
+        await reader.execute(statement("join"))
+        assert await emit_twice() == [""]
+        await reader.execute(statement("try_lock"))
+        assert await emit_twice() == []
+        await reader.execute(statement("unlock"))
+        assert await emit_twice() == [""]
+    # Whoever looked at the locks does not keep them.
     assert await connection.fetchval("select count(*) from pg_locks where locktype = 'advisory'") == 0
 
 

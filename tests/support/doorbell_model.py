@@ -28,15 +28,15 @@ Mark = Literal["new id", "xmax"]
 
 @dataclass
 class Model:
-    """The database: ids, running transactions, committed events, the lock, and who has been rung."""
+    """The database: ids, running transactions, committed events, the locks, and who has been rung."""
 
-    readers: int
     mark: Mark = "new id"
     next_xid: int = 100
     completed: int = 99
     running: set[int] = field(default_factory=set[int])
     committed: int = 0
     holder: int | None = None
+    there: set[int] = field(default_factory=set[int])
     rung: set[int] = field(default_factory=set[int])
 
     def begin(self) -> int:
@@ -53,11 +53,11 @@ class Model:
         return Snapshot(xmax, frozenset(xid for xid in self.running if xid < xmax))
 
     def key(self) -> object:
-        running, rung = frozenset(self.running), frozenset(self.rung)
-        return self.next_xid, self.completed, running, self.committed, self.holder, rung
+        sets = frozenset(self.running), frozenset(self.there), frozenset(self.rung)
+        return self.next_xid, self.completed, self.committed, self.holder, *sets
 
     def ring(self, *, without: int | None = None) -> None:
-        self.rung |= set(range(self.readers)) - {without}
+        self.rung |= self.there - {without}
 
     def draw_mark(self) -> int:
         if self.mark == "xmax":
@@ -85,8 +85,8 @@ class Writer:
             self.xid = model.begin()
             return f"{self.name} inserts"
         if self.done == 2:
-            self.rings = model.holder is None
-            return f"{self.name} finds the lock {'free' if self.rings else 'held'}"
+            self.rings = model.holder is None and bool(model.there)
+            return f"{self.name} {'has to' if self.rings else 'need not'} ring"
         model.end(self.xid)
         model.committed += 1
         if self.rings:
@@ -109,12 +109,15 @@ class Reader:
     now: float = 0.0
 
     def can_act(self, model: Model) -> bool:
-        return not self.sleeps() or self.number in model.rung
+        return not self.sleeps() or self.number in model.rung or self.number not in model.there
 
     def sleeps(self) -> bool:
         return isinstance(self.step, Rest) and self.step.seconds >= SAFETY_SECONDS
 
     def act(self, model: Model) -> str:
+        if self.number not in model.there:
+            model.there.add(self.number)
+            return f"reader {self.number} arrives"
         match self.step:
             case Rest():
                 model.rung.discard(self.number)
@@ -154,11 +157,14 @@ Actor: TypeAlias = Writer | Reader
 World: TypeAlias = tuple[Model, list[Writer], list[Reader]]
 
 
-def world(writers: int, states: list[State], mark: Mark = "new id") -> World:
-    """Return a database with writers that have yet to begin and readers in these states."""
-    model = Model(len(states), mark)
+def world(writers: int, states: list[State | None], mark: Mark = "new id") -> World:
+    """Return a database, writers that have yet to begin, and readers in these states; `None` arrives."""
+    model = Model(mark)
     readers = [Reader(n, Doorbell(safety_seconds=SAFETY_SECONDS)) for n in range(len(states))]
     for reader, state in zip(readers, states, strict=True):
+        if state is None:
+            continue
+        model.there.add(reader.number)
         reader.doorbell.state = state
         if isinstance(state, Awake):
             model.holder = reader.number
@@ -197,7 +203,7 @@ def lost(end: World) -> bool:
 def _copied(world: World) -> World:
     model, writers, readers = world
     return (
-        replace(model, running=set(model.running), rung=set(model.rung)),
+        replace(model, running=set(model.running), there=set(model.there), rung=set(model.rung)),
         [copy(writer) for writer in writers],
         [replace(reader, doorbell=copy(reader.doorbell)) for reader in readers],
     )

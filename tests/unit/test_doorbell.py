@@ -80,10 +80,10 @@ def test_a_lost_connection_means_that_the_lock_may_have_been_anybodys() -> None:
     assert doorbell.observe(Snapshot(100), 0, now=0.0) == DrawMark()
 
 
-@pytest.mark.parametrize("state", [Awake(), FRESH, Asleep()])
+@pytest.mark.parametrize("state", [Awake(), FRESH, Asleep(), None])
 @pytest.mark.parametrize("writers", [1, 2])
 def test_whatever_the_order_of_one_reader_and_its_writers_nothing_is_left_unread(
-    state: State, writers: int
+    state: State | None, writers: int
 ) -> None:
     ends = [end for end, _ in every_end(world(writers, [state]))]
     assert ends
@@ -91,10 +91,10 @@ def test_whatever_the_order_of_one_reader_and_its_writers_nothing_is_left_unread
 
 
 @pytest.mark.parametrize(
-    ("writers", "states"), [(1, [Awake(), FRESH]), (2, [Awake(), Asleep()]), (2, [Asleep(), FRESH])]
+    ("writers", "states"), [(1, [Awake(), None]), (2, [Awake(), Asleep()]), (2, [Asleep(), None])]
 )
 def test_whatever_the_order_of_two_readers_the_one_with_the_lock_rings_the_other(
-    writers: int, states: list[State]
+    writers: int, states: list[State | None]
 ) -> None:
     ends = [end for end, _ in every_end(world(writers, states))]
     assert ends
@@ -104,21 +104,21 @@ def test_whatever_the_order_of_two_readers_the_one_with_the_lock_rings_the_other
 def test_the_search_finds_the_race_of_a_mark_that_is_only_the_xmax_of_a_snapshot() -> None:
     ways = [path for end, path in every_end(world(1, [Awake()], mark="xmax")) if lost(end)]
     assert len(ways) == 1
-    assert "writer 0 finds the lock held" in ways[0]
+    assert "writer 0 need not ring" in ways[0]
     assert ways[0][-1] == "writer 0 commits"
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_busy_readers_pass_the_lock_on_and_miss_nothing(seed: int) -> None:
-    chance = random.Random(seed)
-    model, writers, readers = world(40, [FRESH, FRESH, FRESH])
-    states: set[type[State]] = set()
-    while able := [actor for actor in actors(writers, readers) if actor.can_act(model)]:
-        for reader in readers:
-            reader.leap = chance.choice([0.0003, 0.0003, 0.0003, 0.02])
-            states.add(type(reader.doorbell.state))
-        begun = [actor for actor in able if actor in readers or actor in writers[: model.committed + 4]]
-        chance.choice(begun or able).act(model)
-    assert model.committed == 40
-    assert not lost((model, writers, readers))
-    assert Awake in states
+def test_busy_readers_pass_the_lock_on_and_miss_nothing() -> None:
+    states: set[tuple[int, type[State]]] = set()
+    for seed in range(40):
+        chance = random.Random(seed)
+        model, writers, readers = world(40, [FRESH, None, None])
+        while able := [actor for actor in actors(writers, readers) if actor.can_act(model)]:
+            for reader in readers:
+                reader.leap = chance.choice([0.0003, 0.0003, 0.0003, 0.02])
+                states.add((reader.number, type(reader.doorbell.state)))
+            begun = [actor for actor in able if actor in readers or actor in writers[: model.committed + 4]]
+            chance.choice(begun or able).act(model)
+        assert model.committed == 40
+        assert not lost((model, writers, readers)), f"seed {seed}"
+    assert {(number, state) for number in range(3) for state in (Awake, Asleep, Standby)} <= states

@@ -8,7 +8,8 @@ PostgreSQL delivers the ring when the transaction commits.
 A reader that lets go of the lock may not sleep at once: a writer that found the lock held may not have
 committed yet, and will not ring. All such writers had their transaction id when they looked. So the reader
 unlocks, *then* draws a new transaction id for itself, the mark: every such writer has a smaller one. It reads
-on until nothing below the mark is running any more, and sleeps.
+on until nothing below the mark is running any more, and sleeps. A reader that has just arrived does the same,
+so that writers need not ring at all while nobody is there.
 
 The mark must be a new id. The `xmax` of a snapshot looks like one and is not: it is one above the newest
 transaction that has *finished*, and a writer that looked at the lock may have just that id, or a greater one.

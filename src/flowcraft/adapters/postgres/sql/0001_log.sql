@@ -66,7 +66,7 @@ begin
             announce.channel, octet_length(message)
             using errcode = 'program_limit_exceeded', hint = 'send less, or declare the channel durable';
     end if;
-    -- A full queue fails the commits of everybody who notifies; what may be lost is lost first.
+    -- A full queue fails the commits of everybody who notifies; what may be lost is lost before that.
     if pg_notification_queue_usage() < 0.5 then
         perform pg_notify('flowcraft_ephemeral', message);
     end if;
@@ -86,20 +86,25 @@ end $$;
 
 -- ring: the writer's side of the doorbell. Call it after the rows are written.
 --
--- A busy reader holds the lock and comes by itself; only if nobody holds it is there a NOTIFY. This transaction has
--- its id by now, so a reader that lets go after we found the lock held waits for us: see core/doorbell.py.
+-- A busy reader holds lock 1 and comes by itself; readers that are there at all share lock 2. Only if lock 1 is free and
+-- lock 2 is not, there is a NOTIFY. This transaction has its id by now, so a reader that lets go after we found lock 1
+-- held, or arrives after we found nobody, waits for us: see core/doorbell.py.
 create function flowcraft.ring() returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    -- In one expression each: between two statements a cancellation could leave the lock behind.
+    nobody_awake boolean := case when pg_try_advisory_lock_shared(1718382455, 1)
+        then pg_advisory_unlock_shared(1718382455, 1) else false end;
+    nobody_there boolean := nobody_awake and case when pg_try_advisory_lock(1718382455, 2)
+        then pg_advisory_unlock(1718382455, 2) else false end;
 begin
     -- An event that was delivered must not be lost in a crash, and its id not be issued again.
     if current_setting('synchronous_commit') = 'off' then
         perform set_config('synchronous_commit', 'local', true);
     end if;
-    if pg_try_advisory_lock_shared(1718382455, 1) then
-        perform pg_advisory_unlock_shared(1718382455, 1);
-        if pg_notification_queue_usage() < 0.5 then
-            perform pg_notify('flowcraft_wakeup', '');
-        end if;
+    -- A full queue fails the commits of everybody who notifies.
+    if nobody_awake and not nobody_there and pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('flowcraft_wakeup', '');
     end if;
 end $$;
 

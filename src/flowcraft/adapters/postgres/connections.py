@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     AnyConnection: TypeAlias = Plain | PoolConnectionProxy[asyncpg.Record]
 
 APPLICATION_NAME = "flowcraft"
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
+"""A long replay takes seconds; a database that says nothing for this long has gone."""
 _INSTALL = "run `flowcraft migrate`"
 _GONE = (
     OSError,
@@ -48,7 +51,12 @@ class OwnPool:
         """Lend a connection."""
         pool = self._given or self._opened or await self._open()
         async with pool.acquire() as connection:
-            yield connection
+            try:
+                yield connection
+            except TimeoutError:
+                # The pool would first wait for an answer to the cancellation.
+                connection.terminate()
+                raise
 
     async def close(self) -> None:
         """Close the pool, if it is our own."""
@@ -64,6 +72,8 @@ class OwnPool:
                     min_size=1,
                     max_size=self._size,
                     reset=_nothing_to_reset,
+                    timeout=CONNECT_SECONDS,
+                    command_timeout=ANSWER_SECONDS,
                     server_settings={"application_name": APPLICATION_NAME},
                 )
             return self._opened

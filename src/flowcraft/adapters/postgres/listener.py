@@ -59,6 +59,8 @@ class PostgresListener:
         self._doorbell = Doorbell(safety_seconds=safety_seconds)
         self._line: Line | None = None
         self._connected = asyncio.Event()
+        self._disconnected = asyncio.Event()
+        self._disconnected.set()
         self._rung = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -87,6 +89,10 @@ class PostgresListener:
     async def until_connected(self) -> None:
         """Wait until there is a connection, and what it can do is known."""
         await self._connected.wait()
+
+    async def until_disconnected(self) -> None:
+        """Wait until there is none."""
+        await self._disconnected.wait()
 
     async def run(self) -> None:
         """Keep the connection up, until cancelled."""
@@ -153,6 +159,7 @@ class PostgresListener:
             self._line = line
             self.last_error = None
             self._connected.set()
+            self._disconnected.clear()
             # Read after LISTEN, not before: a commit in between would ring for nobody.
             self._rung.set()
             await self._watch(line)
@@ -201,4 +208,5 @@ class PostgresListener:
     def _hang_up(self) -> None:
         self._line = None
         self._connected.clear()
+        self._disconnected.set()
         self._rung.set()

@@ -1,0 +1,72 @@
+"""A database that says nothing any more is given up, not waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from flowcraft.adapters.postgres import connections, line
+from flowcraft.adapters.postgres.listener import PostgresListener
+from flowcraft.adapters.postgres.log import PostgresLog
+from flowcraft.adapters.postgres.service import PostgresRealtimeService
+from flowcraft.channels import Channels
+from flowcraft.errors import LogUnavailable
+from flowcraft.events import Event
+from tests.support.pooler import Gate, gated
+from tests.support.postgres import migrated
+
+
+class Noted(Event):
+    n: int
+
+
+channels = Channels()
+note = channels.declare("note_update", Noted)
+
+
+@asynccontextmanager
+async def behind_a_gate(database: str, folder: Path) -> AsyncIterator[tuple[str, Gate]]:
+    async with migrated(database), gated(database, folder) as (dsn, gate):
+        yield dsn, gate
+
+
+async def test_a_read_and_a_broadcast_end_with_an_error_and_work_again_afterwards(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.2)
+    async with behind_a_gate(database, tmp_path) as (dsn, gate):
+        log, service = PostgresLog(dsn), PostgresRealtimeService(dsn)
+        start = await log.position()
+        await service.broadcast(note, Noted(n=1))
+        gate.close()
+        async with asyncio.timeout(10):
+            with pytest.raises(LogUnavailable, match="the database cannot be reached: TimeoutError"):
+                await log.read(start.cursor)
+            with pytest.raises(TimeoutError):
+                await service.broadcast(note, Noted(n=2))
+            gate.open()
+            await service.broadcast(note, Noted(n=3))
+            payloads = [record.payload for record in (await log.read(start.cursor)).records]
+        assert payloads[0] == '{"type":"Noted","n":1}'
+        assert payloads[-1] == '{"type":"Noted","n":3}'
+        await log.close()
+        await service.close()
+
+
+async def test_a_listener_finds_out_and_connects_again(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "ANSWER_SECONDS", 0.2)
+    async with behind_a_gate(database, tmp_path) as (dsn, gate):
+        listener = PostgresListener(dsn, channels, lambda _: None, check_seconds=0.05)
+        async with asyncio.timeout(10), listener:
+            await listener.until_connected()
+            gate.close()
+            await listener.until_disconnected()
+            assert "cannot be reached" in str(listener.last_error)
+            gate.open()
+            await listener.until_connected()

@@ -2,6 +2,7 @@
 
 from flowcraft._version import __version__
 from flowcraft.adapters.jwt import JwtAuthorizer
+from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.channels import Channel, ChannelFamily, Channels, Notify, Table
 from flowcraft.cursors import Cursor
 from flowcraft.entrypoints.compose import Realtime
@@ -30,4 +31,5 @@ __all__ = [
     "Table",
     "Viewer",
     "__version__",
+    "migrate",
 ]

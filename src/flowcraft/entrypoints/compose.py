@@ -80,8 +80,9 @@ class Realtime:
     def asgi(self, app: AsgiApp | None = None, *, path: str = "/realtime") -> RealtimeApp:
         """Return an ASGI application that serves WebSockets at `path`, and leaves all else to `app`.
 
-        `app = realtime.asgi(app)` wraps an application of any framework. Without `app` it can be mounted,
-        `app.mount("/realtime", realtime.asgi())`; `path` is then the framework's business.
+        `app = realtime.asgi(app)` wraps an application of any framework, and starts and stops with it.
+        Without `app` it can be mounted: after `app.mount("/realtime", realtime.asgi())` the address of the
+        WebSocket is `/realtime/`, with the slash that Starlette wants.
         """
         return RealtimeApp(self, app, path)
 

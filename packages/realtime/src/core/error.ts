@@ -1,7 +1,7 @@
 /** An error with the code that the protocol, or this client, gives it. */
 export class RealtimeError extends Error {
-  readonly code: string;
-  readonly channel: string | undefined;
+  declare readonly code: string;
+  declare readonly channel: string | undefined;
 
   constructor(code: string, message: string, channel?: string) {
     super(message);

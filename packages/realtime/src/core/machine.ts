@@ -78,6 +78,8 @@ const CONNECT_MS = 10_000;
 const PROBE_MS = 5_000;
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 5_000;
+const STALE = 2; // heartbeats
+const SILENCE = 2.5; // heartbeats
 const NORMAL = 1000;
 const BAD_FRAME = 4002;
 const TOKEN_EXPIRED = 4401;
@@ -85,7 +87,7 @@ const FIRST_FINAL = 4500;
 
 const stopped = (what: string) => new RealtimeError("stopped", `${what}; reconnect() starts again`);
 const missed = (channel: string, reason: string) =>
-  new RealtimeError(reason, `events of ${channel} cannot be told (${reason}); load the state again`, channel);
+  new RealtimeError(reason, `events of ${channel} were missed (${reason}); load the state again`, channel);
 
 /** Full jitter: clients that lost one server together do not come back together. */
 export const retryDelay = (random: () => number, failures: number) =>
@@ -98,8 +100,8 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
   /** By channel, the request without `since` that will make it live, or LIVE: a newcomer may share it. */
   const shared = new Map<string, number>();
   let settling: Settling<T>[] = [];
-  let effects: Effect<S, T>[] = [];
-  let group: EventFrame[] = [];
+  const effects: Effect<S, T>[] = [];
+  const group: EventFrame[] = [];
   let connection: Connection = { status: "connecting", fresh: false, since: 0, attempts: 0, code: undefined };
   let status: Status = connection.status;
   let dormant = true;
@@ -140,7 +142,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
   };
 
   const forget = () => {
-    group = [];
+    group.length = 0;
     shared.clear();
     for (const s of subscribers) s.ref = IDLE;
     for (const entry of settling) entry.asked = false;
@@ -175,8 +177,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
 
   const close = (frame: ClosingFrame, now: number) => {
     const { type, channels, cursor, n, ref = type === "subscribed" ? GONE : LIVE, reason } = frame;
-    const events = group;
-    group = [];
+    const events = group.splice(0);
     if (events.length !== n) {
       drop(BAD_FRAME);
       return;
@@ -211,12 +212,12 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
     if (!told) emit("report", error);
   };
 
-  const isTold = (now: number) => status === "open" && now - told < 2 * heartbeat;
+  const isTold = (now: number) => status === "open" && now - told < STALE * heartbeat;
 
   const watch = (now: number) => {
-    const silence = 2.5 * heartbeat;
-    if (now - heard >= silence) drop(NORMAL);
-    else emit("timer", MAIN_TIMER, (isTold(now) ? told + 2 * heartbeat : heard + silence) - now);
+    const end = heard + SILENCE * heartbeat;
+    if (now >= end) drop(NORMAL);
+    else emit("timer", MAIN_TIMER, (isTold(now) ? told + STALE * heartbeat : end) - now);
   };
 
   /** Compare what is with what was last said about it, and hand out the effects. */
@@ -243,9 +244,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
       const since = status === connection.status ? connection.since : now;
       emit("connection", (connection = { status, fresh, since, attempts, code }));
     }
-    const done = effects;
-    effects = [];
-    return done;
+    return effects.splice(0);
   };
 
   return {
@@ -317,7 +316,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
           position = frame.cursor;
           heartbeat = frame.heartbeat * 1000;
           if (schema !== undefined && schema !== frame.schema) {
-            emit("report", new RealtimeError("schema", "the server's channels have changed; generate the client's again"));
+            emit("report", new RealtimeError("schema", "the server declares other channels; generate the client again"));
             schema = undefined;
           }
           ask();
@@ -366,7 +365,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
         // Every position covers transaction 0, so this is answered at once.
         emit("send", { settle: "0" });
         emit("timer", MAIN_TIMER, PROBE_MS);
-        heard = Math.min(heard, now + PROBE_MS - 2.5 * heartbeat);
+        heard = now + PROBE_MS - SILENCE * heartbeat;
       }
       return finish(now);
     },
@@ -374,7 +373,6 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
     reconnect(now: number) {
       emit("close", NORMAL);
       forget();
-      renew = false;
       connect();
       return finish(now);
     },

@@ -17,6 +17,7 @@ export function RunOutcomes({ children }: { children: ReactNode }) {
   const say = useToast();
   const finished = useCallback(
     (run: RunUpdate) => {
+      if (location.pathname === paths.run(run.run_id)) return; // its page says it better
       const took = elapsed(run, Date.now());
       say({
         tone: run.status === "succeeded" ? "good" : run.status === "failed" ? "bad" : "neutral",

@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { RealtimeProvider } from "@flowcraft/realtime/react";
 import { act, cleanup, renderHook, waitFor } from "@testing-library/react";
 import { StrictMode, type ReactNode } from "react";

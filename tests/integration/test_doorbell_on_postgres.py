@@ -112,7 +112,7 @@ class Scene:
         self._cursor = batch.cursor
         self._read += len(batch.records)
         self._now += 1.0
-        self._step = self._doorbell.observe(batch.seen, len(batch.records), self._now)
+        self._step = self._doorbell.observe(batch.seen, len(batch.records), waited=1.0, now=self._now)
         self._paused = isinstance(self._step, Rest)
 
     def _hear(self, *_: object) -> None:

@@ -184,3 +184,35 @@ async def test_a_malicious_search_path_reaches_nothing(connection: Plain, log: A
     assert (
         Cursor.parse(await connection.fetchval("select flowcraft.cursor()")) == (await log.position()).cursor
     )
+
+
+BULK = "insert into flowcraft.event (channel, payload) select 'runs.1', '{}' from generate_series(1, 9999)"
+READ = "select * from flowcraft.difference($1::text::xid8, $2::text[]::xid8[], null, null)"
+
+
+async def test_a_long_transaction_with_many_events_does_not_slow_down_the_others(
+    connection: Plain, database: str, log: AppendablePostgresLog
+) -> None:
+    if connection.get_server_version().major < 15:
+        pytest.skip("its statistics come late")
+    async with connected(database) as bulk:
+        await bulk.execute("begin")
+        await bulk.execute(BULK)
+        await connection.execute("select flowcraft.emit('runs.2', '{}')")
+        seen = (await log.position()).cursor.seen
+        assert len(seen.xip) == 1
+        for query in ("select flowcraft.position()", "select flowcraft.cursor()", READ):
+            arguments = [str(seen.xmax), [*map(str, seen.xip)]] if query is READ else []
+            before = await pages_read(connection)
+            await connection.fetch(query, *arguments)
+            assert await pages_read(connection) - before < 1_000
+
+
+async def pages_read(connection: Plain) -> int:
+    """Return how many pages of the log this session has looked at."""
+    await connection.execute("select pg_stat_force_next_flush()")
+    pages = await connection.fetchval("""
+        select sum(heap_blks_hit + idx_blks_hit + heap_blks_read + idx_blks_read)
+        from pg_statio_user_tables where relid = 'flowcraft.event'::regclass
+    """)
+    return int(pages)

@@ -81,32 +81,37 @@ async def test_a_transaction_that_began_before_the_relay_and_ends_after_it_rings
         assert followed.payloads == [*newer, '{"type":"Noted","n":1}']
 
 
+COMMITS = """
+do $$ begin
+    for n in 1..1000 loop
+        perform flowcraft.emit('note_update', format('{"type":"Noted","n":%s}', n)::json);
+        commit;
+    end loop;
+end $$
+"""
+THOUSAND = [f'{{"type":"Noted","n":{n}}}' for n in range(1, 1001)]
+
+
 async def test_a_busy_relay_is_not_rung_and_misses_nothing(log: AppendablePostgresLog) -> None:
-    async with following(log, log.dsn) as followed:
-
-        async def write(seed: int) -> None:
-            async with connected(log.dsn) as connection:
-                await emit(connection, *range(100 * seed, 100 * seed + 100))
-
-        await asyncio.gather(*(write(seed) for seed in range(6)))
-        await followed.until_read(600)
-        assert len(set(followed.payloads)) == len(followed.payloads) == 600
+    async with following(log, log.dsn) as followed, connected(log.dsn) as connection:
+        await connection.execute(COMMITS)
+        await followed.until_read(1_000)
+        assert followed.payloads == THOUSAND
         assert Awake in followed.states
-        assert followed.listener.rings < 300
+        assert followed.listener.rings < 900
         await followed.until(lambda: Asleep in followed.states)
 
 
 async def test_of_two_relays_one_holds_the_lock_and_rings_the_other(log: AppendablePostgresLog) -> None:
-    async with following(log, log.dsn) as one, following(log, log.dsn) as other:
-
-        async def write(seed: int) -> None:
-            async with connected(log.dsn) as connection:
-                await emit(connection, *range(100 * seed, 100 * seed + 100))
-
-        await asyncio.gather(*(write(seed) for seed in range(6)))
-        await one.until_read(600)
-        await other.until_read(600)
-        assert sorted(one.payloads) == sorted(other.payloads)
+    async with (
+        following(log, log.dsn) as one,
+        following(log, log.dsn) as other,
+        connected(log.dsn) as connection,
+    ):
+        await connection.execute(COMMITS)
+        await one.until_read(1_000)
+        await other.until_read(1_000)
+        assert one.payloads == other.payloads == THOUSAND
         assert Awake in one.states | other.states
 
 

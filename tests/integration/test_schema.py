@@ -225,3 +225,13 @@ async def test_a_database_without_the_schema_says_what_to_run(database: str) -> 
             await log.position()
     finally:
         await log.close()
+
+
+async def test_a_transaction_older_than_the_log_may_write_to_it(database: str) -> None:
+    async with connected(database) as old:
+        await old.execute("begin; select pg_current_xact_id()")
+        async with migrated(database) as log:
+            start = await log.position()
+            await old.execute("select flowcraft.emit('run_update', '{}')")
+            await old.execute("commit")
+            assert len((await log.read(start.cursor)).records) == 1

@@ -146,7 +146,7 @@ class Reader:
         model.rung.discard(self.number)
         found, self.read = model.committed - self.read, model.committed
         self.now += self.leap
-        self.step = self.doorbell.observe(model.snapshot(), found, self.now)
+        self.step = self.doorbell.observe(model.snapshot(), found, waited=self.leap, now=self.now)
         return f"reader {self.number} reads {found}, next {self.step}"
 
     def key(self) -> object:

@@ -17,6 +17,7 @@ from flowcraft.core.doorbell import (
     RingOthers,
     Standby,
     State,
+    Step,
     TryLock,
     Unlock,
 )
@@ -24,60 +25,66 @@ from flowcraft.cursors import Snapshot
 from tests.support.doorbell_model import FRESH, actors, every_end, lost, world
 
 
-def asleep() -> Doorbell:
+def in_state(state: State) -> Doorbell:
     doorbell = Doorbell()
-    doorbell.state = Asleep()
+    doorbell.state = state
+    return doorbell
+
+
+def read(doorbell: Doorbell, records: int, *, at: float, waited: float = 0.001) -> Step:
+    return doorbell.observe(Snapshot(100), records, waited=waited, now=at)
+
+
+def made_busy() -> Doorbell:
+    """Return one that has just asked for the lock."""
+    doorbell = in_state(Asleep())
+    assert [read(doorbell, 1, at=n / 1000) for n in range(4)] == [Rest(1.0)] * 3 + [TryLock()]
     return doorbell
 
 
 def test_a_single_commit_costs_one_ring_and_one_read() -> None:
-    doorbell = asleep()
-    assert doorbell.observe(Snapshot(101), 1, now=0.0) == Rest(1.0)
-    assert doorbell.observe(Snapshot(102), 1, now=7.0) == Rest(1.0)
+    doorbell = in_state(Asleep())
+    assert [read(doorbell, 1, waited=7.0, at=7.0 * n) for n in range(20)] == [Rest(1.0)] * 20
 
 
-def test_a_reader_that_finds_events_at_every_turn_takes_the_lock() -> None:
-    doorbell = asleep()
-    steps = [doorbell.observe(Snapshot(100), 1, now=n / 1000) for n in range(6)]
-    assert steps[-1] == TryLock()
-    assert doorbell.lock_tried(taken=True, now=0.006) == Read()
+def test_a_reader_that_need_not_wait_for_the_next_event_takes_the_lock_however_long_reads_take() -> None:
+    doorbell = in_state(Asleep())
+    assert [read(doorbell, 1, waited=0.0, at=3.0 * n) for n in range(4)] == [Rest(1.0)] * 3 + [TryLock()]
+    assert doorbell.lock_tried(taken=True, now=10.0) == Read()
     assert doorbell.state == Awake()
 
 
 def test_whoever_holds_the_lock_keeps_reading_until_it_has_been_quiet_for_a_while() -> None:
-    doorbell = asleep()
-    doorbell.state = Awake()
-    assert doorbell.observe(Snapshot(100), 3, now=0.0) == RingOthers()
+    doorbell = in_state(Awake())
+    assert read(doorbell, 3, at=0.0) == RingOthers()
     assert doorbell.told(now=0.0) == Rest(0.001)
-    assert doorbell.observe(Snapshot(100), 0, now=0.005) == Rest(0.001)
-    assert doorbell.observe(Snapshot(100), 0, now=0.011) == Unlock()
+    assert read(doorbell, 0, at=0.005) == Rest(0.001)
+    assert read(doorbell, 0, at=0.011) == Unlock()
 
 
 def test_letting_go_ends_when_nothing_below_the_mark_runs_any_more() -> None:
     doorbell = Doorbell()
     assert doorbell.unlocked() == DrawMark()
     assert doorbell.marked(120) == Read()
-    pauses = [doorbell.observe(Snapshot(121, frozenset({119})), 0, now=n) for n in range(8)]
+    running = Snapshot(121, frozenset({119}))
+    pauses = [doorbell.observe(running, 0, waited=0.0, now=n) for n in range(8)]
     assert pauses == [Rest(s) for s in (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.050, 0.050)]
     assert doorbell.state == LettingGo(120)
-    assert doorbell.observe(Snapshot(121), 0, now=9) == Rest(1.0)
+    assert doorbell.observe(Snapshot(121), 0, waited=0.0, now=9) == Rest(1.0)
 
 
 def test_a_lock_that_another_reader_has_is_not_tried_at_every_turn() -> None:
-    doorbell = asleep()
-    steps = [doorbell.observe(Snapshot(100), 1, now=n / 1000) for n in range(6)]
-    assert steps[-1] == TryLock()
-    assert doorbell.lock_tried(taken=False, now=0.005) == Rest(1.0)
+    doorbell = made_busy()
+    assert doorbell.lock_tried(taken=False, now=0.003) == Rest(1.0)
     assert doorbell.state == Standby()
-    assert [doorbell.observe(Snapshot(100), 1, now=n / 1000) for n in range(6, 50)] == [Rest(1.0)] * 44
-    assert doorbell.observe(Snapshot(100), 1, now=0.053) == Rest(1.0)
-    assert doorbell.observe(Snapshot(100), 1, now=0.056) == TryLock()
+    assert [read(doorbell, 1, at=n / 1000) for n in range(4, 53)] == [Rest(1.0)] * 49
+    assert read(doorbell, 1, at=0.054) == TryLock()
 
 
 def test_a_lost_connection_means_that_the_lock_may_have_been_anybodys() -> None:
-    doorbell = asleep()
+    doorbell = in_state(Awake())
     doorbell.lost()
-    assert doorbell.observe(Snapshot(100), 0, now=0.0) == DrawMark()
+    assert read(doorbell, 0, at=0.0) == DrawMark()
 
 
 @pytest.mark.parametrize("state", [Awake(), FRESH, Asleep(), None])

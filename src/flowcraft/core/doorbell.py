@@ -34,8 +34,8 @@ from typing import TypeAlias, assert_never
 
 from flowcraft.cursors import Snapshot
 
-BUSY_GAP_SECONDS = 0.005
-"""Events that follow each other faster than this make a reader busy."""
+BUSY_WAIT_SECONDS = 0.005
+"""A reader that waits no longer than this for the next event is busy."""
 BUSY_READS = 4
 """It takes the lock after this many such reads in a row."""
 LINGER_SECONDS = 0.010
@@ -119,18 +119,20 @@ class Doorbell:
         self._seen = Snapshot(0)
         self._last_event = float("-inf")
         self._busy_reads = 0
+        self._busy = False
         self._retry_at = float("-inf")
         self._untold = False
         self._told_at = float("-inf")
         self._pause = POLL_SECONDS
 
-    def observe(self, seen: Snapshot, records: int, now: float) -> Step:
-        """Take note of a read."""
+    def observe(self, seen: Snapshot, records: int, *, waited: float, now: float) -> Step:
+        """Take note of a read, and of the time that the reader rested before it."""
         self._seen = seen
         if records:
-            self._busy_reads = self._busy_reads + 1 if now - self._last_event < BUSY_GAP_SECONDS else 0
+            self._busy_reads = self._busy_reads + 1 if waited < BUSY_WAIT_SECONDS else 0
             self._last_event = now
             self._untold = isinstance(self.state, Awake | LettingGo)
+        self._busy = records > 0 and self._busy_reads >= BUSY_READS
         return self._next(now)
 
     def lock_tried(self, *, taken: bool, now: float) -> Step:
@@ -188,8 +190,7 @@ class Doorbell:
         return RingOthers() if self._untold else Unlock()
 
     def _take_lock(self, now: float) -> Step | None:
-        busy = self._busy_reads >= BUSY_READS and now - self._last_event < BUSY_GAP_SECONDS
-        return TryLock() if busy and now >= self._retry_at else None
+        return TryLock() if self._busy and now >= self._retry_at else None
 
     def _pause_for_the_unfinished(self) -> Step:
         pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE_SECONDS)

@@ -229,6 +229,11 @@ class EventLogContract:
         await _commit(log, "runs.1 b")
         assert _texts((await log.read(first.cursor)).records) == ["runs.1 b"]
 
+    async def test_who_finds_out_late_does_not_bring_a_generation_back(self, log: AppendableLog) -> None:
+        last = (await log.position()).cursor
+        newer = await log.rewound((await log.rewound(last)).cursor)
+        assert (await log.rewound(last)).cursor == newer.cursor
+
     @pytest.mark.parametrize("seed", range(5))
     async def test_whoever_reads_at_whatever_moments_reads_everything_once(
         self, log: AppendableLog, seed: int

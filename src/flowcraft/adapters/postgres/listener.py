@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, final
 
 from flowcraft.adapters.postgres.announcements import Announcements
@@ -62,6 +63,7 @@ class PostgresListener:
         self._disconnected = asyncio.Event()
         self._disconnected.set()
         self._rung = asyncio.Event()
+        self._waited = float("inf")
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -118,7 +120,7 @@ class PostgresListener:
             await self._rest(self._polling_seconds if self.polling else self._safety_seconds)
             return
         try:
-            step = self._doorbell.observe(seen, records, time.monotonic())
+            step = self._doorbell.observe(seen, records, waited=self._waited, now=time.monotonic())
             while not isinstance(step, Read | Rest):
                 step = await self._perform(line, step)
         except LogUnavailable:
@@ -190,13 +192,13 @@ class PostgresListener:
                 return self._doorbell.told(time.monotonic())
 
     async def _rest(self, seconds: float) -> None:
+        began = time.monotonic()
         if seconds:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._rung.wait()
-            except TimeoutError:
-                return
         self._rung.clear()
+        self._waited = time.monotonic() - began
 
     def _ring(self) -> None:
         self.rings += 1

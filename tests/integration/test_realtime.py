@@ -18,6 +18,7 @@ import httpx
 import pytest
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
 
 from flowcraft import Channels, Event, Realtime, Settings, Table, migrate
 from flowcraft.adapters.asgi import AsgiApp
@@ -163,19 +164,27 @@ async def test_serve_leaves_in_order_on_sigterm(realtime: Realtime) -> None:
         env={**os.environ, "DATABASE_URL": realtime.dsn},
         stdout=asyncio.subprocess.PIPE,
     )
-    assert process.stdout is not None
-    address = (await process.stdout.readline()).decode().strip()
-    async with await connected(address) as client:
-        await frame(client)
-        process.send_signal(signal.SIGTERM)
-        assert "bye" in await frame(client)
-        await client.wait_closed()
-        assert client.close_code == 1012
-    assert await process.wait() == 0
+    try:
+        assert process.stdout is not None
+        address = (await process.stdout.readline()).decode().strip()
+        async with await connected(address) as client:
+            await frame(client)
+            process.send_signal(signal.SIGTERM)
+            assert "bye" in await frame(client)
+            await client.wait_closed()
+            assert client.close_code == 1012
+        assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def connected(address: str) -> ClientConnection:
     """Connect; `serve` listens before it has read its log, and says so with 503."""
-    async for client in connect(address):
-        return client
-    raise AssertionError("it tries for ever")
+    while True:
+        try:
+            return await connect(address)
+        except InvalidStatus as refused:
+            if refused.response.status_code != 503:
+                raise

@@ -75,7 +75,9 @@ def test_it_tells_its_version(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["codegen", "typescript"], ["channel", "list"], ["migrate"], ["serve"]], ids=" ".join
+    "command",
+    [["check"], ["codegen", "typescript"], ["channel", "list"], ["migrate"], ["serve"]],
+    ids=" ".join,
 )
 def test_every_command_has_help_with_an_example_that_it_understands(run: Run, command: list[str]) -> None:
     result = run(*command, "--help")
@@ -96,7 +98,7 @@ def test_help_names_the_exit_statuses_and_all_commands(run: Run) -> None:
         "Exit status: 0 all is well, 1 something was found or failed, 2 the command was not understood."
         in text
     )
-    for command in ("codegen", "channel", "migrate", "serve"):
+    for command in ("check", "codegen", "channel", "migrate", "serve"):
         assert f" {command} " in text
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flowcraft._version import __version__
-from flowcraft.entrypoints.commands import channel, codegen, migrate, serve
+from flowcraft.entrypoints.commands import channel, check, codegen, migrate, serve
 
 app = typer.Typer(
     name="flowcraft",
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(channel.app)
 app.add_typer(codegen.app)
+check.add_to(app)
 migrate.add_to(app)
 serve.add_to(app)
 

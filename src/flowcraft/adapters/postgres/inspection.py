@@ -1,0 +1,202 @@
+"""Inspection: what a database has of the log and of the declared sources. It changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import asyncpg
+import msgspec
+
+from flowcraft.adapters.postgres.connections import APPLICATION_NAME, unavailable
+from flowcraft.adapters.postgres.line import ANSWER_SECONDS, Line
+from flowcraft.adapters.postgres.statements import migrations, statement
+from flowcraft.adapters.postgres.triggers import TableSource, table_sources
+from flowcraft.channels import Channels
+from flowcraft.errors import LogUnavailable
+
+if TYPE_CHECKING:
+    from flowcraft.adapters.postgres.connections import Plain
+
+_PROBE_SECONDS = 2.0
+_LONGEST_PREFIX = 48
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column: its type as it was declared, the type below a domain, and that type's category."""
+
+    name: str
+    type: str
+    base: str
+    category: str
+    nullable: bool
+
+
+class SourceFacts(msgspec.Struct, frozen=True):
+    """One declared source and its triggers. `same`: they do what is declared; None if that is not known."""
+
+    source: TableSource
+    exists: bool
+    is_table: bool = False
+    columns: tuple[Column, ...] = ()
+    installed: bool | None = None
+    same: bool | None = None
+    operations: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
+
+
+class Leftover(msgspec.Struct, frozen=True):
+    """A trigger function that no declared source has, and the tables that call it."""
+
+    function: str
+    tables: str
+
+
+class DatabaseFacts(msgspec.Struct, frozen=True):
+    """What was found; only `trouble` where nothing could be."""
+
+    trouble: str | None = None
+    version: tuple[int, int] = (0, 0)
+    role: str = ""
+    standby: bool = False
+    rings: bool | None = None
+    installed: bool = False
+    usable: bool = False
+    executable: frozenset[str] = frozenset()
+    unpinned: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    newer: tuple[str, ...] = ()
+    position: str | None = None
+    sources: tuple[SourceFacts, ...] = ()
+    leftovers: tuple[Leftover, ...] = ()
+    untold: tuple[str, ...] = ()
+
+
+async def inspect(dsn: str, channels: Channels) -> DatabaseFacts:
+    """Look at a database. What keeps it from being looked at is told as `trouble`."""
+    try:
+        with unavailable():
+            settings = {"application_name": APPLICATION_NAME}
+            connection = await asyncpg.connect(dsn, timeout=ANSWER_SECONDS, server_settings=settings)
+            try:
+                found = await _inspect(connection, channels)
+            finally:
+                connection.terminate()
+    except (LogUnavailable, asyncpg.PostgresError, ValueError) as error:
+        return DatabaseFacts(trouble=str(error) or type(error).__name__)
+    return msgspec.structs.replace(found, rings=None if found.standby else await _rings(dsn))
+
+
+async def _inspect(connection: Plain, channels: Channels) -> DatabaseFacts:
+    version = connection.get_server_version()
+    found = DatabaseFacts(version=(version.major, version.minor))
+    if version.major < 14:
+        return found
+    row = await connection.fetchrow(statement("inspect_server"))
+    assert row is not None
+    found = msgspec.structs.replace(
+        found,
+        role=row["role"],
+        standby=row["standby"],
+        installed=row["installed"],
+        usable=row["usable"],
+        executable=frozenset(row["executable"]),
+        unpinned=tuple(row["unpinned"]),
+    )
+    if found.standby:
+        return found
+    if found.installed:
+        found = await _with_migrations(connection, found, told=row["told"])
+    return await _with_sources(connection, found, table_sources(channels))
+
+
+async def _with_migrations(connection: Plain, found: DatabaseFacts, *, told: bool) -> DatabaseFacts:
+    position = await _position(connection) if "position" in found.executable and found.usable else None
+    if not told:
+        untold = f"role {found.role} may not read flowcraft.migration: whether it is up to date is not known"
+        return msgspec.structs.replace(found, position=position, untold=(untold,))
+    rows = await connection.fetch("select version, name from flowcraft.migration order by version")
+    known, present = migrations(), {row["version"]: str(row["name"]) for row in rows}
+    return msgspec.structs.replace(
+        found,
+        position=position,
+        missing=tuple(name for number, (name, _) in known.items() if number not in present),
+        newer=tuple(name for number, name in present.items() if number not in known),
+    )
+
+
+async def _position(connection: Plain) -> str | None:
+    """Return why the log cannot be read, if it cannot."""
+    try:
+        await connection.fetch(statement("position"))
+    except asyncpg.PostgresError as error:
+        return str(error.args[0])
+    return None
+
+
+async def _with_sources(
+    connection: Plain, found: DatabaseFacts, sources: Sequence[TableSource]
+) -> DatabaseFacts:
+    tables = [await _table(connection, source) for source in sources]
+    # The triggers are compared by the very functions that make them. These exist in our session only, and not
+    # for longer than this transaction.
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.execute(statement("install"))
+        compared = [await _triggers(connection, table) for table in tables]
+        functions = [function_name(source) for source in sources]
+        leftovers = await connection.fetch(statement("inspect_leftovers"), functions)
+    except asyncpg.InsufficientPrivilegeError as error:
+        untold = f"role {found.role}: {error.args[0]}; triggers were not compared with what is declared"
+        return msgspec.structs.replace(found, sources=tuple(tables), untold=(*found.untold, untold))
+    finally:
+        await transaction.rollback()
+    return msgspec.structs.replace(
+        found, sources=tuple(compared), leftovers=tuple(Leftover(*row) for row in leftovers)
+    )
+
+
+async def _table(connection: Plain, source: TableSource) -> SourceFacts:
+    row = await connection.fetchrow(statement("inspect_table"), source.table)
+    if row is None:
+        return SourceFacts(source, exists=False)
+    columns = msgspec.json.decode(row["columns"], type=tuple[Column, ...])
+    return SourceFacts(source, exists=True, is_table=row["is_table"], columns=columns)
+
+
+async def _triggers(connection: Plain, table: SourceFacts) -> SourceFacts:
+    if not table.is_table:
+        return table
+    arguments = msgspec.json.encode(table.source).decode(), function_name(table.source)
+    row: asyncpg.Record | None = None
+    with suppress(asyncpg.PostgresError):  # it does not fit the table; the columns tell why
+        async with connection.transaction():
+            row = await connection.fetchrow(statement("inspect_source"), *arguments)
+    if row is None:
+        return table
+    return msgspec.structs.replace(
+        table,
+        installed=row["installed"],
+        same=row["same"],
+        operations=tuple(row["operations"]),
+        disabled=tuple(row["disabled"]),
+    )
+
+
+def function_name(source: TableSource) -> str:
+    """Return the name of a source's trigger function, as `flowcraft_apply` in `sql/install.sql` makes it."""
+    text = f"{source.channel} {source.table} {source.event}"
+    digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:8]
+    return f"{source.prefix[:_LONGEST_PREFIX]}_{digest}"
+
+
+async def _rings(dsn: str) -> bool | None:
+    """Tell whether a NOTIFY comes back, as the listener does; None if that cannot be tried."""
+    try:
+        async with Line.open(dsn, [], lambda: None, lambda _topic, _payload: None) as line:
+            return await line.proves_to_ring(_PROBE_SECONDS)
+    except LogUnavailable:
+        return None

@@ -1,0 +1,19 @@
+-- inspect_server: what is there of us, and what the present role may do with it.
+select
+    current_user::text as role,
+    pg_is_in_recovery() as standby,
+    to_regnamespace('flowcraft') is not null as installed,
+    coalesce(has_schema_privilege(to_regnamespace('flowcraft')::oid, 'usage'), false) as usable,
+    coalesce(has_table_privilege(to_regclass('flowcraft.migration')::oid, 'select'), false) as told,
+    array(
+        select p.proname::text from pg_proc as p
+        where p.pronamespace = to_regnamespace('flowcraft') and p.prorettype <> 'trigger'::regtype
+            and has_function_privilege(p.oid, 'execute')
+        order by 1
+    ) as executable,
+    array(
+        select p.oid::regprocedure::text from pg_proc as p
+        where p.pronamespace = to_regnamespace('flowcraft')
+            and not exists (select from unnest(p.proconfig) as setting where setting like 'search\_path=%')
+        order by 1
+    ) as unpinned

@@ -1,0 +1,16 @@
+-- inspect_table: the kind and the columns of a table. $1 its quoted name. A domain counts as the type below it.
+select
+    c.oid::regclass::text as name,
+    c.relkind in ('r', 'p') as is_table,
+    coalesce((
+        select json_agg(json_build_object(
+            'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'base', b.typname, 'category', b.typcategory,
+            'nullable', not (a.attnotnull or t.typnotnull)
+        ) order by a.attnum)
+        from pg_attribute as a
+        join pg_type as t on t.oid = a.atttypid
+        join pg_type as b on b.oid = case when t.typtype = 'd' then t.typbasetype else t.oid end
+        where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    ), '[]')::text as columns
+from pg_class as c
+where c.oid = to_regclass($1::text)

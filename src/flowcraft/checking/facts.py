@@ -1,0 +1,134 @@
+"""Facts: what was read of a project, without a judgement. A part that could not be read is None."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from flowcraft.adapters.postgres.inspection import DatabaseFacts
+from flowcraft.channels import Channels
+
+
+class Place(msgspec.Struct, frozen=True, order=True):
+    """Where something stands: a file as one would open it from the current folder."""
+
+    path: str
+    line: int
+    column: int = 1
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What a parser or an import says is wrong."""
+
+    place: Place | None
+    text: str
+
+
+# Python
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """A call of `broadcast`. `channel` is the declared name, or None if it cannot be read from the source."""
+
+    place: Place
+    channel: str | None
+    event: type | None
+    awaited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PythonFacts:
+    """What the sources of the service say."""
+
+    declared: Mapping[str, Place] = field(default_factory=dict[str, Place])
+    broadcasts: tuple[Broadcast, ...] = ()
+    unknown: tuple[Problem, ...] = ()
+    broken: tuple[Problem, ...] = ()
+
+
+# TypeScript, in the words of typescript_reader.mjs
+
+
+class ChannelRead(msgspec.Struct, frozen=True):
+    """A channel's name as an expression gives it: a builder, or parts with None where a value is put in."""
+
+    place: Place
+    parts: tuple[str | None, ...]
+    builder: str | None
+
+
+class Effect(msgspec.Struct, frozen=True, rename={"is_async": "async"}):
+    """The effect around a subscription."""
+
+    place: Place
+    is_async: bool
+    dependencies: bool
+
+
+class Subscription(msgspec.Struct, frozen=True, rename="camel"):
+    """A call that begins a subscription, and what becomes of the function that ends it.
+
+    `direct`: it is a call of this package, and not of a function of the project that makes one.
+    """
+
+    place: Place
+    how: str
+    direct: bool
+    via_hook: bool
+    channels: tuple[ChannelRead, ...]
+    context: str
+    fate: str
+    variable: str | None
+    effect: Effect | None
+    any: tuple[Place, ...]
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A name, and where it stands."""
+
+    name: str
+    place: Place
+
+
+class WebFile(msgspec.Struct, frozen=True):
+    """A TypeScript file."""
+
+    path: str
+    generated: bool
+    broken: tuple[Problem, ...]
+    exports: tuple[Named, ...]
+    any: tuple[Place, ...]
+
+
+class WebFacts(msgspec.Struct, frozen=True):
+    """What the TypeScript sources say; only `error` if they cannot be read at all."""
+
+    error: str | None
+    folder: str = ""
+    files: tuple[WebFile, ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
+    builders: tuple[Named, ...] = ()
+
+
+class Generated(msgspec.Struct, frozen=True):
+    """A generated file: its text, and what would be generated today."""
+
+    path: str
+    present: str
+    wanted: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that was read. Without `channels` nothing else was looked at: `failure` says why."""
+
+    target: str
+    channels: Channels | None = None
+    failure: Problem | None = None
+    python: PythonFacts = field(default_factory=PythonFacts)
+    web: WebFacts | None = None
+    generated: tuple[Generated, ...] = ()
+    database: DatabaseFacts | None = None

@@ -1,0 +1,114 @@
+"""Rules: the checklist of a realtime channel. Each is a function from facts to faults."""
+
+from flowcraft.checking.findings import Rule
+from flowcraft.checking.rules import declaring, generating, installing, naming, subscribing, unsubscribing
+
+SERVICE: tuple[Rule, ...] = (
+    Rule(
+        "FC001",
+        "error",
+        "The module of the channels can be imported: events, names and sources are sound",
+        declaring.can_be_imported,
+    ),
+    Rule("FC002", "error", "The service's sources are Python", declaring.can_be_parsed),
+    Rule("FC003", "error", "A broadcast names a declared channel", declaring.names_a_channel),
+    Rule("FC004", "error", "A broadcast is awaited", declaring.is_awaited),
+    Rule(
+        "FC005", "error", "A broadcast states an event that the channel carries", declaring.carries_the_event
+    ),
+    Rule(
+        "FC006",
+        "warning",
+        "Every channel has a source, or a service that broadcasts it",
+        declaring.is_produced,
+    ),
+)
+WEB: tuple[Rule, ...] = (
+    Rule("FC010", "error", "The web folder's TypeScript can be read", generating.can_be_read),
+    Rule("FC011", "error", "The web folder's sources are TypeScript", generating.can_be_parsed),
+    Rule("FC012", "error", "There is generated TypeScript", generating.exists),
+    Rule(
+        "FC013", "error", "The generated TypeScript is what would be generated today", generating.is_current
+    ),
+    Rule("FC014", "error", "The generated TypeScript has no `any`", generating.has_no_any),
+    Rule("FC015", "error", "No handler takes its payload as `any`", generating.handlers_have_no_any),
+    Rule("FC020", "error", "Every channel that is subscribed to is declared", subscribing.is_declared),
+    Rule("FC021", "error", "Every builder of a channel's name exists", subscribing.builder_exists),
+    Rule("FC022", "warning", "Every declared channel has a subscriber", subscribing.is_subscribed),
+    Rule(
+        "FC030",
+        "error",
+        "An effect returns the `unsubscribe` of what it subscribes to",
+        unsubscribing.effect_returns_it,
+    ),
+    Rule(
+        "FC031",
+        "error",
+        "An `unsubscribe` that an effect keeps is called by its cleanup",
+        unsubscribing.cleanup_calls_it,
+    ),
+    Rule("FC032", "error", "An effect that subscribes is not async", unsubscribing.effect_is_not_async),
+    Rule(
+        "FC033",
+        "warning",
+        "An effect that subscribes has a list of dependencies",
+        unsubscribing.effect_has_dependencies,
+    ),
+    Rule("FC034", "error", "Nothing subscribes while rendering", unsubscribing.not_while_rendering),
+    Rule(
+        "FC035",
+        "error",
+        "A hook or function that subscribes hands `unsubscribe` to its caller",
+        unsubscribing.function_hands_it_on,
+    ),
+    Rule(
+        "FC040",
+        "warning",
+        "Hooks that subscribe are in features/<feature>/hooks",
+        naming.hooks_are_in_their_folder,
+    ),
+    Rule(
+        "FC041",
+        "error",
+        "The file of such a hook is called use-<feature>.ts",
+        naming.file_is_named_after_its_hook,
+    ),
+    Rule("FC042", "error", "The hook has the name of its file", naming.hook_is_named_after_its_file),
+)
+DATABASE: tuple[Rule, ...] = (
+    Rule("FC050", "error", "The database can be reached", installing.can_be_reached),
+    Rule("FC051", "error", "PostgreSQL is version 14 or later", installing.is_new_enough),
+    Rule("FC052", "error", "The server is a primary", installing.is_primary),
+    Rule("FC053", "warning", "A NOTIFY comes through: no pooler is in the way", installing.rings),
+    Rule("FC054", "error", "The schema flowcraft is there and up to date", installing.is_up_to_date),
+    Rule("FC055", "error", "The schema flowcraft is not newer than this version", installing.is_not_ahead),
+    Rule("FC056", "error", "The table of every source exists", installing.table_exists),
+    Rule("FC057", "error", "Every field of a source has its column", installing.column_exists),
+    Rule("FC058", "error", "Every column fits the type of its field", installing.column_fits),
+    Rule(
+        "FC059",
+        "warning",
+        "A column that may be null has a field that may be null",
+        installing.null_is_foreseen,
+    ),
+    Rule("FC060", "error", "The triggers of every source are installed", installing.is_installed),
+    Rule("FC061", "error", "Installed triggers do what is declared", installing.is_what_is_declared),
+    Rule("FC062", "error", "Triggers are enabled", installing.is_enabled),
+    Rule(
+        "FC063",
+        "warning",
+        "No trigger is left over from a source that is no longer declared",
+        installing.nothing_is_left_over,
+    ),
+    Rule(
+        "FC064",
+        "error",
+        "Every function of the schema flowcraft pins its search_path",
+        installing.search_path_is_pinned,
+    ),
+    Rule("FC065", "warning", "The role may broadcast", installing.may_broadcast),
+    Rule("FC066", "warning", "The role may read the log", installing.may_read),
+    Rule("FC067", "warning", "The role may look at all that is checked", installing.everything_was_compared),
+)
+RULES: tuple[Rule, ...] = (*SERVICE, *WEB, *DATABASE)
+"""The checklist, in the order in which a channel is built."""

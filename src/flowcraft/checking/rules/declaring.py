@@ -1,0 +1,63 @@
+"""Rules of the service: channels are declared, and somebody states their events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flowcraft.checking.facts import Facts
+from flowcraft.checking.findings import Fault
+
+
+def can_be_imported(facts: Facts) -> Iterator[Fault]:
+    if facts.failure is not None:
+        yield Fault(
+            facts.failure.place,
+            f"{facts.failure.text}; nothing else was checked: mend this, and check again",
+        )
+
+
+def can_be_parsed(facts: Facts) -> Iterator[Fault]:
+    for problem in facts.python.broken:
+        yield Fault(
+            problem.place, f"this file is not Python: {problem.text}; whether it broadcasts is not known"
+        )
+
+
+def names_a_channel(facts: Facts) -> Iterator[Fault]:
+    for problem in facts.python.unknown:
+        yield Fault(problem.place, f"{problem.text}; declare it, or correct the name")
+
+
+def is_awaited(facts: Facts) -> Iterator[Fault]:
+    for call in facts.python.broadcasts:
+        if call.channel is not None and not call.awaited:
+            yield Fault(
+                call.place,
+                f"this broadcast to {call.channel} is never awaited, so nothing is sent; write "
+                "`await` before it",
+            )
+
+
+def carries_the_event(facts: Facts) -> Iterator[Fault]:
+    payloads = {declaration.name: declaration.payload for declaration in facts.channels or ()}
+    for call in facts.python.broadcasts:
+        payload = payloads.get(call.channel or "")
+        if payload is not None and call.event is not None and call.event not in payload.members:
+            yield Fault(
+                call.place,
+                f"{call.channel} carries {payload}, not {call.event.__name__}; "
+                "broadcast one of these, or add it to the channel's type",
+            )
+
+
+def is_produced(facts: Facts) -> Iterator[Fault]:
+    broadcast = {call.channel for call in facts.python.broadcasts}
+    unread = [call.place for call in facts.python.broadcasts if call.channel is None]
+    doubt = f" ({unread[0].path}:{unread[0].line} may: its channel cannot be read)" if unread else ""
+    for declaration in facts.channels or ():
+        if not declaration.sources and declaration.name not in broadcast:
+            yield Fault(
+                facts.python.declared.get(declaration.name),
+                f"nobody produces {declaration.name}{doubt}: it has no source and no broadcast; give it "
+                "source=Table(...), or call realtime.broadcast(...) in a service",
+            )

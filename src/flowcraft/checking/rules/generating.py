@@ -1,0 +1,74 @@
+"""Rules of the generated TypeScript: it is there, it is of today, and nothing in it or after it is `any`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+
+from flowcraft.checking.facts import Facts, Place
+from flowcraft.checking.findings import Fault
+
+
+def can_be_read(facts: Facts) -> Iterator[Fault]:
+    if facts.web is not None and facts.web.error is not None:
+        yield Fault(
+            Place(f"{facts.web.folder}/package.json", 1),
+            (f"the TypeScript of {facts.web.folder} cannot be read: {facts.web.error}"),
+        )
+
+
+def can_be_parsed(facts: Facts) -> Iterator[Fault]:
+    for file in facts.web.files if facts.web else ():
+        for problem in file.broken:
+            yield Fault(problem.place, f"this file is not TypeScript: {problem.text} mend it first")
+
+
+def exists(facts: Facts) -> Iterator[Fault]:
+    if facts.web is None or facts.web.error is not None or facts.generated:
+        return
+    folder = facts.web.folder
+    yield Fault(
+        Place(f"{folder}/package.json", 1),
+        f"no file in {folder} was generated from the channels; run "
+        f"`flowcraft codegen typescript {facts.target} --out {folder}/src/realtime.gen.ts`",
+    )
+
+
+def is_current(facts: Facts) -> Iterator[Fault]:
+    for file in facts.generated:
+        if file.present != file.wanted:
+            line, present, wanted = _first_difference(file.present, file.wanted)
+            yield Fault(
+                Place(file.path, line),
+                f"this is not what the channels of today say: {present} should be {wanted}; "
+                f"run `flowcraft codegen typescript {facts.target} --out {file.path}`",
+            )
+
+
+def has_no_any(facts: Facts) -> Iterator[Fault]:
+    for file in facts.web.files if facts.web else ():
+        for place in file.any:
+            yield Fault(place, "`any` in the generated types; generate them anew, and do not edit them")
+
+
+def handlers_have_no_any(facts: Facts) -> Iterator[Fault]:
+    for subscription in facts.web.subscriptions if facts.web else ():
+        for place in subscription.any:
+            yield Fault(
+                place,
+                f"`any` hides the payload of {subscription.how}(...) from the compiler; leave the "
+                "type out: "
+                "it is inferred from the channel's name",
+            )
+
+
+def _first_difference(present: str, wanted: str) -> tuple[int, str, str]:
+    lines = zip_longest(present.splitlines(), wanted.splitlines())
+    for number, (here, there) in enumerate(lines, 1):
+        if here != there:
+            return number, _shown(here), _shown(there)
+    return 1, "its line ends", "those of the generator"
+
+
+def _shown(line: str | None) -> str:
+    return "the end of the file" if line is None else f"`{line.strip()}`"

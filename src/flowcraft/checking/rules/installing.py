@@ -1,0 +1,273 @@
+"""Rules of the database: the server can carry the log, and has what the channels declare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flowcraft.adapters.postgres.inspection import Column, DatabaseFacts, SourceFacts
+from flowcraft.adapters.postgres.schema import OLDEST_POSTGRES
+from flowcraft.adapters.postgres.triggers import SourceField
+from flowcraft.channels import Declaration
+from flowcraft.checking.column_types import misfit, takes_null
+from flowcraft.checking.facts import Facts, Place
+from flowcraft.checking.findings import Fault
+from flowcraft.events import JsonSchema
+
+_TO_BROADCAST = ("emit", "announce", "cursor")
+_TO_READ = ("position", "difference", "renew", "ring")
+
+
+def can_be_reached(facts: Facts) -> Iterator[Fault]:
+    if facts.database is not None and facts.database.trouble is not None:
+        yield Fault(None, f"the database cannot be looked at: {facts.database.trouble}; see --dsn")
+
+
+def is_new_enough(facts: Facts) -> Iterator[Fault]:
+    database = facts.database
+    if database is not None and database.trouble is None and database.version[0] < OLDEST_POSTGRES:
+        version = ".".join(map(str, database.version))
+        yield Fault(
+            None,
+            f"PostgreSQL {version} is too old: the log needs transaction ids of 64 bits; "
+            f"upgrade to {OLDEST_POSTGRES} or later",
+        )
+
+
+def is_primary(facts: Facts) -> Iterator[Fault]:
+    if facts.database is not None and facts.database.standby:
+        yield Fault(
+            None,
+            "this server is a standby: its snapshots do not name the transactions that run on the "
+            "primary; "
+            "give the primary's address in --dsn",
+        )
+
+
+def rings(facts: Facts) -> Iterator[Fault]:
+    if facts.database is not None and facts.database.rings is False:
+        yield Fault(
+            None,
+            "a NOTIFY sent over this address does not come back (a pooler in transaction mode?), so "
+            "the server "
+            "would read every 0.2 s instead of being rung; give it a direct connection",
+        )
+
+
+def is_up_to_date(facts: Facts) -> Iterator[Fault]:
+    database = _looked_at(facts)
+    if database is None:
+        return
+    if not database.installed:
+        yield Fault(None, f"the database has no schema flowcraft; run {_migrate(facts)}")
+    elif database.missing:
+        names = ", ".join(database.missing)
+        yield Fault(None, f"the schema flowcraft lacks the migration {names}; run {_migrate(facts)}")
+    elif database.position is not None:
+        yield Fault(None, f"the log cannot be read: {database.position}")
+
+
+def is_not_ahead(facts: Facts) -> Iterator[Fault]:
+    database = _looked_at(facts)
+    if database is not None and database.newer:
+        yield Fault(
+            None,
+            f"the schema flowcraft has the migration {', '.join(database.newer)}, which this version "
+            "does not "
+            "know; use the version of flowcraft-realtime that migrated it",
+        )
+
+
+def table_exists(facts: Facts) -> Iterator[Fault]:
+    for found in _sources(facts):
+        channel, table = found.source.channel, _plain(found)
+        if not found.exists:
+            yield Fault(
+                _place(facts, found),
+                f"{channel}: the database has no table {table}; create it first, or correct its name "
+                "in Table(...)",
+            )
+        elif not found.is_table:
+            yield Fault(
+                _place(facts, found),
+                (f"{channel}: {table} is not a table; name the table whose rows change in Table(...)"),
+            )
+
+
+def column_exists(facts: Facts) -> Iterator[Fault]:
+    for found, field, column in _fields(facts):
+        if column is None and field.required:
+            has = ", ".join(one.name for one in found.columns)
+            yield Fault(
+                _place(facts, found),
+                f"{found.source.channel}: table {_plain(found)} has no column {field.column} for the "
+                f"field {field.name} of {found.source.event}; it has {has}: write "
+                f'Table(..., {field.name}="<column>")',
+            )
+
+
+def column_fits(facts: Facts) -> Iterator[Fault]:
+    for found, field, column in _fields(facts):
+        known = _schema(facts, found, field)
+        if column is None or known is None:
+            continue
+        wanted = misfit(column, field, *known)
+        if wanted is not None:
+            yield Fault(
+                _place(facts, found),
+                f"{found.source.channel}: column {_plain(found)}.{column.name} is {column.type}, "
+                "which cannot be the "
+                f"{wanted} that {found.source.event}.{field.name} takes; change the field's type, or "
+                "the column's",
+            )
+
+
+def null_is_foreseen(facts: Facts) -> Iterator[Fault]:
+    for found, field, column in _fields(facts):
+        known = _schema(facts, found, field)
+        if column is not None and known is not None and column.nullable and not takes_null(*known):
+            yield Fault(
+                _place(facts, found),
+                f"{found.source.channel}: column {_plain(found)}.{column.name} may be null and "
+                f"{found.source.event}.{field.name} may not; write `| None` there, or set the column "
+                "not null",
+            )
+
+
+def is_installed(facts: Facts) -> Iterator[Fault]:
+    for found in _sources(facts):
+        if found.installed is False or (found.installed and not found.operations):
+            yield Fault(
+                _place(facts, found),
+                f"{found.source.channel}: the trigger on {_plain(found)} is not installed, so its "
+                "rows make no "
+                f"events; run {_migrate(facts)}",
+            )
+
+
+def is_what_is_declared(facts: Facts) -> Iterator[Fault]:
+    for found in _sources(facts):
+        if not found.installed or not found.operations:
+            continue
+        wanted, present = sorted(found.source.on), sorted(found.operations)
+        if wanted != present:
+            what = f"fires on {', '.join(present)} and is declared for {', '.join(wanted)}"
+        elif not found.same:
+            what = f"does not do what Table({_plain(found)}) declares: a field or a column has changed since"
+        else:
+            continue
+        yield Fault(
+            _place(facts, found),
+            (f"{found.source.channel}: the trigger on {_plain(found)} {what}; run {_migrate(facts)}"),
+        )
+
+
+def is_enabled(facts: Facts) -> Iterator[Fault]:
+    for found in _sources(facts):
+        for trigger in found.disabled:
+            table = _plain(found)
+            yield Fault(
+                _place(facts, found),
+                f"{found.source.channel}: the trigger {trigger} on {table} is disabled, so its rows "
+                "make no events; "
+                f"run `alter table {table} enable trigger {trigger}`",
+            )
+
+
+def nothing_is_left_over(facts: Facts) -> Iterator[Fault]:
+    database = _looked_at(facts)
+    for leftover in database.leftovers if database else ():
+        where = f"the triggers on {leftover.tables}" if leftover.tables else "a function"
+        yield Fault(
+            None,
+            f"flowcraft.{leftover.function}: {where} of a source that nobody declares; run "
+            f"{_migrate(facts)} to "
+            "drop it, unless another service that shares this database declares it",
+        )
+
+
+def search_path_is_pinned(facts: Facts) -> Iterator[Fault]:
+    database = _looked_at(facts)
+    for function in database.unpinned if database else ():
+        yield Fault(
+            None,
+            f"{function} has no search_path of its own, so whoever calls it decides which tables it "
+            "finds; run "
+            f"`alter function {function} set search_path = pg_catalog, pg_temp`",
+        )
+
+
+def may_broadcast(facts: Facts) -> Iterator[Fault]:
+    yield from _may(facts, _TO_BROADCAST, "broadcast")
+
+
+def may_read(facts: Facts) -> Iterator[Fault]:
+    yield from _may(facts, _TO_READ, "read the log")
+
+
+def everything_was_compared(facts: Facts) -> Iterator[Fault]:
+    database = _looked_at(facts)
+    for sentence in database.untold if database else ():
+        yield Fault(None, f"{sentence}; check as the role that migrates")
+
+
+def _may(facts: Facts, functions: tuple[str, ...], what: str) -> Iterator[Fault]:
+    database = _looked_at(facts)
+    if database is None or not database.installed:
+        return
+    denied = [name for name in functions if name not in database.executable]
+    if denied or not database.usable:
+        names = ", ".join(f"flowcraft.{name}" for name in denied or functions)
+        yield Fault(
+            None,
+            f"role {database.role} may not {what}; if it should: `grant usage on schema flowcraft to "
+            f"{database.role}; grant execute on function {names} to {database.role}`",
+        )
+
+
+def _looked_at(facts: Facts) -> DatabaseFacts | None:
+    database = facts.database
+    if database is None or database.trouble is not None or database.standby:
+        return None
+    return database if database.version[0] >= OLDEST_POSTGRES else None
+
+
+def _sources(facts: Facts) -> tuple[SourceFacts, ...]:
+    database = _looked_at(facts)
+    return database.sources if database else ()
+
+
+def _fields(facts: Facts) -> Iterator[tuple[SourceFacts, SourceField, Column | None]]:
+    for found in _sources(facts):
+        columns = {column.name: column for column in found.columns}
+        for field in found.source.fields if found.is_table else ():
+            yield found, field, columns.get(field.column)
+
+
+def _schema(facts: Facts, found: SourceFacts, field: SourceField) -> tuple[JsonSchema, JsonSchema] | None:
+    """The JSON Schema of a field, and the definitions it may refer to."""
+    declaration = _declaration(facts, found)
+    if declaration is None:
+        return None
+    payload = declaration.payload.schema()
+    names = [member.__name__ for member in declaration.payload.members]
+    references = payload.get("anyOf", [payload])
+    key = str(references[names.index(found.source.event)]["$ref"]).rpartition("/")[2]
+    definitions: JsonSchema = payload["$defs"]
+    schema = definitions[key].get("properties", {}).get(field.name)
+    return None if schema is None else (schema, definitions)
+
+
+def _declaration(facts: Facts, found: SourceFacts) -> Declaration | None:
+    return next((one for one in facts.channels or () if one.name == found.source.channel), None)
+
+
+def _place(facts: Facts, found: SourceFacts) -> Place | None:
+    return facts.python.declared.get(found.source.channel)
+
+
+def _plain(found: SourceFacts) -> str:
+    return found.source.table.replace('"', "")
+
+
+def _migrate(facts: Facts) -> str:
+    return f"`flowcraft migrate {facts.target}`"

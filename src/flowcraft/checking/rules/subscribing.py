@@ -1,0 +1,101 @@
+"""Rules of subscriptions: what the page follows is declared, and what is declared is followed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+
+from flowcraft.channels import Channels, Declaration
+from flowcraft.checking.facts import ChannelRead, Facts
+from flowcraft.checking.findings import Fault
+from flowcraft.codegen.typescript_text import camel_case
+from flowcraft.errors import ChannelNameInvalid, ChannelUnknown
+
+_SOMETHING = "${…}"
+
+
+def is_declared(facts: Facts) -> Iterator[Fault]:
+    for read in _reads(facts):
+        sentence = _undeclared(read, facts.channels or Channels()) if read.parts else None
+        if sentence is not None:
+            yield Fault(read.place, sentence)
+
+
+def builder_exists(facts: Facts) -> Iterator[Fault]:
+    known = {camel_case(declaration.prefix): declaration for declaration in facts.channels or ()}
+    for used in facts.web.builders if facts.web else ():
+        if used.name not in known:
+            yield Fault(
+                used.place, f"channel.{used.name} is not declared{_meant(used.name, known, 'channel.')}"
+            )
+
+
+def is_subscribed(facts: Facts) -> Iterator[Fault]:
+    if facts.web is None or facts.web.error is not None:
+        return
+    followed = {_prefix(read, facts.channels or ()) for read in _reads(facts)}
+    for declaration in facts.channels or ():
+        if declaration.prefix not in followed:
+            yield Fault(
+                facts.python.declared.get(declaration.name),
+                f"nobody in {facts.web.folder} subscribes to {declaration.name}; follow it in a hook "
+                "such as "
+                f"features/{_feature(declaration)}/hooks/use-{_feature(declaration)}.ts, or remove "
+                "the channel",
+            )
+
+
+def _reads(facts: Facts) -> Iterator[ChannelRead]:
+    for subscription in facts.web.subscriptions if facts.web else ():
+        yield from subscription.channels
+
+
+def _prefix(read: ChannelRead, channels: Iterable[Declaration]) -> str | None:
+    if read.builder is not None:
+        return next((d.prefix for d in channels if camel_case(d.prefix) == read.builder), None)
+    return None if not read.parts or read.parts[0] is None else read.parts[0].partition(".")[0]
+
+
+def _undeclared(read: ChannelRead, channels: Channels) -> str | None:
+    """Return what is wrong with a name, or None if it is one, or if its beginning cannot be read here."""
+    shown = "".join(_SOMETHING if part is None else part for part in read.parts)
+    if None not in read.parts:
+        return _unresolved(shown, channels)
+    prefix, dot, _ = (read.parts[0] or "").partition(".")
+    if not dot:
+        return None
+    declaration = next((one for one in channels if one.prefix == prefix), None)
+    if declaration is None:
+        names = {one.prefix: one for one in channels if one.parameter is not None}
+        return f"channel `{shown}` is not declared{_meant(prefix, names)}"
+    if declaration.parameter is None:
+        return f"channel `{shown}` is not declared: {declaration.name} is one channel and takes no value"
+    return None
+
+
+def _unresolved(name: str, channels: Channels) -> str | None:
+    try:
+        channels.resolve(name)
+    except ChannelNameInvalid as error:
+        return str(error)
+    except ChannelUnknown as error:
+        own = next((one for one in channels if one.prefix == name.partition(".")[0]), None)
+        if own is None or error.suggestion:
+            return str(error)
+        if own.parameter is None:
+            return f"channel {name!r} is not declared: {own.name} is one channel and takes no value"
+        kind, builder = own.parameter.type.__name__, camel_case(own.prefix)
+        return f"channel {name!r} is not declared: {own.name} takes a {kind}, as in channel.{builder}(…)"
+    return None
+
+
+def _meant(name: str, known: Iterable[str], before: str = "") -> str:
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"; did you mean {before}{close[0]}?"
+    return f"; there is {', '.join(before + one for one in names)}" if names else "; nothing like it is"
+
+
+def _feature(declaration: Declaration) -> str:
+    return declaration.prefix.removesuffix("_update").replace("_", "-")

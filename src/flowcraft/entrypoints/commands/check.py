@@ -1,0 +1,221 @@
+"""`flowcraft check`: the checklist of a realtime channel."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowcraft.adapters.postgres.inspection import DatabaseFacts, inspect
+from flowcraft.channels import Channels
+from flowcraft.checking.facts import Facts, Generated, Place, Problem, WebFacts
+from flowcraft.checking.findings import Rule, findings
+from flowcraft.checking.python_sources import find_channels, read_python
+from flowcraft.checking.reports import Outcome, as_github, as_json, as_text
+from flowcraft.checking.rules import DATABASE, RULES, SERVICE, WEB
+from flowcraft.checking.typescript_sources import find_web_folders, read_typescript
+from flowcraft.codegen.typescript import generate_typescript
+from flowcraft.entrypoints.commands.reporting import FAILED, USAGE, example, fail
+from flowcraft.entrypoints.commands.target import channels_of, realtime_of
+from flowcraft.entrypoints.compose import NoDatabase
+from flowcraft.errors import DeclarationError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        "check",
+        epilog=example(
+            "flowcraft check app.realtime:channels --web web --dsn postgresql://localhost/app",
+            "flowcraft check app.realtime:channels --github --ignore FC022",
+        ),
+    )(_check)
+
+
+def _check(  # noqa: PLR0917  # the options of a command
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODULE:ATTRIBUTE]",
+            show_default=False,
+            help="Where the channels are; else the one `name = Channels()` below the current folder.",
+        ),
+    ] = None,
+    web: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The web folder; else the one whose package.json has @flowcraft/realtime."
+        ),
+    ] = None,
+    dsn: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DSN",
+            help="The database; else that of the Realtime object, FLOWCRAFT_DSN, or DATABASE_URL.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+    github: Annotated[bool, typer.Option("--github", help="Write annotations for GitHub Actions.")] = False,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Leave a check out, such as FC022; may be given several times."),
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Name all checks, and end.")] = False,
+) -> None:
+    """Check that every channel is whole, from its declaration to the component.
+
+    Events and names, the triggers in the database or the calls that broadcast, the generated types, the
+    subscriptions of the web folder and that effects end them, hooks and their names, and the database itself.
+    Nothing is changed. The exit status is 1 if anything was found, be it a warning.
+    """
+    if json and github:
+        fail("--json and --github are two forms of one report; choose one", USAGE)
+    if listed:
+        for rule in RULES:
+            typer.echo(f"{rule.id}  {rule.severity:7}  {rule.title}")
+        return
+    ignored = _known(ignore or [])
+    facts, skipped = _facts(target or _the_channels(), web, dsn)
+    rules = [rule for rule in _rules(facts) if rule.id not in ignored]
+    outcome = Outcome(findings(facts, rules), len(rules), skipped)
+    if json:
+        typer.echo(as_json(outcome))
+    else:
+        for line in as_github(outcome) if github else as_text(outcome):
+            typer.echo(line)
+    raise typer.Exit(FAILED if outcome.findings else 0)
+
+
+def _known(ids: list[str]) -> list[str]:
+    for one in ids:
+        if one not in [rule.id for rule in RULES]:
+            fail(f"there is no check {one}; see `flowcraft check --list`", USAGE)
+    return ids
+
+
+def _rules(facts: Facts) -> tuple[Rule, ...]:
+    if facts.channels is None:
+        return SERVICE[:1]
+    return (*SERVICE, *(WEB if facts.web else ()), *(DATABASE if facts.database else ()))
+
+
+def _the_channels() -> str:
+    found = find_channels(Path.cwd())
+    if not found:
+        fail(
+            f"no `channels = Channels()` is below {Path.cwd()}; name it, as in "
+            "`flowcraft check app.realtime:channels`",
+            USAGE,
+        )
+    if len(found) > 1:
+        fail(f"there are several Channels here; name one: flowcraft check {' | '.join(found)}", USAGE)
+    return found[0]
+
+
+def _facts(target: str, web: Path | None, dsn: str | None) -> tuple[Facts, list[str]]:
+    failure = _import_failure(target)
+    if failure is not None:
+        return Facts(target, failure=failure), []
+    channels = channels_of(target)
+    skipped: list[str] = []
+    read = _web(web, skipped)
+    generated, failure = _generated(channels, read)
+    if failure is not None:
+        return Facts(target, failure=failure), []
+    return Facts(
+        target,
+        channels,
+        python=read_python(Path.cwd(), channels),
+        web=read,
+        generated=generated,
+        database=_database(target, dsn, channels, skipped),
+    ), skipped
+
+
+# The service
+
+
+def _import_failure(target: str) -> Problem | None:
+    """Import the module of the channels; return why that cannot be done, if it cannot.
+
+    A module that does not exist is not of these: that is the command's business.
+    """
+    name = target.partition(":")[0]
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            return None
+        return _problem(error)
+    except (ValueError, TypeError) as error:
+        return None if not name or name.startswith(".") else _problem(error)
+    except Exception as error:  # noqa: BLE001  # whatever the application's module does
+        return _problem(error)
+    return None
+
+
+def _problem(error: Exception) -> Problem:
+    text = f"{type(error).__name__}: {error}" if not isinstance(error, DeclarationError) else str(error)
+    if isinstance(error, SyntaxError) and error.filename:
+        return Problem(_place(error.filename, error.lineno or 1), f"{type(error).__name__}: {error.msg}")
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_ours(frame.filename)]
+    return Problem(_place(own[-1].filename, own[-1].lineno or 1) if own else None, text)
+
+
+def _is_ours(filename: str) -> bool:
+    """Tell whether a file is the project's own: not a library's, and not this package's."""
+    path = Path(filename)
+    library = path.is_relative_to(Path(__file__).parents[2]) or "site-packages" in path.parts
+    return path.is_relative_to(Path.cwd()) and not library
+
+
+def _place(filename: str, line: int) -> Place:
+    path = Path(filename)
+    return Place(str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename, line)
+
+
+# The web
+
+
+def _web(web: Path | None, skipped: list[str]) -> WebFacts | None:
+    if web is not None and not web.is_dir():
+        fail(f"there is no folder {web}; name the web folder with --web DIR", USAGE)
+    if web is not None:
+        return read_typescript(web)
+    found = [folder.relative_to(Path.cwd()) for folder in find_web_folders(Path.cwd())]
+    if len(found) > 1:
+        fail(f"there are several web folders; name one: --web {' | '.join(map(str, found))}", USAGE)
+    if not found:
+        skipped.append("TypeScript, since no package.json here has @flowcraft/realtime; see --web")
+        return None
+    return read_typescript(found[0])
+
+
+def _generated(channels: Channels, web: WebFacts | None) -> tuple[tuple[Generated, ...], Problem | None]:
+    files = [file.path for file in web.files if file.generated] if web else []
+    try:
+        wanted = generate_typescript(channels)
+    except DeclarationError as error:
+        return (), Problem(None, str(error))
+    return tuple(Generated(path, Path(path).read_text("utf-8"), wanted) for path in files), None
+
+
+# The database
+
+
+def _database(target: str, dsn: str | None, channels: Channels, skipped: list[str]) -> DatabaseFacts | None:
+    try:
+        address = realtime_of(target, dsn).dsn
+    except NoDatabase:
+        skipped.append("the database, since none is known; see --dsn, or set DATABASE_URL")
+        return None
+    return asyncio.run(inspect(address, channels))

@@ -1,0 +1,247 @@
+"""Each fault is planted into a database that fits the example, found, and explained."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from examples.flowcraft.api.adapters.postgres.migrate import migrate as migrate_product
+from examples.flowcraft.api.core.domain.channels import channels
+from flowcraft.adapters.postgres.inspection import DatabaseFacts, function_name
+from flowcraft.adapters.postgres.schema import migrate
+from flowcraft.adapters.postgres.triggers import table_sources
+from flowcraft.checking.facts import Facts
+from flowcraft.checking.findings import findings
+from flowcraft.checking.rules import DATABASE
+from tests.checks.project import API, Project
+from tests.support.postgres import connected
+
+CHANNELS = f"{API}/core/domain/channels.py"
+FLOWS = function_name(table_sources(channels)[0])
+TRIGGER = f"flowcraft_{FLOWS[-8:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is done to the database; then the checks that find it, where, and words they say."""
+
+    sql: str
+    checks: frozenset[str]
+    at: str | None
+    says: str
+
+
+def fault(sql: str, checks: str, at: str | None, says: str) -> Fault:
+    return Fault(sql, frozenset(checks.split()), at, says)
+
+
+FAULTS = {
+    "no log at all": fault(
+        "drop schema flowcraft cascade",
+        "FC054 FC060",
+        None,
+        "the database has no schema flowcraft; run `flowcraft",
+    ),
+    "a migration that is missing": fault(
+        "delete from flowcraft.migration where version = 1", "FC054", None, "lacks the migration 0001_log"
+    ),
+    "a migration of a later version": fault(
+        "insert into flowcraft.migration values (9999, '9999_later')",
+        "FC055",
+        None,
+        "has the migration 9999_later",
+    ),
+    "a log of another database system": fault(
+        "update flowcraft.state set system = 1", "FC054", None, "the log was restored from a dump or upgraded"
+    ),
+    "a table that is gone": fault(
+        "drop table steps cascade", "FC056", "run = channels", "has no table steps; create it first"
+    ),
+    "a view in the place of a table": fault(
+        "alter table flows rename to flows_kept; create view flows as select * from flows_kept",
+        "FC056",
+        "flow_update = ",
+        "flows is not a table",
+    ),
+    "a column that is gone": fault(
+        "alter table flows drop column description cascade",
+        "FC057",
+        "flow_update = ",
+        "table flows has no column description for the field description of FlowUpdate; it has id, name,",
+    ),
+    "a text for a truth": fault(
+        "drop view flow_states; alter table flows alter paused drop default, alter paused type text",
+        "FC058",
+        "flow_update = ",
+        "column flows.paused is text, which cannot be the boolean that FlowUpdate.paused takes",
+    ),
+    "a day for a moment": fault(
+        "drop view step_states; alter table steps alter started_at type date",
+        "FC058",
+        "run = channels",
+        "column steps.started_at is date, which cannot be the date-time",
+    ),
+    "a fraction for a count": fault(
+        "drop view step_states; alter table steps alter attempt type double precision",
+        "FC058",
+        "run = channels",
+        "column steps.attempt is double precision, which cannot be the integer",
+    ),
+    "a number for an id": fault(
+        "drop view step_states; alter table steps drop run_id cascade, add run_id bigint not null",
+        "FC058",
+        "run = channels",
+        "column steps.run_id is bigint, which cannot be the uuid",
+    ),
+    "a null that the event does not foresee": fault(
+        "alter table flows alter name drop not null",
+        "FC059",
+        "flow_update = ",
+        "flows.name may be null and FlowUpdate.name may not; write `| None`",
+    ),
+    "triggers that were dropped": fault(
+        f"drop function flowcraft.{FLOWS}() cascade",
+        "FC060",
+        "flow_update = ",
+        "the trigger on flows is not installed, so its rows make no events; run `flowcraft migrate",
+    ),
+    "a function without its triggers": fault(
+        f"drop trigger {TRIGGER}_insert on flows; drop trigger {TRIGGER}_update on flows",
+        "FC060",
+        "flow_update = ",
+        "is not installed",
+    ),
+    "one trigger of two": fault(
+        f"drop trigger {TRIGGER}_insert on flows",
+        "FC061",
+        "flow_update = ",
+        "fires on update and is declared for insert, update",
+    ),
+    "a trigger that somebody edited": fault(
+        f"create or replace function flowcraft.{FLOWS}() returns trigger language plpgsql security definer "
+        "set search_path = pg_catalog, pg_temp as 'begin return null; end'",
+        "FC061",
+        "flow_update = ",
+        "does not do what Table(flows) declares",
+    ),
+    "a trigger that is disabled": fault(
+        "alter table flows disable trigger user",
+        "FC062",
+        "flow_update = ",
+        "is disabled, so its rows make no events; run `alter table flows enable trigger",
+    ),
+    "a trigger of a source that is gone": fault(
+        "create function flowcraft.old_123() returns trigger language plpgsql set search_path = pg_catalog "
+        "as 'begin return null; end'; comment on function flowcraft.old_123() is 'flowcraft:1'; "
+        "create trigger old after insert on flows for each statement execute function flowcraft.old_123()",
+        "FC063",
+        None,
+        "flowcraft.old_123: the triggers on flows of a source that nobody declares",
+    ),
+    "a function that searches where its caller says": fault(
+        "alter function flowcraft.emit(text, json) reset search_path",
+        "FC064",
+        None,
+        "run `alter function flowcraft.emit(text,json) set search_path = pg_catalog, pg_temp`",
+    ),
+}
+
+
+@pytest.fixture
+def product(database: str) -> str:
+    """A database that has all that the example declares."""
+
+    async def prepare() -> None:
+        await migrate_product(database)
+        await migrate(database, channels)
+
+    asyncio.run(prepare())
+    return database
+
+
+def execute(dsn: str, sql: str) -> None:
+    async def run() -> None:
+        async with connected(dsn) as connection:
+            await connection.execute(sql)
+
+    asyncio.run(run())
+
+
+def test_nothing_is_found_in_the_database_of_the_example(service: Project, product: str) -> None:
+    assert service.findings("--dsn", product) == []
+
+
+def test_a_check_leaves_nothing_behind(service: Project, product: str) -> None:
+    async def catalog() -> list[tuple[object, ...]]:
+        async with connected(product) as connection:
+            rows = await connection.fetch("select oid, xmin::text, proname from pg_proc order by 1")
+            return [tuple(row) for row in rows]
+
+    before = asyncio.run(catalog())
+    service.findings("--dsn", product)
+    assert asyncio.run(catalog()) == before
+
+
+@pytest.mark.parametrize("planted", FAULTS.values(), ids=FAULTS)
+def test_a_fault_of_the_database_is_found_and_explained(
+    service: Project, product: str, planted: Fault
+) -> None:
+    execute(product, planted.sql)
+    found = service.findings("--dsn", product)
+    assert {one["id"] for one in found} == planted.checks, found
+    first = next(one for one in found if planted.says in one["message"])
+    line = None if planted.at is None else service.line_of(CHANNELS, planted.at)
+    assert (first["file"], first["line"]) == (None if planted.at is None else CHANNELS, line)
+
+
+def test_a_source_that_was_declared_otherwise_since_the_migration_is_told(
+    service: Project, product: str
+) -> None:
+    service.edit(
+        CHANNELS, 'Table("flows", flow_id="id")', 'Table("flows", flow_id="id", on=("insert", "delete"))'
+    )
+    (found,) = service.findings("--dsn", product)
+    assert (found["id"], found["line"]) == ("FC061", service.line_of(CHANNELS, "flow_update = "))
+    assert "fires on insert, update and is declared for delete, insert" in found["message"]
+
+
+def test_a_role_without_grants_is_told_which_it_lacks(service: Project, product: str) -> None:
+    name = f"stranger_{os.getpid()}"
+    become = f"execute format('alter database %I set role = {name}', current_database())"
+    execute(product, f"create role {name}; grant usage on schema flowcraft to {name}")
+    try:
+        execute(product, f"do $$ begin {become}; end $$")
+        found = {one["id"]: one["message"] for one in service.findings("--dsn", product)}
+    finally:
+        execute(product, f"set role none; drop owned by {name}; drop role {name}")
+    assert sorted(found) == ["FC065", "FC066", "FC067"]
+    assert f"role {name} may not broadcast" in found["FC065"]
+    assert f"flowcraft.emit, flowcraft.announce, flowcraft.cursor to {name}" in found["FC065"]
+    assert (
+        f"flowcraft.position, flowcraft.difference, flowcraft.renew, flowcraft.ring to {name}"
+        in found["FC066"]
+    )
+
+
+def test_a_database_that_does_not_answer_is_told(service: Project) -> None:
+    (found,) = service.findings("--dsn", "postgresql://127.0.0.1:1/nothing")
+    assert (found["id"], found["file"]) == ("FC050", None)
+    assert found["message"].startswith("the database cannot be looked at: the database cannot be reached: ")
+
+
+@pytest.mark.parametrize(
+    ("facts", "check", "says"),
+    [
+        (DatabaseFacts(version=(13, 4)), "FC051", "PostgreSQL 13.4 is too old"),
+        (DatabaseFacts(version=(18, 0), standby=True), "FC052", "this server is a standby"),
+    ],
+)
+def test_servers_that_cannot_carry_the_log_are_told_and_no_more(
+    facts: DatabaseFacts, check: str, says: str
+) -> None:
+    (found,) = findings(Facts("app:channels", channels, database=facts), DATABASE)
+    assert found.rule.id == check
+    assert found.sentence.startswith(says)

@@ -1,0 +1,414 @@
+"""Each fault is planted into a copy of the example, found where it is, and explained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.checks.project import API, WEB, Project
+
+CHANNELS = f"{API}/core/domain/channels.py"
+EVENTS = f"{API}/core/domain/events.py"
+ANNOUNCEMENTS = f"{API}/core/services/announcements.py"
+DASHBOARD = f"{API}/core/services/dashboard.py"
+RUN_LOG = f"{API}/core/services/run_log.py"
+
+GENERATED = f"{WEB}/src/realtime.gen.ts"
+AUDIT = f"{WEB}/src/audit/audit.tsx"
+AUDITOR = f"{WEB}/src/audit/auditor.ts"
+OUTCOMES = f"{WEB}/src/features/runs/hooks/use-run-outcomes.ts"
+OUTCOMES_VIEW = f"{WEB}/src/features/runs/run-outcomes.tsx"
+USE_RUN = f"{WEB}/src/features/run/hooks/use-run.ts"
+USE_RUNS = f"{WEB}/src/features/runs/hooks/use-runs.ts"
+USE_FLOWS = f"{WEB}/src/features/flows/hooks/use-flows.ts"
+USE_DASHBOARD = f"{WEB}/src/features/dashboard/hooks/use-dashboard.ts"
+USE_ANNOUNCEMENTS = f"{WEB}/src/features/system/hooks/use-announcements.ts"
+
+EFFECT = """\
+  useEffect(
+    () =>
+      subscribe("run_update", (run) => {
+        if (isFinished(run.status) && awaited.current.delete(run.run_id)) finished(run);
+      }),
+    [subscribe, finished],
+  );
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Edits of files; then the check that finds it, the file and the text on its line, and words it says."""
+
+    edits: tuple[tuple[str, str, str], ...]
+    check: str
+    file: str
+    at: str
+    says: tuple[str, ...]
+    also: frozenset[str] = frozenset()
+
+
+def fault(
+    file: str, old: str, new: str, *more: tuple[str, str, str], check: str, at: str, says: str, **other: str
+) -> Fault:
+    also = frozenset(other.get("also", "").split())
+    return Fault(
+        ((file, old, new), *more), check, other.get("in_file", file), at, tuple(says.split(" … ")), also
+    )
+
+
+SERVICE = {
+    "an event type that is not defined": fault(
+        EVENTS,
+        "class DashboardUpdate(Event)",
+        "class DashboardUpdated(Event)",
+        check="FC001",
+        in_file=CHANNELS,
+        at="from examples.flowcraft.api.core.domain.events import (",
+        says="cannot import name 'DashboardUpdate'",
+    ),
+    "an event that is no event": fault(
+        EVENTS,
+        "class Announcement(Event)",
+        "class Announcement",
+        check="FC001",
+        in_file=CHANNELS,
+        at='channels.declare("system"',
+        says="Announcement cannot be a channel's payload; use a subclass of flowcraft.Event",
+    ),
+    "a name outside the convention": fault(
+        CHANNELS,
+        'declare("dashboard"',
+        'declare("dashboards"',
+        check="FC001",
+        at='declare("dashboards"',
+        says="breaks the naming convention: '<entity>_update'",
+    ),
+    "a source with a field that the event does not have": fault(
+        CHANNELS,
+        'Table("flows", flow_id="id")',
+        'Table("flows", flow="id")',
+        check="FC001",
+        at="flow_update = ",
+        says="FlowUpdate has no field 'flow'; it has flow_id",
+    ),
+    "a family without its parameter": fault(
+        CHANNELS,
+        '    params={"run_id": UUID},\n',
+        "",
+        check="FC001",
+        at="run = channels.declare(",
+        says="needs params={'run_id': UUID}",
+    ),
+    "a service that is no Python": fault(
+        RUN_LOG,
+        "line = await tx",
+        "line = = await tx",
+        check="FC002",
+        at="line = = await",
+        says="this file is not Python",
+    ),
+    "a broadcast to a channel that is not declared": fault(
+        ANNOUNCEMENTS,
+        "channels.system, announcement",
+        "channels.sistem, announcement",
+        check="FC003",
+        at="await self._realtime.broadcast",
+        also="FC006",
+        says="has no channel sistem; it has flow_update, run_update, run, dashboard, system",
+    ),
+    "a broadcast that is never awaited": fault(
+        DASHBOARD,
+        "await self._realtime.broadcast",
+        "self._realtime.broadcast",
+        check="FC004",
+        at="self._realtime.broadcast",
+        says="this broadcast to dashboard is never awaited … `await`",
+    ),
+    "a broadcast of another channel's event": fault(
+        ANNOUNCEMENTS,
+        "channels.system, announcement,",
+        "channels.dashboard, Announcement(text=text),",
+        check="FC005",
+        at="await self._realtime.broadcast",
+        also="FC006",
+        says="dashboard carries DashboardUpdate, not Announcement; broadcast one of these",
+    ),
+    "a channel that no service broadcasts any more": fault(
+        ANNOUNCEMENTS,
+        "await self._realtime.broadcast(channels.system, announcement, via=tx.connection)",
+        "pass",
+        check="FC006",
+        in_file=CHANNELS,
+        at='channels.declare("system"',
+        says="nobody produces system: … realtime.broadcast(...) in a service",
+    ),
+    "a channel that has lost its source": fault(
+        CHANNELS,
+        ', source=Table("flows", flow_id="id")',
+        "",
+        check="FC006",
+        at='channels.declare("flow_update"',
+        says="nobody produces flow_update … source=Table(...)",
+    ),
+}
+
+PAGES = {
+    "a component that does not parse": fault(
+        USE_RUNS,
+        "const load = () =>",
+        "const load = ( =>",
+        check="FC011",
+        at="const load = ( =>",
+        says="this file is not TypeScript",
+        also="FC011",
+    ),
+    "generated types that nobody generated": fault(
+        GENERATED,
+        "// Generated by `flowcraft codegen typescript`; do not edit.",
+        "// Ours.",
+        check="FC012",
+        in_file=f"{WEB}/package.json",
+        at="{",
+        also="FC022",
+        says="was generated from the channels; run `flowcraft codegen typescript examples.flowcraft",
+    ),
+    "generated types of yesterday": fault(
+        EVENTS,
+        "    flow_name: str\n",
+        "    flow_name: str\n    colour: str\n",
+        check="FC013",
+        in_file=GENERATED,
+        at='  readonly status: "cancelled" | "failed" | "queued"',
+        says="should be `readonly colour: string;` … run `flowcraft codegen typescript",
+    ),
+    "`any` written into the generated types": fault(
+        GENERATED,
+        "readonly success_rate: number | null;",
+        "readonly success_rate: any;",
+        check="FC014",
+        at="readonly success_rate: any",
+        says="`any` in the generated types",
+        also="FC013",
+    ),
+    "a handler that takes any": fault(
+        OUTCOMES,
+        '"run_update", (run) =>',
+        '"run_update", (run: any) =>',
+        check="FC015",
+        at="(run: any)",
+        says="`any` hides the payload of subscribe(...) … inferred",
+    ),
+    "a reducer, by name, that takes any": fault(
+        USE_DASHBOARD,
+        "update: DashboardUpdate)",
+        "update: any)",
+        check="FC015",
+        at="update: any",
+        says="`any` hides the payload of useChannelState(...)",
+    ),
+    "a channel that is misspelt": fault(
+        OUTCOMES,
+        'subscribe("run_update"',
+        'subscribe("runs_update"',
+        check="FC020",
+        at='subscribe("runs_update"',
+        says="channel 'runs_update' is not declared … run_update",
+    ),
+    "a template that is misspelt": fault(
+        USE_RUN,
+        "channel.runs(runId)",
+        "`run.${runId}`",
+        check="FC020",
+        at="`run.${runId}`",
+        says="channel `run.${…}` is not declared; did you mean runs?",
+    ),
+    "one of a family, without an id that can be one": fault(
+        OUTCOMES,
+        'subscribe("run_update"',
+        'subscribe("runs.all"',
+        check="FC020",
+        at='subscribe("runs.all"',
+        says="runs.{run_id} takes a UUID, as in channel.runs(…)",
+    ),
+    "a value for a channel that takes none": fault(
+        USE_ANNOUNCEMENTS,
+        "channel.system",
+        "`system.${location.hash}`",
+        check="FC020",
+        at="`system.${location.hash}`",
+        says="system is one channel and takes no value",
+    ),
+    "a name that is a constant in another file": fault(
+        OUTCOMES,
+        'subscribe("run_update"',
+        "subscribe(FINISHED",
+        (
+            OUTCOMES,
+            'import { isFinished } from "../runs";',
+            'import { FINISHED, isFinished } from "../runs";',
+        ),
+        (
+            f"{WEB}/src/features/runs/runs.ts",
+            "export const RUNS_KEPT",
+            'export const FINISHED = "run_finished_update";\nexport const RUNS_KEPT',
+        ),
+        check="FC020",
+        in_file=f"{WEB}/src/features/runs/runs.ts",
+        at='"run_finished_update"',
+        says="is not declared",
+    ),
+    "a builder that does not exist": fault(
+        USE_FLOWS,
+        "channel.flowUpdate",
+        "channel.flowsUpdate",
+        check="FC021",
+        at="channel.flowsUpdate",
+        says="did you mean channel.flowUpdate?",
+        also="FC022",
+    ),
+    "a channel that nobody follows": fault(
+        USE_ANNOUNCEMENTS,
+        "useChannelState(channel.system,",
+        "useChannelState(null,",
+        check="FC022",
+        in_file=CHANNELS,
+        at='channels.declare("system"',
+        says="subscribes to system; follow it in a hook such as features/system/hooks/use-system.ts",
+    ),
+    "an effect that throws unsubscribe away": fault(
+        OUTCOMES,
+        EFFECT,
+        'useEffect(() => { subscribe("run_update", finished); }, [subscribe, finished]);\n',
+        check="FC030",
+        at="useEffect(() =>",
+        says="throws away the `unsubscribe` that subscribe(...) returns … return it",
+    ),
+    "an effect that throws away what another file's function returns": fault(
+        AUDIT,
+        "return auditor.start();",
+        "auditor.start();",
+        check="FC030",
+        at="    auditor.start();",
+        says="throws away the `unsubscribe` that start(...) returns",
+    ),
+    "an effect that keeps unsubscribe for itself": fault(
+        OUTCOMES,
+        EFFECT,
+        """\
+  useEffect(() => {
+    const stop = subscribe("run_update", finished);
+    return () => console.log("gone");
+  }, [subscribe, finished]);
+""",
+        check="FC031",
+        at="const stop = ",
+        says="keeps stop and does not call it on unmount … `return () => stop()`",
+    ),
+    "an async effect": fault(
+        OUTCOMES,
+        EFFECT,
+        'useEffect(async () => subscribe("run_update", finished), [subscribe, finished]);\n',
+        check="FC032",
+        at="useEffect(async",
+        says="an async effect returns a promise",
+    ),
+    "an effect without dependencies": fault(
+        OUTCOMES,
+        EFFECT,
+        'useEffect(() => subscribe("run_update", finished));\n',
+        check="FC033",
+        at="useEffect(() =>",
+        says="subscribes anew with every render",
+    ),
+    "a subscription while rendering": fault(
+        OUTCOMES,
+        EFFECT,
+        'subscribe("run_update", finished);\n',
+        check="FC034",
+        at='subscribe("run_update"',
+        says="called while rendering",
+    ),
+    "a function that nobody can undo": fault(
+        AUDITOR,
+        "      unsubscribe();\n      ledger.leave(name);",
+        "      ledger.leave(name);",
+        check="FC035",
+        at="const unsubscribe = client.subscribe(\n      name,",
+        says="keeps unsubscribe and never uses the `unsubscribe` … return it to the caller",
+    ),
+    "a hook whose function does not return unsubscribe": fault(
+        OUTCOMES,
+        EFFECT,
+        """\
+  const follow = useCallback(() => {
+    subscribe("run_update", finished);
+  }, [subscribe, finished]);
+  useEffect(() => follow(), [follow]);
+""",
+        check="FC035",
+        at='    subscribe("run_update"',
+        says="this function throws away the `unsubscribe`",
+    ),
+    "a subscription in a component": fault(
+        OUTCOMES_VIEW,
+        "  const say = useToast();",
+        '  useChannel("run_update", () => undefined);\n  const say = useToast();',
+        (
+            OUTCOMES_VIEW,
+            "import { paths }",
+            'import { useChannel } from "@flowcraft/realtime/react";\nimport { paths }',
+        ),
+        check="FC040",
+        at='useChannel("run_update"',
+        says="outside of a feature's hooks; move it … hooks/use-<feature>.ts",
+    ),
+    "a hook of another name than its file": fault(
+        USE_RUNS,
+        "export function useRuns()",
+        "export function useRunList()",
+        check="FC042",
+        at="useRunList",
+        says="use-runs.ts exports useRunList, not useRuns",
+    ),
+}
+
+
+def _assert_found(project: Project, planted: Fault, *arguments: str) -> None:
+    for edit in planted.edits:
+        project.edit(*edit)
+    findings = project.findings(*arguments)
+    assert {found["id"] for found in findings} <= {planted.check, *planted.also}, findings
+    found = next((found for found in findings if found["id"] == planted.check), None)
+    assert found is not None, findings
+    assert (found["file"], found["line"]) == (planted.file, project.line_of(planted.file, planted.at))
+    for words in planted.says:
+        assert words in found["message"]
+
+
+@pytest.mark.parametrize("planted", SERVICE.values(), ids=SERVICE)
+def test_a_fault_of_the_service_is_found_and_explained(service: Project, planted: Fault) -> None:
+    _assert_found(service, planted)
+
+
+@pytest.mark.parametrize("planted", PAGES.values(), ids=PAGES)
+def test_a_fault_of_the_pages_is_found_and_explained(project: Project, planted: Fault) -> None:
+    _assert_found(project, planted)
+
+
+def test_a_hook_in_a_file_of_another_name_is_told_the_name(project: Project) -> None:
+    moved = f"{WEB}/src/features/runs/hooks/useRuns.ts"
+    (project.folder / USE_RUNS).rename(project.folder / moved)
+    (found,) = project.findings()
+    assert (found["id"], found["file"], found["line"]) == ("FC041", moved, 1)
+    assert "rename useRuns to use-runs" in found["message"]
+
+
+def test_nothing_is_found_in_the_example(project: Project) -> None:
+    result = project.check()
+    assert result.stderr == ""
+    assert result.stdout.splitlines() == [
+        "not checked: the database, since none is known; see --dsn, or set DATABASE_URL",
+        "all is well: 24 checks",
+    ]
+    assert result.exit_code == 0

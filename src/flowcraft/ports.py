@@ -121,7 +121,7 @@ class Reception(Protocol):
 
     @property
     def accepting(self) -> bool:
-        """Whether new connections are taken: the log has been read, and no drain has begun."""
+        """Whether new connections are taken: the log is being read, and no drain has begun."""
         ...
 
     def connect(

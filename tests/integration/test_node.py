@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
+import pytest
 
 from flowcraft.adapters.memory import MemoryLog, MemoryWakeups
 from flowcraft.channels import Channels
@@ -84,10 +85,26 @@ class Recorder:
             await self._changed.wait()
 
 
+class FakeClock(SystemClock):
+    """A clock that can be turned forward."""
+
+    def __init__(self) -> None:
+        self.turned = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.turned
+
+
 @asynccontextmanager
-async def running(log: MemoryLog) -> AsyncIterator[Node]:
-    settings = Settings(drain_seconds=0.01, safety_poll_seconds=0.05)
-    node = Node(channels, log, MemoryWakeups(log), settings=settings, authorizer=None, clock=SystemClock())
+async def running(log: MemoryLog, clock: FakeClock | None = None) -> AsyncIterator[Node]:
+    node = Node(
+        channels,
+        log,
+        MemoryWakeups(log),
+        settings=Settings(drain_seconds=0.01),
+        authorizer=None,
+        clock=clock or FakeClock(),
+    )
     node.start()
     try:
         yield node
@@ -124,6 +141,21 @@ async def client_error(node: Node) -> str:
     while not node.health().errors:  # noqa: ASYNC110
         await asyncio.sleep(0)
     return node.health().errors["relay"]
+
+
+async def test_a_node_that_cannot_read_its_log_takes_no_connections_until_it_can() -> None:
+    log, clock = FlakyLog(), FakeClock()
+    async with running(log, clock) as node:
+        await node.until_accepting()
+        client = Recorder()
+        node.connect(client, ["ping_update"])
+        clock.turned = 60
+        assert (node.accepting, node.health().state) == (False, "stale")
+        with pytest.raises(LogUnavailable):
+            node.connect(Recorder())
+        log.emit("ping_update", "1")
+        await client.until("channel")
+        assert (node.accepting, node.health().state) == (True, "live")
 
 
 async def test_a_replay_that_cannot_be_read_sends_its_client_away_to_ask_again() -> None:

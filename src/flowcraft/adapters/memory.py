@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from flowcraft.records import Batch, Ephemeral, Record
 
 E = TypeVar("E")
 _xid = attrgetter("xid")
+_SAFETY_SECONDS = 1.0
 
 
 def _standing_still() -> datetime:
@@ -197,7 +199,8 @@ class MemoryWakeups:
 
     async def wait(self, seen: Snapshot, *, records: int) -> None:  # noqa: ARG002  # the port's
         if self._log.snapshot() == seen:
-            await self._rung.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._rung.wait(), _SAFETY_SECONDS)
         self._rung.clear()
 
     @property

@@ -138,13 +138,12 @@ class _Serving:
         )
 
     async def start(self) -> None:
-        await self._listener.__aenter__()
         self.node.start()
+        self.node.supervisor.keep("listener", self._listener.run)
 
     async def stop(self) -> None:
         await self.node.drain()
         await self.node.stop()
-        await self._listener.__aexit__(None, None, None)
         await self._log.close()
 
     def _deliver(self, event: Ephemeral) -> None:

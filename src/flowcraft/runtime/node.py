@@ -74,8 +74,8 @@ class Node:
 
     @property
     def accepting(self) -> bool:
-        """Whether new connections are taken."""
-        return self._hub is not None and not self._draining
+        """Whether new connections are taken: not by one that cannot tell them anything new."""
+        return self._hub is not None and self._is_fresh() and not self._draining
 
     async def until_accepting(self) -> None:
         """Wait until the log has been read for the first time."""
@@ -110,10 +110,8 @@ class Node:
         Raises:
             LogUnavailable: nothing can be served now; the client should come back.
         """
-        if self._hub is None or self._draining:
-            raise LogUnavailable(
-                "this node is draining" if self._draining else "the log has not been read yet"
-            )
+        if self._hub is None or not self.accepting:
+            raise LogUnavailable("this node is draining" if self._draining else "the log cannot be read now")
         number = next(self._numbers)
         authorizer = self._surroundings.authorizer
         required = authorizer is not None and authorizer.required

@@ -177,8 +177,8 @@ class Node:
         self.supervisor.recovered("relay")
 
     def _is_fresh(self) -> bool:
-        # Three missed polls: one may be late on a busy machine, three mean that the log cannot be read.
-        return self._clock.monotonic() - self._read_at < 3 * self._settings.safety_poll_seconds
+        # Five missed polls: one may be late on a busy machine, five mean that the log cannot be read.
+        return self._clock.monotonic() - self._read_at < 5 * self._settings.safety_poll_seconds
 
     async def _beat(self) -> None:
         while True:

@@ -48,7 +48,7 @@ export function Shell({ route, children }: { route: Route; children: ReactNode }
       <Sidebar route={route} />
       <div className="flex min-w-0 flex-col">
         <header className="sticky top-0 z-30 border-b bg-page/85 backdrop-blur-md">
-          <div className="flex h-14 items-center gap-2 px-3 sm:px-6 lg:px-8">
+          <div className="flex h-14 items-center gap-1 px-3 sm:px-6 lg:px-8">
             <Link to={paths.dashboard} aria-label="FlowCraft, dashboard" className="mr-1 shrink-0 rounded-lg md:hidden">
               <Logo className="size-7" />
             </Link>

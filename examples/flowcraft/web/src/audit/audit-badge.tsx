@@ -27,7 +27,7 @@ export function AuditBadge() {
           <span data-testid="badge-health" className="font-medium">
             {healthLook[health].word}
           </span>
-          <span aria-hidden className="h-3.5 w-px bg-line-strong" />
+          <span aria-hidden className="hidden h-3.5 w-px bg-line-strong sm:block" />
           <span className={classes("truncate tabular-nums", sound ? "text-muted" : "font-medium text-failed")}>
             lost <b data-testid="badge-lost" className="font-medium">{count(report.lost)}</b> · doubled{" "}
             <b data-testid="badge-doubled" className="font-medium">{count(report.doubled)}</b>

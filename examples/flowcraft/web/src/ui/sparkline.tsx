@@ -1,5 +1,8 @@
-/** A line without axes: the shape of the last minutes. */
-export function Sparkline({ values, className }: { values: readonly number[]; className?: string }) {
+const POINTS = 60;
+
+/** A line without axes: the shape of the last minutes, smoothed to what so few pixels can tell. */
+export function Sparkline({ values: all, className }: { values: readonly number[]; className?: string }) {
+  const values = means(all);
   if (values.length < 2) return <div className={className} />;
   const top = Math.max(1, ...values);
   const points = values.map((value, index) => `${((index / (values.length - 1)) * 100).toFixed(2)},${(22 - (value / top) * 20).toFixed(2)}`);
@@ -9,4 +12,14 @@ export function Sparkline({ values, className }: { values: readonly number[]; cl
       <polyline points={points.join(" ")} fill="none" stroke="currentColor" strokeWidth="1.5" strokeLinejoin="round" vectorEffect="non-scaling-stroke" />
     </svg>
   );
+}
+
+/** The values in at most POINTS equal groups, counted from the newest, so that the line does not jitter as it moves on. */
+function means(values: readonly number[]): readonly number[] {
+  const size = Math.ceil(values.length / POINTS);
+  const groups = Math.floor(values.length / Math.max(1, size));
+  return Array.from({ length: groups }, (_, index) => {
+    const group = values.slice(values.length - (groups - index) * size, values.length - (groups - index - 1) * size);
+    return group.reduce((sum, value) => sum + value, 0) / group.length;
+  });
 }

@@ -1,4 +1,4 @@
-"""`flowcraft channel`: what is declared."""
+"""`flowcraft channel`: what is declared, and how to declare more."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from collections.abc import Sequence
 import typer
 
 from flowcraft.channels import Declaration, Source, Table
+from flowcraft.entrypoints.commands import channel_add, channel_show
 from flowcraft.entrypoints.commands.reporting import example
 from flowcraft.entrypoints.commands.target import Target, channels_of
 
-app = typer.Typer(name="channel", help="Look at the declared channels.", no_args_is_help=True)
+app = typer.Typer(name="channel", help="Look at the declared channels, and add one.", no_args_is_help=True)
+
+channel_show.add_to(app)
+channel_add.add_to(app)
 
 _HEADER = ("CHANNEL", "EVENTS", "SOURCE", "DELIVERY", "GUARD")
 
 
 @app.callback()
 def _group() -> None:
-    """Look at the declared channels."""
+    """Look at the declared channels, and add one."""
 
 
 @app.command("list", epilog=example("flowcraft channel list app.realtime:channels"))

@@ -1,0 +1,21 @@
+-- columns: the columns of a table, with all that tells which type of Python holds their values.
+with c as (
+    select a.attnum, a.attname, a.attnotnull or t.typnotnull as required,
+           a.atthasdef or a.attidentity <> '' or a.attgenerated <> '' as filled,
+           case when t.typtype = 'd' then t.typbasetype else t.oid end as type
+    from pg_attribute as a join pg_type as t on t.oid = a.atttypid
+    where a.attrelid = to_regclass($1) and a.attnum > 0 and not a.attisdropped
+)
+select c.attname as name, coalesce(e.typname, t.typname) as type, e.oid is not null as is_array, c.required, c.filled,
+       coalesce(
+           (select array_agg(l.enumlabel::text order by l.enumsortorder) from pg_enum as l
+            where l.enumtypid = coalesce(e.oid, t.oid)),
+           -- `status in ('queued', 'running')` is kept by PostgreSQL as `status = any (array[…])`.
+           (select array_agg(replace(word[1], '''''', '''')) from pg_constraint as k,
+                   regexp_matches(pg_get_constraintdef(k.oid), '''((?:[^'']|'''')*)''::', 'g') as word
+            where k.conrelid = to_regclass($1) and k.contype = 'c' and k.conkey = array[c.attnum]
+                  and pg_get_constraintdef(k.oid) ~ '^CHECK \(\("?\w+"? = ANY \(ARRAY\[[^\]]*\]\)\)\)$'),
+           '{}'
+       ) as labels
+from c join pg_type as t on t.oid = c.type left join pg_type as e on t.typcategory = 'A' and e.oid = t.typelem
+order by c.attnum

@@ -1,0 +1,323 @@
+"""`flowcraft channel add`: every step of the procedure, planned, shown, and applied all or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import asyncpg
+import typer
+
+from flowcraft.adapters.postgres.table_facts import columns_of
+from flowcraft.entrypoints.commands.adding import (
+    Wish,
+    annotation_of,
+    database,
+    edits_for_service,
+    edits_for_table,
+    field_of_column,
+)
+from flowcraft.entrypoints.commands.polish import settled
+from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
+from flowcraft.errors import DeclarationError
+from flowcraft.scaffolding.discovery import Hints, discover
+from flowcraft.scaffolding.edits import Edit, PlaceUnknown, apply, shown
+from flowcraft.scaffolding.naming import CONVENTION, Names, kebab_case, names_of, pascal_case
+from flowcraft.scaffolding.plan import HOOK, TESTS
+from flowcraft.scaffolding.python_templates import method_name
+from flowcraft.scaffolding.request import Field, Project, Request
+from flowcraft.scaffolding.types import OFFERED
+
+if TYPE_CHECKING:
+    from flowcraft.adapters.postgres.table_facts import Plain
+
+_HINTS = {
+    "--channels-module": "channels",
+    "--events-module": "events",
+    "--services": "services",
+    "--migrations": "migrations",
+    "--web": "web",
+    "--tests": "tests",
+}
+_PLACES = "Where things are, if it cannot be told"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        "add",
+        epilog=example(
+            "flowcraft channel add flow_update --table flows --event FlowUpdate --dry-run",
+            "flowcraft channel add alerts.{alert_id} --event AlertRaised --field text:str --service Alerts",
+        ),
+    )(_add)
+
+
+def _add(  # noqa: PLR0913, PLR0917  # options
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="<entity>_update, <entity>.{id}, system or dashboard."),
+    ] = None,
+    event: Annotated[
+        str | None, typer.Option(help="The class of the event: FlowUpdate. It may exist.")
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option(help="Pattern A: the table whose rows become events, by a trigger.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD[=COLUMN]", help="A column to take; without any, all. May be repeated."),
+    ] = None,
+    on: Annotated[
+        str, typer.Option(help="Which changes of a row: some of insert,update,delete.")
+    ] = "insert,update",
+    service: Annotated[
+        str | None,
+        typer.Option(help="Pattern B: the service that states the events; made if it is not there."),
+    ] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME:TYPE", help="A field of the event, or another type for a column. May be repeated."
+        ),
+    ] = None,
+    feature: Annotated[
+        str | None,
+        typer.Option(help="The folder in features/ that gets the hook; else the table's or entity's name."),
+    ] = None,
+    dsn: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DSN",
+            help="The database that tells the columns; else FLOWCRAFT_DSN, DATABASE_URL, or a new one.",
+        ),
+    ] = None,
+    channels_module: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE[:NAME]", help="The module that makes the Channels().", rich_help_panel=_PLACES
+        ),
+    ] = None,
+    events_module: Annotated[
+        str | None, typer.Option(metavar="MODULE", help="The module of the events.")
+    ] = None,
+    services: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="The folder of the services.")
+    ] = None,
+    migrations: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="The folder of .sql migrations, or an alembic.ini.")
+    ] = None,
+    web: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="The folder of the web application.")
+    ] = None,
+    tests: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="The folder of the Python tests.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would change; change nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before changing files.")] = False,
+    ask: Annotated[
+        bool | None,
+        typer.Option("--ask/--no-ask", help="Ask for what is missing; else as the terminal permits."),
+    ] = None,
+) -> None:
+    """Add a channel: event, source or service, TypeScript types, hook, and a test on each side.
+
+    Every change is planned first, shown as a diff, and then made, all or none. What is there stays as it is;
+    a second run has nothing to do. Without options it asks, where there is somebody to answer.
+    """
+    asking = sys.stdin.isatty() if ask is None else ask
+    with failures_told():
+        names = _names(name, asking)
+        table, service = _origin(names, table, service, asking)
+        hints = Hints(channels_module, events_module, services, migrations, web, tests)
+        project = _project(hints, asking, from_table=table is not None)
+        wish = Wish(
+            names,
+            _event(event, names, asking),
+            feature or _feature(names, table),
+            _fields(field or []),
+            _columns(column or []) or None,
+            _operations(on),
+        )
+        if table is not None:
+            edits = _run(wish, project, dsn, table, asking)
+        else:
+            assert service is not None
+            edits = edits_for_service(_with_fields(wish, project, asking), project, service)
+        _finish(edits, project, wish, service, dry_run=dry_run, confirm=asking and not yes)
+
+
+def _names(name: str | None, asking: bool) -> Names:
+    if name is None and not asking:
+        fail(f"the channel's name is missing: flowcraft channel add NAME\n{CONVENTION}", USAGE)
+    if name is not None:
+        return names_of(name)
+    typer.echo(CONVENTION)
+    while True:
+        try:
+            return names_of(typer.prompt("Name of the channel").strip())
+        except DeclarationError as error:
+            typer.echo(str(error).partition("\n")[0])
+
+
+def _origin(
+    names: Names, table: str | None, service: str | None, asking: bool
+) -> tuple[str | None, str | None]:
+    if table is not None and service is not None:
+        fail("--table lets the database write the events, --service a service; name one of them", USAGE)
+    if table is None and service is None:
+        if not asking:
+            fail(
+                "where do the events come from? --table TABLE: from the rows of a table (pattern A); "
+                "--service CLASS: from a service that states them (pattern B)",
+                USAGE,
+            )
+        table = typer.prompt(
+            "Table whose rows become events (empty: a service states them)", default="", show_default=False
+        )
+        if not table:
+            service = typer.prompt(
+                "Service that states them", default=f"{pascal_case(_singular(names))}Service"
+            )
+    return table or None, service
+
+
+def _event(event: str | None, names: Names, asking: bool) -> str:
+    proposed = (
+        pascal_case(names.channel) if names.parameter is None else f"{pascal_case(names.variable)}Update"
+    )
+    if event is None and not asking:
+        fail(f"the event's class is missing: --event {proposed}", USAGE)
+    chosen = event or str(typer.prompt("Class of the event", default=proposed)).strip()
+    if not chosen.isidentifier() or not chosen[0].isupper():
+        fail(f"--event {chosen!r} is no name of a class; write it like {proposed}", USAGE)
+    return chosen
+
+
+def _feature(names: Names, table: str | None) -> str:
+    if table is not None:
+        return kebab_case(table.rpartition(".")[2].strip('"'))
+    return kebab_case(names.entity)
+
+
+def _project(hints: Hints, asking: bool, *, from_table: bool) -> Project:
+    while True:
+        try:
+            return discover(Path.cwd(), hints, from_table=from_table)
+        except PlaceUnknown as error:
+            if not asking or getattr(hints, _HINTS[error.flag]) is not None:
+                raise
+            typer.echo(str(error))
+            hints = replace(hints, **{_HINTS[error.flag]: typer.prompt(error.flag.removeprefix("--"))})
+
+
+def _with_fields(wish: Wish, project: Project, asking: bool) -> Wish:
+    there = f"class {wish.event}(" in (project.events.read_text("utf-8"))
+    if wish.fields or there or not asking:
+        return wish
+    typer.echo(f"Fields of {wish.event}, as NAME:TYPE; an empty line ends them. Types: {OFFERED}")
+    given: list[str] = []
+    while answer := typer.prompt("Field", default="", show_default=False):
+        given.append(answer)
+    return replace(wish, fields=_fields(given))
+
+
+def _fields(given: Sequence[str]) -> tuple[Field, ...]:
+    fields: list[Field] = []
+    for text in given:
+        name, colon, annotation = (part.strip() for part in text.partition(":"))
+        if not (name and colon and annotation):
+            fail(f"--field {text!r} is not of the form NAME:TYPE, such as message:str", USAGE)
+        fields.append(Field(name, annotation))
+    return tuple(fields)
+
+
+def _columns(given: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given]
+    return {name.strip(): (column or name).strip() for name, _, column in pairs}
+
+
+def _operations(on: str) -> tuple[str, ...]:
+    chosen = tuple(word.strip() for word in on.split(","))
+    if not set(chosen) <= {"insert", "update", "delete"}:
+        fail(f"--on {on!r} takes some of insert,update,delete, such as --on insert,delete", USAGE)
+    return chosen
+
+
+def _run(wish: Wish, project: Project, dsn: str | None, table: str, asking: bool) -> list[Edit]:
+    async def run() -> list[Edit]:
+        async with database(project, dsn) as connection:
+            chosen = await _offered(wish, connection, table) if asking and wish.columns is None else wish
+            return await edits_for_table(chosen, project, connection, table)
+
+    try:
+        return asyncio.run(run())
+    except asyncpg.PostgresError as error:
+        fail(f"the database refuses: {error}; nothing was changed")
+
+
+async def _offered(wish: Wish, connection: Plain, table: str) -> Wish:
+    columns = await columns_of(connection, table)
+    typer.echo(f"Columns of {table}, as fields of {wish.event}:")
+    fields = {field_of_column(wish.names, column.name): column for column in columns}
+    for name, column in fields.items():
+        source = "" if name == column.name else f"  (from {column.name})"
+        typer.echo(f"  {name}: {annotation_of(column)}{source}")
+    answer = str(typer.prompt("Which, separated by commas", default="all")).strip()
+    if answer == "all":
+        return wish
+    picked = [word.strip() for word in answer.split(",")]
+    return replace(wish, columns={n: fields[n].name if n in fields else n for n in picked})
+
+
+def _singular(names: Names) -> str:
+    return names.variable.removesuffix("_update")
+
+
+def _finish(
+    edits: Sequence[Edit], project: Project, wish: Wish, service: str | None, *, dry_run: bool, confirm: bool
+) -> None:
+    here = Path.cwd()
+    changes = [edit for edit in edits if edit.changes]
+    if not changes:
+        typer.echo(
+            f"{wish.names.channel} is there already, with all that belongs to it; there is nothing to do"
+        )
+        return
+    for edit in changes:
+        typer.echo(edit.diff(here))
+    for edit in sorted(edits, key=lambda edit: edit.step):
+        verb = "keep" if not edit.changes else "write" if edit.before is None else "change"
+        typer.echo(f"{edit.step:19} {verb:6} {shown(edit.path, here)}")
+    if dry_run:
+        typer.echo("nothing was changed: this was a dry run")
+        return
+    if confirm and not typer.confirm("Make these changes?", default=True):
+        fail("nothing was changed")
+    apply(changes)
+    apply(settled(changes))
+    for line in _next(edits, project, wish, service):
+        typer.echo(line)
+
+
+def _next(edits: Sequence[Edit], project: Project, wish: Wish, service: str | None) -> list[str]:
+    here = Path.cwd()
+    tests = [shown(edit.path, here) for edit in edits if edit.step == TESTS]
+    hook = next(shown(edit.path, here) for edit in edits if edit.step == HOOK)
+    if service is None:
+        act = f"flowcraft migrate {project.target}   (or run your migrations), and start the service again"
+    else:
+        request = Request(wish.names, wish.event, wish.fields, wish.feature, None, service)
+        act = f"give {service} a RealtimeService where it is composed, and call {method_name(request)}(…)"
+    return [
+        f"{wish.names.channel} is declared. Next:",
+        f"  {act}",
+        f"  call the hook of {hook} in a component",
+        *(f"  {'pytest' if test.endswith('.py') else 'vitest run'} {test}" for test in tests),
+    ]

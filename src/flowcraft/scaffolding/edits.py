@@ -1,0 +1,114 @@
+"""Edits: what would change in which file, shown as a diff, applied all or nothing."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowcraft.errors import RealtimeError
+
+
+class ScaffoldingRefused(RealtimeError):
+    """The channel cannot be added as asked for; nothing was changed."""
+
+    code = "scaffolding_refused"
+
+
+class PlaceUnknown(ScaffoldingRefused):
+    """A place of the project that cannot be told; `flag` is the option that names it."""
+
+    code = "place_unknown"
+
+    def __init__(self, flag: str, what: str, candidates: Sequence[str] = ()) -> None:
+        found = (
+            f"{len(candidates)} could be meant: {', '.join(candidates)}" if candidates else "none was found"
+        )
+        super().__init__(f"{what}: {found}; name it with {flag}")
+        self.flag = flag
+        self.what = what
+        self.candidates = tuple(candidates)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One file as it is, None if it is not there, and as it should be; `step` says what for."""
+
+    step: str
+    path: Path
+    before: str | None
+    after: str
+
+    @property
+    def changes(self) -> bool:
+        """Tell whether there is anything to do."""
+        return self.before != self.after
+
+    def diff(self, root: Path) -> str:
+        """Return the difference in the unified format, with paths relative to a folder."""
+        name = shown(self.path, root)
+        lines = difflib.unified_diff(
+            (self.before or "").splitlines(keepends=True),
+            self.after.splitlines(keepends=True),
+            name if self.before is not None else "/dev/null",
+            name,
+        )
+        return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def shown(path: Path, root: Path) -> str:
+    """Return a path as a person in that folder would write it."""
+    return os.path.relpath(path, root)
+
+
+def text_of(path: Path) -> str | None:
+    """Return a file's text, or None if there is no such file."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScaffoldingRefused(f"{path} cannot be read: {error}; nothing was changed") from None
+
+
+def apply(edits: Sequence[Edit]) -> None:
+    """Write every edit, or none.
+
+    Raises:
+        ScaffoldingRefused: a file is no longer as it was planned with, or cannot be written.
+    """
+    for edit in edits:
+        if text_of(edit.path) != edit.before:
+            raise ScaffoldingRefused(f"{edit.path} was changed meanwhile; nothing was done, run this again")
+    done: list[Edit] = []
+    try:
+        for edit in edits:
+            done.append(edit)
+            _write(edit.path, edit.after)
+    except OSError as error:
+        for edit in reversed(done):
+            _restore(edit)
+        raise ScaffoldingRefused(
+            f"{error.filename} cannot be written: {error.strerror}; nothing was changed"
+        ) from None
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        beside.write_bytes(text.encode())
+        if path.exists():
+            beside.chmod(path.stat().st_mode)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _restore(edit: Edit) -> None:
+    if edit.before is None:
+        edit.path.unlink(missing_ok=True)
+    elif text_of(edit.path) != edit.before:
+        _write(edit.path, edit.before)

@@ -1,0 +1,136 @@
+"""Migrations: the trigger of a channel as a file among a project's migrations."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import cast
+
+from flowcraft.adapters.postgres.table_facts import TriggerText
+from flowcraft.scaffolding.edits import PlaceUnknown, text_of
+from flowcraft.scaffolding.naming import snake_case
+from flowcraft.scaffolding.request import Request
+
+_SQL = """\
+-- {channel}: rows of {table} become {event}, in the transaction that changes them.
+-- It makes what `flowcraft migrate` makes; a database that has no log yet gets both from that command.
+{statements}"""
+
+
+_TRIGGERS = """\
+do $migration$
+begin
+    if to_regclass('flowcraft.event') is null then
+        return;
+    end if;
+    create or replace function flowcraft.{function}() returns trigger language plpgsql security definer
+        set search_path = pg_catalog, pg_temp {setting} as $body${body}$body$;
+    revoke all on function flowcraft.{function}() from public;
+    comment on function flowcraft.{function}() is '{mark}';
+{triggers}end
+$migration$;
+"""
+_TRIGGER = """\
+    create or replace trigger flowcraft_{suffix}_{operation} after {operation} on {relation}
+        referencing {rows} table as flowcraft_rows for each statement execute function flowcraft.{function}();
+"""
+
+
+def trigger_statements(trigger: TriggerText, operations: Iterable[str]) -> str:
+    """Return what makes the triggers of a source, where there is a log."""
+    triggers = "".join(
+        _TRIGGER.format(
+            suffix=trigger.suffix,
+            operation=operation,
+            relation=trigger.relation,
+            rows="old" if operation == "delete" else "new",
+            function=trigger.function,
+        )
+        for operation in operations
+    )
+    text = _TRIGGERS.format(
+        function=trigger.function,
+        setting=trigger.setting,
+        body=trigger.body,
+        mark=trigger.mark,
+        triggers=triggers,
+    )
+    return text.replace("pg_temp  as", "pg_temp as")
+
+
+def sql_migration(request: Request, statements: str) -> str:
+    """Return the text of a plain migration."""
+    assert request.table is not None
+    return _SQL.format(
+        channel=request.names.channel, table=request.table.table, event=request.event, statements=statements
+    )
+
+
+def sql_name(folder: Path, request: Request) -> Path:
+    """Return the next free name in a folder of numbered files: `0003_flow_update.sql`."""
+    numbers = [(path.name.partition("_")[0], path) for path in sorted(folder.glob("*.sql"))]
+    digits = [number for number, _ in numbers if number.isdigit()]
+    width = len(digits[-1]) if digits else 4
+    following = max(map(int, digits), default=0) + 1
+    return folder / f"{following:0{width}}_{slug(request)}.sql"
+
+
+def slug(request: Request) -> str:
+    """Return the words of a migration's name."""
+    return snake_case(request.names.channel.replace(".", "_").replace("{", "").replace("}", ""))
+
+
+def existing(folder: Path, request: Request, suffix: str) -> Path | None:
+    """Return the migration of this channel that is there already."""
+    found = sorted(folder.glob(f"*_{slug(request)}.{suffix}"))
+    return found[-1] if found else None
+
+
+def alembic_versions(ini: Path) -> Path:
+    """Return the folder of the revisions that an `alembic.ini` names.
+
+    Raises:
+        PlaceUnknown: it names none that is there.
+    """
+    settings = configparser.ConfigParser({"here": str(ini.parent)})
+    settings.read_string(text_of(ini) or "")
+    script = ini.parent / settings.get("alembic", "script_location", fallback="alembic")
+    folder = script / "versions"
+    if not folder.is_dir():
+        raise PlaceUnknown("--migrations", f"the revisions of {ini}, expected in {folder}")
+    return folder
+
+
+def revision_of(request: Request) -> str:
+    """Return a revision's id, the same for the same channel."""
+    return hashlib.sha256(request.names.channel.encode()).hexdigest()[:12]
+
+
+def head_of(folder: Path) -> str | None:
+    """Return the revision that no other follows; None in an empty folder.
+
+    Raises:
+        PlaceUnknown: there are several.
+    """
+    followed: set[str] = set()
+    revisions: list[str] = []
+    for file in sorted(folder.glob("*.py")):
+        values = dict(_constants(ast.parse(text_of(file) or "")))
+        revisions += [v for v in [values.get("revision")] if isinstance(v, str)]
+        down = values.get("down_revision")
+        followed |= {down} if isinstance(down, str) else set(cast(Iterable[str], down or ()))
+    heads = [revision for revision in revisions if revision not in followed]
+    if len(heads) > 1:
+        raise PlaceUnknown("--migrations", "the revision to follow (run `alembic merge heads` first)", heads)
+    return heads[0] if heads else None
+
+
+def _constants(tree: ast.Module) -> Iterable[tuple[str, object]]:
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+        if isinstance(target, ast.Name) and value is not None and target.id.endswith("revision"):
+            yield target.id, ast.literal_eval(value)

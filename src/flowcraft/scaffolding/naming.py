@@ -1,0 +1,82 @@
+"""Naming: what a channel's name says, and what everything around it is called."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from uuid import UUID
+
+from flowcraft.channels import Channels
+from flowcraft.errors import DeclarationError
+from flowcraft.events import Event
+
+CONVENTION = """\
+A channel's name says who listens:
+  <entity>_update   changes of all entities of a kind         flow_update, run_update
+  <entity>.{id}     everything about one entity, by its id    runs.{run_id}, alerts.{alert_id}
+  system            what concerns everybody
+  dashboard         figures of the whole
+Lower case, digits and _; at most 48 characters before the dot."""
+
+PARAMETER_TYPES = {"UUID": UUID, "int": int, "str": str}
+
+
+class _Any(Event):
+    """Stands for the event while only the name is checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names that follow from a channel's."""
+
+    channel: str
+    entity: str
+    parameter: str | None
+    variable: str
+
+    @property
+    def words(self) -> str:
+        """The part before the dot, with hyphens: how files of the page are called."""
+        return self.channel.partition(".")[0].replace("_", "-")
+
+    @property
+    def builder(self) -> str:
+        """What the generated TypeScript calls the channel: `channel.flowUpdate`."""
+        first, *others = self.words.split("-")
+        return first + "".join(word.capitalize() for word in others)
+
+
+def names_of(channel: str) -> Names:
+    """Return the names that follow from a channel's.
+
+    Raises:
+        DeclarationError: the name breaks the convention.
+    """
+    prefix, dot, rest = channel.partition(".")
+    parameter = rest[1:-1] if dot and rest[:1] == "{" and rest[-1:] == "}" else None
+    try:
+        if parameter is None:
+            Channels().declare(channel, _Any)
+        else:
+            Channels().declare(channel, _Any, params={parameter: UUID})
+    except DeclarationError as error:
+        raise DeclarationError(f"{error}\n{CONVENTION}") from None
+    if parameter is None:
+        return Names(channel, prefix.removesuffix("_update"), None, prefix)
+    entity = parameter.removesuffix("_id")
+    return Names(channel, prefix, parameter, prefix.removesuffix("s") if entity == "id" else entity)
+
+
+def pascal_case(name: str) -> str:
+    """`flow_update` and `flow-update` become `FlowUpdate`."""
+    return "".join(word[:1].upper() + word[1:] for word in re.split(r"[_\-]+", name))
+
+
+def snake_case(name: str) -> str:
+    """`FlowUpdate` becomes `flow_update`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def kebab_case(name: str) -> str:
+    """`flow_update` and `FlowUpdate` become `flow-update`."""
+    return snake_case(name).replace("_", "-")

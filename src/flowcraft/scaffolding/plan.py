@@ -1,0 +1,278 @@
+"""The plan: the edits that add a channel, each step of the procedure in its place."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from flowcraft.scaffolding import migrations, python_templates, web_templates
+from flowcraft.scaffolding.edits import Edit, ScaffoldingRefused, text_of
+from flowcraft.scaffolding.naming import kebab_case, snake_case
+from flowcraft.scaffolding.python_text import (
+    bound_names,
+    declaration_of,
+    fields_of,
+    other_parameters,
+    parsed,
+    realtime_attribute,
+    with_class,
+    with_declaration,
+    with_import,
+    with_method,
+)
+from flowcraft.scaffolding.request import Preview, Project, Request
+from flowcraft.scaffolding.types import imports_of, same_type
+
+EVENT = "1 event type"
+DECLARATION = "2 channel"
+TRIGGER = "2 trigger"
+SERVICE = "2 service"
+TYPES = "3 TypeScript types"
+HOOK = "4 hook"
+TESTS = "5 tests"
+
+
+Polish: TypeAlias = Callable[[Path, str], str]
+
+
+def as_it_is(_path: Path, text: str) -> str:
+    """Format nothing."""
+    return text
+
+
+@dataclass(slots=True)
+class Draft:
+    """Edits in the making: later ones build on what earlier ones wrote. `polish` formats new files."""
+
+    polish: Polish = as_it_is
+    edits: dict[Path, Edit] = field(default_factory=dict[Path, Edit])
+
+    def text(self, path: Path) -> str | None:
+        """Return a file as it would be."""
+        return self.edits[path].after if path in self.edits else text_of(path)
+
+    def write(self, step: str, path: Path, text: str) -> None:
+        """Plan what a file shall be."""
+        known = self.edits.get(path)
+        before = known.before if known else text_of(path)
+        text = self.polish(path, text) if before is None else text
+        self.edits[path] = Edit(known.step if known else step, path, before, text)
+
+
+def plan_declaration(request: Request, project: Project, polish: Polish = as_it_is) -> tuple[Draft, bool]:
+    """Plan the event and the channel; also tell whether the channel is declared already, exactly so.
+
+    Raises:
+        ScaffoldingRefused: an event or a channel of that name is there, and is another.
+    """
+    draft = Draft(polish)
+    _plan_event(draft, request, project)
+    return draft, _plan_channel(draft, request, project)
+
+
+def plan_rest(draft: Draft, request: Request, project: Project, preview: Preview, *, declared: bool) -> None:
+    """Plan everything that follows from the declaration.
+
+    Raises:
+        ScaffoldingRefused: a file that somebody else wrote is in the way.
+    """
+    if request.table is not None:
+        _plan_trigger(draft, request, project, preview)
+        test = python_templates.table_test(request, project, preview)
+    else:
+        module, others = _plan_service(draft, request, project)
+        test = python_templates.service_test(request, project, preview, module, others)
+    draft.write(TYPES, project.types, preview.typescript)
+    _plan_hook(draft, request, project, preview, declared=declared)
+    word = request.names.words.replace("-", "_")
+    path = project.tests / f"test_{word}_channel.py"
+    draft.write(TESTS, *_own(draft, [path], {path: test}, declared=declared, flag="--tests"))
+
+
+def _plan_event(draft: Draft, request: Request, project: Project) -> None:
+    text = draft.text(project.events) or ""
+    tree = parsed(text, project.events)
+    there = fields_of(tree, request.event)
+    if there is not None:
+        known = {item.name: item.annotation for item in there}
+        for item in request.fields:
+            if item.name not in known or not same_type(known[item.name], item.annotation):
+                raise ScaffoldingRefused(
+                    f"{project.events}: {request.event} is there already, and its {item.name} is "
+                    f"{known.get(item.name, 'missing')}, not {item.annotation}; "
+                    "choose another --event, or the fields it has"
+                )
+        return
+    if request.event in bound_names(tree):
+        raise ScaffoldingRefused(
+            f"{project.events}: {request.event} is something else there; choose another --event"
+        )
+    if not request.fields:
+        raise ScaffoldingRefused(f"{request.event} has no fields yet; name them with --field NAME:TYPE")
+    for module, names in sorted(imports_of(request.fields, bound_names(tree) | {request.event}).items()):
+        text = with_import(text, module, *names)
+    text = with_import(text, "flowcraft", "Event") if "Event" not in bound_names(tree) else text
+    draft.write(EVENT, project.events, with_class(text, python_templates.event_class(request)))
+
+
+def _plan_channel(draft: Draft, request: Request, project: Project) -> bool:
+    text = draft.text(project.channels) or ""
+    tree = parsed(text, project.channels)
+    statement = python_templates.declaration(request, project.channels_object)
+    there = declaration_of(tree, project.channels_object, request.names.channel)
+    if there is not None:
+        if ast.dump(there) != ast.dump(ast.parse(statement).body[0]):
+            raise ScaffoldingRefused(
+                f"{project.channels}:{there.lineno}: {request.names.channel} is declared already, as\n"
+                f"    {ast.unparse(there)}\nand not as\n    {statement}\n"
+                "change it there, or choose another name"
+            )
+        return True
+    if request.names.variable in bound_names(tree):
+        raise ScaffoldingRefused(
+            f"{project.channels}: {request.names.variable} is something else there; choose another name"
+        )
+    if project.channels != project.events:
+        text = with_import(text, project.module(project.events), request.event)
+    if request.table is not None and "Table" not in bound_names(tree):
+        text = with_import(text, "flowcraft", "Table")
+    if request.names.parameter is not None and request.parameter_type == "UUID":
+        text = with_import(text, "uuid", "UUID")
+    draft.write(DECLARATION, project.channels, with_declaration(text, project.channels_object, statement))
+    return False
+
+
+def _plan_trigger(draft: Draft, request: Request, project: Project, preview: Preview) -> None:
+    assert preview.trigger is not None
+    if project.alembic is not None:
+        folder = migrations.alembic_versions(project.alembic)
+        if migrations.existing(folder, request, "py") is None:
+            revision = migrations.revision_of(request)
+            text = python_templates.alembic_revision(
+                request, revision, migrations.head_of(folder), preview.trigger
+            )
+            draft.write(TRIGGER, folder / f"{revision}_{migrations.slug(request)}.py", text)
+    elif project.migrations is not None and migrations.existing(project.migrations, request, "sql") is None:
+        path = migrations.sql_name(project.migrations, request)
+        draft.write(TRIGGER, path, migrations.sql_migration(request, preview.trigger))
+
+
+def _plan_service(draft: Draft, request: Request, project: Project) -> tuple[str, list[tuple[str, bool]]]:
+    assert project.services is not None
+    assert request.service is not None
+    for path in sorted(project.services.glob("*.py")):
+        text = draft.text(path) or ""
+        tree = parsed(text, path)
+        if fields_of(tree, request.service) is not None:
+            _extend_service(draft, request, project, path, text)
+            return project.module(path), other_parameters(tree, request.service)
+    path = project.services / f"{snake_case(request.service).removesuffix('_service')}.py"
+    if draft.text(path) is not None:
+        raise ScaffoldingRefused(
+            f"{path} is there already, without a {request.service}; choose another --service"
+        )
+    package, _, leaf = project.module(project.channels).rpartition(".")
+    imports = (
+        python_templates.import_block(
+            [
+                *([(package, leaf)] if package else []),
+                (project.module(project.events), request.event),
+                (_port_module(project), "RealtimeService"),
+            ],
+            [] if package else [leaf],
+        )
+        .replace("from __future__ import annotations\n\n", "")
+        .rstrip()
+    )
+    method = python_templates.service_method(request, leaf, "_realtime")
+    draft.write(SERVICE, path, python_templates.service_module(request, imports.split("\n"), method))
+    return project.module(path), [("realtime", True)]
+
+
+def _extend_service(draft: Draft, request: Request, project: Project, path: Path, text: str) -> None:
+    assert request.service is not None
+    tree = parsed(text, path)
+    name = python_templates.method_name(request)
+    methods = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == request.service).body
+    if any(isinstance(node, ast.AsyncFunctionDef) and node.name == name for node in methods):
+        return
+    attribute = realtime_attribute(tree, request.service)
+    if attribute is None:
+        raise ScaffoldingRefused(
+            f"{path}: {request.service} keeps no RealtimeService; let its constructor take one, "
+            "`def __init__(self, realtime: RealtimeService, …)`, with `self._realtime = realtime`"
+        )
+    package, _, leaf = project.module(project.channels).rpartition(".")
+    text = with_method(text, request.service, python_templates.service_method(request, leaf, attribute))
+    text = with_import(text, project.module(project.events), request.event)
+    draft.write(
+        SERVICE, path, with_import(text, package, leaf) if package else _with_plain_import(text, leaf)
+    )
+
+
+def _with_plain_import(text: str, module: str) -> str:
+    tree = ast.parse(text)
+    if module in bound_names(tree):
+        return text
+    first = next(
+        (
+            n
+            for n in tree.body
+            if isinstance(n, ast.Import | ast.ImportFrom) and getattr(n, "module", "") != "__future__"
+        ),
+        None,
+    )
+    lines = text.splitlines(keepends=True)
+    lines.insert(first.lineno - 1 if first else 0, f"import {module}\n")
+    return "".join(lines)
+
+
+def _port_module(project: Project) -> str:
+    """Where the project's services have RealtimeService from."""
+    assert project.services is not None
+    for path in sorted(project.services.glob("*.py")):
+        for node in parsed(text_of(path) or "", path).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
+            if (
+                "RealtimeService" in names
+                and isinstance(node, ast.ImportFrom)
+                and node.module
+                and not node.level
+            ):
+                return node.module
+    return "flowcraft"
+
+
+def _plan_hook(draft: Draft, request: Request, project: Project, preview: Preview, *, declared: bool) -> None:
+    folder = project.types.parent / "features" / request.feature / "hooks"
+    stems = dict.fromkeys((f"use-{kebab_case(request.feature)}", f"use-{request.names.words}"))
+    texts = {folder / f"{stem}.ts": web_templates.hook(request, project, stem) for stem in stems}
+    path, text = _own(draft, list(texts), texts, declared=declared, flag="--feature")
+    draft.write(HOOK, path, text)
+    test = path.with_name(f"{path.stem}.test.tsx")
+    tests = {test: web_templates.hook_test(request, project, preview, path.stem)}
+    draft.write(TESTS, *_own(draft, [test], tests, declared=declared, flag="--feature"))
+
+
+def _own(
+    draft: Draft, candidates: Sequence[Path], texts: Mapping[Path, str], *, declared: bool, flag: str
+) -> tuple[Path, str]:
+    """Choose where a file goes, and never over one of somebody else's."""
+    texts = {path: draft.polish(path, text) for path, text in texts.items()}
+    present = {path: draft.text(path) for path in candidates}
+    same = [path for path, text in present.items() if text == texts[path]]
+    missing = [path for path, text in present.items() if text is None]
+    if same:
+        return same[0], texts[same[0]]
+    if declared and len(missing) < len(candidates):
+        # The channel is there, and so is its file: somebody has made it their own since.
+        kept = [path for path, text in present.items() if text is not None][-1]
+        return kept, present[kept] or ""
+    if missing:
+        return missing[0], texts[missing[0]]
+    raise ScaffoldingRefused(
+        f"{candidates[-1]} is there already, and is not ours to overwrite; choose another place with {flag}"
+    )

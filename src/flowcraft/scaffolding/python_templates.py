@@ -1,0 +1,253 @@
+"""Templates of what is written in Python: the event, its declaration, the service, the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+
+from flowcraft.scaffolding.naming import snake_case
+from flowcraft.scaffolding.request import Preview, Project, Request
+
+_WIDTH = 88
+
+
+def event_class(request: Request) -> str:
+    """Return the class of the event."""
+    fields = "\n".join(f"    {field.name}: {field.annotation}" for field in request.fields)
+    return f'class {request.event}(Event):\n    """{_event_says(request)}"""\n\n{fields}\n'
+
+
+def declaration(request: Request, channels_object: str) -> str:
+    """Return the statement that declares the channel."""
+    names = request.names
+    arguments = [_quoted(names.channel), request.event]
+    if names.parameter is not None:
+        arguments.append(f"params={{{_quoted(names.parameter)}: {request.parameter_type}}}")
+    if request.table is not None:
+        arguments.append(f"source={_table(request)}")
+    return called(f"{names.variable} = {channels_object}.declare", arguments)
+
+
+def service_method(request: Request, channels_name: str, attribute: str) -> str:
+    """Return the method that broadcasts."""
+    channel = f"{channels_name}.{request.names.variable}"
+    if request.names.parameter is not None:
+        channel += f"(event.{request.names.parameter})"
+    return (
+        f"    async def {method_name(request)}"
+        f"(self, event: {request.event}, *, via: object | None = None) -> None:\n"
+        f'        """Tell who watches `{request.names.channel}`; with `via`, in that transaction."""\n'
+        f"        await self.{attribute}.broadcast({channel}, event, via=via)\n"
+    )
+
+
+def method_name(request: Request) -> str:
+    """Return the name of the method that broadcasts: `tell_alert_raised`."""
+    return f"tell_{snake_case(request.event)}"
+
+
+def service_module(request: Request, imports: Iterable[str], method: str) -> str:
+    """Return a module with the service."""
+    return (
+        f'"""{request.service}: states what happens on `{request.names.channel}`."""\n\n'
+        "from __future__ import annotations\n\n"
+        f"{chr(10).join(imports)}\n\n\n"
+        f"class {request.service}:\n"
+        f'    """States what happens; it needs a RealtimeService and nothing else."""\n\n'
+        "    def __init__(self, realtime: RealtimeService) -> None:\n"
+        "        self._realtime = realtime\n\n"
+        f"{method}"
+    )
+
+
+def table_test(request: Request, project: Project, preview: Preview) -> str:
+    """Return the test of pattern A: a row becomes the event."""
+    assert request.table is not None
+    table = request.table.table
+    imports = [
+        *_common_imports(request, project, preview),
+        ("flowcraft.adapters.postgres.embedded", "EmbeddedPostgres"),
+        ("flowcraft.testing.rows", "records_of_row"),
+    ]
+    extra, tables = _tables_of_the_test(project, preview)
+    return (
+        f'"""`{request.names.channel}`: a row of `{table}` becomes a {request.event}."""\n\n'
+        f"{import_block(imports, ['asyncio', 'msgspec', *extra])}\n"
+        f"{tables}\n"
+        f"{_assigned('ROW', preview.row)}\n"
+        f"{_event_constant(request, preview)}\n\n\n"
+        f"def test_a_row_of_{_word(table)}_is_told_on_{_word(request.names.channel)}() -> None:\n"
+        "    with EmbeddedPostgres.start() as server:\n"
+        "        records = asyncio.run(\n"
+        f"            records_of_row(server.dsn, {project.channels_object}, TABLES, {_quoted(table)}, ROW)\n"
+        "        )\n"
+        f"{_told(request, preview)}"
+    )
+
+
+def service_test(
+    request: Request, project: Project, preview: Preview, module: str, others: list[tuple[str, bool]]
+) -> str:
+    """Return the test of pattern B: the service broadcasts the event."""
+    assert request.service is not None
+    mocks = any(not realtime for _, realtime in others)
+    imports = [
+        *_common_imports(request, project, preview, channels=False),
+        (module, request.service),
+        ("flowcraft.adapters.memory", "MemoryLog"),
+        ("flowcraft.adapters.memory", "MemoryRealtimeService"),
+        *([("unittest.mock", "Mock")] if mocks else []),
+    ]
+    arguments = [f"{name}={'realtime' if realtime else 'Mock()'}" for name, realtime in others]
+    return (
+        f'"""`{request.names.channel}`: {request.service} tells every {request.event}."""\n\n'
+        f"{import_block(imports, ['asyncio', 'msgspec'])}\n"
+        f"{_event_constant(request, preview)}\n\n\n"
+        f"def test_{snake_case(request.service)}_is_heard_on_{_word(request.names.channel)}() -> None:\n"
+        "    log = MemoryLog()\n"
+        "    start = log.position_now().cursor\n"
+        "    realtime = MemoryRealtimeService(log)\n"
+        f"    asyncio.run({request.service}({', '.join(arguments)}).{method_name(request)}(EVENT))\n"
+        "    records = log.read_now(start).records\n"
+        f"{_told(request, preview)}"
+    )
+
+
+def alembic_revision(request: Request, revision: str, down: str | None, statements: str) -> str:
+    """Return an Alembic revision that makes the triggers."""
+    assert request.table is not None
+    return (
+        f'"""{request.names.channel}: rows of {request.table.table} become {request.event}.\n\n'
+        f"Revision ID: {revision}\nRevises: {down or ''}\n"
+        '"""\n\n'
+        "from alembic import op\n\n"
+        f"revision = {_quoted(revision)}\n"
+        f"down_revision = {_quoted(down) if down else None}\n"
+        "branch_labels = None\n"
+        "depends_on = None\n\n"
+        f'_TRIGGERS = r"""\n{statements}"""\n'
+        "\n\n"
+        "def upgrade() -> None:\n"
+        '    """Make the triggers."""\n'
+        "    op.get_bind().exec_driver_sql(_TRIGGERS)\n"
+        "\n\n"
+        "def downgrade() -> None:\n"
+        '    """Drop them."""\n'
+        f'    op.get_bind().exec_driver_sql("drop function if exists {_function_of(statements)}() cascade")\n'
+    )
+
+
+def import_block(wanted: Iterable[tuple[str, str]], plain: Iterable[str] = ()) -> str:
+    """Return import statements, by section and sorted; `plain` are modules imported whole."""
+    names: dict[str, set[str]] = {}
+    for module, name in wanted:
+        names.setdefault(module, set()).add(name)
+    sections: tuple[list[str], list[str], list[str]] = (["from __future__ import annotations"], [], [])
+    for module in sorted(set(plain)):
+        sections[1 if module in sys.stdlib_module_names else 2].append(f"import {module}")
+    for module in sorted(names):
+        top = module.partition(".")[0]
+        ordered = sorted(names[module], key=lambda n: (0 if n.isupper() else 1 if n[0].isupper() else 2, n))
+        line = f"from {module} import {', '.join(ordered)}"
+        sections[1 if top in sys.stdlib_module_names else 2].append(line)
+    return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+
+
+def called(function: str, arguments: list[str]) -> str:
+    """Return a call on one line if it fits, and else with its arguments below."""
+    line = f"{function}({', '.join(arguments)})"
+    if len(line) <= _WIDTH:
+        return line
+    inner = ",\n    ".join(arguments)
+    return f"{function}(\n    {inner}\n)"
+
+
+def _common_imports(
+    request: Request, project: Project, preview: Preview, *, channels: bool = True
+) -> list[tuple[str, str]]:
+    return [
+        *([(project.module(project.channels), project.channels_object)] if channels else []),
+        (project.module(project.events), request.event),
+        *(item for sample in preview.samples for item in sample.imports),
+    ]
+
+
+def _event_constant(request: Request, preview: Preview) -> str:
+    return called(f"EVENT = {request.event}", [f"{s.name}={s.expression}" for s in preview.samples])
+
+
+def _told(request: Request, preview: Preview) -> str:
+    channel = _quoted(channel_of_sample(request, preview))
+    return (
+        f"    told = [r.payload for r in records if r.channel == {channel}]\n"
+        f"    assert [msgspec.json.decode(payload, type={request.event}) for payload in told] == [EVENT]\n"
+    )
+
+
+def channel_of_sample(request: Request, preview: Preview) -> str:
+    """Return the full name of the channel on which the sample is told."""
+    names = request.names
+    if names.parameter is None:
+        return names.channel
+    value = next(sample.json for sample in preview.samples if sample.name == names.parameter)
+    return f"{names.channel.partition('.')[0]}.{value}"
+
+
+def _tables_of_the_test(project: Project, preview: Preview) -> tuple[list[str], str]:
+    """Where the test has its tables from: the migrations, or beside Alembic's a table like the real one."""
+    if project.alembic is None and project.migrations is not None:
+        where = os.path.relpath(project.migrations, project.tests).replace(os.sep, "/")
+        return ["pathlib"], f"TABLES = pathlib.Path(__file__).parent / {_quoted(where)}\n"
+    return [], f'TABLES = """\n{preview.table_like}"""\n'
+
+
+def _table(request: Request) -> str:
+    assert request.table is not None
+    source = request.table
+    plain = {k: v for k, v in source.columns.items() if k not in ("name", "event", "on", "columns")}
+    rest = {k: v for k, v in source.columns.items() if k not in plain}
+    arguments = [_quoted(source.table)]
+    if source.on != ("insert", "update"):
+        arguments.append(f"on=[{', '.join(map(_quoted, source.on))}]")
+    if rest:
+        arguments.append(f"columns={{{', '.join(f'{_quoted(k)}: {_quoted(v)}' for k, v in rest.items())}}}")
+    arguments += [f"{field}={_quoted(column)}" for field, column in plain.items()]
+    return f"Table({', '.join(arguments)})"
+
+
+def _event_says(request: Request) -> str:
+    if request.table is None:
+        return f"Stated by {request.service} on `{request.names.channel}`."
+    return f"A row of `{request.table.table}` as it is now."
+
+
+def _assigned(name: str, value: Mapping[str, object]) -> str:
+    items = ", ".join(f"{_quoted(key)}: {python_literal(inner)}" for key, inner in value.items())
+    line = f"{name} = {{{items}}}"
+    if len(line) <= _WIDTH:
+        return line
+    body = "".join(f"    {_quoted(key)}: {python_literal(inner)},\n" for key, inner in value.items())
+    return f"{name} = {{\n{body}}}"
+
+
+def python_literal(value: object) -> str:
+    """Return a JSON value as Python writes it."""
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, list):
+        return json.dumps(value)
+    return repr(value)
+
+
+def _quoted(text: str | None) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _word(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name.lower()).strip("_")
+
+
+def _function_of(statements: str) -> str:
+    return statements.partition("create or replace function ")[2].partition("(")[0]

@@ -1,0 +1,92 @@
+"""Types: which Python type holds a column's values, and what a type written in Python has to import."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterable, Mapping
+
+from flowcraft.scaffolding.edits import ScaffoldingRefused
+from flowcraft.scaffolding.python_text import imported_names
+from flowcraft.scaffolding.request import Field
+
+OFFERED = (
+    "str, int, float, bool, UUID, datetime, date, time, timedelta, Decimal, bytes, Int64, "
+    "Literal[…], list[…], … | None"
+)
+
+_OF_COLUMN: Mapping[str, str] = {
+    "bool": "bool",
+    "int2": "int",
+    "int4": "int",
+    "int8": "Int64",  # a number of JavaScript is exact up to 2^53 only
+    "oid": "int",
+    "float4": "float",
+    "float8": "float",
+    "numeric": "Decimal",
+    "uuid": "UUID",
+    "timestamptz": "datetime",
+    "timestamp": "datetime",
+    "date": "date",
+    "time": "time",
+    "timetz": "time",
+    "interval": "timedelta",
+    "json": "object",
+    "jsonb": "object",
+    "bytea": "bytes",
+}
+_IMPORTS: Mapping[str, str] = {
+    "Annotated": "typing",
+    "Any": "typing",
+    "Literal": "typing",
+    "UUID": "uuid",
+    "datetime": "datetime",
+    "date": "datetime",
+    "time": "datetime",
+    "timedelta": "datetime",
+    "Decimal": "decimal",
+    "Int64": "flowcraft",
+}
+
+
+def type_of_column(type_name: str, labels: Iterable[str], *, is_array: bool, required: bool) -> str:
+    """Return the type of a column's values; a text that may only be one of some is a `Literal`."""
+    known = [repr(label).replace("'", '"') if '"' not in label else repr(label) for label in labels]
+    annotation = f"Literal[{', '.join(known)}]" if known else _OF_COLUMN.get(type_name, "str")
+    annotation = f"list[{annotation}]" if is_array else annotation
+    return annotation if required else f"{annotation} | None"
+
+
+def imports_of(fields: Iterable[Field], known: Iterable[str]) -> dict[str, set[str]]:
+    """Return what the types of some fields import, by module, beside the names that are known already.
+
+    Raises:
+        ScaffoldingRefused: a type that nobody knows, or that is no type.
+    """
+    wanted: dict[str, set[str]] = {}
+    for field in fields:
+        for name in _names(field):
+            if name in _IMPORTS:
+                wanted.setdefault(_IMPORTS[name], set()).add(name)
+            elif name not in set(known) and not isinstance(getattr(builtins, name, None), type):
+                raise ScaffoldingRefused(
+                    f"{field.name}: nobody knows the type {name}; define it in the events module first, "
+                    f"or use one of {OFFERED}"
+                )
+    return wanted
+
+
+def same_type(one: str, other: str) -> bool:
+    """Tell whether two types are written the same, up to blanks and quotes."""
+    return ast.dump(ast.parse(one, mode="eval")) == ast.dump(ast.parse(other, mode="eval"))
+
+
+def _names(field: Field) -> set[str]:
+    if not field.name.isidentifier():
+        raise ScaffoldingRefused(f"{field.name!r} cannot be a field's name; write --field NAME:TYPE")
+    try:
+        return imported_names(field.annotation)
+    except SyntaxError:
+        raise ScaffoldingRefused(
+            f"{field.name}: {field.annotation!r} is no type; use one of {OFFERED}"
+        ) from None

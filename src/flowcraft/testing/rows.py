@@ -1,0 +1,59 @@
+"""Rows: what a row of a table becomes on the channels that have it as their source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from flowcraft.adapters.postgres.schema import migrate
+from flowcraft.adapters.postgres.triggers import quoted
+from flowcraft.channels import Channels
+from flowcraft.records import Record
+
+if TYPE_CHECKING:
+    Plain = asyncpg.Connection[asyncpg.Record]
+
+_CONSTRAINTS = """
+select format('alter table %s drop constraint %I', conrelid::regclass, conname) from pg_constraint
+where conrelid = to_regclass($1) and contype in ('c', 'f')
+"""
+_EVENTS = "select id, xid::text::bigint as xid, channel, payload from flowcraft.event order by id"
+
+
+async def records_of_row(
+    dsn: str, channels: Channels, tables: Path | str, table: str, row: Mapping[str, object]
+) -> list[Record]:
+    """Insert a row, given as JSON, and return the events that it became, on whatever channels.
+
+    The database must be empty, and is the test's own: `tables` makes the tables, as SQL or as a folder of SQL
+    files; then foreign keys and checks of this one are dropped, so that the row need not be a likely one.
+    """
+    connection = await asyncpg.connect(dsn)
+    try:
+        for script in [tables] if isinstance(tables, str) else _texts(tables):
+            await connection.execute(script)
+        await migrate(connection, channels)
+        await connection.execute("truncate flowcraft.event")
+        await _insert(connection, table, row)
+        return [Record(**dict(found)) for found in await connection.fetch(_EVENTS)]
+    finally:
+        await connection.close()
+
+
+def _texts(folder: Path) -> list[str]:
+    return [file.read_text("utf-8") for file in sorted(folder.glob("*.sql"))]
+
+
+async def _insert(connection: Plain, table: str, row: Mapping[str, object]) -> None:
+    for constraint in await connection.fetch(_CONSTRAINTS, quoted(table)):
+        await connection.execute(constraint[0])
+    names = ", ".join(quoted(f'"{name}"') for name in row)
+    await connection.execute(
+        f"insert into {quoted(table)} ({names}) overriding system value "  # noqa: S608  # checked identifiers
+        f"select {names} from json_populate_record(null::{quoted(table)}, $1)",
+        json.dumps(row),
+    )

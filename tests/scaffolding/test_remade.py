@@ -1,0 +1,89 @@
+"""The example's own channel, removed and added by the command: the application works, and its tests bite."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import re
+from pathlib import Path
+
+from examples.flowcraft.api.core.domain.channels import channels
+from flowcraft import Channels
+from flowcraft.adapters.postgres.schema import migrate
+from flowcraft.scaffolding.python_text import declaration_of, fields_of
+from tests.scaffolding.conftest import TARGET, Copy, Run, execute
+
+FLOW_UPDATE = ("add", "flow_update", "--table", "flows", "--event", "FlowUpdate")
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+
+
+def tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text("utf-8"))
+
+
+def schema_hash(copy: Copy) -> str:
+    found = re.search(r'schemaHash = "(\w+)"', (copy.web / "src/realtime.gen.ts").read_text("utf-8"))
+    assert found is not None
+    return found[1]
+
+
+def test_a_channel_that_was_removed_is_made_again_and_the_application_works(copy: Copy, run: Run) -> None:
+    events, declared = copy.domain / "events.py", copy.domain / "channels.py"
+    was = fields_of(tree(events), "FlowUpdate"), schema_hash(copy)
+    statement = declaration_of(tree(declared), "channels", "flow_update")
+    assert statement is not None
+    copy.remove_flow_update()
+    assert declaration_of(tree(declared), "channels", "flow_update") is None
+
+    result = run(*FLOW_UPDATE)
+    assert result.exit_code == 0, result.output
+    assert (fields_of(tree(events), "FlowUpdate"), schema_hash(copy)) == was
+    again = declaration_of(tree(declared), "channels", "flow_update")
+    assert again is not None
+    assert ast.dump(again) == ast.dump(statement)
+    assert (copy.hooks / "flows/hooks/use-flow-update.ts").exists(), "beside use-flows.ts, which stays"
+
+    own = "tests/example/test_flow_update_channel.py"
+    tested = copy.python(*PYTEST, own, "tests/example/test_run_service.py", "tests/example/test_hydration.py")
+    assert tested.returncode == 0, tested.stdout
+    drift = (
+        "codegen",
+        "typescript",
+        TARGET,
+        "--out",
+        "examples/flowcraft/web/src/realtime.gen.ts",
+        "--check",
+    )
+    checked = copy.process("flowcraft", *drift)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    for command in (
+        ("ruff", "check", "--no-cache", "examples", "tests"),
+        ("ruff", "format", "--check", "examples", "tests"),
+    ):
+        linted = copy.process(*command)
+        assert linted.returncode == 0, linted.stdout
+    typed = copy.tool("tsc", "-p", "tsconfig.json")
+    assert typed.returncode == 0, typed.stdout
+    pages = copy.tool("vitest", "run", "--root", ".", "src/features/flows")
+    assert pages.returncode == 0, pages.stdout + pages.stderr
+
+    hook = copy.hooks / "flows/hooks/use-flow-update.ts"
+    hook.write_text(hook.read_text("utf-8").replace("    return unsubscribe;\n", "    void unsubscribe;\n"))
+    leaks = copy.tool("vitest", "run", "--root", ".", "src/features/flows/hooks/use-flow-update")
+    assert leaks.returncode != 0, "a hook that does not unsubscribe is found"
+
+    declared.write_text(declared.read_text("utf-8").replace('source=Table("flows", flow_id="id")', ""))
+    silent = copy.python(*PYTEST, own)
+    assert silent.returncode != 0, "a channel whose source is gone is found"
+
+
+def test_the_migration_makes_the_very_triggers_that_migrate_makes(copy: Copy, run: Run, tables: str) -> None:
+    copy.remove_flow_update()
+    assert run(*FLOW_UPDATE, "--dsn", tables).exit_code == 0
+    (script,) = [file.read_text("utf-8") for file in copy.migrations.glob("*_flow_update.sql")]
+    execute(tables, script)
+    asyncio.run(migrate(tables, Channels()))
+    execute(tables, script, script)
+    done = asyncio.run(migrate(tables, channels))
+    assert [line for line in done if line.startswith("run_update")] != []
+    assert [line for line in done if "flow_update" in line] == [], "nothing was left to do for it"

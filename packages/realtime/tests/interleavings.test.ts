@@ -253,7 +253,7 @@ const action: fc.Arbitrary<(world: World) => void> = fc.oneof(
 
 test("every handler hears each event once, in order, in whole transactions, whatever happens when", () => {
   fc.assert(
-    fc.property(fc.array(action, { minLength: 20, maxLength: 120 }), (actions) => {
+    fc.property(fc.array(action, { minLength: 20, maxLength: 200 }), (actions) => {
       const world = new World();
       for (const act of actions) act(world);
       world.quiesce();
@@ -267,6 +267,6 @@ test("every handler hears each event once, in order, in whole transactions, what
       }
       if (world.handlers.some((h) => !h.gone)) expect(world.machine.connection()).toMatchObject({ status: "open", fresh: true });
     }),
-    { numRuns: 500 },
+    { numRuns: 2000 },
   );
 }, 60_000);

@@ -493,6 +493,19 @@ describe("settle", () => {
     expect(page.take("send")).toEqual([{ settle: "757" }]);
   });
 
+  test("what is asked while a subscription catches up is not answered by the answer to an earlier question", () => {
+    const { page } = Page.live();
+    page.settle("757");
+    page.subscribe("system", "old");
+    page.settle("757").take();
+    page.server({ settled: "757", cursor: "c1" });
+    expect(page.effects.filter(([name]) => name === "settled")).toHaveLength(1);
+    page.take();
+    page.server(subscribed(2, "c1", 0, ["system"]));
+    expect(page.take("send")).toEqual([{ settle: "757" }]);
+    expect(page.server({ settled: "757", cursor: "c1" }).take("settled")).toEqual(["757"]);
+  });
+
   test("after a reconnect it is asked again, behind the resume", () => {
     const { page } = Page.live();
     page.settle("757").lose().take();

@@ -324,9 +324,10 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
           watch(now);
           break;
         case "settled": {
+          // An entry that waits for a subscription is not answered by the answer to an earlier one.
           const { xid } = frame;
-          for (const entry of settling) if (entry.xid === xid) emit("settled", entry.ticket);
-          settling = settling.filter((entry) => entry.xid !== xid);
+          for (const entry of settling) if (entry.asked && entry.xid === xid) emit("settled", entry.ticket);
+          settling = settling.filter((entry) => !entry.asked || entry.xid !== xid);
           break;
         }
         case "error":

@@ -82,5 +82,5 @@ def own_modules() -> Iterator[None]:
 
 
 def _taken_out() -> dict[str, Any]:
-    names = [name for name in sys.modules if name.partition(".")[0] == "examples"]
+    names = [name for name in sys.modules if name.partition(".")[0] in ("app", "examples")]
     return {name: sys.modules.pop(name) for name in names}

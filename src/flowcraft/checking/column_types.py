@@ -24,6 +24,8 @@ _ANYTHING = frozenset({"object", "array", "string", "integer", "number", "boolea
 
 def misfit(column: Column, field: SourceField, schema: JsonSchema, definitions: JsonSchema) -> str | None:
     """Return what a field wants that a column of this type cannot give, or None if it fits."""
+    if field.cast == "text[]":
+        return None if column.category == "A" else "array"
     if field.cast is not None or column.base in _JSON:
         return None  # every value has a text; what is in JSON is not known here
     alternatives = [one for one in _alternatives(schema, definitions) if one.get("type") != "null"]

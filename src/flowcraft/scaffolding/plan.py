@@ -248,7 +248,8 @@ def _port_module(project: Project) -> str:
 
 def _plan_hook(draft: Draft, request: Request, project: Project, preview: Preview, *, declared: bool) -> None:
     folder = project.types.parent / "features" / request.feature / "hooks"
-    stems = dict.fromkeys((f"use-{kebab_case(request.feature)}", f"use-{request.names.words}"))
+    words = (request.feature, request.names.variable, request.names.words)
+    stems = dict.fromkeys(f"use-{kebab_case(word)}" for word in words)
     texts = {folder / f"{stem}.ts": web_templates.hook(request, project, stem) for stem in stems}
     path, text = _own(draft, list(texts), texts, declared=declared, flag="--feature")
     draft.write(HOOK, path, text)

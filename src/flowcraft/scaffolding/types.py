@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import json
 from collections.abc import Iterable, Mapping
 
 from flowcraft.scaffolding.edits import ScaffoldingRefused
@@ -51,7 +52,7 @@ _IMPORTS: Mapping[str, str] = {
 
 def type_of_column(type_name: str, labels: Iterable[str], *, is_array: bool, required: bool) -> str:
     """Return the type of a column's values; a text that may only be one of some is a `Literal`."""
-    known = [repr(label).replace("'", '"') if '"' not in label else repr(label) for label in labels]
+    known = [json.dumps(label, ensure_ascii=False) for label in labels]
     annotation = f"Literal[{', '.join(known)}]" if known else _OF_COLUMN.get(type_name, "str")
     annotation = f"list[{annotation}]" if is_array else annotation
     return annotation if required else f"{annotation} | None"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Union
 
 import asyncpg
 
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.adapters.postgres.triggers import quoted
-from flowcraft.channels import Channels
+from flowcraft.channels import Channels, Table
 from flowcraft.records import Record
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _EVENTS = "select id, xid::text::bigint as xid, channel, payload from flowcraft.
 async def records_of_row(
     dsn: str, channels: Channels, tables: Path | str, table: str, row: Mapping[str, object]
 ) -> list[Record]:
-    """Insert a row, given as JSON, and return the events that it became, on whatever channels.
+    """Insert a row, given as JSON, and return the events that it became, on all channels.
 
     The database must be empty, and is the test's own: `tables` makes the tables, as SQL or as a folder of SQL
     files; then foreign keys and checks of this one are dropped, so that the row need not be a likely one.
@@ -36,12 +36,25 @@ async def records_of_row(
     try:
         for script in [tables] if isinstance(tables, str) else _texts(tables):
             await connection.execute(script)
-        await migrate(connection, channels)
+        await migrate(connection, _of_table(channels, table))
         await connection.execute("truncate flowcraft.event")
         await _insert(connection, table, row)
         return [Record(**dict(found)) for found in await connection.fetch(_EVENTS)]
     finally:
         await connection.close()
+
+
+def _of_table(channels: Channels, table: str) -> Channels:
+    """The channels that have this table as their source, with no other: other tables need not be there."""
+    found = Channels()
+    for declaration in channels:
+        sources = [s for s in declaration.sources if isinstance(s, Table) and s.name == table]
+        parameter = declaration.parameter
+        if sources:
+            payload: Any = Union[declaration.payload.members]  # noqa: UP007  # a tuple of them
+            params: Any = {parameter.name: parameter.type} if parameter else None
+            found.declare(declaration.name, payload, source=sources, params=params)
+    return found
 
 
 def _texts(folder: Path) -> list[str]:

@@ -27,7 +27,7 @@ from flowcraft.scaffolding.migrations import trigger_statements
 from flowcraft.scaffolding.naming import Names
 from flowcraft.scaffolding.plan import Draft, plan_declaration, plan_rest
 from flowcraft.scaffolding.python_text import fields_of, parsed
-from flowcraft.scaffolding.request import Field, Preview, Project, Request, TableSource
+from flowcraft.scaffolding.request import Field, Preview, Project, Request, Sample, TableSource
 from flowcraft.scaffolding.samples import sample_of_column
 from flowcraft.scaffolding.types import type_of_column
 
@@ -100,18 +100,19 @@ async def edits_for_table(wish: Wish, project: Project, connection: Plain, table
     """
     columns = await columns_of(connection, table)
     there = fields_of(parsed(text_of(project.events) or "", project.events), wish.event)
-    taken = _taken(wish, columns, [field.name for field in there] if there is not None else None)
+    taken = _taken(wish, columns, [field.name for field in there] if there is not None else None, table)
     request = _table_request(wish, columns, taken, table, new=there is None)
     draft, declared = plan_declaration(request, project, polished)
     answer = _ask(draft, request, project)
     assert answer.source is not None
+    samples = _samples(answer.samples, columns, taken)
     trigger = await trigger_text(connection, answer.source)
     preview = Preview(
         answer.typescript,
-        answer.samples,
+        samples,
         answer.tag,
         trigger_statements(trigger, wish.on),
-        _row(columns, taken, {sample.name: sample.json for sample in answer.samples}),
+        _row(columns, taken, {sample.name: sample.json for sample in samples}),
         _table_like(table, columns),
     )
     plan_rest(draft, request, project, preview, declared=declared)
@@ -127,12 +128,15 @@ def field_of_column(names: Names, column: str) -> str:
     return column
 
 
-def _taken(wish: Wish, columns: Sequence[TableColumn], fields: Sequence[str] | None) -> dict[str, str]:
+def _taken(
+    wish: Wish, columns: Sequence[TableColumn], fields: Sequence[str] | None, table: str
+) -> dict[str, str]:
     """Return the column of each field."""
     present = [column.name for column in columns]
     by_default = {field_of_column(wish.names, name): name for name in present}
     chosen = dict(wish.columns or {})
     if fields is not None:
+        by_default.setdefault(f"{table.rpartition('.')[2].removesuffix('s')}_id", "id")
         chosen = {f: chosen.get(f) or (f if f in present else by_default.get(f, f)) for f in fields}
     elif not chosen:
         chosen = by_default
@@ -201,6 +205,15 @@ def _ask(draft: Draft, request: Request, project: Project) -> previews.Answer:
     if answer.error is not None:
         raise ScaffoldingRefused(f"{answer.error}\nnothing was changed")
     return answer
+
+
+def _samples(
+    samples: Sequence[Sample], columns: Sequence[TableColumn], taken: Mapping[str, str]
+) -> tuple[Sample, ...]:
+    """The samples as the table would have them: a `timestamp` has no zone."""
+    zoneless = {column.name for column in columns if column.type == "timestamp"}
+    plain = ("datetime(2026, 11, 22, 20, 13)", "2026-11-22T20:13:00", (("datetime", "datetime"),))
+    return tuple(Sample(s.name, *plain) if taken.get(s.name) in zoneless else s for s in samples)
 
 
 def _row(

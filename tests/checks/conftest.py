@@ -25,4 +25,9 @@ def service(here: Path) -> Project:
 
 @pytest.fixture
 def project(here: Path) -> Project:
+    return copied(here, web=True, without=("components", "testing", "ui", "*.test.ts*", "*.css"))
+
+
+@pytest.fixture
+def whole(here: Path) -> Project:
     return copied(here, web=True)

@@ -143,6 +143,15 @@ SERVICE = {
         at='channels.declare("system"',
         says="nobody produces system: … realtime.broadcast(...) in a service",
     ),
+    "an event that no service broadcasts any more": fault(
+        RUN_LOG,
+        "await self._realtime.broadcast(channels.run(run_id), line, via=tx.connection)",
+        "assert line",
+        check="FC006",
+        in_file=CHANNELS,
+        at="run = channels.declare(",
+        says="nobody produces LogLine on runs.{run_id}: … realtime.broadcast(...) in a service",
+    ),
     "a channel that has lost its source": fault(
         CHANNELS,
         ', source=Table("flows", flow_id="id")',
@@ -276,6 +285,15 @@ PAGES = {
         at='channels.declare("system"',
         says="subscribes to system; follow it in a hook such as features/system/hooks/use-system.ts",
     ),
+    "a channel that nobody surely follows": fault(
+        USE_ANNOUNCEMENTS,
+        "channel.system",
+        "chosen()",
+        check="FC022",
+        in_file=CHANNELS,
+        at='channels.declare("system"',
+        says="subscribes to system (examples/ … use-announcements.ts:8 may: its channel cannot be read)",
+    ),
     "an effect that throws unsubscribe away": fault(
         OUTCOMES,
         EFFECT,
@@ -404,8 +422,8 @@ def test_a_hook_in_a_file_of_another_name_is_told_the_name(project: Project) -> 
     assert "rename useRuns to use-runs" in found["message"]
 
 
-def test_nothing_is_found_in_the_example(project: Project) -> None:
-    result = project.check()
+def test_nothing_is_found_in_the_example(whole: Project) -> None:
+    result = whole.check()
     assert result.stderr == ""
     assert result.stdout.splitlines() == [
         "not checked: the database, since none is known; see --dsn, or set DATABASE_URL",

@@ -320,7 +320,7 @@ function comesFromHook(target) {
   return Boolean(made && ts.isCallExpression(made) && isHookName(nameOfCallee(made)));
 }
 
-/** The names an expression stands for. `text` has `null` where a value is put in; none at all if it cannot be read here. */
+/** The names an expression stands for, in parts; null is a part that is known only when it runs. */
 function channelsOf(expression) {
   const node = bare(expression);
   const at = place(node);
@@ -330,12 +330,17 @@ function channelsOf(expression) {
     return [{ place: at, parts: parts.filter((part) => part !== ""), builder: null }];
   }
   if (ts.isConditionalExpression(node)) return [...channelsOf(node.whenTrue), ...channelsOf(node.whenFalse)];
-  if (ts.isBinaryExpression(node)) return [...channelsOf(node.left), ...channelsOf(node.right)];
+  if (ts.isBinaryExpression(node)) {
+    const alternatives = node.operatorToken.kind === ts.SyntaxKind.AmpersandAmpersandToken ? [node.right] : [node.left, node.right];
+    return alternatives.flatMap(channelsOf);
+  }
+  if (node.kind === ts.SyntaxKind.NullKeyword || (ts.isIdentifier(node) && node.text === "undefined")) return [];
   const made = valueOf(ts.isCallExpression(node) ? node.expression : node);
   if (made?.tag === "builder") return [{ place: at, parts: [], builder: made.name }];
   const declaration = ts.isIdentifier(node) ? declarationOf(node) : undefined;
   const source = declaration && ts.isImportSpecifier(declaration) ? importedDeclaration(declaration) : declaration;
-  return source && ts.isVariableDeclaration(source) && source.initializer && ts.isIdentifier(source.name) ? channelsOf(source.initializer) : [];
+  const named = source && ts.isVariableDeclaration(source) && ts.isIdentifier(source.name) && source.initializer;
+  return named ? channelsOf(named) : [{ place: at, parts: [null], builder: null }];
 }
 
 function importedDeclaration(declaration) {

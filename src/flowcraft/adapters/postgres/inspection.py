@@ -84,8 +84,10 @@ async def inspect(dsn: str, channels: Channels) -> DatabaseFacts:
                 found = await _inspect(connection, channels)
             finally:
                 connection.terminate()
-    except (LogUnavailable, asyncpg.PostgresError, ValueError) as error:
-        return DatabaseFacts(trouble=str(error) or type(error).__name__)
+    except LogUnavailable as error:
+        return DatabaseFacts(trouble=str(error))
+    except asyncpg.PostgresError as error:
+        return DatabaseFacts(trouble=f"the database refuses to be looked at: {error}")
     return msgspec.structs.replace(found, rings=None if found.standby else await _rings(dsn))
 
 
@@ -108,7 +110,7 @@ async def _inspect(connection: Plain, channels: Channels) -> DatabaseFacts:
     if found.standby:
         return found
     if found.installed:
-        found = await _with_migrations(connection, found, told=row["told"])
+        found = await _with_migrations(connection, found, told=row["usable"] and row["told"])
     return await _with_sources(connection, found, table_sources(channels))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from flowcraft.channels import Declaration, Notify, Table
 from flowcraft.checking.facts import Facts
 from flowcraft.checking.findings import Fault
 
@@ -51,13 +52,27 @@ def carries_the_event(facts: Facts) -> Iterator[Fault]:
 
 
 def is_produced(facts: Facts) -> Iterator[Fault]:
+    if facts.python.broken:
+        return  # the broadcast may be there
     broadcast = {call.channel for call in facts.python.broadcasts}
     unread = [call.place for call in facts.python.broadcasts if call.channel is None]
     doubt = f" ({unread[0].path}:{unread[0].line} may: its channel cannot be read)" if unread else ""
     for declaration in facts.channels or ():
-        if not declaration.sources and declaration.name not in broadcast:
-            yield Fault(
-                facts.python.declared.get(declaration.name),
-                f"nobody produces {declaration.name}{doubt}: it has no source and no broadcast; give it "
-                "source=Table(...), or call realtime.broadcast(...) in a service",
-            )
+        missing = _without_source(declaration)
+        if declaration.name in broadcast or not missing:
+            continue
+        what = f"{' or '.join(missing)} on {declaration.name}" if declaration.sources else declaration.name
+        yield Fault(
+            facts.python.declared.get(declaration.name),
+            f"nobody produces {what}{doubt}: it has no source and no broadcast; give it "
+            "source=Table(...), or call realtime.broadcast(...) in a service",
+        )
+
+
+def _without_source(declaration: Declaration) -> list[str]:
+    """The events that no source of a channel makes. A `Notify` may carry any of them."""
+    if any(isinstance(source, Notify) for source in declaration.sources):
+        return []
+    members = declaration.payload.members
+    made = [source.event or members[0] for source in declaration.sources if isinstance(source, Table)]
+    return [member.__name__ for member in members if member not in made]

@@ -19,7 +19,7 @@ _TO_READ = ("position", "difference", "renew", "ring")
 
 def can_be_reached(facts: Facts) -> Iterator[Fault]:
     if facts.database is not None and facts.database.trouble is not None:
-        yield Fault(None, f"the database cannot be looked at: {facts.database.trouble}; see --dsn")
+        yield Fault(None, f"{facts.database.trouble}; see --dsn")
 
 
 def is_new_enough(facts: Facts) -> Iterator[Fault]:

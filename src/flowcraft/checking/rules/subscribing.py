@@ -31,14 +31,16 @@ def builder_exists(facts: Facts) -> Iterator[Fault]:
 
 
 def is_subscribed(facts: Facts) -> Iterator[Fault]:
-    if facts.web is None or facts.web.error is not None:
+    if facts.web is None or facts.web.error is not None or any(file.broken for file in facts.web.files):
         return
+    unread = [read.place for read in _reads(facts) if read.parts[:1] == (None,)]
+    doubt = f" ({unread[0].path}:{unread[0].line} may: its channel cannot be read)" if unread else ""
     followed = {_prefix(read, facts.channels or ()) for read in _reads(facts)}
     for declaration in facts.channels or ():
         if declaration.prefix not in followed:
             yield Fault(
                 facts.python.declared.get(declaration.name),
-                f"nobody in {facts.web.folder} subscribes to {declaration.name}; follow it in a hook "
+                f"nobody in {facts.web.folder} subscribes to {declaration.name}{doubt}; follow it in a hook "
                 "such as "
                 f"features/{_feature(declaration)}/hooks/use-{_feature(declaration)}.ts, or remove "
                 "the channel",

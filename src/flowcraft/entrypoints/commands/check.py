@@ -41,7 +41,7 @@ def _check(  # noqa: PLR0917  # the options of a command
     target: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODULE:ATTRIBUTE]",
+            metavar="MODULE:ATTRIBUTE",
             show_default=False,
             help="Where the channels are; else the one `name = Channels()` below the current folder.",
         ),

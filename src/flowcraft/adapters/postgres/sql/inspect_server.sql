@@ -4,7 +4,10 @@ select
     pg_is_in_recovery() as standby,
     to_regnamespace('flowcraft') is not null as installed,
     coalesce(has_schema_privilege(to_regnamespace('flowcraft')::oid, 'usage'), false) as usable,
-    coalesce(has_table_privilege(to_regclass('flowcraft.migration')::oid, 'select'), false) as told,
+    coalesce((
+        select has_table_privilege(c.oid, 'select') from pg_class as c
+        where c.relnamespace = to_regnamespace('flowcraft') and c.relname = 'migration'
+    ), false) as told,
     array(
         select p.proname::text from pg_proc as p
         where p.pronamespace = to_regnamespace('flowcraft') and p.prorettype <> 'trigger'::regtype

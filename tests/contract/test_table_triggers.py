@@ -314,11 +314,11 @@ async def test_an_upsert_and_a_partitioned_table_are_statements_like_others(conn
 
 
 async def test_whoever_may_change_the_table_needs_no_right_on_the_log(
-    connection: Plain, every_database: str
+    connection: Plain,
 ) -> None:
     await connection.execute("create table counted (id int)")
     await migrate(connection, counted("counted"))
-    role = f"writer_{every_database.rpartition('/')[2].partition('?')[0]}"
+    role = f"writer_of_{await connection.fetchval('select current_database()')}"
     await connection.execute(f"create role {role}; grant insert on counted to {role}")
     try:
         async with connection.transaction():

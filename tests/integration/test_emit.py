@@ -133,9 +133,9 @@ async def test_a_cursor_is_as_old_as_the_snapshot_it_is_read_in(connection: Plai
 
 
 async def test_a_role_of_its_own_may_do_what_it_was_granted_and_nothing_else(
-    connection: Plain, database: str
+    connection: Plain,
 ) -> None:
-    role = f"app_{database.rpartition('/')[2].partition('?')[0]}"
+    role = f"app_of_{await connection.fetchval('select current_database()')}"
     await connection.execute(f"create role {role}; grant usage on schema flowcraft to {role}")
     await connection.execute(f"grant execute on function flowcraft.emit, flowcraft.cursor to {role}")
     try:

@@ -235,3 +235,25 @@ async def test_a_transaction_older_than_the_log_may_write_to_it(database: str) -
             await old.execute("select flowcraft.emit('run_update', '{}')")
             await old.execute("commit")
             assert len((await log.read(start.cursor)).records) == 1
+
+
+async def test_the_owner_of_a_database_needs_no_other_right(database: str) -> None:
+    async with connected(database) as superuser:
+        name = await superuser.fetchval("select current_database()")
+        owner = f"owner_of_{name}"
+        await superuser.execute(f"create role {owner} login; alter database {name} owner to {owner}")
+        try:
+            own = database.replace("//postgres@", f"//{owner}@")
+            async with connected(own) as connection:
+                await connection.execute("create schema app; create table app.runs (id uuid, status text)")
+                assert len(await migrate(connection, declared(table="app.runs"))) == 2
+                log = PostgresLog(own)
+                before = await log.position()
+                await connection.execute("insert into app.runs values (gen_random_uuid(), 'queued')")
+                assert len((await log.read(before.cursor)).records) == 1
+                assert await connection.fetchval("select flowcraft.cursor()")
+                assert await log.trim(before=10**12) == 1
+                await log.close()
+        finally:
+            await superuser.execute(f"alter database {name} owner to postgres")
+            await superuser.execute(f"drop owned by {owner} cascade; drop role {owner}")

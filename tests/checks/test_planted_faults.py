@@ -100,6 +100,15 @@ SERVICE = {
         at="run = channels.declare(",
         says="needs params={'run_id': UUID}",
     ),
+    "a name that TypeScript cannot tell from another": fault(
+        CHANNELS,
+        'system = channels.declare("system", Announcement)\n',
+        'system = channels.declare("system", Announcement)\n'
+        'other = channels.declare("run__update", Announcement)\n',
+        check="FC001",
+        at='channels.declare("run__update"',
+        says="are both channel.runUpdate in TypeScript; rename one",
+    ),
     "a service that is no Python": fault(
         RUN_LOG,
         "line = await tx",

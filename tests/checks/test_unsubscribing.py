@@ -115,6 +115,8 @@ FAULTY = {
     "a cast": ("FC015", "useChannel('system', (event) => console.log((event as any).x));"),
     "a type argument": ("FC015", "useChannelState<'system', any>('system', { load: later, reduce: keep });"),
     "a reducer": ("FC015", "useChannelState('system', { load: later, reduce: (all, one: any) => all });"),
+    "misspelt and cast": ("FC020", "useEffect(() => subscribe(('sistem' as const), f), []);"),
+    "misspelt after a condition": ("FC020", "useChannel(id && 'sistem', f);"),
     "misspelt in one branch": ("FC020", "useChannel(id ? 'system' : 'sistem', f);"),
 }
 

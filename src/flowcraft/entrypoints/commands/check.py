@@ -124,13 +124,16 @@ def _facts(target: str, web: Path | None, dsn: str | None) -> tuple[Facts, list[
     channels = channels_of(target)
     skipped: list[str] = []
     read = _web(web, skipped)
-    generated, failure = _generated(channels, read)
-    if failure is not None:
-        return Facts(target, failure=failure), []
+    python = read_python(Path.cwd(), channels)
+    try:
+        generated = _generated(channels, read)
+    except DeclarationError as error:
+        named = [place for name, place in python.declared.items() if name in str(error)]
+        return Facts(target, failure=Problem(named[-1] if named else None, str(error))), []
     return Facts(
         target,
         channels,
-        python=read_python(Path.cwd(), channels),
+        python=python,
         web=read,
         generated=generated,
         database=_database(target, dsn, channels, skipped),
@@ -200,13 +203,10 @@ def _web(web: Path | None, skipped: list[str]) -> WebFacts | None:
     return read_typescript(found[0])
 
 
-def _generated(channels: Channels, web: WebFacts | None) -> tuple[tuple[Generated, ...], Problem | None]:
+def _generated(channels: Channels, web: WebFacts | None) -> tuple[Generated, ...]:
     files = [file.path for file in web.files if file.generated] if web else []
-    try:
-        wanted = generate_typescript(channels)
-    except DeclarationError as error:
-        return (), Problem(None, str(error))
-    return tuple(Generated(path, Path(path).read_text("utf-8"), wanted) for path in files), None
+    wanted = generate_typescript(channels)
+    return tuple(Generated(path, Path(path).read_text("utf-8"), wanted) for path in files)
 
 
 # The database

@@ -28,6 +28,7 @@ class Copy:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.database: str | None = None
         self.domain = root / "examples/flowcraft/api/core/domain"
         self.web = root / "examples/flowcraft/web"
         self.hooks = self.web / "src/features"
@@ -63,6 +64,8 @@ class Copy:
 
     def process(self, *command: str, where: Path | None = None) -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "FLOWCRAFT_DSN")}
+        if self.database is not None:
+            environment["DATABASE_URL"] = self.database
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         return subprocess.run(
             command, cwd=where or self.root, env=environment, capture_output=True, text=True, check=False

@@ -6,19 +6,16 @@ import asyncio
 from dataclasses import make_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-import pytest
 
 from flowcraft import Channels, Int64, Table
 from flowcraft.adapters.postgres.inspection import DatabaseFacts, inspect
 from flowcraft.checking.facts import Facts
 from flowcraft.checking.findings import findings
 from flowcraft.checking.rules import DATABASE
-from tests.support.pooler import swallowing_notifications
 from tests.support.postgres import connected
 
 if TYPE_CHECKING:
@@ -98,19 +95,3 @@ def test_columns_that_cannot_be_their_fields_are_told(database: str) -> None:
         f"thing_update: column things.f{n} is {column}, which cannot be the {wanted} that Thing.f{n} takes"
         for n, (column, (_, wanted)) in enumerate(DOES_NOT_FIT.items())
     ]
-
-
-@pytest.mark.parametrize("swallowed", [False, True])
-async def test_a_pooler_that_swallows_notifications_is_told(
-    database: str, tmp_path: Path, swallowed: bool
-) -> None:
-    if not swallowed:
-        assert (await inspect(database, Channels())).rings is True
-        return
-    async with swallowing_notifications(database, tmp_path) as pooled:
-        facts = await inspect(pooled, Channels())
-    rules = [rule for rule in DATABASE if rule.id == "FC053"]
-    (told,) = findings(Facts("app:channels", Channels(), database=facts), rules)
-    assert (
-        "a NOTIFY sent over this address does not come back (a pooler in transaction mode?)" in told.sentence
-    )

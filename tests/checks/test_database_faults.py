@@ -10,12 +10,9 @@ import pytest
 
 from examples.flowcraft.api.adapters.postgres.migrate import migrate as migrate_product
 from examples.flowcraft.api.core.domain.channels import channels
-from flowcraft.adapters.postgres.inspection import DatabaseFacts, function_name
+from flowcraft.adapters.postgres.inspection import function_name
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.adapters.postgres.triggers import table_sources
-from flowcraft.checking.facts import Facts
-from flowcraft.checking.findings import findings
-from flowcraft.checking.rules import DATABASE
 from tests.checks.project import API, Project
 from tests.support.postgres import connected
 
@@ -231,18 +228,3 @@ def test_a_database_that_does_not_answer_is_told(service: Project) -> None:
     (found,) = service.findings("--dsn", "postgresql://127.0.0.1:1/nothing")
     assert (found["id"], found["file"]) == ("FC050", None)
     assert found["message"].startswith("the database cannot be reached: ")
-
-
-@pytest.mark.parametrize(
-    ("facts", "check", "says"),
-    [
-        (DatabaseFacts(version=(13, 4)), "FC051", "PostgreSQL 13.4 is too old"),
-        (DatabaseFacts(version=(18, 0), standby=True), "FC052", "this server is a standby"),
-    ],
-)
-def test_servers_that_cannot_carry_the_log_are_told_and_no_more(
-    facts: DatabaseFacts, check: str, says: str
-) -> None:
-    (found,) = findings(Facts("app:channels", channels, database=facts), DATABASE)
-    assert found.rule.id == check
-    assert found.sentence.startswith(says)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 
@@ -79,8 +80,8 @@ class Subscription(msgspec.Struct, frozen=True, rename="camel"):
     direct: bool
     via_hook: bool
     channels: tuple[ChannelRead, ...]
-    context: str
-    fate: str
+    context: Literal["hook", "effect", "render", "function", "module"]
+    fate: Literal["ended", "returned", "dropped", "kept", "passed"]
     variable: str | None
     effect: Effect | None
     any: tuple[Place, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from flowcraft.checking.facts import Facts, Subscription
 from flowcraft.checking.findings import Fault
@@ -72,7 +73,7 @@ def function_hands_it_on(facts: Facts) -> Iterator[Fault]:
             )
 
 
-def _subscriptions(facts: Facts, context: str) -> Iterator[Subscription]:
+def _subscriptions(facts: Facts, context: Literal["effect", "render", "function"]) -> Iterator[Subscription]:
     for subscription in facts.web.subscriptions if facts.web else ():
         if subscription.context == context:
             yield subscription

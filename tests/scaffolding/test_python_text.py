@@ -85,6 +85,9 @@ def test_a_class_and_a_method_come_last() -> None:
         "class S:\n    def __init__(self, it: RealtimeService) -> None:\n        self._it = it\n\n\nx = 1\n"
     )
     assert with_class("x = 1\n", "class A:\n    pass\n") == "x = 1\n\n\nclass A:\n    pass\n"
+    assert with_class("x = 1\n\n# Y.\ny = 2\n", "class A:\n    pass\n", before="y") == (
+        "x = 1\n\n\nclass A:\n    pass\n\n\n# Y.\ny = 2\n"
+    )
     assert with_method(service, "S", "    def m(self) -> None: ...") == service.replace(
         "= it\n", "= it\n\n    def m(self) -> None: ...\n"
     )

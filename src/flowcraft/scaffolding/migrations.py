@@ -6,6 +6,7 @@ import ast
 import configparser
 import hashlib
 from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
 from typing import cast
 
@@ -71,8 +72,8 @@ def sql_migration(request: Request, statements: str) -> str:
 
 def sql_name(folder: Path, request: Request) -> Path:
     """Return the next free name in a folder of numbered files: `0003_flow_update.sql`."""
-    numbers = [(path.name.partition("_")[0], path) for path in sorted(folder.glob("*.sql"))]
-    digits = [number for number, _ in numbers if number.isdigit()]
+    numbers = ["".join(takewhile(str.isdigit, path.name)) for path in sorted(folder.glob("*.sql"))]
+    digits = [number for number in numbers if number]
     width = len(digits[-1]) if digits else 4
     following = max(map(int, digits), default=0) + 1
     return folder / f"{following:0{width}}_{slug(request)}.sql"

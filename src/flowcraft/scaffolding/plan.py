@@ -115,7 +115,8 @@ def _plan_event(draft: Draft, request: Request, project: Project) -> None:
     for module, names in sorted(imports_of(request.fields, bound_names(tree) | {request.event}).items()):
         text = with_import(text, module, *names)
     text = with_import(text, "flowcraft", "Event") if "Event" not in bound_names(tree) else text
-    draft.write(EVENT, project.events, with_class(text, python_templates.event_class(request)))
+    before = project.channels_object if project.channels == project.events else None
+    draft.write(EVENT, project.events, with_class(text, python_templates.event_class(request), before))
 
 
 def _plan_channel(draft: Draft, request: Request, project: Project) -> bool:

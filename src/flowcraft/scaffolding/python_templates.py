@@ -73,7 +73,7 @@ def table_test(request: Request, project: Project, preview: Preview) -> str:
     ]
     extra, tables = _tables_of_the_test(project, preview)
     return (
-        f'"""`{request.names.channel}`: a row of `{table}` becomes a {request.event}."""\n\n'
+        f'"""`{request.names.channel}`: a row of `{table}` becomes {request.event}."""\n\n'
         f"{import_block(imports, ['asyncio', 'msgspec', *extra])}\n"
         f"{tables}\n"
         f"{_assigned('ROW', preview.row)}\n"

@@ -54,9 +54,16 @@ def with_import(text: str, module: str, *names: str) -> str:
     return _with_new_import(tree, lines, module, _import_statement(module, wanted))
 
 
-def with_class(text: str, definition: str) -> str:
-    """Add a class at the end of a module."""
-    return f"{text.rstrip()}\n\n\n{definition.strip()}\n"
+def with_class(text: str, definition: str, before: str | None = None) -> str:
+    """Add a class at the end of a module, or before the statement that gives a name its meaning."""
+    lines = text.splitlines(keepends=True)
+    starts = [node.lineno - 1 for node in ast.parse(text).body if before in _targets(node)]
+    if before is None or not starts:
+        return f"{text.rstrip()}\n\n\n{definition.strip()}\n"
+    at = starts[0]
+    while at and lines[at - 1].startswith("#"):
+        at -= 1
+    return f"{''.join(lines[:at]).rstrip()}\n\n\n{definition.strip()}\n\n\n{''.join(lines[at:])}"
 
 
 def with_declaration(text: str, declare: str, statement: str) -> str:

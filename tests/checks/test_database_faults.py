@@ -205,7 +205,14 @@ def test_a_source_that_was_declared_otherwise_since_the_migration_is_told(
     assert "fires on insert, update and is declared for delete, insert" in found["message"]
 
 
-@pytest.mark.parametrize("usage", ["", "grant usage on schema flowcraft to {name}"])
+NO_TEMPORARY = "execute format('revoke temporary on database %I from public', current_database())"
+
+
+@pytest.mark.parametrize(
+    "usage",
+    ["", "grant usage on schema flowcraft to {name}", f"do $$ begin {NO_TEMPORARY}; end $$"],
+    ids=["at all", "but usage", "nor temporary functions"],
+)
 def test_a_role_without_grants_is_told_which_it_lacks(service: Project, product: str, usage: str) -> None:
     name = f"stranger_{os.getpid()}"
     become = f"execute format('alter database %I set role = {name}', current_database())"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -78,17 +78,31 @@ async def inspect(dsn: str, channels: Channels) -> DatabaseFacts:
     """Look at a database. What keeps it from being looked at is told as `trouble`."""
     try:
         with unavailable():
-            settings = {"application_name": APPLICATION_NAME}
-            connection = await asyncpg.connect(dsn, timeout=ANSWER_SECONDS, server_settings=settings)
-            try:
+            async with _looking(dsn) as connection:
                 found = await _inspect(connection, channels)
-            finally:
-                connection.terminate()
     except LogUnavailable as error:
         return DatabaseFacts(trouble=str(error))
     except asyncpg.PostgresError as error:
         return DatabaseFacts(trouble=f"the database refuses to be looked at: {error}")
     return msgspec.structs.replace(found, rings=None if found.standby else await _rings(dsn))
+
+
+@asynccontextmanager
+async def _looking(dsn: str) -> AsyncIterator[Plain]:
+    """Lend a connection in a transaction that is rolled back: one session, even behind a pooler."""
+    connection: Plain = await asyncpg.connect(
+        dsn,
+        timeout=ANSWER_SECONDS,
+        statement_cache_size=0,  # a pooler may give a name of ours to somebody else
+        server_settings={"application_name": APPLICATION_NAME},
+    )
+    try:
+        transaction = connection.transaction()
+        await transaction.start()
+        yield connection
+        await transaction.rollback()
+    finally:
+        connection.terminate()
 
 
 async def _inspect(connection: Plain, channels: Channels) -> DatabaseFacts:
@@ -132,7 +146,8 @@ async def _with_migrations(connection: Plain, found: DatabaseFacts, *, told: boo
 async def _position(connection: Plain) -> str | None:
     """Return why the log cannot be read, if it cannot."""
     try:
-        await connection.fetch(statement("position"))
+        async with connection.transaction():
+            await connection.fetch(statement("position"))
     except asyncpg.PostgresError as error:
         return str(error.args[0])
     return None
@@ -143,19 +158,16 @@ async def _with_sources(
 ) -> DatabaseFacts:
     tables = [await _table(connection, source) for source in sources]
     # The triggers are compared by the very functions that make them. These exist in our session only, and not
-    # for longer than this transaction.
-    transaction = connection.transaction()
-    await transaction.start()
+    # for longer than its transaction.
+    functions = [function_name(source) for source in sources]
     try:
-        await connection.execute(statement("install"))
-        compared = [await _triggers(connection, table) for table in tables]
-        functions = [function_name(source) for source in sources]
-        leftovers = await connection.fetch(statement("inspect_leftovers"), functions)
+        async with connection.transaction():
+            await connection.execute(statement("install"))
+            compared = [await _triggers(connection, table) for table in tables]
+            leftovers = await connection.fetch(statement("inspect_leftovers"), functions)
     except asyncpg.InsufficientPrivilegeError as error:
         untold = f"role {found.role}: {error.args[0]}; triggers were not compared with what is declared"
         return msgspec.structs.replace(found, sources=tuple(tables), untold=(*found.untold, untold))
-    finally:
-        await transaction.rollback()
     return msgspec.structs.replace(
         found, sources=tuple(compared), leftovers=tuple(Leftover(*row) for row in leftovers)
     )

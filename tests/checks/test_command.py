@@ -10,6 +10,8 @@ import pytest
 from flowcraft.checking.rules import RULES
 from scripts.checks_page import PAGE, page
 from tests.checks.project import API, TARGET, WEB, Project
+from tests.checks.test_database_faults import FAULTS
+from tests.checks.test_planted_faults import PAGES, SERVICE
 
 MODULE = TARGET.partition(":")[0]
 ANNOUNCEMENTS = f"{API}/core/services/announcements.py"
@@ -128,6 +130,13 @@ def test_a_missing_node_is_a_finding(project: Project, monkeypatch: pytest.Monke
 def test_every_check_is_listed_once(service: Project) -> None:
     lines = service.check("--list").stdout.splitlines()
     assert [line[:5] for line in lines] == [rule.id for rule in RULES] == sorted({rule.id for rule in RULES})
+
+
+def test_every_check_has_a_fault_that_it_finds() -> None:
+    planted = {fault.check for fault in (*SERVICE.values(), *PAGES.values())}
+    planted |= {check for fault in FAULTS.values() for check in fault.checks}
+    by_hand = {"FC010", "FC041", "FC050", "FC051", "FC052", "FC053", "FC065", "FC066", "FC067"}
+    assert sorted(planted | by_hand) == [rule.id for rule in RULES]
 
 
 def test_the_page_of_the_docs_has_all_checks() -> None:

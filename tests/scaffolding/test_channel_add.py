@@ -109,7 +109,8 @@ create domain label as text;
 create table things (
     id bigint primary key, mood mood not null, label label, amount numeric not null, day date, took interval,
     data jsonb not null, tags text[] not null, level text not null check (level in ('low', 'it''s high')),
-    type text not null, ratio real, raw bytea, clock time, born timestamp not null
+    type text not null, ratio real, raw bytea, clock time, born timestamp not null,
+    currency char(3) not null, code varchar(4) not null, price numeric(5, 0), host inet
 );
 """
 
@@ -135,6 +136,10 @@ def test_types_come_from_the_columns(copy: Copy, run: Run, database: str) -> Non
         "raw: bytes | None",
         "clock: time | None",
         "born: datetime",
+        "currency: str",
+        "code: str",
+        "price: Decimal | None",
+        "host: str | None",
     ]
     tested = copy.python("-m", "pytest", "-q", "tests/example/test_thing_update_channel.py")
     assert tested.returncode == 0, tested.stdout
@@ -330,3 +335,12 @@ def test_an_alembic_project_gets_a_revision(copy: Copy, run: Run, tables: str) -
     tested = copy.python("-m", "pytest", "-q", "tests/example/test_measurement_update_channel.py")
     assert tested.returncode == 0, tested.stdout
     assert "nothing to do" in run(*MEASUREMENTS, "--dsn", tables).stdout
+
+
+def test_a_column_of_which_no_value_can_be_made_up_is_named(copy: Copy, run: Run, database: str) -> None:
+    execute(database, "create table hosts (id int primary key, host inet not null)")
+    before = copy.texts()
+    arguments = ("add", "host_update", "--table", "hosts", "--event", "Host", "--dsn", database)
+    assert refused(run, *arguments).startswith("host: no value of inet can be made up for the test;")
+    assert copy.changed_since(before) == set()
+    assert run(*arguments, "--column", "host_id=id", "--dry-run").exit_code == 0

@@ -108,7 +108,7 @@ _SCALARS: Mapping[object, Callable[[str], _Made]] = {
     bool: lambda _: ("True", True),
     bytes: lambda _: ('b"a"', "YQ=="),
     UUID: lambda _: (f'UUID("{_UUID}")', _UUID, ("uuid", "UUID")),
-    Decimal: lambda _: ('Decimal("1.5")', "1.5", ("decimal", "Decimal")),
+    Decimal: lambda _: ('Decimal("1")', "1", ("decimal", "Decimal")),
     datetime: lambda _: (
         "datetime(2026, 11, 22, 20, 13, tzinfo=UTC)",
         "2026-11-22T20:13:00Z",

@@ -36,6 +36,7 @@ _OF_COLUMN: Mapping[str, str] = {
     "jsonb": "object",
     "bytea": "bytes",
 }
+_TEXTS = {"text", "varchar", "bpchar", "name", "citext", "char"}
 _IMPORTS: Mapping[str, str] = {
     "Annotated": "typing",
     "Any": "typing",
@@ -56,6 +57,11 @@ def type_of_column(type_name: str, labels: Iterable[str], *, is_array: bool, req
     annotation = f"Literal[{', '.join(known)}]" if known else _OF_COLUMN.get(type_name, "str")
     annotation = f"list[{annotation}]" if is_array else annotation
     return annotation if required else f"{annotation} | None"
+
+
+def is_known(type_name: str) -> bool:
+    """Tell whether values of a column's type can be made up; others are read as text."""
+    return type_name in _OF_COLUMN or type_name in _TEXTS
 
 
 def imports_of(fields: Iterable[Field], known: Iterable[str]) -> dict[str, set[str]]:

@@ -37,6 +37,7 @@ class TableColumn(msgspec.Struct, frozen=True):
     required: bool
     filled: bool
     labels: tuple[str, ...]
+    length: int | None = None
 
 
 class TriggerText(msgspec.Struct, frozen=True):

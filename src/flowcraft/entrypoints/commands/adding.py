@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from flowcraft.scaffolding.plan import Draft, plan_declaration, plan_rest
 from flowcraft.scaffolding.python_text import fields_of, parsed
 from flowcraft.scaffolding.request import Field, Preview, Project, Request, Sample, TableSource
 from flowcraft.scaffolding.samples import sample_of_column
-from flowcraft.scaffolding.types import type_of_column
+from flowcraft.scaffolding.types import is_known, type_of_column
 
 if TYPE_CHECKING:
     from flowcraft.adapters.postgres.table_facts import Plain
@@ -210,10 +211,26 @@ def _ask(draft: Draft, request: Request, project: Project) -> previews.Answer:
 def _samples(
     samples: Sequence[Sample], columns: Sequence[TableColumn], taken: Mapping[str, str]
 ) -> tuple[Sample, ...]:
-    """The samples as the table would have them: a `timestamp` has no zone."""
-    zoneless = {column.name for column in columns if column.type == "timestamp"}
-    plain = ("datetime(2026, 11, 22, 20, 13)", "2026-11-22T20:13:00", (("datetime", "datetime"),))
-    return tuple(Sample(s.name, *plain) if taken.get(s.name) in zoneless else s for s in samples)
+    """The samples as the table would have them."""
+    by_name = {column.name: column for column in columns}
+    return tuple(_as_stored(sample, by_name[taken[sample.name]]) for sample in samples)
+
+
+def _as_stored(sample: Sample, column: TableColumn) -> Sample:
+    if column.type == "timestamp" and not column.is_array:  # it has no zone
+        plain = ("datetime(2026, 11, 22, 20, 13)", "2026-11-22T20:13:00", (("datetime", "datetime"),))
+        return Sample(sample.name, *plain)
+    if column.length is not None and not column.labels and isinstance(sample.json, str):
+        text = sample.json[: column.length].ljust(column.length if column.type == "bpchar" else 0, "a")
+        return Sample(sample.name, json.dumps(text), text)
+    if column.labels or is_known(column.type):
+        return sample
+    if column.required:
+        raise ScaffoldingRefused(
+            f"{sample.name}: no value of {column.type} can be made up for the test; "
+            "take other columns with --column, and this one by hand afterwards"
+        )
+    return Sample(sample.name, "None", None)
 
 
 def _row(

@@ -2,11 +2,13 @@
 with c as (
     select a.attnum, a.attname, a.attnotnull or t.typnotnull as required,
            a.atthasdef or a.attidentity <> '' or a.attgenerated <> '' as filled,
-           case when t.typtype = 'd' then t.typbasetype else t.oid end as type
+           case when t.typtype = 'd' then t.typbasetype else t.oid end as type,
+           nullif(greatest(case when t.typtype = 'd' then t.typtypmod else a.atttypmod end - 4, 0), 0) as size
     from pg_attribute as a join pg_type as t on t.oid = a.atttypid
     where a.attrelid = to_regclass($1) and a.attnum > 0 and not a.attisdropped
 )
 select c.attname as name, coalesce(e.typname, t.typname) as type, e.oid is not null as is_array, c.required, c.filled,
+       case when coalesce(e.typname, t.typname) in ('varchar', 'bpchar') then c.size end as length,
        coalesce(
            (select array_agg(l.enumlabel::text order by l.enumsortorder) from pg_enum as l
             where l.enumtypid = coalesce(e.oid, t.oid)),

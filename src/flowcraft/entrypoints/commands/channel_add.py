@@ -43,7 +43,6 @@ _HINTS = {
     "--web": "web",
     "--tests": "tests",
 }
-_PLACES = "Where things are, if it cannot be told"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -60,7 +59,7 @@ def add_to(app: typer.Typer) -> None:
 def _add(  # noqa: PLR0913, PLR0917  # options
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="<entity>_update, <entity>.{id}, system or dashboard."),
+        typer.Argument(metavar="NAME", help="<entity>_update, <entity>.{id}, system or dashboard."),
     ] = None,
     event: Annotated[
         str | None, typer.Option(help="The class of the event: FlowUpdate. It may exist.")
@@ -98,9 +97,7 @@ def _add(  # noqa: PLR0913, PLR0917  # options
     ] = None,
     channels_module: Annotated[
         str | None,
-        typer.Option(
-            metavar="MODULE[:NAME]", help="The module that makes the Channels().", rich_help_panel=_PLACES
-        ),
+        typer.Option(metavar="MODULE[:NAME]", help="The module that makes the Channels()."),
     ] = None,
     events_module: Annotated[
         str | None, typer.Option(metavar="MODULE", help="The module of the events.")

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import asyncpg
 import msgspec
 
-from flowcraft.adapters.postgres.statements import migrations, statement
+from flowcraft.adapters.postgres.statements import DOES_NOT_FIT, migrations, statement
 from flowcraft.adapters.postgres.triggers import table_sources
 from flowcraft.channels import Channels
 from flowcraft.errors import DeclarationError, LogUnavailable
 
 if TYPE_CHECKING:
-    from asyncpg.pool import PoolConnectionProxy
     from asyncpg.transaction import Transaction
 
-    AnyConnection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    from flowcraft.adapters.postgres.connections import AnyConnection
 
 OLDEST_POSTGRES = 14
-_DOES_NOT_FIT = "RT001"
 _LOCK = "select pg_advisory_xact_lock(1718382455, 3)"
 _FUNCTIONS = ("column(regclass, jsonb)", "table(jsonb)", "body(jsonb, regclass)", "install(jsonb, text)")
 _CLEAR = "drop function " + ", ".join(
@@ -51,7 +49,7 @@ async def migrate(database: str | AnyConnection, channels: Channels, *, prune: b
         try:
             done += [row[0] for row in await connection.fetch(_APPLY, sources, prune)]
         except asyncpg.PostgresError as error:
-            if error.sqlstate != _DOES_NOT_FIT:
+            if error.sqlstate != DOES_NOT_FIT:
                 raise
             raise DeclarationError(_sentence(error)) from None
         await connection.execute(_CLEAR)

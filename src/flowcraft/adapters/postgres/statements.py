@@ -6,6 +6,8 @@ from functools import cache
 from importlib.resources import files
 
 SQL = files("flowcraft.adapters.postgres") / "sql"
+DOES_NOT_FIT = "RT001"
+"""The state with which `install.sql` says that a declaration does not fit the database."""
 
 
 @cache

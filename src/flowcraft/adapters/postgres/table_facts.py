@@ -6,20 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import msgspec
 
 from flowcraft.adapters.postgres.embedded import BinariesNotFound, EmbeddedPostgres, ServerFailed
-from flowcraft.adapters.postgres.statements import statement
+from flowcraft.adapters.postgres.statements import DOES_NOT_FIT, statement
 from flowcraft.adapters.postgres.triggers import TableSource, quoted
 from flowcraft.errors import DeclarationError, RealtimeError
 
 if TYPE_CHECKING:
-    Plain: TypeAlias = asyncpg.Connection[asyncpg.Record]
-
-_DOES_NOT_FIT = "RT001"
+    from flowcraft.adapters.postgres.connections import Plain
 
 
 class DatabaseUnreadable(RealtimeError):
@@ -111,7 +109,7 @@ async def trigger_text(connection: Plain, source: TableSource) -> TriggerText:
     try:
         row: Any = await connection.fetchrow(statement("trigger"), msgspec.json.encode(source).decode())
     except asyncpg.PostgresError as error:
-        if error.sqlstate != _DOES_NOT_FIT:
+        if error.sqlstate != DOES_NOT_FIT:
             raise
         raise DeclarationError(str(error.args[0])) from None
     return msgspec.convert(dict(row), TriggerText)

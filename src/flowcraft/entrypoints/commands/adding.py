@@ -33,7 +33,7 @@ from flowcraft.scaffolding.samples import sample_of_column
 from flowcraft.scaffolding.types import is_known, type_of_column
 
 if TYPE_CHECKING:
-    from flowcraft.adapters.postgres.table_facts import Plain
+    from flowcraft.adapters.postgres.connections import Plain
 
 _LINE = ",\n"
 _PARAMETERS = {"uuid": "UUID", "int2": "int", "int4": "int", "int8": "int"}

@@ -33,7 +33,7 @@ from flowcraft.scaffolding.request import Field, Project, Request
 from flowcraft.scaffolding.types import OFFERED
 
 if TYPE_CHECKING:
-    from flowcraft.adapters.postgres.table_facts import Plain
+    from flowcraft.adapters.postgres.connections import Plain
 
 _HINTS = {
     "--channels-module": "channels",

@@ -201,6 +201,25 @@ async def test_a_settle_does_not_wait_for_the_next_event() -> None:
         assert (await client.until("settled"))["settled"] == str(silent.xid)
 
 
+async def test_a_connection_waits_for_a_bounded_number_of_transactions() -> None:
+    log = MemoryLog()
+    async with running(log) as node:
+        await node.until_accepting()
+        client = Recorder()
+        gateway = node.connect(client)
+        for xid in range(1_000, 1_065):
+            gateway.received(f'{{"settle":"{xid}"}}')
+        error = (await client.until("error"))["error"]
+        assert error == {
+            "code": "limit_exceeded",
+            "message": "at most 64 transactions to wait for; ask again when one has settled",
+        }
+        gateway.received('{"settle":"0"}')
+        assert (await client.until("settled"))["settled"] == "0", "what is covered is answered at once"
+        log.emit("ping_update", "1", xid=1_063)
+        assert (await client.until("settled"))["settled"] == "1000"
+
+
 async def test_a_kept_task_that_fails_is_restarted_and_reported() -> None:
     supervisor = Supervisor()
     runs = asyncio.Queue[int]()

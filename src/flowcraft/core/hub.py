@@ -208,10 +208,18 @@ class Hub:
 
     def settle(self, session: SessionId, xid: int) -> list[Effect]:
         """Answer once the position covers a transaction, now if it does."""
-        if self._position.seen.covers(xid):
+        if self.has_seen(xid):
             return [Settled(session, xid, self.cursor)]
         self._settling.setdefault(session, {})[xid] = None
         return [ReadNow()]
+
+    def has_seen(self, xid: int) -> bool:
+        """Tell whether the position covers a transaction, one without events too."""
+        return self._position.seen.covers(xid)
+
+    def settling_count(self, session: SessionId) -> int:
+        """Return how many transactions a session waits for."""
+        return len(self._settling.get(session, ()))
 
     def _deliveries(self, batch: Batch) -> list[Effect]:
         channels = {record.channel for record in batch.records}
@@ -232,7 +240,7 @@ class Hub:
     def _settle_covered(self) -> list[Effect]:
         effects: list[Effect] = []
         for session, xids in list(self._settling.items()):
-            for xid in [xid for xid in xids if self._position.seen.covers(xid)]:
+            for xid in [xid for xid in xids if self.has_seen(xid)]:
                 del xids[xid]
                 effects.append(Settled(session, xid, self.cursor))
             if not xids:

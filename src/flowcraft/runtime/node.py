@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flowcraft.channels import Channels
+from flowcraft.core import frames
 from flowcraft.core.delivery import Encoder
 from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import Effect, Hub, ReadBacklog, ReadNow, SessionId
 from flowcraft.core.replay import CatchUp
 from flowcraft.core.session import Session
 from flowcraft.cursors import Cursor, ResetReason
-from flowcraft.errors import CursorUnusable, LogUnavailable
+from flowcraft.errors import CursorUnusable, LimitExceeded, LogUnavailable
 from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Wakeups
 from flowcraft.records import Batch, Ephemeral
 from flowcraft.runtime.gateway import Gateway, Surroundings
@@ -152,7 +153,14 @@ class Node:
         self._require_hub().unsubscribe(gateway, channels)
 
     def settle(self, gateway: SessionId, xid: int) -> None:
-        self._perform(self._require_hub().settle(gateway, xid))
+        hub, limit = self._require_hub(), self._settings.settles_per_connection
+        if hub.settling_count(gateway) >= limit and not hub.has_seen(xid):
+            excess = LimitExceeded(
+                f"at most {limit} transactions to wait for; ask again when one has settled"
+            )
+            self._write(Bundle([frames.error(excess)]), (gateway,))
+        else:
+            self._perform(hub.settle(gateway, xid))
 
     def leave(self, gateway: SessionId) -> None:
         self._gateways.pop(gateway, None)

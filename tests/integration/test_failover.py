@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import asyncpg
@@ -22,6 +20,7 @@ from flowcraft.cursors import Cursor
 from flowcraft.errors import CursorRewound, LogUnavailable
 from tests.support.following import following
 from tests.support.postgres import connected
+from tests.support.standby import copy_with_owners
 
 if TYPE_CHECKING:
     from tests.support.postgres import Plain
@@ -94,13 +93,3 @@ async def test_a_standby_is_not_read_and_its_promotion_is_another_history() -> N
         assert position.cursor.lineage == replace(cursor.lineage, timeline=cursor.lineage.timeline + 1)
         await emit(connection, 1)
         assert [record.payload for record in (await log.read(position.cursor)).records] == ["1"]
-
-
-def copy_with_owners(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, symlinks=True)
-    (target / "standby.signal").touch()
-    (target / "postmaster.pid").unlink(missing_ok=True)
-    for path in (target, *target.rglob("*")):
-        original = source / path.relative_to(target)
-        stat = (original if original.exists() else source).stat()
-        shutil.chown(path, stat.st_uid, stat.st_gid)

@@ -133,8 +133,12 @@ class EmbeddedPostgres:
             )
         self._postmaster = Postmaster(self._command(), self.directory, identity)
         self._postmaster.await_ready(START_SECONDS)
-        if self.port is not None:
+        if self.port is not None and not self._stands_by():
             self.execute(f"alter role {SUPERUSER} password '{self._password}'")
+
+    def _stands_by(self) -> bool:
+        # It takes no commands; its passwords are those of its primary.
+        return (self.directory / "standby.signal").exists()
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop the server: `fast` ends sessions and writes everything down, `immediate` needs recovery.

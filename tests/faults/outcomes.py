@@ -1,0 +1,124 @@
+"""Outcomes: what was found of each invariant, as lines, as JUnit XML and as the table of the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+from xml.etree import ElementTree as ET
+
+if TYPE_CHECKING:
+    from tests.faults.stage import Stage
+
+Figure: TypeAlias = int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Whether one invariant held, with the figures that say so."""
+
+    invariant: str
+    passed: bool
+    figures: Mapping[str, Figure]
+    notes: tuple[str, ...] = ()
+    skipped: bool = False
+
+    def __str__(self) -> str:
+        word = "skip" if self.skipped else "pass" if self.passed else "FAIL"
+        figures = " ".join(f"{name}={_shown(value)}" for name, value in self.figures.items())
+        return f"{self.invariant} {word} {figures}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One run that inflicts faults and judges the invariants it names."""
+
+    name: str
+    invariants: tuple[str, ...]
+    run: Callable[[Stage], Awaitable[list[Outcome]]]
+
+
+@dataclass(slots=True)
+class Register:
+    """The scenarios, in the order in which they run."""
+
+    scenarios: list[Scenario] = field(default_factory=list[Scenario])
+
+    def scenario(
+        self, *invariants: str
+    ) -> Callable[[Callable[[Stage], Awaitable[list[Outcome]]]], Callable[[Stage], Awaitable[list[Outcome]]]]:
+        """Register a scenario for the invariants it judges."""
+
+        def register(
+            run: Callable[[Stage], Awaitable[list[Outcome]]],
+        ) -> Callable[[Stage], Awaitable[list[Outcome]]]:
+            name = getattr(run, "__name__", repr(run)).replace("_", " ")
+            self.scenarios.append(Scenario(name, invariants, run))
+            return run
+
+        return register
+
+
+register = Register()
+scenario = register.scenario
+
+
+def judged(invariant: str, conditions: Mapping[str, bool], figures: Mapping[str, Figure]) -> Outcome:
+    """An outcome that holds if every condition does; those that do not are named."""
+    failed = tuple(f"not so: {name}" for name, holds in conditions.items() if not holds)
+    return Outcome(invariant, not failed, figures, failed)
+
+
+def merged(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """One outcome per invariant, which holds if it held in every scenario.
+
+    Counts add up; of measures the worst is kept.
+    """
+    by_name: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        by_name.setdefault(outcome.invariant, []).append(outcome)
+    return [_merge(name, by_name[name]) for name in sorted(by_name, key=_number)]
+
+
+def _merge(name: str, found: Sequence[Outcome]) -> Outcome:
+    figures: dict[str, Figure] = {}
+    for outcome in found:
+        for key, value in outcome.figures.items():
+            known = figures.get(key)
+            if isinstance(value, float) and isinstance(known, float):
+                figures[key] = max(value, known)
+            elif isinstance(value, int) and isinstance(known, int):
+                figures[key] = value + known
+            else:
+                figures[key] = value
+    ran = [outcome for outcome in found if not outcome.skipped]
+    notes = tuple(note for outcome in found for note in outcome.notes)
+    return Outcome(name, all(outcome.passed for outcome in ran), figures, notes, skipped=not ran)
+
+
+def _number(invariant: str) -> int:
+    return int(invariant[1:])
+
+
+def write_junit(path: Path, outcomes: Iterable[Outcome]) -> None:
+    """Write what CI adds up."""
+    suite = ET.Element("testsuite", name="faults")
+    counts = {"tests": 0, "failures": 0, "skipped": 0}
+    for outcome in outcomes:
+        case = ET.SubElement(suite, "testcase", classname="faults", name=outcome.invariant)
+        counts["tests"] += 1
+        if outcome.skipped:
+            counts["skipped"] += 1
+            ET.SubElement(case, "skipped", message="; ".join(outcome.notes))
+        elif not outcome.passed:
+            counts["failures"] += 1
+            ET.SubElement(case, "failure", message=str(outcome)).text = "\n".join(outcome.notes)
+    for name, count in counts.items():
+        suite.set(name, str(count))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ET.ElementTree(suite).write(path, encoding="unicode", xml_declaration=True)
+
+
+def _shown(value: Figure) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,257 @@
+"""Resume: races with `subscribed`, states that go on as streams, any cursor, and a herd."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections import Counter
+from dataclasses import replace
+
+from flowcraft.cursors import Cursor, Lineage, Snapshot
+from flowcraft.records import Record
+from flowcraft.testing.histories import Heard, History
+from flowcraft.testing.probe import Probe
+from tests.faults.outcomes import Outcome, judged, scenario
+from tests.faults.stage import Stage, quantile
+from tests.faults.talk import Talk
+
+STATE = "select json_object_agg(id, version)::text as state, flowcraft.cursor() as cursor from items"
+PAST = """
+select flowcraft.emit('lanes.' || lane, json_build_object('row', 'past', 'version', n, 'pad', ''))
+from generate_series(1, $1) as n, generate_series(0, $2 - 1) as lane
+"""
+RESUMED_EVENTS = 100
+EXISTING = 20
+TALKS = 8
+
+
+@scenario("I6")
+async def commits_race_with_the_reply(stage: Stage) -> list[Outcome]:
+    """Subscribe while others commit, again and again; what came after the reply's position must come."""
+    await stage.serve()
+    probe = await stage.probe("racer")
+    await probe.until_open()
+    writers = stage.writers(rate=2 * stage.size.rate)
+    async with writers.writing():
+        for race in range(stage.size.races):
+            lane = f"lanes.{race % 2}"
+            history = probe.follow(lane)
+            stage.histories.append(history)
+            await probe.until_live()
+            await asyncio.sleep(stage.chance.uniform(0, 0.01))
+            probe.unfollow(lane)
+    drained = await stage.drain()
+    last = [probe.follow(f"lanes.{n}") for n in range(stage.size.lanes)]
+    stage.histories += last
+    async with writers.writing():
+        await probe.until_live()
+        await asyncio.sleep(0.3)
+    drained = await stage.drain() and drained
+    verdict = await stage.verdict()
+    return [
+        judged(
+            "I6",
+            {
+                "drained": drained,
+                "nothing missing": verdict.lost == 0,
+                "nothing twice": verdict.doubled == 0,
+                "nothing late": verdict.late == 0,
+                "events were heard": verdict.deliveries > stage.size.races / 10,
+            },
+            {"missing": verdict.lost, "races": stage.size.races, "deliveries": verdict.deliveries},
+        )
+    ]
+
+
+@scenario("I7")
+async def states_continue_as_streams(stage: Stage) -> list[Outcome]:
+    """Load a state with its cursor, stream from there, while writers and restarts go on; then compare."""
+    server = await stage.serve()
+    writers = stage.writers(rate=2 * stage.size.rate)
+    states: list[tuple[dict[str, int], History, Probe]] = []
+
+    async def hydrate(number: int) -> None:
+        async with stage.connection() as connection:
+            row = await connection.fetchrow(STATE)
+        assert row is not None
+        probe = await stage.probe(f"state {number}")
+        history = probe.follow("item_update", Cursor.parse(row["cursor"]))
+        stage.histories.append(history)
+        states.append((json.loads(row["state"]), history, probe))
+
+    async with writers.writing():
+        for number in range(stage.size.subscribers):
+            await hydrate(number)
+            if number % 20 == 10:
+                await (server.kill() if number % 40 == 10 else server.stop())
+                await server.start()
+    drained = await stage.drain()
+    async with stage.connection() as connection:
+        row = await connection.fetchrow(STATE)
+    assert row is not None
+    truth = json.loads(row["state"])
+    wrong = sum(_applied(state, history) != truth for state, history, _ in states)
+    verdict = await stage.verdict()
+    return [
+        judged(
+            "I7",
+            {
+                "drained": drained,
+                "states are the database's": wrong == 0,
+                "nothing lost": verdict.lost == 0,
+                "nothing twice": verdict.doubled == 0,
+                "rows changed": sum(truth.values()) > len(states),
+            },
+            {
+                "differences": wrong,
+                "states": len(states),
+                "doubled": verdict.doubled,
+                "events": verdict.events,
+            },
+        )
+    ]
+
+
+def _applied(state: dict[str, int], history: History) -> dict[str, int]:
+    """The state with its stream; a version that does not follow on the last one shows as a difference."""
+    applied = dict(state)
+    for mark in history.marks:
+        if isinstance(mark, Heard):
+            follows = applied[str(mark.row)] + 1 == mark.version
+            applied[str(mark.row)] = mark.version if follows else -1_000_000
+    return applied
+
+
+@scenario("I8")
+async def any_cursor_is_answered(stage: Stage) -> list[Outcome]:
+    """Cursors old, new, ahead, foreign, expired and garbled: each gets what a model says, never silence."""
+    server = await stage.serve()
+    writers = stage.writers(rate=2 * stage.size.rate)
+    async with writers.writing():
+        await asyncio.sleep(1.0)
+        async with stage.connection() as connection:
+            await connection.execute("select flowcraft.trim(pg_snapshot_xmin(pg_current_snapshot()))")
+            floor = await connection.fetchval("select floor::text::bigint from flowcraft.position()")
+        await asyncio.sleep(1.0)
+    log = await stage.oracle()
+    here = await stage.cursor()
+    chance = random.Random(stage.seed)
+    cursors = [_any_cursor(chance, here, floor) for _ in range(stage.size.cursors)]
+    wrong: list[str] = []
+
+    async def ask(share: list[tuple[str, str | None]]) -> None:
+        async with Talk.open(stage.address) as talk:
+            for number, (text, expected) in enumerate(share):
+                lane = f"lanes.{number % stage.size.lanes}"
+                reason, replayed = await talk.resume(lane, text)
+                owed = [] if expected else _owed(text, lane, log)
+                if (reason, sorted(replayed)) != (expected, owed):
+                    said = f"{reason or 'resumed'} {len(replayed)}"
+                    wrong.append(f"{text}: expected {expected or 'resumed'} {len(owed)}, got {said}")
+
+    await asyncio.gather(*(ask(cursors[n::TALKS]) for n in range(TALKS)))
+    kinds = Counter(expected or "resumed" for _, expected in cursors)
+    health = await server.health()
+    return [
+        Outcome(
+            "I8",
+            not wrong and len(kinds) == 5 and bool(health["ready"]),
+            {"cursors": len(cursors), "unexplained": len(wrong), **kinds},
+            tuple(wrong[:5]),
+        )
+    ]
+
+
+def _any_cursor(chance: random.Random, here: Cursor, floor: int) -> tuple[str, str | None]:
+    """A cursor, and the reason with which it has to be refused, if any."""
+    kind = chance.choice(["ok", "ok", "ok", "expired", "ahead", "lineage", "system", "garbled"])
+    xmax = chance.randint(floor, here.seen.xmax)
+    xip = frozenset(chance.sample(range(floor, xmax), min(chance.randint(0, 3), xmax - floor)))
+    cursor = replace(here, seen=Snapshot(xmax, xip))
+    lineage = here.lineage
+    match kind:
+        case "expired":
+            return str(replace(cursor, seen=Snapshot(chance.randint(3, floor - 1)))), "expired"
+        case "ahead":
+            return str(
+                replace(cursor, seen=Snapshot(here.seen.xmax + chance.randint(10**6, 10**12)))
+            ), "rewound"
+        case "lineage":
+            later = Lineage(lineage.system, lineage.timeline + chance.choice([0, 1]), lineage.generation + 1)
+            return str(replace(cursor, lineage=later)), "rewound"
+        case "system":
+            other = Lineage(lineage.system + 1, lineage.timeline, lineage.generation)
+            return str(replace(cursor, lineage=other)), "other_database"
+        case "garbled":
+            text = str(cursor)
+            cut = chance.randrange(len(text))
+            return text[:cut] + chance.choice("x-:; é") + text[cut:], "malformed"
+        case _:
+            return str(cursor), None
+
+
+def _owed(text: str, channel: str, log: list[Record]) -> list[int]:
+    cursor = Cursor.parse(text)
+    return [r.id for r in log if r.channel == channel and not cursor.covers(r.xid)]
+
+
+@scenario("I18", "I2")
+async def a_herd_comes_back(stage: Stage) -> list[Outcome]:
+    """Thousands connect at once and resume a hundred events each, while others go on living."""
+    server = await stage.serve(settings={"recent_events": 50})
+    existing = [
+        await stage.probe(f"existing {n}", [f"lanes.{n % stage.size.lanes}"]) for n in range(EXISTING)
+    ]
+    await asyncio.gather(*(probe.until_live() for probe in existing))
+    since = await stage.cursor()
+    async with stage.connection() as connection:
+        await connection.execute(
+            PAST,
+            RESUMED_EVENTS,
+            stage.size.lanes,
+        )
+    reads = (await server.health())["replay_reads"]
+    writers = stage.writers(rate=50, count=2)
+    async with writers.writing(only_events=True):
+        await asyncio.sleep(0.5)
+        began = time.monotonic()
+        herd = [
+            await stage.probe(f"herd {n}", [f"lanes.{n % stage.size.lanes}"], since=since)
+            for n in range(stage.size.storm)
+        ]
+        await asyncio.gather(*(probe.until_live() for probe in herd))
+        took = time.monotonic() - began
+        ended = time.monotonic()
+    drained = await stage.drain(30)
+    reads = (await server.health())["replay_reads"] - reads
+    verdict = await stage.verdict()
+    resumed = sum(probe.resets.total() == 0 for probe in herd)
+    stage.histories = [h for h in stage.histories if h.subscriber.startswith("existing")]
+    p99 = 1000 * quantile(stage.latencies(writers, began, ended), 0.99)
+    return [
+        judged(
+            "I18",
+            {
+                "drained": drained,
+                "all resumed": resumed == len(herd),
+                "nothing lost": verdict.lost == 0,
+                "existing clients within 250 ms": p99 <= 250,
+                "a handful of queries": reads <= 10,
+            },
+            {
+                "clients": len(herd),
+                "resumed": resumed,
+                "lost": verdict.lost,
+                "seconds": took,
+                "existing_p99_ms": p99,
+                "queries": reads,
+            },
+        ),
+        judged(
+            "I2",
+            {"nothing doubled": verdict.doubled == 0},
+            {"doubled": verdict.doubled, "deliveries": verdict.deliveries},
+        ),
+    ]

@@ -49,6 +49,11 @@ class Snapshot:
         """Tell whether all that is visible in another snapshot of the same primary is visible in this one."""
         return self.xmax >= other.xmax and all(xid in other.xip for xid in self.xip if xid < other.xmax)
 
+    def meet(self, other: Snapshot) -> Snapshot:
+        """Return what is visible in both: the greatest snapshot that both contain."""
+        xmax = min(self.xmax, other.xmax)
+        return Snapshot(xmax, frozenset(xid for xid in self.xip | other.xip if xid < xmax))
+
     def clamp(self, xmax: int) -> Snapshot:
         """Return the part of this snapshot below `xmax`. It never covers more than this snapshot does."""
         return Snapshot(min(xmax, self.xmax), frozenset(xid for xid in self.xip if xid < xmax))

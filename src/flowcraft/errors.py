@@ -101,12 +101,19 @@ class CursorMalformed(CursorUnusable):
 
 
 class CursorExpired(CursorUnusable):
-    """The log no longer reaches back that far."""
+    """The log no longer reaches back that far, or there is too much to replay.
+
+    `floor` is the oldest transaction that the log still keeps; None where there is too much.
+    """
 
     reason = "expired"
 
-    def __init__(self, cursor: str) -> None:
-        super().__init__(cursor, "is older than the log keeps")
+    def __init__(self, cursor: str, floor: int | None = None) -> None:
+        explanation = (
+            "has too much after it to be replayed" if floor is None else "is older than the log keeps"
+        )
+        super().__init__(cursor, explanation)
+        self.floor = floor
 
 
 class CursorRewound(CursorUnusable):

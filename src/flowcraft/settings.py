@@ -18,8 +18,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A peer that answers no ping for this long is closed (4409)."""
     auth_timeout_seconds: float = 5.0
     """Where a token is required, the first message must bring it within this time (4501)."""
-    safety_poll_seconds: float = 1.0
-    """The log is read at least this often, doorbell or not."""
+    safety_poll_seconds: float = 0.75
+    """The log is read at least this often, doorbell or not: a lost ring delays an event by no more."""
     queue_bytes: int = 1024 * 1024
     """Bytes that wait for one client before it is closed to resume later (4408)."""
     message_bytes: int = 64 * 1024
@@ -30,8 +30,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Transactions one connection may wait for at a time."""
     replay_events: int = 100_000
     """A replay longer than this is answered with `reset` (`expired`)."""
-    concurrent_replays: int = 4
-    """Replays read from the log at a time; more wait in line."""
+    backlog_events: int = 200_000
+    """A server that is further behind than this begins anew, and tells its clients `reset` (`expired`)."""
+    recent_events: int = 20_000
+    """Events kept in memory for clients that come back soon."""
+    recent_bytes: int = 16 * 1024 * 1024
+    """Bytes of payload kept in memory for them."""
+    recent_seconds: float = 300.0
+    """How long they are kept."""
     drain_seconds: float = 5.0
     """On shutdown, clients are sent away over this time."""
     listen_backlog: int = 4096

@@ -96,12 +96,14 @@ class FakeClock(SystemClock):
 
 
 @asynccontextmanager
-async def running(log: MemoryLog, clock: FakeClock | None = None) -> AsyncIterator[Node]:
+async def running(
+    log: MemoryLog, clock: FakeClock | None = None, *, recent_bytes: int = 1_000_000
+) -> AsyncIterator[Node]:
     node = Node(
         channels,
         log,
         MemoryWakeups(log),
-        settings=Settings(drain_seconds=0.01),
+        settings=Settings(drain_seconds=0.01, recent_bytes=recent_bytes),
         authorizer=None,
         clock=clock or FakeClock(),
     )
@@ -160,11 +162,11 @@ async def test_a_node_that_cannot_read_its_log_takes_no_connections_until_it_can
 
 async def test_a_replay_that_cannot_be_read_sends_its_client_away_to_ask_again() -> None:
     log = FlakyLog()
-    async with running(log) as node:
+    async with running(log, recent_bytes=1) as node:
         await node.until_accepting()
         watcher, client = Recorder(), Recorder()
         node.connect(watcher, ["ping_update"])
-        log.emit("ping_update", "1")
+        log.emit("ping_update", "11")
         await watcher.until("channel")  # so that the next read is the replay's
         log.failures = 1
         node.connect(client, ["ping_update"], since="1/1.0/700:")

@@ -11,6 +11,7 @@ from flowcraft.adapters.postgres.listener import PostgresListener
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.channels import Channels
 from flowcraft.core.doorbell import State
+from flowcraft.cursors import ResetReason
 from flowcraft.records import Batch
 from flowcraft.runtime.relay import Relay
 from flowcraft.runtime.supervisor import Supervisor
@@ -27,9 +28,10 @@ class Followed:
         self.states: set[type[State]] = set()
         self.reads = 0
         self.beginnings = 0
+        self.reasons: list[ResetReason] = []
         self.listener = listener
         self._changed = asyncio.Event()
-        self._relay = Relay(log, listener, feed=self._feed, rewind=self._begin)
+        self._relay = Relay(log, listener, feed=self._feed, begin=self._begin)
 
     async def run(self) -> None:
         await self._relay.run()
@@ -43,7 +45,8 @@ class Followed:
     async def until_read(self, count: int) -> None:
         await self.until(lambda: len(self.payloads) >= count)
 
-    def _begin(self, batch: Batch) -> None:
+    def _begin(self, batch: Batch, reason: ResetReason) -> None:
+        self.reasons.append(reason)
         self.beginnings += 1
         self._changed.set()
 

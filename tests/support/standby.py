@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def copy_with_owners(source: Path, target: Path) -> None:
-    """Copy the directory of a stopped server, for one that stands by; whoever owns the files owns the copies."""
+    """Copy the directory of a stopped server, with its owners, for one that stands by."""
     shutil.copytree(source, target, symlinks=True)
     (target / "standby.signal").touch()
     (target / "postmaster.pid").unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from flowcraft.core.hub import (
 )
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.records import Batch, Ephemeral, Record
+from flowcraft.settings import Settings
 
 LINEAGE = Lineage(1, 1, 0)
 AT = datetime(2026, 11, 22, 20, 13, tzinfo=UTC)
@@ -106,12 +107,44 @@ def test_a_replay_that_is_ahead_of_the_hub_leaves_to_the_live_feed_what_is_the_l
 def test_a_cursor_ahead_of_the_hub_is_not_told_again_what_its_state_holds() -> None:
     hub = hub_with()
     hub.join(1)
-    (request,) = hub.subscribe(1, ("runs.7",), cursor(703, 701), ref=6)
+    assert hub.subscribe(1, ("runs.7",), cursor(703, 701), ref=6) == [ReadNow()]
+    assert hub.broadcast(batch(record(1), record(2), record(3))) == [
+        Subscribed(1, ("runs.7",), (record(1), record(3)), cursor(704), 6)
+    ]
+
+
+def test_a_cursor_that_the_hub_does_not_come_past_is_asked_about_at_the_log() -> None:
+    hub = hub_with()
+    hub.join(1)
+    assert hub.subscribe(1, ("runs.7",), cursor(709), ref=6) == [ReadNow()]
+    assert hub.broadcast(batch(record(1))) == []
+    (request,) = hub.broadcast(batch(record(2)))
+    assert isinstance(request, ReadBacklog)
+    assert hub.unbridgeable(request.catch_up, "rewound") == [Reset(1, ("runs.7",), "rewound", cursor(703), 6)]
+
+
+def test_a_read_of_the_log_that_is_ahead_of_the_hub_waits_for_it() -> None:
+    hub = hub_with()
+    hub.join(1)
+    hub.subscribe(1, ("runs.7",), cursor(703, 701), ref=6)
+    hub.broadcast(batch(xmax=700))
+    (request,) = hub.broadcast(batch(xmax=700))
     assert isinstance(request, ReadBacklog)
     assert hub.replayed(request.catch_up, batch(xmax=703, running=(701,))) == [ReadNow()]
     assert hub.broadcast(batch(record(1), record(2), record(3))) == [
         Subscribed(1, ("runs.7",), (record(1), record(3)), cursor(704), 6)
     ]
+
+
+def test_who_comes_back_soon_is_answered_from_memory() -> None:
+    hub = hub_with(1)
+    hub.broadcast(batch(record(1), record(2, "runs.8")))
+    hub.broadcast(batch(record(3)))
+    hub.join(2)
+    assert hub.subscribe(2, ("runs.7", "runs.8"), cursor(702, 701), ref=4) == [
+        Subscribed(2, ("runs.7", "runs.8"), (record(1), record(2, "runs.8"), record(3)), cursor(704), 4)
+    ]
+    assert hub.remembered == 1
 
 
 def test_a_second_reader_catches_up_while_the_first_stays_live() -> None:
@@ -157,12 +190,12 @@ def test_what_cannot_be_bridged_is_reset_and_live_from_the_hubs_position() -> No
     assert hub.broadcast(batch(record(1))) == [Deliver((record(1),), cursor(702), AT, (1,))]
 
 
-def test_a_rewind_tells_every_live_reader_and_every_one_that_is_catching_up() -> None:
+def test_a_new_beginning_tells_every_live_reader_and_every_one_that_is_catching_up() -> None:
     hub = hub_with(1)
     hub.join(2)
     (request,) = hub.subscribe(1, ("runs.7",), cursor(690), ref=5)
     assert isinstance(request, ReadBacklog)
-    assert hub.rewind(batch(xmax=650)) == [
+    assert hub.begin_anew(batch(xmax=650), "rewound") == [
         Reset(1, ("runs.7",), "rewound", cursor(650), None),
         Reset(1, ("runs.7",), "rewound", cursor(650), 5),
     ]
@@ -217,7 +250,7 @@ class HubFollowsLog(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.log = MemoryLog()
-        self.hub = Hub(self.log.position_now())
+        self.hub = Hub(self.log.position_now(), Settings(recent_events=3))
         self.readers: dict[int, list[int]] = {}
         self.expected_from: dict[int, Cursor] = {}
         self.asked: dict[int, ReadBacklog] = {}

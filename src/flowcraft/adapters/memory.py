@@ -137,7 +137,7 @@ class MemoryLog:
         if after.lineage != self.lineage or after.seen.xmax > self._completed + 1:
             raise CursorRewound(str(after))
         if after.seen.xmin < self._floor:
-            raise CursorExpired(str(after))
+            raise CursorExpired(str(after), self._floor)
 
     def _difference(self, seen: Snapshot) -> list[Record]:
         newer = bisect_left(self._records, seen.xmax, key=_xid)

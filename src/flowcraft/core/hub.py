@@ -2,8 +2,9 @@
 
 A session is *live* on a channel or *catching up* on it (or both, when a second reader joins with an older
 cursor). Live sessions get every batch as one group closed by a commit point. A session that catches up gets a
-replay, read from the log by the runtime, and is live from the hub's position at that very step: `replay.py`
-tells why nothing is lost or doubled between the two. Every method returns effects; none of them waits.
+replay, from memory if that reaches back far enough and else read from the log by the runtime, and is live
+from the hub's position at that very step: `replay.py` tells why nothing is lost or doubled between the two.
+Every method returns effects; none of them waits.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
+from flowcraft.core.recent import Recent
 from flowcraft.core.replay import CatchUp
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.records import Batch, Ephemeral, Record
+from flowcraft.settings import Settings
 
 SessionId: TypeAlias = int
 _K = TypeVar("_K")
@@ -94,14 +97,18 @@ Effect: TypeAlias = Deliver | DeliverEphemeral | ReadBacklog | Subscribed | Rese
 class Hub:
     """Fans committed records out to sessions. Holds positions and subscriptions, never a connection."""
 
-    def __init__(self, start: Batch) -> None:
+    def __init__(self, start: Batch, settings: Settings | None = None) -> None:
+        self._settings = settings or Settings()
         self._position = start
+        self._recent = Recent(start.cursor, self._settings)
         self._sessions: dict[SessionId, dict[str, None]] = {}
         self._live: dict[str, dict[SessionId, None]] = {}
         self._catching_up: dict[str, dict[CatchUp, None]] = {}
         self._catch_ups: dict[SessionId, dict[CatchUp, None]] = {}
         self._ahead: dict[CatchUp, None] = {}
         self._settling: dict[SessionId, dict[int, None]] = {}
+        self.remembered = 0
+        """Resumes that were answered from memory."""
 
     @property
     def cursor(self) -> Cursor:
@@ -131,15 +138,20 @@ class Hub:
     def subscribe(
         self, session: SessionId, channels: Iterable[str], since: Cursor | None = None, ref: int | None = None
     ) -> list[Effect]:
-        """Subscribe from the hub's position, or from an older one by way of the log."""
+        """Subscribe from the hub's position, or from another one by way of memory or of the log."""
         names = tuple(channels)
-        if since is None or since == self.cursor:
+        if since is None:
             return self._go_live(session, names, (), ref)
         catch_up = CatchUp(session, set(names), since, ref)
-        self._catch_ups.setdefault(session, {})[catch_up] = None
-        for name in names:
-            self._catching_up.setdefault(name, {})[catch_up] = None
-        return [ReadBacklog(catch_up)]
+        if not self._recent.reaches(since):
+            self._begin(catch_up)
+            return [ReadBacklog(catch_up)]
+        if catch_up.can_end_at(self._position.seen):
+            self.remembered += 1
+            return self._go_live(session, names, self._recent.after(since, names), ref)
+        self._begin(catch_up)
+        self._ahead[catch_up] = None
+        return [ReadNow()]
 
     def replayed(self, catch_up: CatchUp, replay: Batch) -> list[Effect]:
         """Take what the log holds for a catch-up, and finish it as soon as the hub is past its cursor."""
@@ -174,15 +186,16 @@ class Hub:
                 catch_up.channels.discard(channel)
                 _discard(self._catching_up, channel, catch_up)
 
-    def broadcast(self, batch: Batch) -> list[Effect]:
-        """Move to a new position and fan out what lies between."""
+    def broadcast(self, batch: Batch, now: float = 0.0) -> list[Effect]:
+        """Move to a new position and fan out what lies between. `now` is monotonic, in seconds."""
         self._position = batch
+        self._recent.add(batch, now)
         for record in batch.records:
             for catch_up in self._catching_up.get(record.channel, ()):
                 catch_up.backlog.append(record)
         effects = self._deliveries(batch)
-        for catch_up in [c for c in self._ahead if c.can_end_at(batch.seen)]:
-            effects += self._end(catch_up)
+        for catch_up in list(self._ahead):
+            effects += self._come_past(catch_up)
         return effects + self._settle_covered()
 
     def broadcast_ephemeral(self, event: Ephemeral) -> list[Effect]:
@@ -190,15 +203,16 @@ class Hub:
         to = tuple(self._live.get(event.channel, ()))
         return [DeliverEphemeral(event, to)] if to else []
 
-    def rewind(self, start: Batch) -> list[Effect]:
+    def begin_anew(self, start: Batch, reason: ResetReason) -> list[Effect]:
         """Begin again from a position that does not continue the last one; every subscriber is told."""
         self._position = start
+        self._recent = Recent(start.cursor, self._settings)
         effects: list[Effect] = []
         for session, channels in self._sessions.items():
             if channels:
-                effects += self.reset(session, tuple(channels), "rewound", None)
+                effects += self.reset(session, tuple(channels), reason, None)
         for catch_up in [c for catch_ups in self._catch_ups.values() for c in catch_ups]:
-            effects += self.unbridgeable(catch_up, "rewound")
+            effects += self.unbridgeable(catch_up, reason)
         return effects
 
     def heartbeat(self) -> list[Effect]:
@@ -258,10 +272,33 @@ class Hub:
             self._sessions[session][channel] = None
             self._live.setdefault(channel, {})[session] = None
 
+    def _begin(self, catch_up: CatchUp) -> None:
+        self._catch_ups.setdefault(catch_up.session, {})[catch_up] = None
+        for name in catch_up.channels:
+            self._catching_up.setdefault(name, {})[catch_up] = None
+
+    def _come_past(self, catch_up: CatchUp) -> list[Effect]:
+        """End a catch-up from ahead of the hub if the hub is past it now; ask the log if that takes long."""
+        if catch_up.can_end_at(self._position.seen):
+            return self._end(catch_up)
+        catch_up.patience -= 1
+        if catch_up.patience or catch_up.replayed is not None:
+            return []
+        del self._ahead[catch_up]
+        return [ReadBacklog(catch_up)]
+
     def _end(self, catch_up: CatchUp) -> list[Effect]:
-        self._finish(catch_up)
         names = tuple(sorted(catch_up.channels))
-        return self._go_live(catch_up.session, names, catch_up.merge(self.cursor), catch_up.ref)
+        if catch_up.replayed is not None:
+            records = catch_up.merge(self.cursor)
+        elif self._recent.reaches(catch_up.since):
+            self.remembered += 1
+            records = self._recent.after(catch_up.since, names)
+        else:  # one batch was larger than the memory
+            del self._ahead[catch_up]
+            return [ReadBacklog(catch_up)]
+        self._finish(catch_up)
+        return self._go_live(catch_up.session, names, records, catch_up.ref)
 
     def _is_pending(self, catch_up: CatchUp) -> bool:
         return catch_up in self._catch_ups.get(catch_up.session, ())

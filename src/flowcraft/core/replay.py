@@ -18,7 +18,7 @@ class CatchUp:
 
     `since` may be newer than the hub, too: a page reads its state straight from the database. The catch-up
     then ends once the hub has come past it, or the page would be told again of what its state holds
-    already.
+    already. The log may have been read for others too, from an older cursor: what `since` covers is dropped.
     """
 
     session: int
@@ -27,17 +27,21 @@ class CatchUp:
     ref: int | None
     backlog: list[Record] = field(default_factory=list[Record])
     replayed: tuple[Record, ...] | None = None
+    patience: int = 2
+    """Batches that the hub may still take to come past `since`, before the log is asked about it."""
 
     def can_end_at(self, seen: Snapshot) -> bool:
-        """Tell whether the log has answered, and the hub has seen all that `since` has."""
-        return self.replayed is not None and seen.contains(self.since.seen)
+        """Tell whether the hub has seen all that `since` has."""
+        return seen.contains(self.since.seen)
 
     def merge(self, position: Cursor) -> tuple[Record, ...]:
         """Return what lies between `since` and the hub's position, each record once, in order."""
         merged = {
             record.id: record
             for record in self.replayed or ()
-            if record.channel in self.channels and position.covers(record.xid)
+            if record.channel in self.channels
+            and position.covers(record.xid)
+            and not self.since.covers(record.xid)
         }
         for record in self.backlog:
             if record.channel in self.channels and not self.since.covers(record.xid):

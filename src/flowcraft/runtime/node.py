@@ -7,7 +7,7 @@ import itertools
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 from flowcraft.channels import Channels
 from flowcraft.core import frames
@@ -22,6 +22,7 @@ from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Wakeups
 from flowcraft.records import Batch, Ephemeral
 from flowcraft.runtime.gateway import Gateway, Surroundings
 from flowcraft.runtime.relay import Relay
+from flowcraft.runtime.replays import Answer, Replays
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
 
@@ -36,6 +37,8 @@ class Health:
     state: State
     connections: int
     errors: dict[str, str]
+    replay_reads: int
+    replays_from_memory: int
 
 
 class Node:
@@ -59,13 +62,13 @@ class Node:
         self._hub: Hub | None = None
         self._gateways: dict[SessionId, Gateway] = {}
         self._numbers = itertools.count(1)
-        self._relay = Relay(log, wakeups, feed=self._feed, rewind=self._rewind)
+        self._relay = Relay(log, wakeups, feed=self._feed, begin=self._begin, limit=settings.backlog_events)
         self._wakeups = wakeups
         self._read_at = float("-inf")
         self._has_read = asyncio.Event()
         self._draining = False
-        self._replays = asyncio.Semaphore(settings.concurrent_replays)
         self.supervisor = Supervisor()
+        self._replays = Replays(log, self.supervisor, self._answer, limit=settings.replay_events)
         self._surroundings = Surroundings(self, authorizer, settings, self.supervisor, clock)
 
     @property
@@ -101,7 +104,8 @@ class Node:
         errors = {s.name: s.last_error for s in self.supervisor.states.values() if s.last_error}
         if self._wakeups.trouble is not None:
             errors["wakeups"] = self._wakeups.trouble
-        return Health(state == "live", state, len(self._gateways), errors)
+        remembered = 0 if self._hub is None else self._hub.remembered
+        return Health(state == "live", state, len(self._gateways), errors, self._replays.reads, remembered)
 
     def connect(
         self, connection: Connection, channels: Sequence[str] = (), since: str | None = None
@@ -170,15 +174,15 @@ class Node:
 
     def _feed(self, batch: Batch) -> None:
         self._confirm_read()
-        self._perform(self._require_hub().broadcast(batch))
+        self._perform(self._require_hub().broadcast(batch, self._read_at))
 
-    def _rewind(self, start: Batch) -> None:
+    def _begin(self, start: Batch, reason: ResetReason) -> None:
         self._confirm_read()
         if self._hub is None:
-            self._hub = Hub(start)
+            self._hub = Hub(start, self._settings)
             self._has_read.set()
         else:
-            self._perform(self._hub.rewind(start))
+            self._perform(self._hub.begin_anew(start, reason))
 
     def _confirm_read(self) -> None:
         self._read_at = self._clock.monotonic()
@@ -205,7 +209,7 @@ class Node:
         for effect in effects:
             match effect:
                 case ReadBacklog(catch_up):
-                    self.supervisor.spawn(self._replay(catch_up, effect.channels), "replay")
+                    self._replays.add(catch_up)
                 case ReadNow():
                     self._wakeups.hurry()
                 case _:
@@ -217,17 +221,24 @@ class Node:
             if gateway is not None:
                 gateway.write(bundle)
 
-    async def _replay(self, catch_up: CatchUp, channels: Sequence[str]) -> None:
-        limit = self._settings.replay_events
-        try:
-            async with self._replays:
-                replay = await self._log.read(catch_up.since, channels=channels, limit=limit)
-        except CursorUnusable as error:
-            self._perform(self._require_hub().unbridgeable(catch_up, error.reason))
-        except LogUnavailable:
-            # Not an answer to the client's question: it comes back, and asks again, once the log can be read.
-            gateway = self._gateways.get(catch_up.session)
-            if gateway is not None:
-                gateway.drain(int(1000 * self._settings.safety_poll_seconds))
-        else:
-            self._perform(self._require_hub().replayed(catch_up, replay))
+    def _answer(self, answers: Sequence[tuple[CatchUp, Answer]]) -> None:
+        """Pass on what the log says to those that catch up; in one go, so that a record is encoded once."""
+        hub = self._require_hub()
+        effects: list[Effect] = []
+        for catch_up, answer in answers:
+            match answer:
+                case Batch():
+                    effects += hub.replayed(catch_up, answer)
+                case CursorUnusable():
+                    effects += hub.unbridgeable(catch_up, answer.reason)
+                case LogUnavailable():
+                    self._send_away(catch_up.session)
+                case _ as never:
+                    assert_never(never)
+        self._perform(effects)
+
+    def _send_away(self, session: SessionId) -> None:
+        # Not an answer to the client's question: it comes back, and asks again, once the log can be read.
+        gateway = self._gateways.get(session)
+        if gateway is not None:
+            gateway.drain(int(1000 * self._settings.safety_poll_seconds))

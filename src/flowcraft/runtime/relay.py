@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flowcraft.cursors import Cursor
-from flowcraft.errors import CursorUnusable
+from flowcraft.cursors import Cursor, ResetReason
+from flowcraft.errors import CursorRewound, CursorUnusable
 from flowcraft.ports import EventLog, Wakeups
 from flowcraft.records import Batch
 
@@ -13,8 +13,9 @@ from flowcraft.records import Batch
 class Relay:
     """Reads what became visible, again and again. It holds the position, not the subscribers.
 
-    `feed` is told of every read, also of an empty one: the position has then been confirmed. `rewind` is told
-    when the database does not continue what was delivered; its batch starts anew.
+    `feed` is told of every read, also of an empty one: the position has then been confirmed. `begin` is told
+    where it starts, and starts anew when the database does not continue what was delivered: with the reason.
+    A reader that is more than `limit` events behind starts anew too (`expired`): one read is held in memory.
     """
 
     def __init__(
@@ -23,12 +24,14 @@ class Relay:
         wakeups: Wakeups,
         *,
         feed: Callable[[Batch], None],
-        rewind: Callable[[Batch], None],
+        begin: Callable[[Batch, ResetReason], None],
+        limit: int | None = None,
     ) -> None:
         self._log = log
         self._wakeups = wakeups
         self._feed = feed
-        self._rewind = rewind
+        self._begin = begin
+        self._limit = limit
         self._cursor: Cursor | None = None
 
     async def run(self) -> None:
@@ -45,13 +48,16 @@ class Relay:
     async def _read(self) -> Batch:
         if self._cursor is None:
             batch = await self._log.position()
-            self._rewind(batch)
+            self._begin(batch, "expired")
             return batch
         try:
-            batch = await self._log.read(self._cursor)
-        except CursorUnusable:
+            batch = await self._log.read(self._cursor, limit=self._limit)
+        except CursorRewound as error:
             batch = await self._log.rewound(self._cursor)
-            self._rewind(batch)
+            self._begin(batch, error.reason)
+        except CursorUnusable as error:
+            batch = await self._log.position()
+            self._begin(batch, error.reason)
         else:
             self._feed(batch)
         return batch

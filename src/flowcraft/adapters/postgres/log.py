@@ -98,4 +98,4 @@ def _check_usable(after: Cursor, here: _Position, now: Snapshot) -> None:
     if after.lineage != here.lineage or after.seen.xmax > now.xmax:
         raise CursorRewound(str(after))
     if after.seen.xmin < here.floor:
-        raise CursorExpired(str(after))
+        raise CursorExpired(str(after), here.floor)

@@ -1,0 +1,96 @@
+"""Recent: the last batches, kept in memory for clients that come back soon."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import itemgetter
+
+from flowcraft.cursors import Cursor, Snapshot
+from flowcraft.records import Batch, Record
+from flowcraft.settings import Settings
+
+_Numbered = tuple[int, Record]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A batch: the number of its first record, its records, and the position after it."""
+
+    first: int
+    records: tuple[Record, ...]
+    size: int
+    end: Snapshot
+    at: float
+
+
+class Recent:
+    """A window of the log that ends at the hub's position and reaches back as far as its bounds allow.
+
+    Whole batches leave from the front. Positions of one primary are nested, so one comparison tells whether
+    a cursor lies in the window, and a binary search tells the first batch that it has not seen; what a
+    client costs is its own events. It bounds what it holds, not what others hold of the same records.
+    """
+
+    def __init__(self, start: Cursor, settings: Settings) -> None:
+        self._lineage = start.lineage
+        self._begin = start.seen
+        self._settings = settings
+        self._batches: deque[_Kept] = deque()
+        self._channels: dict[str, deque[_Numbered]] = {}
+        self._next = 0
+        self._events = 0
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return self._events
+
+    def add(self, batch: Batch, now: float) -> None:
+        """Append what became visible, and let go of what is too old or too much. `now` is monotonic."""
+        if batch.records:
+            size = sum(len(record.payload) for record in batch.records)
+            self._batches.append(_Kept(self._next, batch.records, size, batch.cursor.seen, now))
+            for record in batch.records:
+                self._channels.setdefault(record.channel, deque()).append((self._next, record))
+                self._next += 1
+            self._events += len(batch.records)
+            self._bytes += size
+        while self._batches and self._is_too_much(now):
+            self._let_go(self._batches.popleft())
+
+    def reaches(self, since: Cursor) -> bool:
+        """Tell whether all that lies after a cursor, up to the hub's position, is here."""
+        return since.lineage == self._lineage and since.seen.contains(self._begin)
+
+    def after(self, since: Cursor, channels: Iterable[str]) -> tuple[Record, ...]:
+        """Return what these channels have after a cursor that the window reaches, as it was broadcast."""
+        unseen = bisect_left(self._batches, True, key=lambda kept: not since.seen.contains(kept.end))
+        if unseen == len(self._batches):
+            return ()
+        first = self._batches[unseen].first
+        found: list[_Numbered] = []
+        for channel in channels:
+            for numbered in reversed(self._channels.get(channel, ())):
+                if numbered[0] < first:
+                    break
+                if not since.covers(numbered[1].xid):
+                    found.append(numbered)
+        found.sort(key=itemgetter(0))
+        return tuple([record for _, record in found])
+
+    def _is_too_much(self, now: float) -> bool:
+        limits = self._settings
+        too_many = self._events > limits.recent_events or self._bytes > limits.recent_bytes
+        return too_many or now - self._batches[0].at > limits.recent_seconds
+
+    def _let_go(self, kept: _Kept) -> None:
+        self._begin = kept.end
+        self._events -= len(kept.records)
+        self._bytes -= kept.size
+        for record in kept.records:
+            numbered = self._channels[record.channel]
+            numbered.popleft()
+            if not numbered:
+                del self._channels[record.channel]

@@ -1,0 +1,146 @@
+"""Replays: read the log for everybody who catches up, one read at a time for all who wait for it.
+
+When a server restarts, thousands come back at once, each with a cursor of its own. A read from the *meet* of
+their cursors, over all their channels, holds what each of them lacks; so a herd costs a handful of queries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import TypeAlias
+
+from flowcraft.core.replay import CatchUp
+from flowcraft.cursors import Cursor, Lineage, Snapshot
+from flowcraft.errors import CursorExpired, CursorUnusable, LogUnavailable
+from flowcraft.ports import EventLog
+from flowcraft.records import Batch, Record
+from flowcraft.runtime.supervisor import Supervisor
+
+Answer: TypeAlias = Batch | CursorUnusable | LogUnavailable
+SLICE = 250
+"""Catch-ups that are answered before the event loop does something else."""
+
+
+class Replays:
+    """Takes catch-ups, and gives back each with what the log says to it."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        supervisor: Supervisor,
+        answer: Callable[[Sequence[tuple[CatchUp, Answer]]], None],
+        *,
+        limit: int,
+    ) -> None:
+        self.reads = 0
+        self._log = log
+        self._supervisor = supervisor
+        self._answer = answer
+        self._limit = limit
+        self._waiting: list[CatchUp] = []
+        self._working = False
+
+    def add(self, catch_up: CatchUp) -> None:
+        """Have a catch-up answered by the next read."""
+        self._waiting.append(catch_up)
+        if not self._working:
+            self._working = True
+            self._supervisor.spawn(self._work(), "replays")
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                waiting, self._waiting = self._waiting, []
+                by_lineage: dict[Lineage, list[CatchUp]] = defaultdict(list)
+                for catch_up in waiting:
+                    by_lineage[catch_up.since.lineage].append(catch_up)
+                for herd in by_lineage.values():
+                    await self._serve(herd)
+        finally:
+            self._working = False
+
+    async def _serve(self, herd: list[CatchUp]) -> None:
+        """Answer a herd, all of one lineage, by as few reads as it takes.
+
+        A read that is too long is split, the younger half first: those that want as much as one that wanted
+        too much are not asked for again.
+        """
+        parts = [herd]
+        too_much: list[CatchUp] = []
+        while parts:
+            part = parts.pop()
+            hopeless = [c for c in part if any(_wants_as_much(c, other) for other in too_much)]
+            await self._tell_all(hopeless, lambda c: CursorExpired(str(c.since)))
+            part = [c for c in part if c not in hopeless] if hopeless else part
+            if not part:
+                continue
+            try:
+                batch = await self._read(part)
+            except CursorExpired as error:
+                parts += await self._without_expired(part, error, too_much)
+            except (CursorUnusable, LogUnavailable) as error:
+                await self._tell_all(part, lambda _, error=error: error)  # type: ignore[misc]
+            else:
+                await self._share(part, batch)
+
+    async def _read(self, herd: Sequence[CatchUp]) -> Batch:
+        self.reads += 1
+        since = Cursor(herd[0].since.lineage, reduce(Snapshot.meet, {c.since.seen for c in herd}))
+        channels = sorted({channel for c in herd for channel in c.channels})
+        return await self._log.read(since, channels=channels, limit=self._limit)
+
+    async def _without_expired(
+        self, herd: list[CatchUp], error: CursorExpired, too_much: list[CatchUp]
+    ) -> list[list[CatchUp]]:
+        """Answer those that are too old, or split what is too much; return what is left to be read."""
+        if error.floor is not None:
+            floor = error.floor
+            expired = [c for c in herd if c.since.seen.xmin < floor]
+            await self._tell_all(expired or herd, lambda c: CursorExpired(str(c.since), floor))
+            return [[c for c in herd if c.since.seen.xmin >= floor]] if expired else []
+        if len({(c.since.seen, frozenset(c.channels)) for c in herd}) == 1:
+            too_much.append(herd[0])
+            return [herd]  # all of them are hopeless now
+        herd.sort(key=lambda c: (c.since.seen.xmin, c.since.seen.xmax, sorted(c.channels)))
+        middle = _boundary(herd)
+        return [herd[:middle], herd[middle:]]  # the last one is read first
+
+    async def _share(self, herd: Iterable[CatchUp], batch: Batch) -> None:
+        by_channel: dict[str, list[Record]] = defaultdict(list)
+        for record in batch.records:
+            by_channel[record.channel].append(record)
+
+        def part_of(catch_up: CatchUp) -> Batch:
+            records = [r for channel in catch_up.channels for r in by_channel.get(channel, ())]
+            if len(catch_up.channels) > 1:
+                records.sort(key=lambda record: record.id)
+            return replace(batch, records=tuple(records))
+
+        await self._tell_all(herd, part_of)
+
+    async def _tell_all(self, herd: Iterable[CatchUp], tell: Callable[[CatchUp], Answer]) -> None:
+        rest = list(herd)
+        while rest:
+            part, rest = rest[:SLICE], rest[SLICE:]
+            self._answer([(catch_up, tell(catch_up)) for catch_up in part])
+            await asyncio.sleep(0)
+
+
+def _wants_as_much(catch_up: CatchUp, other: CatchUp) -> bool:
+    """Whether it is no younger than the other, on all of its channels at least."""
+    return catch_up.channels >= other.channels and other.since.seen.contains(catch_up.since.seen)
+
+
+def _boundary(herd: Sequence[CatchUp]) -> int:
+    """The middle of a sorted herd, moved so that those who want the same stay together."""
+    middle = len(herd) // 2
+    wanted = (herd[middle].since.seen, herd[middle].channels)
+    while middle > 0 and (herd[middle - 1].since.seen, herd[middle - 1].channels) == wanted:
+        middle -= 1
+    if middle:
+        return middle
+    return next(n for n, c in enumerate(herd) if (c.since.seen, c.channels) != wanted)

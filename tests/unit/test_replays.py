@@ -1,0 +1,121 @@
+"""Replays: a herd costs a handful of reads, and nobody's cursor spoils it for the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from flowcraft.adapters.memory import MemoryLog
+from flowcraft.core.replay import CatchUp
+from flowcraft.cursors import Cursor, Lineage, Snapshot
+from flowcraft.errors import CursorUnusable, LogUnavailable
+from flowcraft.records import Batch
+from flowcraft.runtime.replays import Answer, Replays
+from flowcraft.runtime.supervisor import Supervisor
+
+
+class Herd:
+    """Catch-ups, and what became of each."""
+
+    def __init__(self, log: MemoryLog, limit: int = 100_000) -> None:
+        self.answers: dict[int, str | list[int]] = {}
+        self.supervisor = Supervisor()
+        self.replays = Replays(log, self.supervisor, self._take, limit=limit)
+        self._done = asyncio.Event()
+
+    async def come(self, *members: tuple[Cursor, str]) -> None:
+        """Come all at once, and wait until each has its answer."""
+        for number, (since, channels) in enumerate(members):
+            self.replays.add(CatchUp(number, set(channels.split()), since, None))
+        async with asyncio.timeout(10):
+            while len(self.answers) < len(members):
+                self._done.clear()
+                await self._done.wait()
+
+    def _take(self, answers: Sequence[tuple[CatchUp, Answer]]) -> None:
+        for catch_up, answer in answers:
+            assert catch_up.session not in self.answers, "answered twice"
+            if isinstance(answer, Batch):
+                catch_up.replayed = answer.records
+                mine = catch_up.merge(answer.cursor)
+                self.answers[catch_up.session] = [record.id for record in mine]
+            elif isinstance(answer, CursorUnusable):
+                self.answers[catch_up.session] = answer.reason
+            else:
+                self.answers[catch_up.session] = "unavailable"
+        self._done.set()
+
+
+def log_of(count: int, channels: int = 10) -> tuple[MemoryLog, list[Cursor]]:
+    """A log of so many commits, and the position before each."""
+    log, cursors = MemoryLog(), list[Cursor]()
+    for number in range(count):
+        cursors.append(log.position_now().cursor)
+        log.emit(f"runs.{number % channels}", "{}")
+    return log, cursors
+
+
+async def test_ten_thousand_with_cursors_of_their_own_cost_a_handful_of_reads() -> None:
+    log, cursors = log_of(100)
+    herd = Herd(log)
+    members = [(cursors[n % 100], f"runs.{n % 10}") for n in range(10_000)]
+    await herd.come(*members)
+    assert herd.replays.reads <= 2
+    for number, (since, channel) in enumerate(members):
+        owed = [r.id for r in log.read_now(since, channels=[channel]).records]
+        assert herd.answers[number] == owed
+
+
+async def test_those_that_are_too_old_do_not_spoil_it_for_the_others() -> None:
+    log, cursors = log_of(50)
+    log.trim(before=725)
+    herd = Herd(log)
+    await herd.come(*[(since, "runs.0 runs.1") for since in cursors])
+    assert herd.replays.reads <= 2
+    kept = [n for n, answer in herd.answers.items() if answer != "expired"]
+    assert kept == list(range(25, 50))
+    assert herd.answers[25] == [31, 32, 41, 42]
+
+
+async def test_those_that_want_too_much_are_told_so_and_the_others_are_served() -> None:
+    log, cursors = log_of(1_000)
+    herd = Herd(log, limit=30)
+    await herd.come(*[(since, "runs.0") for since in cursors])
+    assert herd.replays.reads <= 20
+    for number, since in enumerate(cursors):
+        owed = [r.id for r in log.read_now(since, channels=["runs.0"]).records]
+        assert herd.answers[number] == (owed if len(owed) <= 30 else "expired")
+
+
+async def test_many_that_together_want_too_much_and_each_does_not_are_all_served() -> None:
+    log, cursors = log_of(200)
+    herd = Herd(log, limit=50)
+    await herd.come(*[(cursors[0], f"runs.{n}") for n in range(10)])
+    assert [len(herd.answers[n]) for n in range(10)] == [20] * 10
+
+
+async def test_another_history_is_answered_apart() -> None:
+    log, cursors = log_of(10)
+    other = replace(cursors[3], lineage=Lineage(9, 1, 0))
+    earlier = replace(cursors[3], lineage=Lineage(1, 1, 7))
+    ahead = replace(cursors[3], seen=Snapshot(10_000))
+    herd = Herd(log)
+    await herd.come((cursors[8], "runs.8"), (other, "runs.8"), (earlier, "runs.8"))
+    assert herd.answers == {0: [9], 1: "other_database", 2: "rewound"}
+    alone = Herd(log)
+    await alone.come((ahead, "runs.8"))
+    assert alone.answers == {0: "rewound"}
+
+
+async def test_a_log_that_cannot_be_read_is_no_answer_to_anybody() -> None:
+    class Away(MemoryLog):
+        async def read(
+            self, after: Cursor, *, channels: Sequence[str] | None = None, limit: int | None = None
+        ) -> Batch:
+            raise LogUnavailable("away")
+
+    _, cursors = log_of(2)
+    herd = Herd(Away())
+    await herd.come((cursors[0], "runs.0"), (cursors[1], "runs.1"))
+    assert herd.answers == {0: "unavailable", 1: "unavailable"}

@@ -28,6 +28,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Subscriptions of one connection."""
     settles_per_connection: int = 64
     """Transactions one connection may wait for at a time."""
+    retention_seconds: float = 86_400.0
+    """Events are kept at least this long; older cursors are answered with `reset` (`expired`)."""
     replay_events: int = 100_000
     """A replay longer than this is answered with `reset` (`expired`)."""
     backlog_events: int = 200_000

@@ -14,6 +14,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from flowcraft.adapters.postgres.retention import purge
+from flowcraft.errors import CursorExpired
+from tests.support.postgres import connected, migrated
+
 FLOWCRAFT = Path(sys.executable).parent / "flowcraft"
 APPLICATION = """
 from uuid import UUID
@@ -92,3 +96,69 @@ def test_a_server_says_where_it_listens_answers_and_ends_when_told(application: 
     finally:
         server.kill()
         server.communicate()
+
+
+async def test_purged_events_are_gone_from_the_log(application: Path, database: str) -> None:
+    async with migrated(database) as log, connected(database) as connection:
+        start = (await log.position()).cursor
+        for name in ("runs.1", "runs.1", "runs.2", "runs_2", "run_update"):
+            await connection.execute("select flowcraft.emit($1, '{}')", name)
+
+        counted = flowcraft(application, "purge", "--all", "--dry-run", dsn=database)
+        assert (counted.returncode, counted.stdout) == (0, "all channels: 5 events would be removed\n")
+
+        one = flowcraft(application, "purge", "--channel", "runs.2", "--channel", "runs.3", dsn=database)
+        assert one.stdout == "runs.2: 1 event removed\nruns.3: 0 events removed\n"
+        family = flowcraft(application, "purge", "--channel", "runs.*", "--dsn", database)
+        assert (family.stdout, family.stderr) == ("runs.*: 2 events removed\n", "")
+        assert [record.channel for record in (await log.read(start)).records] == ["runs_2", "run_update"]
+
+        rest = flowcraft(application, "purge", "--all", dsn=database)
+        assert (rest.returncode, rest.stdout) == (0, "all channels: 2 events removed\n")
+        with pytest.raises(CursorExpired):
+            await log.read(start)
+        after = (await log.position()).cursor
+        assert (
+            flowcraft(application, "purge", "--all", dsn=database).stdout
+            == "all channels: 0 events removed\n"
+        )
+        assert (await log.read(after)).records == ()
+
+
+async def test_a_purge_of_everything_spares_who_follows_a_transaction_that_runs(database: str) -> None:
+    async with migrated(database) as log, connected(database) as connection:
+        late = await log.begin()
+        await connection.execute("select flowcraft.emit('runs.1', '1')")
+        cursor = (await log.position()).cursor
+        assert await purge(database, [None], dry_run=False) == [1]
+        await late.emit("runs.1", "2")
+        await late.commit()
+        assert [record.payload for record in (await log.read(cursor)).records] == ["2"]
+
+
+def test_a_purge_that_cannot_be_done_says_why(application: Path, database: str) -> None:
+    refused = flowcraft(application, "purge", "--all", dsn=database)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("error: the database has no schema flowcraft")
+    unknown = flowcraft(application, "purge", "--all")
+    assert (unknown.returncode, unknown.stderr) == (
+        1,
+        "error: no database: pass dsn=..., or set FLOWCRAFT_DSN or DATABASE_URL\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "say which events: --channel NAME, as often as needed, or --all"),
+        (["--all", "--channel", "runs.1"], "say which events: --channel NAME, as often as needed, or --all"),
+        (["--channel", "*"], "'*' is neither a channel, such as runs.42, nor a family, such as 'runs.*'"),
+        (
+            ["--channel", "runs.%"],
+            "'runs.%' is neither a channel, such as runs.42, nor a family, such as 'runs.*'",
+        ),
+    ],
+)
+def test_a_purge_wants_to_know_what(application: Path, arguments: list[str], sentence: str) -> None:
+    refused = flowcraft(application, "purge", *arguments, dsn="postgresql://nowhere.invalid/none")
+    assert (refused.returncode, refused.stdout, refused.stderr) == (2, "", f"error: {sentence}\n")

@@ -212,6 +212,7 @@ async def entries_read(connection: Plain) -> int:
     """Return how many entries of the log's indexes have been looked at."""
     await connection.execute("select pg_stat_force_next_flush()")
     entries = await connection.fetchval(
-        "select sum(idx_tup_read) from pg_stat_user_indexes where relid = 'flowcraft.event'::regclass"
+        "select sum(idx_tup_read) from pg_stat_user_indexes "
+        "where schemaname = 'flowcraft' and relname like 'event%'"
     )
     return int(entries)

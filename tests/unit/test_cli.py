@@ -98,7 +98,7 @@ def test_help_names_the_exit_statuses_and_all_commands(run: Run) -> None:
         "Exit status: 0 all is well, 1 something was found or failed, 2 the command was not understood."
         in text
     )
-    for command in ("check", "codegen", "channel", "migrate", "serve"):
+    for command in ("check", "codegen", "channel", "migrate", "purge", "serve"):
         assert f" {command} " in text
 
 

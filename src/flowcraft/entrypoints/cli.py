@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flowcraft._version import __version__
-from flowcraft.entrypoints.commands import channel, check, codegen, migrate, serve
+from flowcraft.entrypoints.commands import channel, check, codegen, migrate, purge, serve
 
 app = typer.Typer(
     name="flowcraft",
@@ -22,6 +22,7 @@ app.add_typer(channel.app)
 app.add_typer(codegen.app)
 check.add_to(app)
 migrate.add_to(app)
+purge.add_to(app)
 serve.add_to(app)
 
 

@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 from flowcraft.adapters.asgi import AsgiApp
 from flowcraft.adapters.postgres.listener import PostgresListener
 from flowcraft.adapters.postgres.log import PostgresLog
+from flowcraft.adapters.postgres.retention import PostgresRetention
 from flowcraft.adapters.postgres.service import PostgresRealtimeService
 from flowcraft.channels import Channel, Channels
 from flowcraft.entrypoints.asgi import RealtimeApp
@@ -136,14 +137,21 @@ class _Serving:
             authorizer=realtime.authorizer,
             clock=SystemClock(),
         )
+        self._retention = PostgresRetention(
+            realtime.dsn,
+            keep_seconds=realtime.settings.retention_seconds,
+            ticked=lambda: self.node.supervisor.recovered("retention"),
+        )
 
     async def start(self) -> None:
         self.node.start()
         self.node.supervisor.keep("listener", self._listener.run)
+        self.node.supervisor.keep("retention", self._retention.run)
 
     async def stop(self) -> None:
         await self.node.drain()
         await self.node.stop()
+        await self._retention.close()
         await self._log.close()
 
     def _deliver(self, event: Ephemeral) -> None:

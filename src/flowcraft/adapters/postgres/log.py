@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import asyncpg
 import msgspec
 
 from flowcraft.adapters.postgres.connections import OwnPool, unavailable
-from flowcraft.adapters.postgres.statements import statement
+from flowcraft.adapters.postgres.statements import REMOVED, statement
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound
 from flowcraft.records import Batch, Record
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from flowcraft.adapters.postgres.connections import Pool
 
 
@@ -60,7 +59,12 @@ class PostgresLog:
         seen = after.seen
         cursor = (str(after.lineage), str(seen.xmax), [*map(str, seen.xip)], str(seen.xmin))
         most = None if limit is None else limit + 1
-        head, *rows = await self._fetch("read", *cursor, None if channels is None else [*channels], most)
+        try:
+            head, *rows = await self._fetch("read", *cursor, None if channels is None else [*channels], most)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != REMOVED:
+                raise
+            raise CursorExpired(str(after)) from None
         now, here = Snapshot.parse(head["channel"]), _decode_position(head["payload"])
         _check_usable(after, here, now)
         if limit is not None and len(rows) > limit:

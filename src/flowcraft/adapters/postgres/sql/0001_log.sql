@@ -6,16 +6,34 @@
 --               grant execute on function flowcraft.emit, flowcraft.announce, flowcraft.cursor to app;
 --   the server: grant usage on schema flowcraft to realtime;
 --               grant execute on function flowcraft.position, flowcraft.difference, flowcraft.renew,
---                   flowcraft.ring, flowcraft.announce, flowcraft.emit to realtime;
+--                   flowcraft.ring, flowcraft.rotate, flowcraft.announce, flowcraft.emit to realtime;
+--   an operator: the same grant on the schema, and flowcraft.purge.
 -- Whoever changes a table needs nothing: the triggers write with the owner's rights.
+
+-- Both are sequences because these are read and set outside of transactions. A writer must not wait for who moves on
+-- to the next slot; a reader whose snapshot is older than a removal must yet learn of it, or it would find nothing
+-- and take that for all there is.
+create sequence flowcraft.event_slot as smallint minvalue 0 maxvalue 3;
+comment on sequence flowcraft.event_slot is 'The slot that events are written to; see flowcraft.rotate.';
+select setval('flowcraft.event_slot', 0);
+create sequence flowcraft.event_floor minvalue 0;
+comment on sequence flowcraft.event_floor is 'Events of transactions below it have been removed, or are about to be.';
+-- Not this transaction's own id: an older one that still runs may yet write an event.
+select setval('flowcraft.event_floor', pg_snapshot_xmin(pg_current_snapshot())::text::bigint);
 
 create table flowcraft.event (
     id bigint generated always as identity,
     xid xid8 not null default pg_current_xact_id(),
+    slot smallint not null default coalesce(pg_sequence_last_value('flowcraft.event_slot'), 0),
     channel text not null,
     payload text not null
-);
+) partition by list (slot);
 comment on table flowcraft.event is 'The log: one row per committed event. Append only; read by difference of snapshots.';
+-- All there will ever be: nothing has to be created in time, and the last one takes whatever has no slot.
+create table flowcraft.event_0 partition of flowcraft.event for values in (0);
+create table flowcraft.event_1 partition of flowcraft.event for values in (1);
+create table flowcraft.event_2 partition of flowcraft.event for values in (2);
+create table flowcraft.event_3 partition of flowcraft.event default;
 -- No primary key: nobody looks an event up by its id, and a third index would cost every writer.
 create index event_xid on flowcraft.event (xid);
 create index event_channel on flowcraft.event (channel, xid);
@@ -23,16 +41,12 @@ create index event_channel on flowcraft.event (channel, xid);
 create table flowcraft.state (
     only_row boolean primary key default true check (only_row),
     system bigint not null,
-    generation integer not null default 0,
-    floor xid8 not null
+    generation integer not null default 0
 );
 comment on table flowcraft.state is
     'system: identifier of the database system that issued the transaction ids in the log. '
-    'generation: times the database was found behind what it had delivered. '
-    'floor: events of transactions below it have been removed.';
--- Not this transaction's own id: an older one that still runs may yet write an event.
-insert into flowcraft.state (system, floor)
-select system_identifier, pg_snapshot_xmin(pg_current_snapshot()) from pg_control_system();
+    'generation: times the database was found behind what it had delivered.';
+insert into flowcraft.state (system) select system_identifier from pg_control_system();
 
 -- emit: state an event on a channel, in the caller's transaction.
 create function flowcraft.emit(channel text, payload json) returns void
@@ -124,6 +138,13 @@ begin
         ) as edges;
 end $$;
 
+-- floor: events of transactions below it have been removed, whatever the caller's snapshot is.
+create function flowcraft.floor() returns xid8
+language plpgsql volatile parallel restricted set search_path = pg_catalog, pg_temp as $$
+begin
+    return pg_sequence_last_value('flowcraft.event_floor')::text::xid8;
+end $$;
+
 -- position: where the log stands in the caller's snapshot.
 create function flowcraft.position(
     out system bigint, out timeline integer, out generation integer, out floor xid8, out newest xid8,
@@ -136,8 +157,7 @@ begin
             using errcode = 'read_only_sql_transaction',
                 detail = 'The snapshot of a standby does not name the transactions that run on the primary.';
     end if;
-    select s.system, s.generation, s.floor into strict position.system, position.generation, position.floor
-    from flowcraft.state as s;
+    select s.system, s.generation into strict position.system, position.generation from flowcraft.state as s;
     if position.system <> (select c.system_identifier from pg_control_system() as c) then
         raise exception 'the log was restored from a dump or upgraded; run `flowcraft migrate`'
             using errcode = 'object_not_in_prerequisite_state',
@@ -149,16 +169,19 @@ begin
     at := now();
     newest := (
         select e.xid
-        from flowcraft.shown((position.floor::text::bigint - 1)::text::xid8) as s
+        from flowcraft.shown((flowcraft.floor()::text::bigint - 1)::text::xid8) as s
         cross join lateral (
             select i.xid from flowcraft.event as i where i.xid > s.above and i.xid < s.below order by i.xid desc limit 1
         ) as e
         order by s.above desc
         limit 1
     );
+    -- Last: what was removed before we looked for the newest one is then below it.
+    floor := flowcraft.floor();
 end $$;
 
 -- difference: the events that the caller's snapshot shows and the snapshot `xmax:xip` did not. At most about `most`.
+-- RT002: some of these have been removed.
 create function flowcraft.difference(after_xmax xid8, after_xip xid8[], channels text[], most bigint)
 returns setof flowcraft.event language plpgsql stable parallel restricted security definer
 set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
@@ -182,6 +205,11 @@ begin
             select e.* from flowcraft.event as e
             where e.xid = any(finished) and (channels is null or e.channel = any(channels)) limit most;
     end if;
+    -- Last: a table that is emptied looks empty in every snapshot, also in those that are older.
+    if flowcraft.floor() > (select least(after_xmax, min(x::text::bigint)::text::xid8) from unnest(after_xip) as x) then
+        raise exception 'the log no longer reaches back to %:%', after_xmax, array_to_string(after_xip, ',')
+            using errcode = 'RT002';
+    end if;
 end $$;
 
 -- cursor: the position of the caller's snapshot, as clients get it. Read it in the statement that reads the state,
@@ -191,7 +219,8 @@ set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as 
 declare
     here record := flowcraft.position();
     own xid8 := pg_current_xact_id_if_assigned();
-    xmax xid8 := greatest((here.newest::text::bigint + 1)::text::xid8, here.floor);
+    -- The floor may lie beyond an old snapshot.
+    xmax xid8 := least(greatest((here.newest::text::bigint + 1)::text::xid8, here.floor), pg_snapshot_xmax(here.snapshot));
     running xid8[] := array(select x from pg_snapshot_xip(here.snapshot) as x);
 begin
     if own >= pg_snapshot_xmax(here.snapshot) then
@@ -213,26 +242,5 @@ create function flowcraft.renew(last integer) returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     update flowcraft.state set generation = last + 1 where generation <= last
 $$;
-
--- trim: remove the events of transactions below `before`, as far as these have all finished; return how many.
-create function flowcraft.trim(before xid8) returns bigint
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    removed bigint;
-    newest xid8;
-begin
-    perform from flowcraft.state for update;
-    newest := (
-        select e.xid from flowcraft.event as e
-        where e.xid < least(before, pg_snapshot_xmin(pg_current_snapshot())) order by e.xid desc limit 1
-    );
-    if newest is null then
-        return 0;
-    end if;
-    delete from flowcraft.event where xid <= newest;
-    get diagnostics removed = row_count;
-    update flowcraft.state set floor = (newest::text::bigint + 1)::text::xid8;
-    return removed;
-end $$;
 
 revoke all on all functions in schema flowcraft from public;

@@ -134,13 +134,14 @@ begin
         return null;
     end if;
     update flowcraft.state set system = here;
-    if not exists (select from flowcraft.state where floor > reached)
+    if flowcraft.floor() <= reached
         and not exists (select from flowcraft.event where xid >= reached)
     then
         return 'adopted the log of another database system';
     end if;
     truncate flowcraft.event;
-    update flowcraft.state set floor = pg_snapshot_xmin(pg_current_snapshot());
+    perform setval('flowcraft.event_floor', pg_snapshot_xmin(pg_current_snapshot())::text::bigint);
+    update flowcraft.slot set settled_at = null, newest = null;
     return 'emptied the log: its transaction ids were those of another database system';
 end $$;
 

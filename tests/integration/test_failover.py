@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -33,6 +34,39 @@ async def opened(dsn: str) -> AsyncIterator[PostgresLog]:
         yield log
     finally:
         await log.close()
+
+
+async def test_commits_that_a_crash_lost_are_missed_even_when_all_their_ids_were_used_again() -> None:
+    with await asyncio.to_thread(EmbeddedPostgres.start) as server:
+        await migrate(server.dsn, Channels())
+        async with opened(server.dsn) as log, following(log, server.dsn, 0.2) as followed:
+            saved = server.directory.with_name("saved")
+            server.stop()
+            copy_with_owners(server.directory, saved)
+            (saved / "standby.signal").unlink()
+            await asyncio.to_thread(server.restart)
+            async with connected(server.dsn) as connection:
+                for n in range(3):
+                    await emit(connection, n)
+            await followed.until_read(3)
+            before = (await log.position()).cursor
+            followed.hold()
+            server.kill()
+            await followed.until(lambda: followed.held)
+            shutil.rmtree(server.directory)
+            saved.rename(server.directory)
+            await asyncio.to_thread(server.restart)
+            async with connected(server.dsn) as connection:
+                for n in range(10, 30):
+                    await emit(connection, n)
+            followed.go_on()
+            await followed.until(lambda: followed.beginnings == 2)
+            assert followed.reasons == ["expired", "rewound"]
+            after = (await log.position()).cursor
+            assert after.lineage == replace(before.lineage, generation=before.lineage.generation + 1)
+            assert after.seen.xmax > before.seen.xmax, "no comparison of numbers could have told"
+            with pytest.raises(CursorRewound):
+                await log.read(before)
 
 
 async def emit(connection: Plain, n: int) -> None:

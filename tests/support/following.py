@@ -30,11 +30,25 @@ class Followed:
         self.beginnings = 0
         self.reasons: list[ResetReason] = []
         self.listener = listener
+        self.held = False
         self._changed = asyncio.Event()
+        self._going = asyncio.Event()
+        self._going.set()
         self._relay = Relay(log, listener, feed=self._feed, begin=self._begin)
 
     async def run(self) -> None:
+        self.held = not self._going.is_set()
+        self._changed.set()
+        await self._going.wait()
         await self._relay.run()
+
+    def hold(self) -> None:
+        """The next time that the relay has failed, have it wait: `held` tells that it does."""
+        self._going.clear()
+
+    def go_on(self) -> None:
+        """Let it read again."""
+        self._going.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -39,10 +39,14 @@ _GONE = (
 class OwnPool:
     """A pool that is given, or one that is opened when it is first needed and closed with its owner."""
 
-    def __init__(self, database: str | Pool, *, size: int = 4) -> None:
+    def __init__(
+        self, database: str | Pool, *, size: int = 4, connected: Callable[[], None] | None = None
+    ) -> None:
+        """Prepare it; `connected` is called for each connection that a pool of our own makes."""
         self._given = None if isinstance(database, str) else database
         self._dsn = database if isinstance(database, str) else ""
         self._size = size
+        self._connected = connected
         self._opened: Pool | None = None
         self._opening = asyncio.Lock()
 
@@ -71,12 +75,17 @@ class OwnPool:
                     self._dsn,
                     min_size=1,
                     max_size=self._size,
+                    init=self._note_connection,
                     reset=_nothing_to_reset,
                     timeout=CONNECT_SECONDS,
                     command_timeout=ANSWER_SECONDS,
                     server_settings={"application_name": APPLICATION_NAME},
                 )
             return self._opened
+
+    async def _note_connection(self, _: Plain) -> None:
+        if self._connected is not None:
+            self._connected()
 
 
 async def _nothing_to_reset(connection: Plain) -> None:

@@ -34,17 +34,23 @@ class _Position(msgspec.Struct, frozen=True):
         return Lineage(self.system, self.timeline, self.generation)
 
 
+TAIL_SECONDS = 5.0
+"""Whoever follows the log takes a database that says nothing for this long for gone."""
 _decode_position = msgspec.json.Decoder(_Position).decode
 
 
 class PostgresLog:
     """Reads the log of one database and says where it stands. It writes no events.
 
-    It takes a pool, which stays the caller's, or a dsn, for which it opens its own; `close` closes that.
+    It takes a pool, which stays the caller's, or a dsn, for which it opens its own; `close` closes that. With
+    its own it notices when the server lost commits and has used their ids again since, even for so many that
+    no cursor looks ahead of it any more: after each new connection it looks for the last event it gave out.
     """
 
     def __init__(self, database: str | Pool) -> None:
-        self._pool = OwnPool(database)
+        self._pool = OwnPool(database, connected=self._begin_to_doubt)
+        self._newest: Record | None = None
+        self._doubts = False
 
     async def position(self) -> Batch:
         (row,) = await self._fetch("position")
@@ -59,8 +65,12 @@ class PostgresLog:
         seen = after.seen
         cursor = (str(after.lineage), str(seen.xmax), [*map(str, seen.xip)], str(seen.xmin))
         most = None if limit is None else limit + 1
+        # Whoever follows the log waits for a little; a replay may take its time.
+        timeout = TAIL_SECONDS if channels is None else None
         try:
-            head, *rows = await self._fetch("read", *cursor, None if channels is None else [*channels], most)
+            head, *rows = await self._fetch(
+                "read", *cursor, None if channels is None else [*channels], most, timeout=timeout
+            )
         except asyncpg.PostgresError as error:
             if error.sqlstate != REMOVED:
                 raise
@@ -70,9 +80,13 @@ class PostgresLog:
         if limit is not None and len(rows) > limit:
             raise CursorExpired(str(after))
         records = tuple(Record(xid, id_, channel, payload) for id_, xid, channel, payload in rows)
+        if channels is None:
+            await self._check_history(after, here.floor)
+            self._newest = max(records, key=lambda record: record.xid, default=self._newest)
         return Batch(records, after.advance(now, here.newest), now, here.at.astimezone(UTC))
 
     async def rewound(self, last: Cursor) -> Batch:
+        self._newest = None
         if (await self.position()).cursor.lineage.timeline == last.lineage.timeline:
             await self._fetch("renew", last.lineage.generation)
         return await self.position()
@@ -90,10 +104,27 @@ class PostgresLog:
         """Close the connections that the log opened itself."""
         await self._pool.close()
 
-    async def _fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
+    def _begin_to_doubt(self) -> None:
+        self._doubts = True
+
+    async def _check_history(self, after: Cursor, floor: int) -> None:
+        """After a reconnect: a crash may have lost commits, and others have their ids by now."""
+        newest = self._newest
+        if not self._doubts or newest is None or newest.xid < floor:
+            return
+        xid = str(newest.xid)
+        _, *rows = await self._fetch("read", str(after.lineage), xid, [], xid, [newest.channel], None)
+        # By its content, too: the numbers of both may have been given out again just so.
+        if newest not in [Record(xid, id_, channel, payload) for id_, xid, channel, payload in rows]:
+            raise CursorRewound(str(after))
+        self._doubts = False
+
+    async def _fetch(
+        self, name: str, *arguments: object, timeout: float | None = None
+    ) -> list[asyncpg.Record]:
         with unavailable():
             async with self._pool.connection() as connection:
-                return await connection.fetch(statement(name), *arguments)
+                return await connection.fetch(statement(name), *arguments, timeout=timeout)
 
 
 def _check_usable(after: Cursor, here: _Position, now: Snapshot) -> None:

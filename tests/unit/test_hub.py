@@ -117,7 +117,7 @@ def test_a_cursor_that_the_hub_does_not_come_past_is_asked_about_at_the_log() ->
     hub = hub_with()
     hub.join(1)
     assert hub.subscribe(1, ("runs.7",), cursor(709), ref=6) == [ReadNow()]
-    assert hub.broadcast(batch(record(1))) == []
+    assert hub.broadcast(batch(record(1))) == [ReadNow()]
     (request,) = hub.broadcast(batch(record(2)))
     assert isinstance(request, ReadBacklog)
     assert hub.unbridgeable(request.catch_up, "rewound") == [Reset(1, ("runs.7",), "rewound", cursor(703), 6)]

@@ -282,8 +282,8 @@ class Hub:
         if catch_up.can_end_at(self._position.seen):
             return self._end(catch_up)
         catch_up.patience -= 1
-        if catch_up.patience or catch_up.replayed is not None:
-            return []
+        if catch_up.patience > 0 or catch_up.replayed is not None:
+            return [ReadNow()]
         del self._ahead[catch_up]
         return [ReadBacklog(catch_up)]
 

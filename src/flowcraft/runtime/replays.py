@@ -15,14 +15,17 @@ from typing import TypeAlias
 
 from flowcraft.core.replay import CatchUp
 from flowcraft.cursors import Cursor, Lineage, Snapshot
-from flowcraft.errors import CursorExpired, CursorUnusable, LogUnavailable
+from flowcraft.errors import CursorExpired, CursorRewound, CursorUnusable, LogUnavailable
 from flowcraft.ports import EventLog
 from flowcraft.records import Batch, Record
 from flowcraft.runtime.supervisor import Supervisor
 
 Answer: TypeAlias = Batch | CursorUnusable | LogUnavailable
-SLICE = 250
+SLICE = 50
 """Catch-ups that are answered before the event loop does something else."""
+LONGEST_PAUSE_SECONDS = 0.25
+PAUSE_SECONDS_EACH = 0.002
+"""While a herd arrives, a read waits for more of it: the longer, the more the last one served."""
 
 
 class Replays:
@@ -53,8 +56,11 @@ class Replays:
 
     async def _work(self) -> None:
         try:
+            pause = 0.0
             while self._waiting:
+                await asyncio.sleep(pause)
                 waiting, self._waiting = self._waiting, []
+                pause = min(LONGEST_PAUSE_SECONDS, PAUSE_SECONDS_EACH * len(waiting))
                 by_lineage: dict[Lineage, list[CatchUp]] = defaultdict(list)
                 for catch_up in waiting:
                     by_lineage[catch_up.since.lineage].append(catch_up)
@@ -114,7 +120,9 @@ class Replays:
         for record in batch.records:
             by_channel[record.channel].append(record)
 
-        def part_of(catch_up: CatchUp) -> Batch:
+        def part_of(catch_up: CatchUp) -> Answer:
+            if catch_up.since.seen.xmax > batch.seen.xmax:  # read alone, the log would have said so
+                return CursorRewound(str(catch_up.since))
             records = [r for channel in catch_up.channels for r in by_channel.get(channel, ())]
             if len(catch_up.channels) > 1:
                 records.sort(key=lambda record: record.id)

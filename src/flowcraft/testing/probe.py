@@ -419,7 +419,7 @@ class _Socket(asyncio.Protocol):
         self._end()
 
     def send(self, text: str) -> None:
-        if self._protocol.state is OPEN:
+        if self._protocol.state is OPEN and not self.closed.is_set():
             self._protocol.send_text(text.encode())
             self._flush()
 

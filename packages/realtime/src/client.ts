@@ -97,6 +97,11 @@ export const createClient = (options: ClientOptions = {}): Client => {
     }
   };
 
+  /** Once `unsubscribe` has returned, its subscriber hears nothing, also not of what was decided before. */
+  const tell = <V,>(s: Subscription, f: ((value: V) => void) | undefined, value: V) => {
+    if (s.ref !== GONE) call(f, value);
+  };
+
   /** Effects are carried out in order, also those of calls that handlers make meanwhile. */
   const run = (effects: readonly Effect<Subscription, Ticket>[]) => {
     queue.push(...effects);
@@ -126,14 +131,14 @@ export const createClient = (options: ClientOptions = {}): Client => {
         return;
       }
       case "apply":
-        for (const [s, payload] of effect[1]) if (s.ref !== GONE) call(s.handler, payload);
+        for (const [s, payload] of effect[1]) tell(s, s.handler, payload);
         return;
       case "reset":
-        return call(effect[1].options.onReset ?? onError, effect[2]);
+        return tell(effect[1], effect[1].options.onReset ?? onError, effect[2]);
       case "refused":
-        return call(effect[1].options.onError ?? onError, effect[2]);
+        return tell(effect[1], effect[1].options.onError ?? onError, effect[2]);
       case "fresh":
-        return call(effect[1].options.onFresh, effect[2]);
+        return tell(effect[1], effect[1].options.onFresh, effect[2]);
       case "settled":
         return effect[1](effect[2]);
       case "connection":

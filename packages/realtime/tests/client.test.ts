@@ -214,6 +214,15 @@ describe("handlers", () => {
     expect(heard).toEqual([]);
   });
 
+  test("one that is unsubscribed while it catches up is not told that it has", async () => {
+    client = clientOn();
+    const told: unknown[] = [];
+    const stop = client.subscribe("run_update", () => stop(), { since: "c0", onFresh: (fresh) => told.push(fresh) });
+    await settle();
+    FakeSocket.last.open(event(1), subscribed(1, "c1", 1));
+    expect(told).toEqual([]);
+  });
+
   test("one that is subscribed in the middle of a group hears the next", async () => {
     client = clientOn();
     const heard: unknown[] = [];

@@ -6,9 +6,13 @@ import asyncio
 import time
 
 from flowcraft.testing.histories import Verdict
-
+from tests.faults.node_host import NodeHost
 from tests.faults.outcomes import Outcome, judged, scenario
+from tests.faults.programs import ServerProgram
 from tests.faults.stage import Stage, every, quantile
+from tests.faults.writers import Writers
+
+REAL_CLIENTS = 2
 
 TERMINATE = """
 select count(pg_terminate_backend(pid)) from pg_stat_activity
@@ -22,30 +26,10 @@ async def everything_breaks_at_once(stage: Stage) -> list[Outcome]:
     server = await stage.serve()
     probes = await stage.probe_all()
     writers = stage.writers()
-    terminated = 0
-
-    async def terminate() -> None:
-        nonlocal terminated
-        async with stage.connection() as connection:
-            terminated += await connection.fetchval(TERMINATE)
-
-    async def break_clients() -> None:
-        stage.web.reset(max(1, len(probes) // 10))
-        for link in stage.chance.sample(stage.web.links, min(3, len(stage.web.links))):
-            link.black_hole("up", "down")
-        await asyncio.sleep(0)
-
-    async with writers.writing():
-        await asyncio.sleep(0.5)
-        await every(1.0, terminate, stage.size.fault_seconds)
-        await every(0.5, break_clients, stage.size.fault_seconds)
-        stage.web.heal()
-        for _ in range(2):
-            await server.kill()
-            await server.start()
-            await asyncio.sleep(0.5)
-        await asyncio.sleep(0.5)
-    drained = await stage.drain()
+    async with NodeHost.open() as host:
+        await _follow_in_node(stage, host)
+        terminated = await _break_everything(stage, server, writers)
+        drained = await stage.drain() and await host.drain(await stage.commit_marker())
     verdict = await stage.verdict()
     connects = sum(probe.connects for probe in probes)
     return [
@@ -79,6 +63,44 @@ async def everything_breaks_at_once(stage: Stage) -> list[Outcome]:
             {"phantoms": verdict.phantoms, "rolled_back": writers.kinds["rolled back"]},
         ),
     ]
+
+
+async def _follow_in_node(stage: Stage, host: NodeHost) -> None:
+    """Real clients, each on a lane and on the hot rows."""
+    since = await stage.cursor()
+    for number in range(REAL_CLIENTS):
+        name = f"node {number}"
+        await host.open_client(name, stage.address)
+        for channel in (f"lanes.{number}", "item_update"):
+            stage.histories.append(await host.follow(name, channel, since))
+
+
+async def _break_everything(stage: Stage, server: ServerProgram, writers: Writers) -> int:
+    """One kind of fault after the other, while others write; how many backends were terminated."""
+    terminated = 0
+
+    async def terminate() -> None:
+        nonlocal terminated
+        async with stage.connection() as connection:
+            terminated += await connection.fetchval(TERMINATE)
+
+    async def break_clients() -> None:
+        stage.web.reset(max(1, len(stage.probes) // 10))
+        for link in stage.chance.sample(stage.web.links, min(3, len(stage.web.links))):
+            link.black_hole("up", "down")
+        await asyncio.sleep(0)
+
+    async with writers.writing():
+        await asyncio.sleep(0.5)
+        await every(1.0, terminate, stage.size.fault_seconds)
+        await every(0.5, break_clients, stage.size.fault_seconds)
+        stage.web.heal()
+        for _ in range(2):
+            await server.kill()
+            await server.start()
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(0.5)
+    return terminated
 
 
 @scenario("I1")

@@ -12,8 +12,8 @@ from dataclasses import replace
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.records import Record
 from flowcraft.testing.histories import Ended, Heard, History
-from flowcraft.testing.probe import Probe
 from tests.faults.herd import Herd
+from tests.faults.node_host import NodeHost
 from tests.faults.outcomes import Outcome, judged, scenario
 from tests.faults.programs import ServerProgram
 from tests.faults.stage import Stage, quantile
@@ -27,6 +27,7 @@ from generate_series(1, $1) as n, generate_series(0, $2 - 1) as lane
 RESUMED_EVENTS = 100
 EXISTING = 20
 TALKS = 8
+REAL_CLIENTS = 2
 
 
 @scenario("I6")
@@ -72,29 +73,34 @@ async def states_continue_as_streams(stage: Stage) -> list[Outcome]:
     """Load a state with its cursor, stream from there, while writers and restarts go on; then compare."""
     server = await stage.serve()
     writers = stage.writers(rate=2 * stage.size.rate)
-    states: list[tuple[dict[str, int], History, Probe]] = []
+    states: list[tuple[dict[str, int], History]] = []
 
-    async def hydrate(number: int) -> None:
+    async def hydrate(number: int, host: NodeHost) -> None:
         async with stage.connection() as connection:
             row = await connection.fetchrow(STATE)
         assert row is not None
-        probe = await stage.probe(f"state {number}")
-        history = probe.follow("item_update", Cursor.parse(row["cursor"]))
+        name, since = f"state {number}", Cursor.parse(row["cursor"])
+        if number < REAL_CLIENTS:
+            await host.open_client(name, stage.address)
+            history = await host.follow(name, "item_update", since)
+        else:
+            history = (await stage.probe(name)).follow("item_update", since)
         stage.histories.append(history)
-        states.append((json.loads(row["state"]), history, probe))
+        states.append((json.loads(row["state"]), history))
 
-    async with writers.writing():
-        for number in range(stage.size.subscribers):
-            await hydrate(number)
-            if number % 20 == 10:
-                await (server.kill() if number % 40 == 10 else server.stop())
-                await server.start()
-    drained = await stage.drain()
+    async with NodeHost.open(fresh=stage.cursor) as host:
+        async with writers.writing():
+            for number in range(stage.size.subscribers):
+                await hydrate(number, host)
+                if number % 20 == 10:
+                    await (server.kill() if number % 40 == 10 else server.stop())
+                    await server.start()
+        drained = await stage.drain() and await host.drain(await stage.commit_marker())
     async with stage.connection() as connection:
         row = await connection.fetchrow(STATE)
     assert row is not None
     truth = json.loads(row["state"])
-    wrong = sum(_applied(state, history) != truth for state, history, _ in states)
+    wrong = sum(_applied(state, history) != truth for state, history in states)
     verdict = await stage.verdict()
     return [
         judged(

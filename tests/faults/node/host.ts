@@ -1,0 +1,145 @@
+/** The host: real clients in Node, which do what the harness says on standard input, an object a line. */
+import { createInterface } from "node:readline";
+import { type Client, createClient } from "../../../packages/realtime/src/client.js";
+import { createChannelState } from "../../../packages/realtime/src/state.js";
+import { race } from "./race.js";
+
+type Rows = Readonly<Record<string, number>>;
+type Change = { readonly row: string | number; readonly version: number };
+type Follow = {
+  readonly follow: string;
+  readonly client: string;
+  readonly channel: string;
+  readonly since: string | null;
+  readonly echo: boolean;
+};
+type Race = { readonly race: string; readonly client: string; readonly channel: string; readonly rounds: number; readonly seed: number };
+type State = { readonly state: string; readonly client: string; readonly channel: string };
+type Loaded =
+  | { readonly loaded: number; readonly data: Rows; readonly cursor: string }
+  | { readonly loaded: number; readonly error: string };
+type Command =
+  | { readonly open: string; readonly url: string; readonly linger: number | null }
+  | Follow
+  | { readonly began: string; readonly since: string }
+  | { readonly unfollow: string }
+  | { readonly settle: string; readonly client: string; readonly id: string }
+  | Race
+  | State
+  | Loaded
+  | { readonly read: string; readonly id: string }
+  | { readonly drop: string }
+  | { readonly close: string };
+
+const clients = new Map<string, Client>();
+const followings = new Map<string, { readonly command: Follow; readonly end: () => void }>();
+const states = new Map<string, { readonly get: () => object; readonly stop: () => void }>();
+const loads = new Map<number, (loaded: Loaded) => void>();
+let lastLoad = 0;
+
+const lines: string[] = [];
+const flush = () => process.stdout.write(lines.splice(0).join(""));
+
+/** One write for all that is said at once. */
+const say = (line: object) => {
+  if (lines.push(`${JSON.stringify(line)}\n`) === 1) setImmediate(flush);
+};
+
+const complain = (error: unknown) => say({ error: String(error) });
+
+/** Seconds of the clock that is Python's `time.monotonic`. */
+const now = () => Number(process.hrtime.bigint()) / 1e9;
+
+const named = <V>(known: ReadonlyMap<string, V>, name: string): V => {
+  const found = known.get(name);
+  if (found === undefined) throw new Error(`nothing here is named ${name}`);
+  return found;
+};
+
+const follow = (command: Follow) => {
+  const { follow: name, client, channel, since, echo } = command;
+  const heard = (payload: unknown) => {
+    const { row, version } = payload as Change;
+    say(echo ? { echo: name, text: JSON.stringify(payload) } : { heard: name, row, version, at: now() });
+  };
+  const end = named(clients, client).subscribe(channel, heard, {
+    ...(since === null ? {} : { since }),
+    onFresh: (fresh) => (fresh ? say({ fresh: name }) : undefined),
+    onReset: ({ code }) => {
+      end();
+      say({ reset: name, reason: code });
+      say({ cursor: name });
+    },
+    onError: complain,
+  });
+  followings.set(name, { command, end });
+};
+
+const settle = (client: Client, xid: string, id: string) =>
+  client.settled(xid).then(
+    () => say({ settled: id }),
+    (error: unknown) => say({ settled: id, error: String(error) }),
+  );
+
+const load = (name: string) => {
+  const call = ++lastLoad;
+  say({ load: name, call });
+  return new Promise<{ data: Rows; cursor: string }>((resolve, reject) => {
+    loads.set(call, (loaded) => ("error" in loaded ? reject(new Error(loaded.error)) : resolve(loaded)));
+  });
+};
+
+/** Everything it shows is told. */
+const keepState = ({ state: name, client, channel }: State) => {
+  const state = createChannelState<string, Rows>(named(clients, client), channel, {
+    load: () => load(name),
+    reduce: (rows, payload) => {
+      const { row, version } = payload as Change;
+      return { ...rows, [row]: version };
+    },
+  });
+  const get = () => {
+    const { data = null, fresh } = state.get();
+    return { data, fresh };
+  };
+  const forget = state.subscribe(() => say({ shown: name, ...get() }));
+  const stop = state.start();
+  states.set(name, {
+    get,
+    stop: () => {
+      forget();
+      stop();
+    },
+  });
+};
+
+const obey = (command: Command): void => {
+  if ("open" in command) {
+    const { open, url, linger } = command;
+    clients.set(open, createClient({ url, onError: complain, ...(linger === null ? {} : { linger }) }));
+  } else if ("follow" in command) follow(command);
+  else if ("began" in command) follow({ ...named(followings, command.began).command, since: command.since });
+  else if ("unfollow" in command) named(followings, command.unfollow).end();
+  else if ("settle" in command) void settle(named(clients, command.client), command.settle, command.id);
+  else if ("race" in command) {
+    const { race: name, client, channel, rounds, seed } = command;
+    void race(named(clients, client), channel, rounds, seed).then((raced) => say({ raced: name, ...raced }));
+  } else if ("state" in command) keepState(command);
+  else if ("loaded" in command) {
+    loads.get(command.loaded)?.(command);
+    loads.delete(command.loaded);
+  } else if ("read" in command) say({ answer: command.id, ...named(states, command.read).get() });
+  else if ("drop" in command) named(states, command.drop).stop();
+  else named(clients, command.close).close();
+};
+
+const end = () => {
+  for (const { stop } of states.values()) stop();
+  for (const client of clients.values()) client.close();
+  flush();
+  process.exit();
+};
+
+createInterface(process.stdin)
+  .on("line", (line) => obey(JSON.parse(line) as Command))
+  .on("close", end);

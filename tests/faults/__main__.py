@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"fault harness: size {size.name}, seed {seed}, {len(wanted)} scenarios", flush=True)
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     began = time.monotonic()
-    found = _runner(_run_all(wanted, size, seed, options.source))
+    found = _runner(_run_all(wanted, size, seed))
     outcomes = merged(outcome for outcome in found if _is_asked(outcome.invariant, options.only))
     seconds = time.monotonic() - began
     print(f"\n{size.name} size, seed {seed}, {seconds:.0f} s", flush=True)
@@ -52,7 +52,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--size", choices=sorted(SIZES), default="ci", help="how much to do (default: ci)")
     parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run")
     parser.add_argument("--only", default="", help="invariants, such as I1,I9; all without")
-    parser.add_argument("--source", type=Path, help="run the servers from this source tree instead of src")
     parser.add_argument("--junit", type=Path, help="write a JUnit report")
     parser.add_argument("--json", type=Path, help="write the figures, for the table of the docs")
     return parser.parse_args(arguments)
@@ -70,15 +69,13 @@ def _is_asked(invariant: str, only: str) -> bool:
     return not only or invariant in only.split(",")
 
 
-async def _run_all(
-    scenarios: Sequence[Scenario], size: Size, seed: int, source: Path | None
-) -> list[Outcome]:
+async def _run_all(scenarios: Sequence[Scenario], size: Size, seed: int) -> list[Outcome]:
     found: list[Outcome] = []
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(Cluster.open())
         for scenario in scenarios:
             began = time.monotonic()
-            outcomes = await _run(scenario, size, seed, cluster, source)
+            outcomes = await _run(scenario, size, seed, cluster)
             seconds = time.monotonic() - began
             words = ", ".join(f"{o.invariant} {'ok' if o.passed else 'FAILED'}" for o in outcomes)
             print(f"  {scenario.name}: {words} ({seconds:.1f} s)", flush=True)
@@ -86,12 +83,10 @@ async def _run_all(
     return found
 
 
-async def _run(
-    scenario: Scenario, size: Size, seed: int, cluster: Cluster, source: Path | None
-) -> list[Outcome]:
+async def _run(scenario: Scenario, size: Size, seed: int, cluster: Cluster) -> list[Outcome]:
     limit = SCENARIO_SECONDS + 20 * size.fault_seconds
     try:
-        async with asyncio.timeout(limit), Stage.open(size, seed, cluster, source) as stage:
+        async with asyncio.timeout(limit), Stage.open(size, seed, cluster) as stage:
             try:
                 return await scenario.run(stage)
             except Exception as error:

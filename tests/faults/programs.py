@@ -14,7 +14,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import flowcraft
+
 COMMAND = "from flowcraft.entrypoints.cli import main; main()"
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = Path(flowcraft.__file__).resolve().parents[1]
 READY_SECONDS = 20.0
 ENDING_SECONDS = 20.0
 LOOK_SECONDS = 0.01
@@ -30,7 +34,6 @@ class ServerProgram:
         log: Path,
         *,
         harness: Mapping[str, object],
-        source: Path | None = None,
         workers: int = 1,
     ) -> None:
         self.port = port
@@ -38,8 +41,8 @@ class ServerProgram:
         self.log = log
         self._workers = workers
         self._environment = {**os.environ, "DATABASE_URL": dsn, "FLOWCRAFT_HARNESS": json.dumps(harness)}
-        paths = [str(source)] if source else []
-        self._environment["PYTHONPATH"] = os.pathsep.join([*paths, "src", "."])
+        # The servers run what the harness runs: with a planted bug, another tree than this one.
+        self._environment["PYTHONPATH"] = os.pathsep.join([str(SOURCE), str(ROOT)])
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
 

@@ -92,12 +92,11 @@ class Cluster:
 class Stage:
     """What one scenario has: `web` is the way from clients to servers, `wire` from those to the database."""
 
-    def __init__(self, size: Size, seed: int, cluster: Cluster, source: Path | None) -> None:
+    def __init__(self, size: Size, seed: int, cluster: Cluster) -> None:
         self.size = size
         self.seed = seed
         self.chance = random.Random(seed)
         self.cluster = cluster
-        self.source = source
         self.histories: list[History] = []
         self.probes: list[Probe] = []
         self.servers: list[ServerProgram] = []
@@ -110,11 +109,9 @@ class Stage:
 
     @classmethod
     @asynccontextmanager
-    async def open(
-        cls, size: Size, seed: int, cluster: Cluster, source: Path | None = None
-    ) -> AsyncIterator[Stage]:
+    async def open(cls, size: Size, seed: int, cluster: Cluster) -> AsyncIterator[Stage]:
         """Make a database and the ways; servers, probes and writers are the scenario's to start."""
-        stage = cls(size, seed, cluster, source)
+        stage = cls(size, seed, cluster)
         async with stage._stack:
             await stage._set()
             yield stage
@@ -124,7 +121,7 @@ class Stage:
         """Open the like on a cluster of its own, whose server has these settings."""
         async with (
             Cluster.open(settings, directory) as cluster,
-            Stage.open(self.size, self.seed, cluster, self.source) as own,
+            Stage.open(self.size, self.seed, cluster) as own,
         ):
             yield own
 
@@ -175,7 +172,6 @@ class Stage:
             dsn or self.wired_dsn,
             self.folder / f"server{number}.log",
             harness=harness,
-            source=self.source,
             workers=workers,
         )
         self.servers.append(server)

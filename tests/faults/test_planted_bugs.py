@@ -1,0 +1,68 @@
+"""Planted bugs: each patch makes one mistake in the sources, and the harness must find it.
+
+A patch says in its first lines what it plants, and which invariant is to be broken by it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PATCHES = sorted((Path(__file__).parent / "planted").glob("*.patch"))
+LONGEST_SECONDS = 120
+
+
+def broken_by(patch: Path) -> str:
+    """The invariant that a patch is said to break."""
+    found = re.search(r"^Broken: (I\d+)$", patch.read_text("utf-8"), re.MULTILINE)
+    assert found is not None, f"{patch.name} does not say what it breaks"
+    return found[1]
+
+
+def run(source: Path, invariants: str) -> tuple[int, str]:
+    """Run the harness, and its servers, on a tree of sources."""
+    outcome = subprocess.run(
+        [sys.executable, "-m", "tests.faults", "--size", "tiny", "--seed", "7", "--only", invariants],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(source), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=False,
+    )
+    return outcome.returncode, outcome.stdout + outcome.stderr
+
+
+def test_there_are_planted_bugs() -> None:
+    assert len(PATCHES) >= 8
+
+
+def test_where_nothing_is_planted_nothing_is_found() -> None:
+    invariants = sorted({broken_by(patch) for patch in PATCHES})
+    status, said = run(ROOT / "src", ",".join(invariants))
+    assert status == 0, said
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
+def test_a_planted_bug_is_found(patch: Path, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    applied = subprocess.run(
+        ["git", "apply", "-C1", "--whitespace=nowarn", str(patch)],
+        cwd=tmp_path,
+        env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert applied.returncode == 0, f"{patch.name} does not fit the sources any more: {applied.stderr}"
+    invariant = broken_by(patch)
+    status, said = run(tmp_path / "src", invariant)
+    assert status == 1, said
+    assert re.search(rf"^{invariant} FAIL", said, re.MULTILINE), said

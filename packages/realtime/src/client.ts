@@ -32,7 +32,7 @@ export type WebSocketLike = {
 export type SubscribeOptions = {
   /** Begin after this position instead of wherever the server is: what came since is replayed first. */
   readonly since?: Cursor;
-  /** Events were missed and cannot be told; `code` is the reason (`expired`, `rewound`, …). Load the state again. */
+  /** Events were missed and cannot be told; `code` is the reason (`expired`, `rewound`, `lost`, …). Load the state again. */
   readonly onReset?: (error: RealtimeError) => void;
   /** The server refused the channel. */
   readonly onError?: (error: RealtimeError) => void;

@@ -7,6 +7,7 @@ import { createMachine, type Effect, IDLE, type Subscriber } from "../src/core/m
 const CHANNELS = ["run_update", "system", "runs.42"] as const;
 type Name = (typeof CHANNELS)[number];
 type Logged = { readonly id: number; readonly transaction: number; readonly channel: string };
+type Frame = { readonly id?: number; readonly n?: number; readonly [member: string]: unknown };
 type Subscribe = Extract<ClientFrame, { subscribe: unknown }>;
 
 /** The log and one session of the server. A cursor is the number of transactions it has seen. */
@@ -19,7 +20,14 @@ class Server {
   catchingUp: Subscribe[] = [];
   settling: number[] = [];
   requests: ClientFrame[] = [];
-  frames: unknown[] = [];
+  frames: Frame[] = [];
+  /** Events of this connection; told with every commit point, or with heartbeats only. */
+  sent = 0;
+  readonly countsAlways: boolean;
+
+  constructor(countsAlways: boolean) {
+    this.countsAlways = countsAlways;
+  }
 
   commit(channels: readonly Name[]) {
     this.committed += 1;
@@ -31,6 +39,7 @@ class Server {
     this.catchingUp = [];
     this.settling = [];
     this.requests = [];
+    this.sent = 0;
     this.frames = [{ hello: { protocol: 1, schema: "s", heartbeat: 10, cursor: String(this.position) } }];
   }
 
@@ -38,13 +47,21 @@ class Server {
     if (this.position === this.committed) return;
     this.position += 1;
     const group = this.between(this.position - 1, [...this.live]);
-    if (group.length) this.frames.push(...group, { cursor: String(this.position), n: group.length, at: "" });
+    if (group.length) this.tell(group, this.point(group.length, this.countsAlways));
     for (const xid of this.settling.filter((xid) => xid <= this.position)) this.settle(xid);
     this.settling = this.settling.filter((xid) => xid > this.position);
   }
 
-  heartbeat() {
-    this.frames.push({ cursor: String(this.position), n: 0, at: "" });
+  heartbeat(counts: boolean) {
+    this.frames.push(this.point(0, counts || this.countsAlways));
+  }
+
+  /** Where the groups are of which the client has heard nothing yet, each with its closing frame. */
+  groups(): (readonly [start: number, length: number])[] {
+    return this.frames.flatMap(({ n = 0 }, end) => {
+      const whole = n > 0 && this.frames.slice(Math.max(0, end - n), end).filter((f) => "id" in f).length === n;
+      return whole ? [[end - n, n + 1] as const] : [];
+    });
   }
 
   /** Take one request of the client. */
@@ -82,16 +99,25 @@ class Server {
     this.frames.push({ reset: request.subscribe, reason: "expired", cursor: String(this.position), ref: request.ref });
   }
 
-  private goLive({ subscribe, ref }: Subscribe, replay: readonly unknown[]) {
+  private goLive({ subscribe, ref }: Subscribe, replay: readonly Frame[]) {
     for (const name of subscribe) this.live.add(name);
-    this.frames.push(...replay, { subscribed: subscribe, cursor: String(this.position), n: replay.length, ref });
+    this.tell(replay, { subscribed: subscribe, cursor: String(this.position), n: replay.length, ref });
+  }
+
+  private tell(events: readonly Frame[], closing: Frame) {
+    this.sent += events.length;
+    this.frames.push(...events, closing);
+  }
+
+  private point(n: number, counts: boolean): Frame {
+    return { cursor: String(this.position), n, at: "", ...(counts && { sent: this.sent + n }) };
   }
 
   private settle(xid: number) {
     this.frames.push({ settled: String(xid), cursor: String(this.position) });
   }
 
-  private between(after: number, channels: readonly string[]) {
+  private between(after: number, channels: readonly string[]): Frame[] {
     return this.log
       .filter((e) => e.transaction > after && e.transaction <= this.position && channels.includes(e.channel))
       .map((e) => ({ channel: e.channel, payload: e, id: e.id }));
@@ -114,9 +140,14 @@ class Handler implements Subscriber {
     this.floor = since;
   }
 
-  /** Each event once, in the log's order, without a gap, and whole transactions. */
-  check(log: readonly Logged[]) {
-    const mine = log.filter((e) => e.channel === this.channel);
+  hear(event: Logged | undefined) {
+    expect(this.gone).toBe(false);
+    if (event) this.heard.push(event);
+  }
+
+  /** Each event once, in the log's order, without a gap but what is known to be lost, and whole transactions. */
+  check(log: readonly Logged[], lost: ReadonlySet<unknown>) {
+    const mine = log.filter((e) => e.channel === this.channel && (!lost.has(e.id) || this.heard.includes(e)));
     const first = this.floor === undefined ? this.heard[0]?.transaction : this.floor + 1;
     const from = first === undefined ? mine.length : mine.findIndex((e) => e.transaction >= first);
     const expected = from < 0 ? [] : mine.slice(from, from + this.heard.length);
@@ -135,13 +166,20 @@ class Handler implements Subscriber {
 
 /** The client and the server, with the network between them in the hands of the test. */
 class World {
-  readonly server = new Server();
+  readonly server: Server;
   readonly machine = createMachine<Handler, { xid: number; asked: readonly Handler[] }>(() => 0.5, { linger: 1 });
   readonly handlers: Handler[] = [];
   readonly lingering = new Set<string>();
+  /** Events that the server lost on this connection with all that belonged to them, which only its count tells. */
+  readonly lost = new Set<number>();
+  damaged = false;
   connected = false;
   connecting = false;
   now = 0;
+
+  constructor(countsAlways: boolean) {
+    this.server = new Server(countsAlways);
+  }
 
   run(effects: readonly Effect<Handler, { xid: number; asked: readonly Handler[] }>[]) {
     for (const effect of effects) {
@@ -151,14 +189,16 @@ class World {
       else if (effect[0] === "close") this.connected = this.connecting = false;
       else if (effect[0] === "timer" && effect[1]) this.lingering.add(effect[1]);
       else if (effect[0] === "apply") {
-        for (const [handler, payload] of effect[1]) handler.heard.push(payload as Logged);
-        for (const handler of this.handlers) handler.check(this.server.log);
+        for (const [handler, { id }] of effect[1] as [Handler, Logged][]) handler.hear(this.server.log[id - 1]);
+        for (const handler of this.handlers) if (!handler.gone) handler.check(this.server.log, this.lost);
       } else if (effect[0] === "reset") {
+        if (effect[2].code === "lost") expect(this.lost.size > 0 && !this.server.countsAlways).toBe(true);
         effect[1].heard = [];
         effect[1].floor = undefined;
       } else if (effect[0] === "settled") {
         const { xid, asked } = effect[1];
-        for (const handler of asked) if (!handler.gone) expect(handler.missing(this.server.log, xid)).toEqual([]);
+        for (const handler of asked)
+          if (!handler.gone) expect(handler.missing(this.server.log, xid).filter((e) => !this.lost.has(e.id))).toEqual([]);
       }
     }
   }
@@ -191,12 +231,19 @@ class World {
     if (!this.connecting) return;
     this.connecting = false;
     this.connected = true;
+    this.lost.clear();
+    this.damaged = false;
     this.server.connect();
     this.run(this.machine.opened(undefined, ++this.now));
   }
 
+  /** What is missing since the last count, and then goes with the connection, nobody can know of. */
+  get mayEnd() {
+    return this.connected && (this.server.countsAlways || !this.lost.size);
+  }
+
   lose() {
-    if (!this.connected) return;
+    if (!this.mayEnd) return;
     this.connected = false;
     this.run(this.machine.closed(1006, ++this.now));
   }
@@ -209,18 +256,29 @@ class World {
     }
   }
 
-  /** Lose a frame on the way: the client has to notice. Only events: what else is lost ends the connection. */
-  mislay(index: number) {
-    const events = this.server.frames.filter((f) => typeof f === "object" && f !== null && "id" in f);
-    const lost = events[index % events.length];
-    this.server.frames = this.server.frames.filter((f) => f !== lost || lost === undefined);
+  /** One damage a connection: two may make up for each other in a count. */
+  damage(how: "lose event" | "lose group" | "repeat group", index: number) {
+    const { frames } = this.server;
+    const places = how === "lose event" ? frames.flatMap((f, at) => ("id" in f ? [[at, 1] as const] : [])) : this.server.groups();
+    const [start, length] = places[index % places.length] ?? [0, 0];
+    if (this.damaged || !length) return;
+    this.damaged = true;
+    if (how === "repeat group") frames.splice(start, 0, ...frames.slice(start, start + length));
+    else for (const { id } of frames.splice(start, length)) if (id !== undefined && how === "lose group") this.lost.add(id);
   }
 
+  /** Until everything is told, and the server's count has confirmed it. */
   quiesce() {
     const { server } = this;
+    let confirmed = false;
     for (let i = 0; i < 1000; i++) {
       const busy = server.position < server.committed || [server.requests, server.catchingUp, server.frames].some((q) => q.length);
-      if (this.connected && !busy) return;
+      if (!this.connected || busy) confirmed = false;
+      else if (confirmed) return;
+      else {
+        confirmed = true;
+        server.heartbeat(true);
+      }
       this.connect();
       this.server.relay();
       this.server.take();
@@ -232,6 +290,7 @@ class World {
 }
 
 const channel = fc.constantFrom(...CHANNELS);
+const harm = fc.constantFrom("lose event", "lose group", "repeat group");
 const small = fc.nat({ max: 20 });
 const action: fc.Arbitrary<(world: World) => void> = fc.oneof(
   { weight: 5, arbitrary: fc.array(channel, { minLength: 1, maxLength: 3 }).map((c) => (w: World) => w.server.commit(c)) },
@@ -246,22 +305,23 @@ const action: fc.Arbitrary<(world: World) => void> = fc.oneof(
   { weight: 1, arbitrary: fc.constant((w: World) => w.linger()) },
   { weight: 3, arbitrary: fc.constant((w: World) => w.connect()) },
   { weight: 1, arbitrary: fc.constant((w: World) => w.lose()) },
-  { weight: 1, arbitrary: fc.constant((w: World) => w.server.heartbeat()) },
-  { weight: 1, arbitrary: small.map((n) => (w: World) => w.mislay(n)) },
+  { weight: 1, arbitrary: fc.boolean().map((counts) => (w: World) => w.server.heartbeat(counts)) },
+  { weight: 3, arbitrary: fc.tuple(harm, small).map(([how, n]) => (w: World) => w.damage(how, n)) },
   { weight: 1, arbitrary: small.map((ago) => (w: World) => (w.server.kept = Math.max(w.server.kept, w.server.position - ago))) },
 );
 
 test("every handler hears each event once, in order, in whole transactions, whatever happens when", () => {
   fc.assert(
-    fc.property(fc.array(action, { minLength: 20, maxLength: 200 }), (actions) => {
-      const world = new World();
+    fc.property(fc.boolean(), fc.array(action, { minLength: 20, maxLength: 200 }), (countsAlways, actions) => {
+      const world = new World(countsAlways);
       for (const act of actions) act(world);
       world.quiesce();
+      world.lost.clear(); // by now it is told, or a reset was
       world.server.commit(CHANNELS);
       world.quiesce();
       for (const handler of world.handlers) {
-        handler.check(world.server.log);
         if (handler.gone) continue;
+        handler.check(world.server.log, world.lost);
         expect(handler.missing(world.server.log, world.server.committed)).toEqual([]);
         expect(handler.heard.at(-1)?.transaction).toBe(world.server.committed);
       }

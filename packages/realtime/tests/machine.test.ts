@@ -20,6 +20,45 @@ describe("groups", () => {
     expect(page.take("send")).toEqual([{ subscribe: ["run_update"], since: "c1", ref: 2 }]);
   });
 
+  test("a heartbeat that says how many events were sent ends a connection that received another number", () => {
+    const { page, handler } = Page.live();
+    page.server(event(1), ephemeral("typing"), point("c1", 1), { ...point("c1", 0), sent: 1 });
+    expect(page.take("close")).toEqual([]);
+    page.server({ ...point("c3", 0), sent: 2 });
+    expect(page.take("close")).toEqual([4002]);
+    page.timer().open().server(hello("c3"));
+    expect(page.take("send")).toEqual([{ subscribe: ["run_update"], since: "c1", ref: 2 }]);
+    page.server(event(2), subscribed(2, "c3", 1), { ...point("c3", 0), sent: 1 });
+    expect([handler.heard, page.take("close")]).toEqual([["typing", 1, 2], []]);
+  });
+
+  test("a group that is missed only after a later one was applied cannot be told in order: a reset", () => {
+    const { page, handler } = Page.live();
+    page.server(event(2), point("c2", 1), { ...point("c2", 0), sent: 2 });
+    expect([handler.heard, page.take("close")]).toEqual([[2, "lost"], [4002]]);
+    page.timer().open().server(hello("c2"), subscribed(2, "c2"), event(4), { ...point("c4", 1), sent: 2 });
+    expect([handler.heard, page.take("close")]).toEqual([[2, "lost"], [4002]]);
+    page.timer().open().server(hello("c4"));
+    expect(page.take("send")).toEqual([{ subscribe: ["run_update"], since: "c2", ref: 3 }]);
+  });
+
+  test("a group that is told twice is applied once, and ends the connection", () => {
+    const { page, handler } = Page.live();
+    page.server(event(1), point("c1", 1), event(1), point("c1", 1));
+    expect([handler.heard, page.take("close")]).toEqual([[1], [4002]]);
+    page.timer().open().server(hello("c1"));
+    expect(page.take("send")).toEqual([{ subscribe: ["run_update"], since: "c1", ref: 2 }]);
+  });
+
+  test("a replay that is told twice is applied once", () => {
+    const page = new Page();
+    const handler = page.subscribe("run_update", "c0");
+    page.open().server(hello("c1"), event(1), subscribed(1, "c1", 1), event(1), subscribed(1, "c1", 1));
+    expect([handler.heard, page.take("close")]).toEqual([[1], []]);
+    page.server({ ...point("c1", 0), sent: 1 });
+    expect(page.take("close")).toEqual([4002]);
+  });
+
   test("a malformed frame ends the connection", () => {
     const { page } = Page.live();
     page.server({ cursor: 1 });

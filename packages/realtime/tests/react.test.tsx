@@ -289,7 +289,7 @@ describe("useChannelState", () => {
     await nextFrame();
     const before = seen.length;
     for (let frame = 0; frame < 5; frame++) {
-      for (let i = 1; i <= 1000; i++) FakeSocket.last.says(event(frame * 1000 + i), point("c", 1));
+      for (let i = frame * 1000 + 1; i <= (frame + 1) * 1000; i++) FakeSocket.last.says(event(i), point(`c${i}`, 1));
       await flush();
       await nextFrame();
     }

@@ -17,6 +17,8 @@ export type ClosingFrame = {
   readonly channels: readonly string[] | undefined;
   readonly cursor: Cursor;
   readonly n: number;
+  /** Events with an `id` since `hello`, told now and then. */
+  readonly sent: number | undefined;
   readonly ref: number | undefined;
   readonly reason: string | undefined;
 };
@@ -45,7 +47,7 @@ export type ClientFrame =
 
 type Json = Readonly<Partial<Record<Member, unknown>>>;
 type Member =
-  | ("channel" | "payload" | "id" | "cursor" | "n" | "subscribed" | "reset" | "reason" | "ref" | "settled" | "hello")
+  | ("channel" | "payload" | "id" | "cursor" | "n" | "sent" | "subscribed" | "reset" | "reason" | "ref" | "settled" | "hello")
   | ("error" | "bye" | "schema" | "heartbeat" | "code" | "message" | "reconnect_after_ms");
 
 const isJson = (value: unknown): value is Json => typeof value === "object" && value !== null;
@@ -69,6 +71,7 @@ export const decode = (message: unknown): ServerFrame | undefined => {
     channels: type === "cursor" ? undefined : names(frame[type]),
     cursor: text(frame.cursor),
     n: type === "reset" ? 0 : number(frame.n),
+    sent: optional(number, frame.sent),
     ref: optional(number, frame.ref),
     reason: optional(text, frame.reason),
   });

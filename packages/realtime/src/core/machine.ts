@@ -111,6 +111,8 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
   let hint = 0;
   let lastRef = 0;
   let resumed = 0; // the last request of the resume
+  let counted = 0; // events with an `id` on this connection
+  let unsure = false; // cursors have moved on since `sent` last confirmed the count
   let position: Cursor | undefined;
   let heartbeat = 0;
   let heard = 0; // any frame
@@ -176,12 +178,18 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
   };
 
   const close = (frame: ClosingFrame, now: number) => {
-    const { type, channels, cursor, n, ref = type === "subscribed" ? GONE : LIVE, reason } = frame;
+    const { type, channels, cursor, n, sent = counted, ref = type === "subscribed" ? GONE : LIVE, reason } = frame;
     const events = group.splice(0);
-    if (events.length !== n) {
+    // Live events always come with a new position: with the last one, they are a group told twice.
+    const again = ref === LIVE && n > 0 && cursor === position;
+    if (events.length !== n || sent !== counted || again) {
+      // What is missing may lie before what was applied since. Told now it would come after its successors.
+      if (unsure && sent > counted)
+        for (const s of subscribers) if (s.ref === LIVE) emit("reset", s, missed(s.channel, "lost"));
       drop(BAD_FRAME);
       return;
     }
+    unsure = frame.sent === undefined && (unsure || ref === LIVE);
     deliver(new Map(events.map((event) => [event.id, event])).values(), ref);
     position = cursor;
     for (const name of channels ?? []) if (shared.get(name) === ref) shared.set(name, LIVE);
@@ -301,6 +309,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
         case "event":
           if (frame.id !== undefined) {
             group.push(frame);
+            counted += 1;
             return [];
           }
           deliver([frame], LIVE);
@@ -315,6 +324,8 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
           told = now;
           position = frame.cursor;
           heartbeat = frame.heartbeat * 1000;
+          counted = 0;
+          unsure = false;
           if (schema !== undefined && schema !== frame.schema) {
             emit("report", new RealtimeError("schema", "the server declares other channels; generate the client again"));
             schema = undefined;

@@ -122,7 +122,7 @@ class PostgresListener:
         await self._disconnected.wait()
 
     async def run(self) -> None:
-        """Connect, listen and wake the reader for as long as the connection lasts; run again to connect again.
+        """Connect, listen and wake the reader, for as long as the connection lasts.
 
         Raises:
             LogUnavailable: there is no connection (any more).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from flowcraft.channels import Channel
 from flowcraft.core.frames import Bundle
@@ -13,6 +13,9 @@ from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
 
 E = TypeVar("E")
+
+Ringing: TypeAlias = Literal["asleep", "standby", "awake", "letting go", "polling", "away"]
+"""How a reader learns of commits: where it stands to the doorbell; or that it polls, or has no connection."""
 
 
 class RealtimeService(Protocol):
@@ -76,6 +79,11 @@ class Wakeups(Protocol):
     @property
     def trouble(self) -> str | None:
         """What keeps the hints from coming, if anything does; the log is then read less promptly."""
+        ...
+
+    @property
+    def ringing(self) -> Ringing:
+        """How the hints come now."""
         ...
 
     def hurry(self) -> None:

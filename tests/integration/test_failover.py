@@ -19,7 +19,7 @@ from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.channels import Channels
 from flowcraft.cursors import Cursor
 from flowcraft.errors import CursorRewound, LogUnavailable
-from tests.support.following import following
+from tests.support.following import following, listening
 from tests.support.postgres import connected
 from tests.support.standby import copy_with_owners
 
@@ -111,7 +111,7 @@ async def test_a_standby_is_not_read_and_its_promotion_is_another_history() -> N
         standby_of_a_log() as (dsn, cursor),
         opened(dsn) as log,
         connected(dsn) as connection,
-        PostgresListener(dsn, Channels(), lambda _: None) as listener,
+        listening(listener := PostgresListener(dsn, Channels(), lambda _: None)),
     ):
         with pytest.raises(LogUnavailable, match="this server is a standby; the log is read on the primary"):
             await log.position()

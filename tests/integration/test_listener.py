@@ -17,7 +17,7 @@ from flowcraft.channels import Channels, Notify
 from flowcraft.core.doorbell import Asleep, Awake
 from flowcraft.events import Event
 from flowcraft.records import Ephemeral
-from tests.support.following import Followed, following
+from tests.support.following import Followed, following, listening
 from tests.support.pooler import swallowing_notifications
 from tests.support.postgres import AppendablePostgresLog, Ear, connected, migrated
 
@@ -171,7 +171,7 @@ async def test_without_a_connection_the_relay_reads_once_per_safety_interval(
         f"postgresql://postgres@/x?host={tmp_path}", channels, lambda _: None, safety_seconds=0.02
     )
     followed = Followed(log, listener)
-    async with listener, connected(log.dsn) as connection:
+    async with listening(listener), connected(log.dsn) as connection:
         task = asyncio.create_task(followed.run())
         await followed.until(lambda: followed.reads > 1)
         expected = await emit(connection, 1)
@@ -212,7 +212,7 @@ async def test_ephemeral_events_and_foreign_notifications_are_checked_and_handed
     got: asyncio.Queue[Ephemeral] = asyncio.Queue()
     caplog.set_level(logging.DEBUG, "flowcraft")
     async with (
-        PostgresListener(database, channels, got.put_nowait) as listener,
+        listening(listener := PostgresListener(database, channels, got.put_nowait)),
         connected(database) as connection,
     ):
         await asyncio.wait_for(listener.until_connected(), 10)
@@ -249,7 +249,7 @@ async def test_a_flood_of_bad_notifications_does_not_fill_the_log(
 ) -> None:
     got: asyncio.Queue[Ephemeral] = asyncio.Queue()
     async with (
-        PostgresListener(database, channels, got.put_nowait) as listener,
+        listening(listener := PostgresListener(database, channels, got.put_nowait)),
         connected(database) as connection,
     ):
         await asyncio.wait_for(listener.until_connected(), 10)

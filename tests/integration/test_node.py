@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,7 @@ from flowcraft.cursors import Cursor
 from flowcraft.errors import LogUnavailable
 from flowcraft.events import Event
 from flowcraft.records import Batch
+from flowcraft.runtime import supervisor as supervisor_module
 from flowcraft.runtime.clock import SystemClock
 from flowcraft.runtime.node import Node
 from flowcraft.runtime.supervisor import Supervisor
@@ -233,6 +235,42 @@ async def test_a_kept_task_that_fails_is_restarted_and_reported() -> None:
     supervisor.keep("unlucky", fail)
     for _ in range(3):
         await runs.get()
-    assert supervisor.states["unlucky"].last_error == "ValueError: no luck"
-    assert supervisor.states["unlucky"].restarts >= 2
+    health = supervisor.health()["unlucky"]
+    assert (health.last_error, health.restarts) == ("ValueError: no luck", 2)
     await supervisor.stop()
+
+
+async def test_what_a_kept_task_failed_with_is_told_until_it_has_run_well_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor_module, "WELL_SECONDS", 0.01)
+    supervisor = Supervisor()
+    runs = asyncio.Queue[int]()
+
+    async def fail_once() -> None:
+        runs.put_nowait(1)
+        if not supervisor.health()["once"].last_error:
+            raise ValueError("no luck")
+        await asyncio.Event().wait()
+
+    supervisor.keep("once", fail_once)
+    await runs.get()
+    await runs.get()
+    again = supervisor.health()["once"]
+    assert (again.state, again.restarts, again.last_error) == ("running", 1, "ValueError: no luck")
+    async with asyncio.timeout(5):
+        while supervisor.health()["once"].last_error:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    await supervisor.stop()
+
+
+async def test_a_node_tells_how_each_of_its_tasks_is_doing() -> None:
+    async with running(MemoryLog()) as node:
+        await node.until_accepting()
+        health = node.health()
+        assert (health.pid, health.doorbell) == (os.getpid(), "asleep")
+        assert {name: (task.state, task.restarts) for name, task in health.tasks.items()} == {
+            "relay": ("running", 0),
+            "heartbeat": ("running", 0),
+        }
+        assert len(msgspec.json.encode(health)) < 500

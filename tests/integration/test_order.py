@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from flowcraft.adapters.postgres.listener import PostgresListener
 from flowcraft.records import Batch, Record
+from tests.support.following import listening
 from tests.support.histories import PERFECT, Verdict, judge
 from tests.support.postgres import AppendablePostgresLog, connected, migrated
 from tests.support.rows import channels, make_table, versions, versions_now, write_adversarially
@@ -44,7 +45,8 @@ class Followers:
         """Follow until the writers are done, and then to the end."""
         done = asyncio.Event()
         start = await log.position()
-        async with PostgresListener(self.dsn, channels, lambda _: None) as listener:
+        listener = PostgresListener(self.dsn, channels, lambda _: None)
+        async with listening(listener):
             await listener.until_connected()
             followers = [self._by_snapshot(log, start, listener, done), self._by_id(done)]
             tasks = [asyncio.create_task(follower) for follower in followers]

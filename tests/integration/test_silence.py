@@ -16,6 +16,7 @@ from flowcraft.adapters.postgres.service import PostgresRealtimeService
 from flowcraft.channels import Channels
 from flowcraft.errors import LogUnavailable
 from flowcraft.events import Event
+from tests.support.following import listening
 from tests.support.pooler import Gate, gated
 from tests.support.postgres import migrated
 
@@ -63,7 +64,7 @@ async def test_a_listener_finds_out_and_connects_again(
     monkeypatch.setattr(line, "ANSWER_SECONDS", 0.2)
     async with behind_a_gate(database, tmp_path) as (dsn, gate):
         listener = PostgresListener(dsn, channels, lambda _: None, check_seconds=0.05)
-        async with asyncio.timeout(10), listener:
+        async with asyncio.timeout(10), listening(listener):
             await listener.until_connected()
             gate.close()
             await listener.until_disconnected()

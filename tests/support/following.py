@@ -81,12 +81,19 @@ async def following(
     """Follow a log, restarted when it fails, until the block ends."""
     listener = PostgresListener(dsn, Channels(), lambda _: None, safety_seconds=safety_seconds, **options)
     followed = Followed(log, listener)
-    supervisor = Supervisor()
-    async with listener:
+    async with listening(listener) as supervisor:
         await asyncio.wait_for(listener.until_connected(), 10)
         supervisor.keep("relay", followed.run)
-        try:
-            await followed.until(lambda: followed.reads >= 1)
-            yield followed
-        finally:
-            await supervisor.stop()
+        await followed.until(lambda: followed.reads >= 1)
+        yield followed
+
+
+@asynccontextmanager
+async def listening(listener: PostgresListener) -> AsyncIterator[Supervisor]:
+    """Keep a listener connected until the block ends, as a node does."""
+    supervisor = Supervisor()
+    supervisor.keep("listener", listener.run)
+    try:
+        yield supervisor
+    finally:
+        await supervisor.stop()

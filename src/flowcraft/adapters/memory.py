@@ -14,6 +14,7 @@ from typing import TypeVar
 from flowcraft.channels import Channel
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound
+from flowcraft.ports import Ringing
 from flowcraft.records import Batch, Ephemeral, Record
 
 E = TypeVar("E")
@@ -206,6 +207,10 @@ class MemoryWakeups:
     @property
     def trouble(self) -> None:
         """Nothing: they never fail."""
+
+    @property
+    def ringing(self) -> Ringing:
+        return "asleep"
 
     def hurry(self) -> None:
         self._rung.set()

@@ -45,3 +45,7 @@ def _options(
 def main() -> None:
     """Run the command; the console's entry."""
     app(prog_name="flowcraft")
+
+
+if __name__ == "__main__":
+    main()

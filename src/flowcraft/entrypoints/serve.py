@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Coroutine
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import msgspec
 
 from flowcraft.adapters.websocket import HttpAnswer, WebSocketConnection
 from flowcraft.entrypoints.compose import Realtime
 from flowcraft.runtime.node import Node
+from flowcraft.settings import Settings
 
 logger = logging.getLogger("flowcraft")
 
@@ -32,21 +35,32 @@ def health_pages(node: Node) -> Callable[[str], HttpAnswer | None]:
 
 
 class Server:
-    """A listening socket for one node. `port` 0 takes a free one; `address` tells which."""
+    """Listening sockets for one node. `port` 0 takes a free one; `address` tells which.
 
-    def __init__(self, node: Node, host: str, port: int, path: str = "/realtime") -> None:
+    With `sockets`, which are bound, those are listened on instead.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        host: str = "",
+        port: int = 0,
+        path: str = "/realtime",
+        *,
+        sockets: Sequence[socket.socket] = (),
+    ) -> None:
         self._node = node
         self._host = host
         self._port = port
         self._path = path
-        self._server: asyncio.Server | None = None
+        self._sockets = sockets
+        self._servers: list[asyncio.Server] = []
 
     @property
     def address(self) -> str:
         """The WebSocket's address."""
-        assert self._server is not None, "start the server first"
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return f"ws://{f'[{host}]' if ':' in host else host}:{port}{self._path}"
+        assert self._servers, "start the server first"
+        return address_of(self._servers[0].sockets[0].getsockname(), self._path)
 
     async def start(self) -> None:
         """Listen.
@@ -54,20 +68,34 @@ class Server:
         Raises:
             OSError: the port is taken, or may not be used.
         """
-        pages = health_pages(self._node)
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: WebSocketConnection(self._node, self._path, pages),
-            self._host,
-            self._port,
-            backlog=self._node.settings.listen_backlog,
-            reuse_address=True,
-        )
+        loop = asyncio.get_running_loop()
+        backlog = self._node.settings.listen_backlog
+        for sock in self._sockets:
+            self._servers.append(await loop.create_server(self._carrier, sock=sock, backlog=backlog))
+        if not self._sockets:
+            listening = await loop.create_server(
+                self._carrier, self._host, self._port, backlog=backlog, reuse_address=True
+            )
+            self._servers.append(listening)
+
+    def close(self) -> None:
+        """Take no more connections; the present ones go on."""
+        for server in self._servers:
+            server.close()
 
     async def stop(self) -> None:
         """Take no more connections and send the present ones away, to resume elsewhere or later."""
-        assert self._server is not None
-        self._server.close()
+        self.close()
         await self._node.drain()
+
+    def _carrier(self) -> WebSocketConnection:
+        return WebSocketConnection(self._node, self._path, health_pages(self._node))
+
+
+def address_of(name: tuple[Any, ...], path: str = "/realtime") -> str:
+    """Return the address of the WebSocket on a socket of this name."""
+    host, port = name[:2]
+    return f"ws://{f'[{host}]' if ':' in host else host}:{port}{path}"
 
 
 def serve(realtime: Realtime, host: str, port: int, *, announce: Callable[[str], None] = print) -> None:
@@ -78,32 +106,43 @@ def serve(realtime: Realtime, host: str, port: int, *, announce: Callable[[str],
     Raises:
         OSError: the port is taken, or may not be used.
     """
-    _runner()(_serve(realtime, host, port, announce))
+    log_limits(realtime.settings)
+    run(_serve(realtime, host, port, announce))
 
 
 async def _serve(realtime: Realtime, host: str, port: int, announce: Callable[[str], None]) -> None:
+    told = told_to_stop()
     node = await realtime.start()
     server = Server(node, host, port)
     try:
         await server.start()
         announce(server.address)
-        await _until_told_to_stop()
+        await told.wait()
         await server.stop()
     finally:
         await realtime.stop()
 
 
-def _runner() -> Callable[[Coroutine[object, object, None]], None]:
+def run(work: Coroutine[object, object, None]) -> None:
+    """Run in the fastest event loop there is."""
     try:
         import uvloop
     except ImportError:  # it does not exist for Windows
-        return asyncio.run
-    return uvloop.run
+        asyncio.run(work)
+    else:
+        uvloop.run(work)
 
 
-async def _until_told_to_stop() -> None:
+def told_to_stop() -> asyncio.Event:
+    """Return what SIGTERM and SIGINT set from now on."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    await told.wait()
+    return told
+
+
+def log_limits(settings: Settings) -> None:
+    """Say which limits are in force."""
+    limits = ", ".join(f"{name}={getattr(settings, name)!r}" for name in settings.__struct_fields__)
+    logger.info("limits in force: %s", limits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,12 +19,12 @@ from flowcraft.core.replay import CatchUp
 from flowcraft.core.session import Session
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import CursorUnusable, LimitExceeded, LogUnavailable
-from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Wakeups
+from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Ringing, Wakeups
 from flowcraft.records import Batch, Ephemeral
 from flowcraft.runtime.gateway import Gateway, Surroundings
 from flowcraft.runtime.relay import Relay
 from flowcraft.runtime.replays import Answer, Replays
-from flowcraft.runtime.supervisor import Supervisor
+from flowcraft.runtime.supervisor import Supervisor, TaskHealth
 from flowcraft.settings import Settings
 
 State = Literal["starting", "live", "stale", "draining"]
@@ -39,6 +40,9 @@ class Health:
     errors: dict[str, str]
     replay_reads: int
     replays_from_memory: int
+    pid: int
+    doorbell: Ringing
+    tasks: dict[str, TaskHealth]
 
 
 class Node:
@@ -101,11 +105,21 @@ class Node:
             state = "starting"
         if self._draining:
             state = "draining"
-        errors = {s.name: s.last_error for s in self.supervisor.states.values() if s.last_error}
+        tasks = self.supervisor.health()
+        errors = {name: task.last_error for name, task in tasks.items() if task.last_error}
         if self._wakeups.trouble is not None:
             errors["wakeups"] = self._wakeups.trouble
-        remembered = 0 if self._hub is None else self._hub.remembered
-        return Health(state == "live", state, len(self._gateways), errors, self._replays.reads, remembered)
+        return Health(
+            ready=state == "live",
+            state=state,
+            connections=len(self._gateways),
+            errors=errors,
+            replay_reads=self._replays.reads,
+            replays_from_memory=0 if self._hub is None else self._hub.remembered,
+            pid=os.getpid(),
+            doorbell=self._wakeups.ringing,
+            tasks=tasks,
+        )
 
     def connect(
         self, connection: Connection, channels: Sequence[str] = (), since: str | None = None

@@ -6,21 +6,57 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 logger = logging.getLogger("flowcraft")
 
 FIRST_BACKOFF_SECONDS = 0.05
-LONGEST_BACKOFF_SECONDS = 2.0
+LONGEST_BACKOFF_SECONDS = 1.0
+WELL_SECONDS = 5.0
+"""A task that has run for this long since its last failure works again, whatever it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskHealth:
+    """How one kept task is doing, and for how long it has been so."""
+
+    state: Literal["running", "backing off"]
+    since_seconds: float
+    restarts: int
+    last_error: str | None
+
+
+class Backoff:
+    """Pauses between attempts: full jitter below a bound that doubles, up to a second."""
+
+    def __init__(self) -> None:
+        self.bound = FIRST_BACKOFF_SECONDS
+
+    def reset(self) -> None:
+        """Begin anew: the last attempt went well."""
+        self.bound = FIRST_BACKOFF_SECONDS
+
+    def draw(self) -> float:
+        """Return how long to wait before the next attempt."""
+        bound, self.bound = self.bound, min(2 * self.bound, LONGEST_BACKOFF_SECONDS)
+        return random.uniform(0, bound)  # noqa: S311  # jitter, not a secret
 
 
 @dataclass(slots=True)
 class TaskState:
-    """How one supervised task is doing; shown by `/readyz`."""
+    """How one kept task is doing."""
 
     name: str
+    running: bool = True
+    since: float = 0.0
     restarts: int = 0
     last_error: str | None = None
+    backoff: Backoff = field(default_factory=Backoff)
+
+    def recovered(self) -> None:
+        self.last_error = None
+        self.backoff.reset()
 
 
 class Supervisor:
@@ -28,11 +64,11 @@ class Supervisor:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
-        self.states: dict[str, TaskState] = {}
+        self._states: dict[str, TaskState] = {}
 
     def keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run something for as long as the node lives; if it fails, report it, wait with jitter, restart."""
-        state = self.states[name] = TaskState(name)
+        state = self._states[name] = TaskState(name)
         self.spawn(self._keep(state, run), name)
 
     def spawn(self, work: Coroutine[object, object, None], name: str) -> None:
@@ -42,8 +78,21 @@ class Supervisor:
         task.add_done_callback(self._tasks.discard)
 
     def recovered(self, name: str) -> None:
-        """Note that a kept task works again."""
-        self.states[name].last_error = None
+        """Note that a kept task works again; what runs for a while has, even if nobody says so."""
+        self._states[name].recovered()
+
+    def health(self) -> dict[str, TaskHealth]:
+        """Tell how each kept task is doing."""
+        now = asyncio.get_running_loop().time()
+        return {
+            state.name: TaskHealth(
+                "running" if state.running else "backing off",
+                round(now - state.since, 1),
+                state.restarts,
+                state.last_error,
+            )
+            for state in self._states.values()
+        }
 
     async def stop(self) -> None:
         """Cancel every task and wait until each has cleaned up."""
@@ -54,21 +103,32 @@ class Supervisor:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep(self, state: TaskState, run: Callable[[], Awaitable[None]]) -> None:
-        loop = asyncio.get_running_loop()
-        backoff = FIRST_BACKOFF_SECONDS
         while True:
-            started = loop.time()
-            try:
-                await run()
-                state.last_error = "ended"
-            except Exception as error:  # noqa: BLE001  # a task ends here: reported below, restarted
-                state.last_error = f"{type(error).__name__}: {error}"
-            if loop.time() - started > LONGEST_BACKOFF_SECONDS:
-                backoff = FIRST_BACKOFF_SECONDS
+            state.last_error = await self._attempt(state, run)
+            pause = state.backoff.draw()
+            logger.warning("%s stopped (%s); restarting in %.2f s", state.name, state.last_error, pause)
+            await asyncio.sleep(pause)
             state.restarts += 1
-            logger.warning("%s stopped (%s); restarting within %.2f s", state.name, state.last_error, backoff)
-            await asyncio.sleep(random.uniform(0, backoff))  # noqa: S311  # jitter, not a secret
-            backoff = min(2 * backoff, LONGEST_BACKOFF_SECONDS)
+
+    async def _attempt(self, state: TaskState, run: Callable[[], Awaitable[None]]) -> str:
+        """Run until it ends; return why."""
+        loop = asyncio.get_running_loop()
+        began = state.since = loop.time()
+        state.running = True
+        well = loop.call_later(WELL_SECONDS, state.recovered)
+        try:
+            await run()
+        except Exception as error:  # noqa: BLE001  # a task ends here: reported, restarted
+            return f"{type(error).__name__}: {error}"
+        else:
+            return "ended"
+        finally:
+            well.cancel()
+            state.running = False
+            state.since = loop.time()
+            if state.since - began > LONGEST_BACKOFF_SECONDS:
+                # What failed only after a while, a connection attempt that timed out among them, has waited.
+                state.backoff.reset()
 
     async def _report(self, work: Coroutine[object, object, None], name: str) -> None:
         try:

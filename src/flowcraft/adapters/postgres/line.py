@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, final
 
 import asyncpg
 
-from flowcraft.adapters.postgres.connections import APPLICATION_NAME, unavailable
+from flowcraft.adapters.postgres.connections import APPLICATION_NAME, CONNECT_SECONDS, unavailable
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.errors import LogUnavailable
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import AnyConnection, Plain
 
 WAKEUP_TOPIC = "flowcraft_wakeup"
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 2.0
 COUNT_SECONDS = 1.0
 
 
@@ -57,9 +57,13 @@ class Line:
         Raises:
             LogUnavailable: there is none, or it does not let us.
         """
-        settings = {"application_name": f"{APPLICATION_NAME} listener"}
         with unavailable():
-            connection = await asyncpg.connect(dsn, timeout=ANSWER_SECONDS, server_settings=settings)
+            connection = await asyncpg.connect(
+                dsn,
+                timeout=CONNECT_SECONDS,
+                statement_cache_size=0,  # behind a pooler a prepared statement may be on another connection
+                server_settings={"application_name": f"{APPLICATION_NAME} listener"},
+            )
         line = cls(connection, rung, announced)
         try:
             await line._listen(topics)

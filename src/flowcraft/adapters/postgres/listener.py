@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,24 +12,34 @@ from typing import TYPE_CHECKING, final
 from flowcraft.adapters.postgres.announcements import Announcements
 from flowcraft.adapters.postgres.line import Line
 from flowcraft.channels import Channels
-from flowcraft.core.doorbell import Doorbell, DrawMark, Read, Rest, RingOthers, State, Step, TryLock, Unlock
+from flowcraft.core.doorbell import (
+    Asleep,
+    Awake,
+    Doorbell,
+    DrawMark,
+    LettingGo,
+    Read,
+    Rest,
+    RingOthers,
+    Standby,
+    State,
+    Step,
+    TryLock,
+    Unlock,
+)
 from flowcraft.cursors import Snapshot
 from flowcraft.errors import LogUnavailable
 from flowcraft.records import Ephemeral
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
+    from flowcraft.ports import Ringing
 
 logger = logging.getLogger("flowcraft")
-
-FIRST_BACKOFF_SECONDS = 0.05
-LONGEST_BACKOFF_SECONDS = 2.0
 
 
 @final
 class PostgresListener:
-    """Wakeups from PostgreSQL, over one dedicated connection that is kept up by `run`.
+    """Wakeups from PostgreSQL, over one dedicated connection, as long as `run` runs.
 
     Without the connection, or where notifications do not come through (`polling`), `wait` returns after a
     time: the log is the truth, and the listener only saves the reader from asking too often. `on_ephemeral`
@@ -46,7 +55,7 @@ class PostgresListener:
         safety_seconds: float = 1.0,
         polling_seconds: float = 0.2,
         probe_seconds: float = 2.0,
-        check_seconds: float = 10.0,
+        check_seconds: float = 5.0,
     ) -> None:
         self.rings = 0
         self.polling = False
@@ -64,7 +73,6 @@ class PostgresListener:
         self._disconnected.set()
         self._rung = asyncio.Event()
         self._waited = float("inf")
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def connected(self) -> bool:
@@ -74,7 +82,7 @@ class PostgresListener:
     @property
     def trouble(self) -> str | None:
         """What keeps rings from coming, if anything does."""
-        if self.polling:
+        if self.polling and self.connected:
             return f"notifications do not come through; reading every {self._polling_seconds} s"
         return self.last_error
 
@@ -82,6 +90,23 @@ class PostgresListener:
     def state(self) -> State:
         """How the reader stands to the doorbell."""
         return self._doorbell.state
+
+    @property
+    def ringing(self) -> Ringing:
+        """How rings come now."""
+        if self._line is None:
+            return "away"
+        if self.polling:
+            return "polling"
+        match self._doorbell.state:
+            case Asleep():
+                return "asleep"
+            case Standby():
+                return "standby"
+            case Awake():
+                return "awake"
+            case LettingGo():
+                return "letting go"
 
     @property
     def rejected(self) -> int:
@@ -97,21 +122,18 @@ class PostgresListener:
         await self._disconnected.wait()
 
     async def run(self) -> None:
-        """Keep the connection up, until cancelled."""
-        backoff = FIRST_BACKOFF_SECONDS
-        while True:
-            try:
-                await self._serve()
-            except LogUnavailable as error:
-                backoff = FIRST_BACKOFF_SECONDS if self._was_connected() else backoff
-                self.last_error = str(error)
-                logger.warning(
-                    "the listener has no connection: %s; trying again within %.2f s", error, backoff
-                )
-            finally:
-                self._hang_up()
-            await asyncio.sleep(random.uniform(0, backoff))  # noqa: S311  # jitter, not a secret
-            backoff = min(2 * backoff, LONGEST_BACKOFF_SECONDS)
+        """Connect, listen and wake the reader, for as long as the connection lasts.
+
+        Raises:
+            LogUnavailable: there is no connection (any more).
+        """
+        try:
+            await self._serve()
+        except LogUnavailable as error:
+            self.last_error = str(error)
+            raise
+        finally:
+            self._hang_up()
 
     async def wait(self, seen: Snapshot, *, records: int) -> None:
         """Return when it is worth reading again, at the latest after the safety interval."""
@@ -124,24 +146,12 @@ class PostgresListener:
             while not isinstance(step, Read | Rest):
                 step = await self._perform(line, step)
         except LogUnavailable:
-            step = Read()  # `run` notices too; to go on reading is right, at the pace of the safety poll
+            step = Read()  # `run` ends too; to go on reading is right, at the pace of the safety poll
         await self._rest(step.seconds if isinstance(step, Rest) else 0)
 
     def hurry(self) -> None:
         """Make the present or next `wait` return at once."""
         self._rung.set()
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self.run(), name="listener")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        task, self._task = self._task, None
-        assert task is not None
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
     async def _serve(self) -> None:
         """Connect, listen, prove that it works, then let the relay read; end when the connection does."""
@@ -203,9 +213,6 @@ class PostgresListener:
     def _ring(self) -> None:
         self.rings += 1
         self._rung.set()
-
-    def _was_connected(self) -> bool:
-        return self._line is not None
 
     def _hang_up(self) -> None:
         self._line = None

@@ -1,0 +1,237 @@
+"""Workers: keep several server processes on one port, and replace them one after another when asked.
+
+This process reads no log and takes no connection. It holds the port, which is why a worker that ends takes
+nothing with it but its own connections; those resume elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from flowcraft.entrypoints.serve import address_of, log_limits, told_to_stop
+from flowcraft.entrypoints.shared_port import SharedPort
+from flowcraft.entrypoints.worker import ACCEPTING, LISTENING, Place
+from flowcraft.runtime.supervisor import Supervisor
+from flowcraft.settings import Settings
+
+logger = logging.getLogger("flowcraft")
+
+READY_SECONDS = 30.0
+"""A replacement that does not serve after this long is given up, and the old worker stays."""
+BEYOND_DRAIN_SECONDS = 10.0
+"""A worker that has not ended this long after its drain is killed."""
+
+
+class WorkerEnded(Exception):
+    """A worker ended that nobody told to."""
+
+
+class Worker:
+    """One worker process, its progress, and our side of the sockets it listens on."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        sockets: Sequence[socket.socket],
+        progress: asyncio.StreamReader,
+    ) -> None:
+        self.process = process
+        self.sockets = sockets
+        self._progress = progress
+
+    @classmethod
+    async def start(cls, target: str, number: int, sockets: Sequence[socket.socket]) -> Worker:
+        """Start a process that listens on these sockets; our side of them is closed when it has ended."""
+        ours, theirs = os.pipe()
+        progress = asyncio.StreamReader()
+        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(progress), os.fdopen(ours, "rb")
+        )
+        place = Place(number, theirs, tuple(one.fileno() for one in sockets))
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # a folder here that is called flowcraft is not this package
+                *("-m", "flowcraft.entrypoints.cli", "serve", target, "--worker", str(place)),
+                stdin=asyncio.subprocess.PIPE,  # which ends with us
+                pass_fds=(theirs, *place.sockets),
+                start_new_session=True,  # Ctrl-C is for us; we tell the workers
+            )
+        except BaseException:
+            pipe.close()
+            _close(sockets)
+            raise
+        finally:
+            os.close(theirs)
+        logger.info("worker %d is process %d", number, process.pid)
+        return cls(process, sockets, progress)
+
+    async def reaches(self, step: bytes) -> bool:
+        """Wait until it has come as far as this; tell whether it did, rather than end."""
+        while line := await self._progress.readline():
+            if line == step:
+                return True
+        return False
+
+    async def wait(self) -> int:
+        """Wait for its end, and close our side of its sockets: its share goes to the others at once."""
+        status = await self.process.wait()
+        _close(self.sockets)
+        return status
+
+    async def end(self, within: float) -> None:
+        """Tell it to send its clients away and end; kill it if it does not."""
+        with suppress(ProcessLookupError):
+            self.process.terminate()
+        try:
+            await asyncio.wait_for(self.process.wait(), within)
+        except TimeoutError:
+            logger.warning("process %d did not end within %g s; killed", self.process.pid, within)
+            with suppress(ProcessLookupError):
+                self.process.kill()
+        await self.wait()
+
+
+class Workers:
+    """A port and the workers on it. `announce` is told the address once the first of them listens."""
+
+    def __init__(
+        self,
+        target: str,
+        count: int,
+        port: SharedPort,
+        settings: Settings,
+        *,
+        announce: Callable[[str], None] = print,
+    ) -> None:
+        self._target = target
+        self._port = port
+        self._end_seconds = settings.drain_seconds + BEYOND_DRAIN_SECONDS
+        self._announce: Callable[[str], None] | None = announce
+        self._supervisor = Supervisor()
+        self._posts = [Post(number, self) for number in range(1, count + 1)]
+        self._running: set[Worker] = set()
+
+    async def run(self) -> None:
+        """Keep the workers until SIGTERM or SIGINT; SIGHUP replaces them one after another."""
+        told, replace = told_to_stop(), asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, replace.set)
+        for post in self._posts:
+            self._supervisor.keep(f"worker {post.number}", post.keep)
+        self._supervisor.spawn(self._replace_when(replace), "rolling restart")
+        await told.wait()
+        await self._supervisor.stop()
+        await asyncio.gather(*(self.end(worker) for worker in list(self._running)))
+
+    async def start(self, number: int, beside: Worker | None = None) -> Worker:
+        """Start a worker; with `beside`, on the very sockets of another."""
+        sockets = self._port.sockets() if beside is None else [one.dup() for one in beside.sockets]
+        worker = await Worker.start(self._target, number, sockets)
+        self._running.add(worker)
+        return worker
+
+    async def end(self, worker: Worker) -> None:
+        """End a worker, and wait until it has."""
+        await worker.end(self._end_seconds)
+        self.ended(worker)
+
+    def ended(self, worker: Worker) -> None:
+        """Take note that a worker has ended."""
+        self._running.discard(worker)
+
+    def listens(self) -> None:
+        """Take note that a worker listens."""
+        announce, self._announce = self._announce, None
+        if announce is not None:
+            announce(address_of(self._port.first.getsockname()))
+
+    async def _replace_when(self, asked: asyncio.Event) -> None:
+        while True:
+            await asked.wait()
+            asked.clear()
+            for post in self._posts:
+                if not await post.replace():
+                    logger.error("the rolling restart ends here: the new worker %d cannot serve", post.number)
+                    break
+            else:
+                logger.info("all workers have been replaced")
+
+
+class Post:
+    """The place of one worker, whoever holds it."""
+
+    def __init__(self, number: int, workers: Workers) -> None:
+        self.number = number
+        self._workers = workers
+        self._worker: Worker | None = None
+        self._turn = asyncio.Lock()
+
+    async def keep(self) -> None:
+        """Have a worker here until one ends that nobody told to.
+
+        Raises:
+            WorkerEnded: run again, and there is another.
+        """
+        async with self._turn:
+            if self._worker is None:
+                self._worker = await self._workers.start(self.number)
+        if await self._worker.reaches(LISTENING):
+            self._workers.listens()
+        while True:
+            worker = self._worker
+            status = await worker.wait()
+            if worker is self._worker:
+                self._worker = None
+                self._workers.ended(worker)
+                raise WorkerEnded(f"process {worker.process.pid} ended with status {status}")
+
+    async def replace(self) -> bool:
+        """Put a new worker in the place of the present one, once it serves; tell whether it does."""
+        new = await self._workers.start(self.number, self._worker)
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                ready = await new.reaches(ACCEPTING)
+        except TimeoutError:
+            ready = False
+        if not ready:
+            await self._workers.end(new)
+            return False
+        async with self._turn:
+            old, self._worker = self._worker, new
+        self._workers.listens()
+        if old is not None:
+            await self._workers.end(old)
+        return True
+
+
+def serve_by_workers(
+    target: str,
+    count: int,
+    at: tuple[str, int],
+    settings: Settings,
+    *,
+    announce: Callable[[str], None] = print,
+) -> None:
+    """Serve a target by several processes, `at` a host and a port, until SIGTERM or SIGINT.
+
+    Raises:
+        OSError: the port is taken, or may not be used; or this system cannot share one.
+    """
+    port = SharedPort(*at)
+    log_limits(settings)
+    try:
+        asyncio.run(Workers(target, count, port, settings, announce=announce).run())
+    finally:
+        port.close()
+
+
+def _close(sockets: Sequence[socket.socket]) -> None:
+    for one in sockets:
+        one.close()

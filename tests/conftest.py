@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 import asyncpg
+import hypothesis
 import pytest
 
 from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 serial = itertools.count(1)
+# How long one example takes is the machine's affair, not a property of the code.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 class Server(Protocol):

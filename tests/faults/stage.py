@@ -20,8 +20,9 @@ from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.cursors import Cursor
 from flowcraft.records import Record
 from flowcraft.testing.histories import Heard, History, Verdict, judge
+from flowcraft.testing.postgres_proxy import WithoutNotifications
 from flowcraft.testing.probe import Probe
-from flowcraft.testing.proxy import FaultProxy, WithoutNotifications
+from flowcraft.testing.proxy import FaultProxy
 from tests.faults.programs import ServerProgram, until
 from tests.faults.sizes import Size
 from tests.faults.writers import HOT_ROWS, Writers
@@ -100,7 +101,7 @@ class Stage:
         self.histories: list[History] = []
         self.probes: list[Probe] = []
         self.servers: list[ServerProgram] = []
-        self.without_notifications = WithoutNotifications()
+        self.without_notifications = WithoutNotifications(active=False)
         self.web: FaultProxy
         self.wire: FaultProxy
         self.folder = Path()

@@ -1,36 +1,52 @@
-"""Histories: what handlers were told, judged by what the database holds in the end.
+"""Histories: what subscribers heard, judged by what the log holds in the end.
 
-Test events say which change of which row they are: `{"row": …, "version": …}`, and a version is never used
-twice for a row on a channel. So a handler that sees nothing but payloads can be judged all the same.
+A test's event is known by its payload: a `row`, and a `version` that each change of the row counts up by one.
+A history is judged in segments. Each begins at a cursor, from which on everything of its channel is owed, and
+lasts to an explicit reset, to the end of the subscription, or to the end of the run. Where it was left before
+the end of the run, nobody knows how far it had come: of each row it then owes a beginning, without holes.
 """
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TypeAlias
+
+import msgspec
 
 from flowcraft.cursors import Cursor
 from flowcraft.records import Record
 
 Row: TypeAlias = int | str
 Tag: TypeAlias = tuple[Row, int]
-"""A row and its version: together with the channel they name one event."""
-MOST_EXAMPLES = 5
+
+
+class _Tagged(msgspec.Struct):
+    row: Row
+    version: int
+
+
+_decode = msgspec.json.Decoder(_Tagged).decode
+
+
+def tag_of(payload: str) -> Tag:
+    """Return the row and version in a payload; all else in it is free."""
+    tagged = _decode(payload)
+    return tagged.row, tagged.version
 
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """The position is fixed: everything after this cursor must be heard."""
+    """From this position on everything must be heard. One without a reset before it excuses nothing."""
 
     cursor: Cursor
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A handler was called, at this monotonic time."""
+    """The handler was called; `at` is monotonic."""
 
     row: Row
     version: int
@@ -39,16 +55,17 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class WasReset:
-    """An explicit gap; nothing is owed until the next `Began`."""
+    """The subscriber was told of a gap; nothing is owed until the next `Began`."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """`unsubscribe` returned, at this monotonic time; no handler may be called any more."""
+    """Unsubscribing returned. With a `cursor`, everything up to it had been heard by then."""
 
     at: float
+    cursor: Cursor | None = None
 
 
 Mark: TypeAlias = Began | Heard | WasReset | Ended
@@ -56,7 +73,7 @@ Mark: TypeAlias = Began | Heard | WasReset | Ended
 
 @dataclass(slots=True)
 class History:
-    """What one handler went through on one channel, in order."""
+    """What one subscriber went through on one channel, in order."""
 
     subscriber: str
     channel: str
@@ -65,167 +82,266 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Counts of what came and of what went wrong."""
+    """What was found; `ok` if it is what was promised. `examples` are sentences about the first faults."""
 
     events: int = 0
-    """Events in the log."""
+    """In the log."""
     deliveries: int = 0
+    """Calls of a handler."""
     lost: int = 0
     """Owed and never heard."""
     gaps: int = 0
-    """Lost, although something later of the same row was heard: the silent ones among the lost."""
+    """Those of the lost after which something later of the same row was heard: silent gaps."""
     doubled: int = 0
-    """Heard again, or although the state that the subscription began with held it already."""
+    """Heard again, or although the subscriber's position covered it."""
     reordered: int = 0
     """Heard after something later of the same row."""
     phantoms: int = 0
-    """Heard, but in no log."""
+    """Heard, and not in the log at all."""
     strayed: int = 0
-    """Heard on a channel that it does not belong to."""
+    """Heard on a channel whose log does not have it, but another's does."""
     late: int = 0
-    """Heard after the end of the subscription."""
+    """Heard after the end of the subscription, or where no position was fixed."""
     stale: int = 0
-    """Rows whose last event heard is not their last."""
+    """Rows whose last change is not what was heard last, where the subscription never ended."""
     resets: int = 0
+    """Explicit gaps, which are allowed."""
+    undone: int = 0
+    """Heard, and then lost by the database, of which a reset told; allowed."""
     examples: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether nothing went wrong; a `reset` is explicit, and so nothing wrong."""
-        wrong = (self.lost, self.doubled, self.reordered, self.phantoms, self.strayed, self.late, self.stale)
-        return not any(wrong)
+        """Whether nothing is wrong."""
+        faults = (self.lost, self.doubled, self.reordered, self.phantoms, self.strayed, self.late, self.stale)
+        return not any(faults)
 
     def figures(self) -> dict[str, int]:
-        """The counts by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "examples"}
+        """Return all counts, by name."""
+        return {name: getattr(self, name) for name in _COUNTS}
 
 
-def tag_of(payload: str) -> Tag:
-    """Read the tag out of a payload."""
-    event = json.loads(payload)
-    return event["row"], event["version"]
+_COUNTS = tuple(f.name for f in fields(Verdict) if f.name != "examples")
+_EXAMPLES = 5
+_UNDOING = ("rewound", "other_database")
+"""Resets after which what was heard before need not exist."""
 
 
 def judge(
     log: Sequence[Record], histories: Iterable[History], *, tag: Callable[[str], Tag] = tag_of
 ) -> Verdict:
-    """Compare what was heard with the log: each event once, in the order of its row, until the end."""
-    judgement = _Judgement(log, tag)
+    """Compare what was heard with what the log holds after all faults are healed.
+
+    `tag` tells row and version of a payload; together with the channel they are the identity of an event.
+    """
+    books = _Books(log, tag)
     for history in histories:
-        judgement.hear(history)
-    return Verdict(len(log), examples=tuple(judgement.examples), **judgement.counts)
-
-
-@dataclass(frozen=True, slots=True)
-class _Logged:
-    tag: Tag
-    xid: int
-    place: int
-
-
-class _Judgement:
-    def __init__(self, log: Sequence[Record], tag: Callable[[str], Tag]) -> None:
-        self.counts: dict[str, int] = defaultdict(int)
-        self.examples: list[str] = []
-        self._channels: dict[str, dict[Tag, _Logged]] = defaultdict(dict)
-        self._elsewhere: set[Tag] = set()
-        for place, record in enumerate(sorted(log, key=lambda record: record.id)):
-            logged = _Logged(tag(record.payload), record.xid, place)
-            assert logged.tag not in self._channels[record.channel], (
-                f"{record.channel} has {logged.tag} twice"
-            )
-            self._channels[record.channel][logged.tag] = logged
-            self._elsewhere.add(logged.tag)
-
-    def hear(self, history: History) -> None:
-        logged = self._channels.get(history.channel, {})
-        segment = _Segment(self, history, logged)
+        hearing = _Hearing(history, books)
         for mark in history.marks:
-            match mark:
-                case Began(cursor):
-                    segment.close(excused=False)
-                    segment = _Segment(self, history, logged, cursor)
-                case Heard(row, version):
-                    self.counts["deliveries"] += 1
-                    segment.heard((row, version))
-                case WasReset():
-                    self.counts["resets"] += 1
-                    segment.close(excused=True)
-                    segment = _Segment(self, history, logged)
-                case Ended():
-                    segment.end()
-        segment.close(excused=segment.ended)
+            hearing.take(mark)
+        hearing.finish()
+    counts = {name: books.counts[name] for name in _COUNTS}
+    return Verdict(**counts, examples=tuple(books.examples))
 
-    def find(self, kind: str, history: History, tag: Tag) -> None:
-        self.counts[kind] += 1
-        if len(self.examples) < MOST_EXAMPLES:
-            self.examples.append(
-                f"{kind}: {history.subscriber} on {history.channel}, row {tag[0]!r} version {tag[1]}"
-            )
 
-    def is_elsewhere(self, tag: Tag) -> bool:
-        return tag in self._elsewhere
+@dataclass(slots=True, frozen=True, eq=False)
+class _Event:
+    """A record, and its place among the changes of its row."""
+
+    row: Row
+    version: int
+    xid: int
+    index: int
+
+
+class _Channel:
+    """The log of one channel, in the orders in which it is asked."""
+
+    def __init__(self) -> None:
+        self.by_tag: dict[Tag, _Event] = {}
+        self.rows: dict[Row, list[_Event]] = {}
+        self.by_xid: list[_Event] = []
+        self.xids: list[int] = []
+        self.tangled: set[Row] = set()
+        """Rows with a change by a transaction that began before the one of an earlier change."""
+
+    def add(self, tag: Tag, xid: int) -> None:
+        row, version = tag
+        changes = self.rows.setdefault(row, [])
+        if changes and changes[-1].xid > xid:
+            self.tangled.add(row)
+        event = _Event(row, version, xid, len(changes))
+        self.by_tag[tag] = event
+        changes.append(event)
+        self.by_xid.append(event)
+
+    def sort(self) -> None:
+        self.by_xid.sort(key=lambda event: event.xid)
+        self.xids = [event.xid for event in self.by_xid]
+
+    def between(self, begin: Cursor, until: Cursor | None) -> list[_Event]:
+        """Everything after one position, up to another or to the end."""
+        first = bisect_left(self.xids, begin.seen.xmin)
+        last = None if until is None else bisect_left(self.xids, until.seen.xmax)
+        return [
+            event
+            for event in self.by_xid[first:last]
+            if not begin.covers(event.xid) and (until is None or until.covers(event.xid))
+        ]
+
+
+class _Books:
+    """The log by channel, and the counts."""
+
+    def __init__(self, log: Sequence[Record], tag: Callable[[str], Tag]) -> None:
+        self.counts: Counter[str] = Counter(events=len(log))
+        self.examples: list[str] = []
+        self._channels: dict[str, _Channel] = {}
+        for record in sorted(log, key=lambda record: record.id):
+            identity = tag(record.payload)
+            channel = self.channel(record.channel)
+            if identity in channel.by_tag:
+                self.note("doubled", "the log", record.channel, identity, "is in the log twice")
+            else:
+                channel.add(identity, record.xid)
+        for channel in self._channels.values():
+            channel.sort()
+
+    def channel(self, name: str) -> _Channel:
+        return self._channels.setdefault(name, _Channel())
+
+    def anywhere(self, tag: Tag) -> bool:
+        return any(tag in channel.by_tag for channel in self._channels.values())
+
+    def note(self, count: str, subscriber: str, channel: str, tag: Tag, what: str) -> None:
+        self.counts[count] += 1
+        if len(self.examples) < _EXAMPLES:
+            row, version = tag
+            self.examples.append(f"{subscriber} on {channel}: version {version} of row {row!r} {what}")
+
+
+class _Hearing:
+    """One history, taken mark by mark."""
+
+    def __init__(self, history: History, books: _Books) -> None:
+        self._history = history
+        self._books = books
+        self._channel = books.channel(history.channel)
+        self._segment: _Segment | None = None
+
+    def take(self, mark: Mark) -> None:
+        match mark:
+            case Heard(row, version):
+                self._hear((row, version))
+            case Began(cursor):
+                self._leave(cursor)
+                self._segment = _Segment(self._history, self._books, cursor)
+            case WasReset(reason):
+                self._books.counts["resets"] += 1
+                self._leave(undoing=reason in _UNDOING)
+            case Ended(_, cursor):
+                self._leave(cursor)
+
+    def finish(self) -> None:
+        """The run is over: what is subscribed still must have heard everything."""
+        if self._segment is not None:
+            self._segment.judge(self._channel, until=None)
+
+    def _hear(self, tag: Tag) -> None:
+        self._books.counts["deliveries"] += 1
+        if self._segment is None:
+            what = "was heard after the end, or where no position was fixed"
+            self._books.note("late", self._history.subscriber, self._history.channel, tag, what)
+        else:
+            self._segment.heard.append(tag)
+
+    def _leave(self, until: Cursor | None = None, *, undoing: bool = False) -> None:
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.undoing = undoing
+            segment.judge(self._channel, until=until or segment.begin)
 
 
 class _Segment:
-    """What was heard from a fixed position to a reset, the end of the subscription, or that of the run."""
+    """The part of a history that follows one position."""
 
-    def __init__(
-        self,
-        judgement: _Judgement,
-        history: History,
-        logged: Mapping[Tag, _Logged],
-        begin: Cursor | None = None,
-    ) -> None:
-        self.ended = False
-        self._judgement = judgement
+    def __init__(self, history: History, books: _Books, begin: Cursor) -> None:
+        self.begin = begin
+        self.heard: list[Tag] = []
+        self.undoing = False
         self._history = history
-        self._logged = logged
-        self._begin = begin
-        self._seen: set[Tag] = set()
+        self._books = books
+        self._seen: dict[Row, set[int]] = {}
+        self._newest: dict[Row, int] = {}
         self._last: dict[Row, int] = {}
 
-    def heard(self, tag: Tag) -> None:
-        event = self._logged.get(tag)
-        if self.ended:
-            self._find("late", tag)
-        elif event is None:
-            self._find("strayed" if self._judgement.is_elsewhere(tag) else "phantoms", tag)
-        elif tag in self._seen or (self._begin is not None and self._begin.covers(event.xid)):
-            self._find("doubled", tag)
-        else:
-            self._take(event)
+    def judge(self, channel: _Channel, *, until: Cursor | None) -> None:
+        """Count its faults. All up to `until` is owed, or to the end of the log; after it, no hole."""
+        for tag in self.heard:
+            self._hear(tag, channel)
+        owed = [] if self.undoing else channel.between(self.begin, until)
+        for event in owed:
+            if event.index not in self._seen.get(event.row, ()):
+                self._lose(event)
+        if until is None:
+            self._find_stale(owed)
+        elif not self.undoing:
+            self._find_holes(channel, set(owed))
 
-    def end(self) -> None:
-        self.ended = True
-
-    def close(self, *, excused: bool) -> None:
-        """Count what is owed. A reset excuses what had not come yet, an end what would have come."""
-        if self._begin is None:
+    def _hear(self, tag: Tag, channel: _Channel) -> None:
+        event = channel.by_tag.get(tag)
+        if event is None:
+            self._hear_unknown(tag)
             return
-        newest: dict[Row, int] = {}
-        for event in self._logged.values():
-            if self._begin.covers(event.xid):
-                continue
-            row = event.tag[0]
-            newest[row] = event.place
-            if event.tag not in self._seen:
-                overtaken = self._last.get(row, -1) > event.place
-                if overtaken or not excused:
-                    self._find("lost", event.tag)
-                if overtaken:
-                    self._judgement.counts["gaps"] += 1
-        if not excused:
-            stale = [row for row, place in newest.items() if self._last.get(row, place) != place]
-            for row in stale:
-                self._find("stale", (row, -1))
+        row, index = event.row, event.index
+        self._last[row] = index
+        seen = self._seen.setdefault(row, set())
+        if index in seen:
+            self._note("doubled", event, "was heard again")
+        elif self.begin.covers(event.xid) and not self.undoing:
+            self._note("doubled", event, f"was heard after {self.begin}, which covers it")
+        elif index < self._newest.get(row, -1):
+            self._note("reordered", event, "was heard after a later one")
+        else:
+            self._newest[row] = index
+        seen.add(index)
 
-    def _take(self, event: _Logged) -> None:
-        row = event.tag[0]
-        self._seen.add(event.tag)
-        if self._last.get(row, -1) > event.place:
-            self._find("reordered", event.tag)
-        self._last[row] = event.place
+    def _hear_unknown(self, tag: Tag) -> None:
+        names = (self._history.subscriber, self._history.channel)
+        if self._books.anywhere(tag):
+            self._books.note("strayed", *names, tag, "was heard, and belongs to another channel")
+        elif self.undoing:
+            self._books.counts["undone"] += 1
+        else:
+            self._books.note("phantoms", *names, tag, "was heard, and is not in the log")
 
-    def _find(self, kind: str, tag: Tag) -> None:
-        self._judgement.find(kind, self._history, tag)
+    def _lose(self, event: _Event) -> None:
+        if event.index < self._newest.get(event.row, -1):
+            self._books.counts["gaps"] += 1
+            self._note("lost", event, "was never heard, and a later one was")
+        else:
+            self._note("lost", event, "was never heard")
+
+    def _find_stale(self, owed: Iterable[_Event]) -> None:
+        last: dict[Row, _Event] = {}
+        for event in owed:
+            if event.row not in last or last[event.row].index < event.index:
+                last[event.row] = event
+        for row, event in last.items():
+            if self._last.get(row) != event.index:
+                self._note("stale", event, "is the row's last, and was not what was heard last")
+
+    def _find_holes(self, channel: _Channel, owed: set[_Event]) -> None:
+        """Lose what is missing before something later of the same row."""
+        oldest = self.begin.seen.xmin
+        for row, newest in self._newest.items():
+            seen, changes = self._seen[row], channel.rows[row]
+            for event in reversed(changes[:newest]):
+                if event.xid < oldest and row not in channel.tangled:
+                    break
+                if event.index not in seen and event not in owed and not self.begin.covers(event.xid):
+                    self._lose(event)
+
+    def _note(self, count: str, event: _Event, what: str) -> None:
+        tag = (event.row, event.version)
+        self._books.note(count, self._history.subscriber, self._history.channel, tag, what)

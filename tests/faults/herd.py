@@ -12,7 +12,7 @@ import pickle
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class Herd:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, address: str, *, count: int, lanes: int, since: Cursor, seed: int, folder: Path
+        cls, address: str, *, count: int, lanes: int, since: Sequence[Cursor], seed: int, folder: Path
     ) -> AsyncIterator[Herd]:
         """Let it come, all at once."""
         process = await asyncio.create_subprocess_exec(
@@ -46,7 +46,7 @@ class Herd:
             "address": address,
             "count": count,
             "lanes": lanes,
-            "since": str(since),
+            "since": [*map(str, since)],
             "seed": seed,
             "file": str(herd._file),
         }
@@ -79,13 +79,13 @@ class Herd:
 
 
 async def _come(orders: Mapping[str, Any]) -> None:
-    since = Cursor.parse(orders["since"])
+    since = [Cursor.parse(text) for text in orders["since"]]
     probes: list[Probe] = []
     histories: list[History] = []
     for number in range(orders["count"]):
         chance = random.Random(f"{orders['seed']} {number}")
         probes.append(Probe(orders["address"], name=f"herd {number}", chance=chance))
-        histories.append(probes[-1].follow(f"lanes.{number % orders['lanes']}", since))
+        histories.append(probes[-1].follow(f"lanes.{number % orders['lanes']}", since[number % len(since)]))
     began = time.monotonic()
     for probe in probes:
         await probe.start()

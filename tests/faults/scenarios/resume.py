@@ -22,9 +22,11 @@ from tests.faults.talk import Talk
 STATE = "select json_object_agg(id, version)::text as state, flowcraft.cursor() as cursor from items"
 PAST = """
 select flowcraft.emit('lanes.' || lane, json_build_object('row', 'past', 'version', n, 'pad', ''))
-from generate_series(1, $1) as n, generate_series(0, $2 - 1) as lane
+from generate_series($1::int, $2::int) as n, generate_series(0, $3::int - 1) as lane
 """
-RESUMED_EVENTS = 100
+RESUMED_EVENTS = 160
+"""By those that have been away the longest; 100 on the average."""
+POSITIONS = 4
 EXISTING = 20
 TALKS = 8
 REAL_CLIENTS = 2
@@ -219,13 +221,12 @@ async def a_herd_comes_back(stage: Stage) -> list[Outcome]:
         await stage.probe(f"existing {n}", [f"lanes.{n % stage.size.lanes}"]) for n in range(EXISTING)
     ]
     await asyncio.gather(*(probe.until_live() for probe in existing))
-    since = await stage.cursor()
-    async with stage.connection() as connection:
-        await connection.execute(
-            PAST,
-            RESUMED_EVENTS,
-            stage.size.lanes,
-        )
+    since: list[Cursor] = []
+    for first in range(1, RESUMED_EVENTS + 1, RESUMED_EVENTS // POSITIONS):
+        since.append(await stage.cursor())
+        async with stage.connection() as connection:
+            last = first + RESUMED_EVENTS // POSITIONS - 1
+            await connection.execute(PAST, first, last, stage.size.lanes)
     reads = (await server.health())["replay_reads"]
     writers = stage.writers(rate=50, count=2)
     herd = Herd.open(

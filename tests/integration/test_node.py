@@ -85,6 +85,15 @@ class Recorder:
             await self._changed.wait()
 
 
+class Broken(Recorder):
+    """A client whose socket fails at the first event."""
+
+    def write(self, bundle: Bundle) -> None:
+        if any(b'"channel"' in message for message in bundle.messages):
+            raise OSError("the socket went to lunch")
+        super().write(bundle)
+
+
 class FakeClock(SystemClock):
     """A clock that can be turned forward."""
 
@@ -135,6 +144,20 @@ async def test_nothing_is_lost_while_the_log_cannot_be_read() -> None:
         await log.failed.wait()
         assert "went to lunch" in (await client_error(node))
         assert [(await client.until("channel"))["payload"] for _ in range(2)] == [1, 2]
+
+
+async def test_a_connection_that_fails_is_closed_and_the_others_miss_nothing() -> None:
+    log = MemoryLog()
+    async with running(log) as node:
+        await node.until_accepting()
+        broken, client = Broken(), Recorder()
+        node.connect(broken, ["ping_update"])
+        node.connect(client, ["ping_update"])
+        for n in (1, 2):
+            log.emit("ping_update", str(n))
+            assert (await client.until("channel"))["payload"] == n
+        assert broken.closed == (1011, "the connection failed")
+        assert (client.closed, node.health().connections) == (None, 1)
 
 
 async def client_error(node: Node) -> str:

@@ -22,6 +22,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The log is read at least this often, doorbell or not."""
     queue_bytes: int = 1024 * 1024
     """Bytes that wait for one client before it is closed to resume later (4408)."""
+    queue_seconds: float = 15.0
+    """A client that has not taken what was written to it this long ago is closed too (4408)."""
     message_bytes: int = 64 * 1024
     """The longest message a client may send."""
     channels_per_connection: int = 128

@@ -288,6 +288,41 @@ async def test_a_client_that_does_not_read_is_closed_and_harms_nobody(carrier: O
         assert "settled" in await frame(good)
 
 
+@both
+async def test_a_client_that_takes_nothing_for_too_long_is_closed(carrier: OpenStage) -> None:
+    settings = Settings(drain_seconds=0.01, queue_bytes=64 * 1024 * 1024, queue_seconds=1.0)
+    async with carrier(settings, None) as stage, connect(f"{stage.address}?channel=ping_update") as well:
+        _, stuck = await raw(stage, "ping_update")
+        for n in range(120):  # 12 MB: more than the kernel hides
+            await stage.ping(n, weight="x" * 100_000)
+        try:
+            async with asyncio.timeout(10):
+                while (await frame(well)).get("payload", {}).get("n") != 119:
+                    pass
+                while stage.node.counts.slow_closes == 0:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        finally:
+            stuck.close()
+        assert stage.node.counts.slow_closes == 1
+
+
+async def raw(stage: Stage, channel: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A client that reads only when it is told to, and hides little."""
+    url = urlsplit(stage.address)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, (url.hostname, url.port))
+    reader, writer = await asyncio.open_connection(sock=sock, limit=65536)
+    writer.write(
+        f"GET /realtime?channel={channel} HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    await reader.readuntil(b"subscribed")
+    return reader, writer
+
+
 async def test_text_that_is_not_utf_8_closes_the_connection() -> None:
     async with dedicated(QUICK, None) as stage, connect(stage.address) as client:
         await client.send(b"\xff", text=True)

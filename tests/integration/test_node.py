@@ -74,6 +74,9 @@ class Recorder:
         self.closed = (code, reason)
         self._changed.set()
 
+    def bound_queue(self, now: float) -> bool:
+        return False
+
     async def until(self, member: str) -> dict[str, object]:
         """Wait for a frame with this member, and return it."""
         while True:

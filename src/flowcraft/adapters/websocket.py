@@ -22,6 +22,7 @@ from websockets.server import ServerProtocol
 
 from flowcraft.core.frames import Bundle
 from flowcraft.core.handshake import Refused, admit
+from flowcraft.core.lag import Lag
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import Conversation, Reception
 
@@ -54,6 +55,9 @@ class WebSocketConnection(asyncio.Protocol):
         self._fragments: list[bytes] = []
         self._deadline: asyncio.TimerHandle | None = None
         self._pong_due: asyncio.TimerHandle | None = None
+        self._written = 0
+        self._watched = False
+        self._lag = Lag(self._settings.queue_seconds)
 
     # asyncio's side
 
@@ -91,11 +95,10 @@ class WebSocketConnection(asyncio.Protocol):
     def write(self, bundle: Bundle) -> None:
         if self._transport is None or self._protocol.state is not OPEN:
             return
-        if self._transport.get_write_buffer_size() > self._settings.queue_bytes:
-            logger.info("a client reads too slowly; closed with 4408, it will resume from its cursor")
-            self.close(4408, "too slow")
+        if self._watched and self._transport.get_write_buffer_size() > self._settings.queue_bytes:
+            self._close_slow()
             return
-        self._transport.write(bundle.websocket)
+        self._send(self._transport, bundle.websocket)
 
     def ping(self) -> None:
         if self._transport is None or self._protocol.state is not OPEN or self._pong_due is not None:
@@ -112,6 +115,15 @@ class WebSocketConnection(asyncio.Protocol):
         self._flush()
         # A peer that does not read will not answer either: wait a moment, not for ever.
         self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._abort)
+
+    def bound_queue(self, now: float) -> bool:
+        if self._transport is None or self._protocol.state is not OPEN:
+            return False
+        waiting = self._transport.get_write_buffer_size()
+        if self._lag.is_over(self._written, self._written - waiting, now):
+            self._close_slow()
+        self._watched = waiting > 0
+        return self._watched
 
     # the handshake
 
@@ -179,21 +191,34 @@ class WebSocketConnection(asyncio.Protocol):
         if self._conversation is not None:
             self._conversation.received(text)
 
+    def _send(self, transport: asyncio.Transport, data: bytes) -> None:
+        transport.write(data)
+        self._written += len(data)
+        if not self._watched and transport.get_write_buffer_size():
+            self._watched = True
+            self._reception.watch(self)
+
     def _flush(self) -> None:
         if self._transport is None:
             return
         for data in self._protocol.data_to_send():
             if data:
-                self._transport.write(data)
+                self._send(self._transport, data)
             else:
                 with contextlib.suppress(OSError, RuntimeError):  # the peer may have gone first
                     self._transport.write_eof()
         if self._protocol.close_expected() and self._deadline is None:
             self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._abort)
 
+    def _close_slow(self) -> None:
+        logger.info("a client reads too slowly; closed with 4408, it will resume from its cursor")
+        self._reception.counts.slow_closes += 1
+        self.close(4408, "too slow")
+
     def _no_pong(self) -> None:
         self._pong_due = None
         logger.info("a client does not answer; closed with 4409")
+        self._reception.counts.dead_closes += 1
         self.close(4409, "no pong")
 
     def _abort(self) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from flowcraft.channels import Channels
 from flowcraft.core import frames
+from flowcraft.core.counts import Counts
 from flowcraft.core.delivery import Encoder
 from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import Effect, Hub, ReadBacklog, ReadNow, SessionId
@@ -21,6 +22,7 @@ from flowcraft.errors import CursorUnusable, LimitExceeded, LogUnavailable
 from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Wakeups
 from flowcraft.records import Batch, Ephemeral
 from flowcraft.runtime.gateway import Gateway, Surroundings
+from flowcraft.runtime.lookout import Lookout
 from flowcraft.runtime.relay import Relay
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
@@ -65,6 +67,8 @@ class Node:
         self._has_read = asyncio.Event()
         self._draining = False
         self._replays = asyncio.Semaphore(settings.concurrent_replays)
+        self.counts = Counts()
+        self._lookout = Lookout(settings.queue_seconds, clock)
         self.supervisor = Supervisor()
         self._surroundings = Surroundings(self, authorizer, settings, self.supervisor, clock)
 
@@ -78,6 +82,10 @@ class Node:
         """Whether new connections are taken: not by one that cannot tell them anything new."""
         return self._hub is not None and self._is_fresh() and not self._draining
 
+    def watch(self, connection: Connection) -> None:
+        """Look after what waits for a connection."""
+        self._lookout.watch(connection)
+
     async def until_accepting(self) -> None:
         """Wait until the log has been read for the first time."""
         await self._has_read.wait()
@@ -86,6 +94,7 @@ class Node:
         """Begin to follow the log."""
         self.supervisor.keep("relay", self._relay.run)
         self.supervisor.keep("heartbeat", self._beat)
+        self.supervisor.keep("lookout", self._lookout.run)
 
     async def stop(self) -> None:
         """Stop following; connections should have been drained before."""

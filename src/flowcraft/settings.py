@@ -36,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Replays read from the log at a time; more wait in line."""
     drain_seconds: float = 5.0
     """On shutdown, clients are sent away over this time."""
+    connections: int = 20_000
+    """Clients at a time; more are refused with HTTP 503, to try again."""
     listen_backlog: int = 4096
     """Connections the kernel queues while they wait to be accepted."""
     allowed_origins: tuple[str, ...] = ()

@@ -361,6 +361,45 @@ async def test_a_drained_server_sends_its_clients_away_and_takes_no_more() -> No
         assert (status, told) == (503, "not ready; try again\n")
 
 
+async def test_who_comes_while_a_server_sends_its_clients_away_is_told_when_to_try_again() -> None:
+    node, _ = make_node(Settings(drain_seconds=0.4), None)
+    server = Server(node, "127.0.0.1", 0)
+    node.start()
+    await node.until_accepting()
+    await server.start()
+    address = server.address
+    async with connect(address) as first, connect(address) as second:
+        await asyncio.gather(frame(first), frame(second))
+        stopping = asyncio.create_task(server.stop())
+        assert "bye" in await frame(first)
+        assert (await retry_after(address), second.close_code) == (True, None)
+        assert "bye" in await frame(second)
+        await stopping
+    await node.stop()
+
+
+@both
+async def test_a_full_server_tells_when_to_try_again(carrier: OpenStage) -> None:
+    async with carrier(Settings(drain_seconds=0.01, connections=1), None) as stage:
+        async with connect(stage.address) as client:
+            await frame(client)
+            assert await retry_after(stage.address)
+            health = stage.node.health()
+            assert (health.connections, health.refused, health.ready) == (1, 1, True)
+        while stage.node.health().connections:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        async with connect(stage.address) as client:
+            assert "hello" in await frame(client)
+
+
+async def retry_after(address: str) -> bool:
+    """Be refused; whether a time between one and five seconds is named."""
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(address)
+    response = refused.value.response
+    return response.status_code == 503 and 1 <= int(response.headers["Retry-After"]) <= 5
+
+
 async def test_the_health_pages_are_on_the_same_port() -> None:
     async with dedicated(QUICK, None) as stage, httpx.AsyncClient() as http:
         assert (await http.get(stage.http("/healthz"))).text == "ok\n"

@@ -108,12 +108,14 @@ class FakeClock(SystemClock):
 
 
 @asynccontextmanager
-async def running(log: MemoryLog, clock: FakeClock | None = None) -> AsyncIterator[Node]:
+async def running(
+    log: MemoryLog, clock: FakeClock | None = None, settings: Settings | None = None
+) -> AsyncIterator[Node]:
     node = Node(
         channels,
         log,
         MemoryWakeups(log),
-        settings=Settings(drain_seconds=0.01),
+        settings=settings or Settings(drain_seconds=0.01),
         authorizer=None,
         clock=clock or FakeClock(),
     )
@@ -161,6 +163,45 @@ async def test_a_connection_that_fails_is_closed_and_the_others_miss_nothing() -
             assert (await client.until("channel"))["payload"] == n
         assert broken.closed == (1011, "the connection failed")
         assert (client.closed, node.health().connections) == (None, 1)
+
+
+async def test_clients_are_sent_away_one_by_one_and_hear_everything_until_then() -> None:
+    log = MemoryLog()
+    async with running(log, settings=Settings(drain_seconds=0.4)) as node:
+        await node.until_accepting()
+        clients = [Recorder() for _ in range(4)]
+        for client in clients:
+            node.connect(client, ["ping_update"])
+        began = asyncio.get_running_loop().time()
+        draining = asyncio.create_task(node.drain())
+        waits: list[int] = []
+        for n, client in enumerate(clients):
+            bye = msgspec.convert((await client.until("bye"))["bye"], dict[str, int])
+            waits.append(bye["reconnect_after_ms"])
+            log.emit("ping_update", str(n))
+            for other in clients[n + 1 :]:
+                assert (await other.until("channel"))["payload"] == n
+        await draining
+        assert all(0 <= ms <= 500 for ms in waits)
+        assert 0.3 <= asyncio.get_running_loop().time() - began < 0.4
+        assert node.health().connections == 0
+
+
+async def test_without_clients_a_drain_takes_no_time() -> None:
+    async with running(MemoryLog(), settings=Settings(drain_seconds=100)) as node:
+        await node.until_accepting()
+        await asyncio.wait_for(node.drain(), 5)
+        assert not node.accepting
+
+
+async def test_health_counts_subscriptions() -> None:
+    async with running(MemoryLog()) as node:
+        await node.until_accepting()
+        gateway = node.connect(Recorder(), ["ping_update"])
+        node.connect(Recorder())
+        assert node.health().subscriptions == 1
+        gateway.closed()
+        assert node.health().subscriptions == 0
 
 
 async def client_error(node: Node) -> str:

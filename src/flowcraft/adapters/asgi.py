@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 from flowcraft.core.frames import Bundle
-from flowcraft.core.handshake import Admitted, Refused, admit
+from flowcraft.core.handshake import RETRY_SECONDS, Admitted, Refused, admit
 from flowcraft.core.lag import Lag
 from flowcraft.core.mailbox import Mailbox
+from flowcraft.errors import LogUnavailable
 from flowcraft.ports import Conversation, Reception
 
 logger = logging.getLogger("flowcraft")
@@ -101,13 +103,18 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, reception:
         query, origin=headers.get(b"origin"), host=headers.get(b"host"), settings=reception.settings
     )
     if isinstance(judged, Admitted) and not reception.accepting:
+        reception.counts.refused += 1
         judged = Refused(503, "not ready; try again")
     if isinstance(judged, Refused):
         await _refuse(scope, send, judged)
         return
     await send({"type": "websocket.accept"})
     connection = AsgiConnection(send, reception)
-    conversation = reception.connect(connection, judged.channels, judged.since)
+    try:
+        conversation = reception.connect(connection, judged.channels, judged.since)
+    except LogUnavailable as error:  # it was ready when the handshake began
+        await send({"type": "websocket.close", "code": 1013, "reason": str(error)})
+        return
     tasks = {
         connection.start(),
         asyncio.create_task(_read(receive, conversation, connection, reception.settings.message_bytes)),
@@ -143,7 +150,7 @@ async def _refuse(scope: Scope, send: Send, refused: Refused) -> None:
         return
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     if refused.status == 503:
-        headers.append((b"retry-after", b"1"))
+        headers.append((b"retry-after", b"%d" % random.randint(*RETRY_SECONDS)))  # noqa: S311  # no secret
     await send({"type": "websocket.http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": refused.reason.encode() + b"\n"})
 

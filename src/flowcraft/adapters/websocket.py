@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import socket
 from collections.abc import Callable
 from typing import cast
@@ -21,7 +22,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from flowcraft.core.frames import Bundle
-from flowcraft.core.handshake import Refused, admit
+from flowcraft.core.handshake import RETRY_SECONDS, Refused, admit
 from flowcraft.core.lag import Lag
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import Conversation, Reception
@@ -149,8 +150,9 @@ class WebSocketConnection(asyncio.Protocol):
             return
         response = self._protocol.accept(request)
         if response.status_code == 101 and not self._reception.accepting:
+            self._reception.counts.refused += 1
             response = self._protocol.reject(503, "not ready; try again\n")
-            response.headers["Retry-After"] = "1"
+            response.headers["Retry-After"] = str(random.randint(*RETRY_SECONDS))  # noqa: S311  # no secret
         self._protocol.send_response(response)
         self._flush()
         if self._protocol.state is OPEN:

@@ -66,8 +66,8 @@ class Server:
     async def stop(self) -> None:
         """Take no more connections and send the present ones away, to resume elsewhere or later."""
         assert self._server is not None
-        self._server.close()
         await self._node.drain()
+        self._server.close()
 
 
 def serve(realtime: Realtime, host: str, port: int, *, announce: Callable[[str], None] = print) -> None:

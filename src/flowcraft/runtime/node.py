@@ -27,6 +27,9 @@ from flowcraft.runtime.relay import Relay
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
 
+_LONGEST_DETOUR_MS = 500
+"""Who is sent away comes back within this time: the drain itself spreads the clients."""
+
 State = Literal["starting", "live", "stale", "draining"]
 
 
@@ -37,6 +40,10 @@ class Health:
     ready: bool
     state: State
     connections: int
+    subscriptions: int
+    slow_closes: int
+    dead_closes: int
+    refused: int
     errors: dict[str, str]
 
 
@@ -79,8 +86,10 @@ class Node:
 
     @property
     def accepting(self) -> bool:
-        """Whether new connections are taken: not by one that cannot tell them anything new."""
-        return self._hub is not None and self._is_fresh() and not self._draining
+        """Whether new connections are taken: not by one that cannot tell them anything new, or is full."""
+        if self._hub is None or self._draining or len(self._gateways) >= self._settings.connections:
+            return False
+        return self._is_fresh()
 
     def watch(self, connection: Connection) -> None:
         """Look after what waits for a connection."""
@@ -110,7 +119,16 @@ class Node:
         errors = {s.name: s.last_error for s in self.supervisor.states.values() if s.last_error}
         if self._wakeups.trouble is not None:
             errors["wakeups"] = self._wakeups.trouble
-        return Health(state == "live", state, len(self._gateways), errors)
+        return Health(
+            ready=state == "live",
+            state=state,
+            connections=len(self._gateways),
+            subscriptions=0 if self._hub is None else self._hub.subscription_count,
+            slow_closes=self.counts.slow_closes,
+            dead_closes=self.counts.dead_closes,
+            refused=self.counts.refused,
+            errors=errors,
+        )
 
     def connect(
         self, connection: Connection, channels: Sequence[str] = (), since: str | None = None
@@ -121,7 +139,7 @@ class Node:
             LogUnavailable: nothing can be served now; the client should come back.
         """
         if self._hub is None or not self.accepting:
-            raise LogUnavailable("this node is draining" if self._draining else "the log cannot be read now")
+            raise LogUnavailable(self._obstacle())
         number = next(self._numbers)
         authorizer = self._surroundings.authorizer
         required = authorizer is not None and authorizer.required
@@ -133,13 +151,15 @@ class Node:
         return gateway
 
     async def drain(self) -> None:
-        """Refuse new connections and send the present ones away, spread over the drain time."""
+        """Refuse new connections and send the present ones away, one by one, evenly over the drain time."""
         self._draining = True
         gateways = list(self._gateways.values())
-        pause = self._settings.drain_seconds / max(1, len(gateways))
-        for gateway in gateways:
-            gateway.drain(int(1000 * random.uniform(0, self._settings.drain_seconds)))  # noqa: S311
-            await asyncio.sleep(min(pause, 0.01))
+        began, seconds = self._clock.monotonic(), self._settings.drain_seconds
+        for number, gateway in enumerate(gateways, 1):
+            if gateway.number in self._gateways:
+                gateway.drain(random.randint(0, _LONGEST_DETOUR_MS))  # noqa: S311  # jitter, no secret
+            wait = began + seconds * number / len(gateways) - self._clock.monotonic()
+            await asyncio.sleep(max(0.0, wait) if self._gateways else 0)
 
     def broadcast_ephemeral(self, event: Ephemeral) -> None:
         """Deliver an event outside the log to whoever is here."""
@@ -204,6 +224,12 @@ class Node:
                 self._perform(self._hub.heartbeat())
             for gateway in list(self._gateways.values()):
                 gateway.ping()
+
+    def _obstacle(self) -> str:
+        if self._draining:
+            return "this node is draining"
+        full = len(self._gateways) >= self._settings.connections
+        return "this node is full" if full else "the log cannot be read now"
 
     def _require_hub(self) -> Hub:
         assert self._hub is not None, "connections are taken only once there is a hub"

@@ -349,6 +349,22 @@ async def test_a_peer_that_answers_no_ping_is_closed() -> None:
         everything = await reader.read()
         writer.close()
         assert (4409).to_bytes(2, "big") + b"no pong" in everything
+        assert stage.node.counts.dead_closes == 1
+
+
+async def test_a_peer_whose_ping_cannot_even_be_written_is_closed_as_slow() -> None:
+    settings = Settings(
+        drain_seconds=0.01, heartbeat_seconds=0.2, pong_timeout_seconds=0.2, queue_bytes=64 * 1024 * 1024
+    )
+    async with dedicated(settings, None) as stage:
+        _, stuck = await raw(stage, "ping_update")
+        for n in range(20):  # 2 MB: more than the kernel hides of such a peer
+            await stage.ping(n, weight="x" * 100_000)
+        async with asyncio.timeout(5):
+            while stage.node.health().connections:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        stuck.close()
+        assert (stage.node.counts.slow_closes, stage.node.counts.dead_closes) == (1, 0)
 
 
 async def test_a_drained_server_sends_its_clients_away_and_takes_no_more() -> None:

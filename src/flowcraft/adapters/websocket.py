@@ -106,8 +106,7 @@ class WebSocketConnection(asyncio.Protocol):
             return
         self._protocol.send_ping(b"")
         self._flush()
-        wait = self._settings.pong_timeout_seconds
-        self._pong_due = asyncio.get_running_loop().call_later(wait, self._no_pong)
+        self._await_pong(self._written)
 
     def close(self, code: int, reason: str) -> None:
         if self._transport is None or self._protocol.state is not OPEN:
@@ -120,10 +119,10 @@ class WebSocketConnection(asyncio.Protocol):
     def bound_queue(self, now: float) -> bool:
         if self._transport is None or self._protocol.state is not OPEN:
             return False
-        waiting = self._transport.get_write_buffer_size()
-        if self._lag.is_over(self._written, self._written - waiting, now):
+        sent = self._sent
+        if self._lag.is_over(self._written, sent, now):
             self._close_slow()
-        self._watched = waiting > 0
+        self._watched = sent < self._written
         return self._watched
 
     # the handshake
@@ -193,6 +192,11 @@ class WebSocketConnection(asyncio.Protocol):
         if self._conversation is not None:
             self._conversation.received(text)
 
+    @property
+    def _sent(self) -> int:
+        """Bytes that the kernel has taken."""
+        return self._written - (0 if self._transport is None else self._transport.get_write_buffer_size())
+
     def _send(self, transport: asyncio.Transport, data: bytes) -> None:
         transport.write(data)
         self._written += len(data)
@@ -217,8 +221,22 @@ class WebSocketConnection(asyncio.Protocol):
         self._reception.counts.slow_closes += 1
         self.close(4408, "too slow")
 
-    def _no_pong(self) -> None:
+    def _await_pong(self, pinged: int) -> None:
+        wait = self._settings.pong_timeout_seconds
+        loop = asyncio.get_running_loop()
+        self._pong_due = loop.call_later(wait, self._no_pong, pinged, self._sent)
+
+    def _no_pong(self, pinged: int, sent: int) -> None:
+        """Judge a peer that did not answer: `pinged` bytes led up to the ping, `sent` had gone by then."""
         self._pong_due = None
+        if self._protocol.state is not OPEN:
+            return
+        if self._sent < pinged:  # the ping itself still waits here, behind what the peer does not take
+            if self._sent > sent:
+                self._await_pong(pinged)
+            else:
+                self._close_slow()
+            return
         logger.info("a client does not answer; closed with 4409")
         self._reception.counts.dead_closes += 1
         self.close(4409, "no pong")

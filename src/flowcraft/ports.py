@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from flowcraft.channels import Channel
+from flowcraft.core.counts import Counts
 from flowcraft.core.frames import Bundle
 from flowcraft.cursors import Cursor, Snapshot
 from flowcraft.records import Batch
@@ -106,6 +107,10 @@ class Connection(Protocol):
         """Close after what was written; idempotent."""
         ...
 
+    def bound_queue(self, now: float) -> bool:
+        """Close (4408) if bytes have waited for too long; False once none wait, see `Reception.watch`."""
+        ...
+
 
 class Conversation(Protocol):
     """What a carrier tells about a connection that was taken."""
@@ -129,7 +134,16 @@ class Reception(Protocol):
 
     @property
     def accepting(self) -> bool:
-        """Whether new connections are taken: the log is being read, and no drain has begun."""
+        """Whether new connections are taken: the log is being read, there is room, no drain has begun."""
+        ...
+
+    @property
+    def counts(self) -> Counts:
+        """Where a carrier counts what it did to connections."""
+        ...
+
+    def watch(self, connection: Connection) -> None:
+        """Call its `bound_queue` again and again: what was written to it waits."""
         ...
 
     def connect(

@@ -22,6 +22,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The log is read at least this often, doorbell or not: a lost ring delays an event by no more."""
     queue_bytes: int = 1024 * 1024
     """Bytes that wait for one client before it is closed to resume later (4408)."""
+    queue_seconds: float = 15.0
+    """A client that has not taken what was written to it this long ago is closed too (4408)."""
     message_bytes: int = 64 * 1024
     """The longest message a client may send."""
     channels_per_connection: int = 128
@@ -42,6 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long they are kept."""
     drain_seconds: float = 5.0
     """On shutdown, clients are sent away over this time."""
+    connections: int = 20_000
+    """Clients at a time; more are refused with HTTP 503, to try again."""
     listen_backlog: int = 4096
     """Connections the kernel queues while they wait to be accepted."""
     allowed_origins: tuple[str, ...] = ()

@@ -288,6 +288,41 @@ async def test_a_client_that_does_not_read_is_closed_and_harms_nobody(carrier: O
         assert "settled" in await frame(good)
 
 
+@both
+async def test_a_client_that_takes_nothing_for_too_long_is_closed(carrier: OpenStage) -> None:
+    settings = Settings(drain_seconds=0.01, queue_bytes=64 * 1024 * 1024, queue_seconds=1.0)
+    async with carrier(settings, None) as stage, connect(f"{stage.address}?channel=ping_update") as well:
+        _, stuck = await raw(stage, "ping_update")
+        for n in range(120):  # 12 MB: more than the kernel hides
+            await stage.ping(n, weight="x" * 100_000)
+        try:
+            async with asyncio.timeout(10):
+                while (await frame(well)).get("payload", {}).get("n") != 119:
+                    pass
+                while stage.node.counts.slow_closes == 0:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        finally:
+            stuck.close()
+        assert stage.node.counts.slow_closes == 1
+
+
+async def raw(stage: Stage, channel: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A client that reads only when it is told to, and hides little."""
+    url = urlsplit(stage.address)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, (url.hostname, url.port))
+    reader, writer = await asyncio.open_connection(sock=sock, limit=65536)
+    writer.write(
+        f"GET /realtime?channel={channel} HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    await reader.readuntil(b"subscribed")
+    return reader, writer
+
+
 async def test_text_that_is_not_utf_8_closes_the_connection() -> None:
     async with dedicated(QUICK, None) as stage, connect(stage.address) as client:
         await client.send(b"\xff", text=True)
@@ -314,6 +349,22 @@ async def test_a_peer_that_answers_no_ping_is_closed() -> None:
         everything = await reader.read()
         writer.close()
         assert (4409).to_bytes(2, "big") + b"no pong" in everything
+        assert stage.node.counts.dead_closes == 1
+
+
+async def test_a_peer_whose_ping_cannot_even_be_written_is_closed_as_slow() -> None:
+    settings = Settings(
+        drain_seconds=0.01, heartbeat_seconds=0.2, pong_timeout_seconds=0.2, queue_bytes=64 * 1024 * 1024
+    )
+    async with dedicated(settings, None) as stage:
+        _, stuck = await raw(stage, "ping_update")
+        for n in range(20):  # 2 MB: more than the kernel hides of such a peer
+            await stage.ping(n, weight="x" * 100_000)
+        async with asyncio.timeout(5):
+            while stage.node.health().connections:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        stuck.close()
+        assert (stage.node.counts.slow_closes, stage.node.counts.dead_closes) == (1, 0)
 
 
 async def test_a_drained_server_sends_its_clients_away_and_takes_no_more() -> None:
@@ -324,6 +375,47 @@ async def test_a_drained_server_sends_its_clients_away_and_takes_no_more() -> No
         assert await closing(client) == (1012, "restart")
         status, told = await refusal(_start(connect(stage.address)))
         assert (status, told) == (503, "not ready; try again\n")
+
+
+async def test_who_comes_while_a_server_sends_its_clients_away_is_refused_and_the_others_stay_for_their_turn() -> None:
+    node, _ = make_node(Settings(drain_seconds=0.4), None)
+    server = Server(node, "127.0.0.1", 0)
+    node.start()
+    await node.until_accepting()
+    await server.start()
+    address = server.address
+    async with connect(address) as first, connect(address) as second:
+        await asyncio.gather(frame(first), frame(second))
+        stopping = asyncio.create_task(server.stop())
+        assert "bye" in await frame(first)
+        with pytest.raises(ConnectionRefusedError):  # a balancer goes on to the next server
+            await connect(address)
+        assert second.close_code is None
+        assert "bye" in await frame(second)
+        await stopping
+    await node.stop()
+
+
+@both
+async def test_a_full_server_tells_when_to_try_again(carrier: OpenStage) -> None:
+    async with carrier(Settings(drain_seconds=0.01, connections=1), None) as stage:
+        async with connect(stage.address) as client:
+            await frame(client)
+            assert await retry_after(stage.address)
+            health = stage.node.health()
+            assert (health.connections, health.refused, health.ready) == (1, 1, True)
+        while stage.node.health().connections:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        async with connect(stage.address) as client:
+            assert "hello" in await frame(client)
+
+
+async def retry_after(address: str) -> bool:
+    """Be refused; whether a time between one and five seconds is named."""
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(address)
+    response = refused.value.response
+    return response.status_code == 503 and 1 <= int(response.headers["Retry-After"]) <= 5
 
 
 async def test_the_health_pages_are_on_the_same_port() -> None:

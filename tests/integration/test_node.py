@@ -76,6 +76,9 @@ class Recorder:
         self.closed = (code, reason)
         self._changed.set()
 
+    def bound_queue(self, now: float) -> bool:
+        return False
+
     async def until(self, member: str) -> dict[str, object]:
         """Wait for a frame with this member, and return it."""
         while True:
@@ -85,6 +88,15 @@ class Recorder:
                     return frame
             self._changed.clear()
             await self._changed.wait()
+
+
+class Broken(Recorder):
+    """A client whose socket fails at the first event."""
+
+    def write(self, bundle: Bundle) -> None:
+        if any(b'"channel"' in message for message in bundle.messages):
+            raise OSError("the socket went to lunch")
+        super().write(bundle)
 
 
 class FakeClock(SystemClock):
@@ -99,13 +111,13 @@ class FakeClock(SystemClock):
 
 @asynccontextmanager
 async def running(
-    log: MemoryLog, clock: FakeClock | None = None, *, recent_bytes: int = 1_000_000
+    log: MemoryLog, clock: FakeClock | None = None, settings: Settings | None = None
 ) -> AsyncIterator[Node]:
     node = Node(
         channels,
         log,
         MemoryWakeups(log),
-        settings=Settings(drain_seconds=0.01, recent_bytes=recent_bytes),
+        settings=settings or Settings(drain_seconds=0.01),
         authorizer=None,
         clock=clock or FakeClock(),
     )
@@ -141,6 +153,59 @@ async def test_nothing_is_lost_while_the_log_cannot_be_read() -> None:
         assert [(await client.until("channel"))["payload"] for _ in range(2)] == [1, 2]
 
 
+async def test_a_connection_that_fails_is_closed_and_the_others_miss_nothing() -> None:
+    log = MemoryLog()
+    async with running(log) as node:
+        await node.until_accepting()
+        broken, client = Broken(), Recorder()
+        node.connect(broken, ["ping_update"])
+        node.connect(client, ["ping_update"])
+        for n in (1, 2):
+            log.emit("ping_update", str(n))
+            assert (await client.until("channel"))["payload"] == n
+        assert broken.closed == (1011, "the connection failed")
+        assert (client.closed, node.health().connections) == (None, 1)
+
+
+async def test_clients_are_sent_away_one_by_one_and_hear_everything_until_then() -> None:
+    log = MemoryLog()
+    async with running(log, settings=Settings(drain_seconds=0.4)) as node:
+        await node.until_accepting()
+        clients = [Recorder() for _ in range(4)]
+        for client in clients:
+            node.connect(client, ["ping_update"])
+        began = asyncio.get_running_loop().time()
+        draining = asyncio.create_task(node.drain())
+        waits: list[int] = []
+        for n, client in enumerate(clients):
+            bye = msgspec.convert((await client.until("bye"))["bye"], dict[str, int])
+            waits.append(bye["reconnect_after_ms"])
+            log.emit("ping_update", str(n))
+            for other in clients[n + 1 :]:
+                assert (await other.until("channel"))["payload"] == n
+        await draining
+        assert all(0 <= ms <= 500 for ms in waits)
+        assert 0.3 <= asyncio.get_running_loop().time() - began < 0.4
+        assert node.health().connections == 0
+
+
+async def test_without_clients_a_drain_takes_no_time() -> None:
+    async with running(MemoryLog(), settings=Settings(drain_seconds=100)) as node:
+        await node.until_accepting()
+        await asyncio.wait_for(node.drain(), 5)
+        assert not node.accepting
+
+
+async def test_health_counts_subscriptions() -> None:
+    async with running(MemoryLog()) as node:
+        await node.until_accepting()
+        gateway = node.connect(Recorder(), ["ping_update"])
+        node.connect(Recorder())
+        assert node.health().subscriptions == 1
+        gateway.closed()
+        assert node.health().subscriptions == 0
+
+
 async def client_error(node: Node) -> str:
     while not node.health().errors:  # noqa: ASYNC110
         await asyncio.sleep(0)
@@ -164,7 +229,7 @@ async def test_a_node_that_cannot_read_its_log_takes_no_connections_until_it_can
 
 async def test_a_replay_that_cannot_be_read_sends_its_client_away_to_ask_again() -> None:
     log = FlakyLog()
-    async with running(log, recent_bytes=1) as node:
+    async with running(log, settings=Settings(drain_seconds=0.01, recent_bytes=1)) as node:
         await node.until_accepting()
         watcher, client = Recorder(), Recorder()
         node.connect(watcher, ["ping_update"])
@@ -272,5 +337,6 @@ async def test_a_node_tells_how_each_of_its_tasks_is_doing() -> None:
         assert {name: (task.state, task.restarts) for name, task in health.tasks.items()} == {
             "relay": ("running", 0),
             "heartbeat": ("running", 0),
+            "lookout": ("running", 0),
         }
         assert len(msgspec.json.encode(health)) < 500

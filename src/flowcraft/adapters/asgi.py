@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 from flowcraft.core.frames import Bundle
-from flowcraft.core.handshake import Admitted, Refused, admit
+from flowcraft.core.handshake import RETRY_SECONDS, Admitted, Refused, admit
+from flowcraft.core.lag import Lag
 from flowcraft.core.mailbox import Mailbox
+from flowcraft.errors import LogUnavailable
 from flowcraft.ports import Conversation, Reception
-from flowcraft.settings import Settings
 
 logger = logging.getLogger("flowcraft")
 
@@ -27,9 +29,13 @@ _CLOSING_SECONDS = 1.0
 class AsgiConnection:
     """A socket that an ASGI server holds: writes go through a mailbox and one task that empties it."""
 
-    def __init__(self, send: Send, settings: Settings) -> None:
+    def __init__(self, send: Send, reception: Reception) -> None:
         self._send = send
-        self._mailbox = Mailbox(settings.queue_bytes)
+        self._reception = reception
+        self._mailbox = Mailbox(reception.settings.queue_bytes)
+        self._lag = Lag(reception.settings.queue_seconds)
+        self._written = self._sent = 0
+        self._watched = False
         self._something_to_do = asyncio.Event()
         self._closing: tuple[int, str] | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -38,9 +44,12 @@ class AsgiConnection:
         if self._closing is not None:
             return
         if not self._mailbox.put(bundle):
-            logger.info("a client reads too slowly; closed with 4408, it will resume from its cursor")
-            self._mailbox.clear()
-            self.close(4408, "too slow")
+            self._close_slow()
+            return
+        self._written += bundle.size
+        if not self._watched:
+            self._watched = True
+            self._reception.watch(self)
         self._something_to_do.set()
 
     def ping(self) -> None:
@@ -54,6 +63,18 @@ class AsgiConnection:
         if self._pump is not None:  # it may be stuck in a write that the peer never reads
             asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._pump.cancel)
 
+    def bound_queue(self, now: float) -> bool:
+        if self._closing is None and self._lag.is_over(self._written, self._sent, now):
+            self._close_slow()
+        self._watched = self._closing is None and self._sent < self._written
+        return self._watched
+
+    def _close_slow(self) -> None:
+        logger.info("a client reads too slowly; closed with 4408, it will resume from its cursor")
+        self._reception.counts.slow_closes += 1
+        self._mailbox.clear()
+        self.close(4408, "too slow")
+
     def start(self) -> asyncio.Task[None]:
         """Begin to empty the mailbox; the task ends when the connection has been closed."""
         self._pump = asyncio.create_task(self._empty(), name="asgi connection")
@@ -66,6 +87,7 @@ class AsgiConnection:
             while (bundle := self._mailbox.take()) is not None:
                 for message in bundle.messages:
                     await self._send({"type": "websocket.send", "text": message.decode()})
+                self._sent += bundle.size
             if self._closing is not None:
                 code, reason = self._closing
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
@@ -81,13 +103,18 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, reception:
         query, origin=headers.get(b"origin"), host=headers.get(b"host"), settings=reception.settings
     )
     if isinstance(judged, Admitted) and not reception.accepting:
+        reception.counts.refused += 1
         judged = Refused(503, "not ready; try again")
     if isinstance(judged, Refused):
         await _refuse(scope, send, judged)
         return
     await send({"type": "websocket.accept"})
-    connection = AsgiConnection(send, reception.settings)
-    conversation = reception.connect(connection, judged.channels, judged.since)
+    connection = AsgiConnection(send, reception)
+    try:
+        conversation = reception.connect(connection, judged.channels, judged.since)
+    except LogUnavailable as error:  # it was ready when the handshake began
+        await send({"type": "websocket.close", "code": 1013, "reason": str(error)})
+        return
     tasks = {
         connection.start(),
         asyncio.create_task(_read(receive, conversation, connection, reception.settings.message_bytes)),
@@ -123,7 +150,7 @@ async def _refuse(scope: Scope, send: Send, refused: Refused) -> None:
         return
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     if refused.status == 503:
-        headers.append((b"retry-after", b"1"))
+        headers.append((b"retry-after", b"%d" % random.randint(*RETRY_SECONDS)))  # noqa: S311  # no secret
     await send({"type": "websocket.http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": refused.reason.encode() + b"\n"})
 

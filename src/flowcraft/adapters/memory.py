@@ -201,7 +201,9 @@ class MemoryWakeups:
     async def wait(self, seen: Snapshot, *, records: int) -> None:  # noqa: ARG002  # the port's
         if self._log.snapshot() == seen:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._rung.wait(), _SAFETY_SECONDS)
+                # Not wait_for: before Python 3.12 it swallows a cancellation that comes with the bell.
+                async with asyncio.timeout(_SAFETY_SECONDS):
+                    await self._rung.wait()
         self._rung.clear()
 
     @property

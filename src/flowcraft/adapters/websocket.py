@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import socket
 from collections.abc import Callable
 from typing import cast
@@ -21,7 +22,8 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from flowcraft.core.frames import Bundle
-from flowcraft.core.handshake import Refused, admit
+from flowcraft.core.handshake import RETRY_SECONDS, Refused, admit
+from flowcraft.core.lag import Lag
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import Conversation, Reception
 
@@ -54,6 +56,9 @@ class WebSocketConnection(asyncio.Protocol):
         self._fragments: list[bytes] = []
         self._deadline: asyncio.TimerHandle | None = None
         self._pong_due: asyncio.TimerHandle | None = None
+        self._written = 0
+        self._watched = False
+        self._lag = Lag(self._settings.queue_seconds)
 
     # asyncio's side
 
@@ -91,19 +96,17 @@ class WebSocketConnection(asyncio.Protocol):
     def write(self, bundle: Bundle) -> None:
         if self._transport is None or self._protocol.state is not OPEN:
             return
-        if self._transport.get_write_buffer_size() > self._settings.queue_bytes:
-            logger.info("a client reads too slowly; closed with 4408, it will resume from its cursor")
-            self.close(4408, "too slow")
+        if self._watched and self._transport.get_write_buffer_size() > self._settings.queue_bytes:
+            self._close_slow()
             return
-        self._transport.write(bundle.websocket)
+        self._send(self._transport, bundle.websocket)
 
     def ping(self) -> None:
         if self._transport is None or self._protocol.state is not OPEN or self._pong_due is not None:
             return
         self._protocol.send_ping(b"")
         self._flush()
-        wait = self._settings.pong_timeout_seconds
-        self._pong_due = asyncio.get_running_loop().call_later(wait, self._no_pong)
+        self._await_pong(self._written)
 
     def close(self, code: int, reason: str) -> None:
         if self._transport is None or self._protocol.state is not OPEN:
@@ -112,6 +115,15 @@ class WebSocketConnection(asyncio.Protocol):
         self._flush()
         # A peer that does not read will not answer either: wait a moment, not for ever.
         self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._abort)
+
+    def bound_queue(self, now: float) -> bool:
+        if self._transport is None or self._protocol.state is not OPEN:
+            return False
+        sent = self._sent
+        if self._lag.is_over(self._written, sent, now):
+            self._close_slow()
+        self._watched = sent < self._written
+        return self._watched
 
     # the handshake
 
@@ -137,8 +149,9 @@ class WebSocketConnection(asyncio.Protocol):
             return
         response = self._protocol.accept(request)
         if response.status_code == 101 and not self._reception.accepting:
+            self._reception.counts.refused += 1
             response = self._protocol.reject(503, "not ready; try again\n")
-            response.headers["Retry-After"] = "1"
+            response.headers["Retry-After"] = str(random.randint(*RETRY_SECONDS))  # noqa: S311  # no secret
         self._protocol.send_response(response)
         self._flush()
         if self._protocol.state is OPEN:
@@ -179,21 +192,53 @@ class WebSocketConnection(asyncio.Protocol):
         if self._conversation is not None:
             self._conversation.received(text)
 
+    @property
+    def _sent(self) -> int:
+        """Bytes that the kernel has taken."""
+        return self._written - (0 if self._transport is None else self._transport.get_write_buffer_size())
+
+    def _send(self, transport: asyncio.Transport, data: bytes) -> None:
+        transport.write(data)
+        self._written += len(data)
+        if not self._watched and transport.get_write_buffer_size():
+            self._watched = True
+            self._reception.watch(self)
+
     def _flush(self) -> None:
         if self._transport is None:
             return
         for data in self._protocol.data_to_send():
             if data:
-                self._transport.write(data)
+                self._send(self._transport, data)
             else:
                 with contextlib.suppress(OSError, RuntimeError):  # the peer may have gone first
                     self._transport.write_eof()
         if self._protocol.close_expected() and self._deadline is None:
             self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._abort)
 
-    def _no_pong(self) -> None:
+    def _close_slow(self) -> None:
+        logger.info("a client reads too slowly; closed with 4408, it will resume from its cursor")
+        self._reception.counts.slow_closes += 1
+        self.close(4408, "too slow")
+
+    def _await_pong(self, pinged: int) -> None:
+        wait = self._settings.pong_timeout_seconds
+        loop = asyncio.get_running_loop()
+        self._pong_due = loop.call_later(wait, self._no_pong, pinged, self._sent)
+
+    def _no_pong(self, pinged: int, sent: int) -> None:
+        """Judge a peer that did not answer: `pinged` bytes led up to the ping, `sent` had gone by then."""
         self._pong_due = None
+        if self._protocol.state is not OPEN:
+            return
+        if self._sent < pinged:  # the ping itself still waits here, behind what the peer does not take
+            if self._sent > sent:
+                self._await_pong(pinged)
+            else:
+                self._close_slow()
+            return
         logger.info("a client does not answer; closed with 4409")
+        self._reception.counts.dead_closes += 1
         self.close(4409, "no pong")
 
     def _abort(self) -> None:

@@ -10,6 +10,10 @@ from flowcraft.settings import Settings
 _TOKEN_PARAMETERS = ("token", "access_token", "auth", "jwt", "authorization")
 
 
+RETRY_SECONDS = (1, 5)
+"""Who is refused for now is told to come back after a random time between these."""
+
+
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """A request that may become a connection, with the subscriptions its URL names."""

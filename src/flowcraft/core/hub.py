@@ -122,6 +122,11 @@ class Hub:
         """Return how many sessions are live on a channel."""
         return len(self._live.get(channel, ()))
 
+    @property
+    def subscription_count(self) -> int:
+        """How many entries there are, live or catching up."""
+        return sum(map(len, self._live.values())) + sum(map(len, self._catching_up.values()))
+
     def join(self, session: SessionId) -> None:
         """Begin a session; without subscriptions it hears heartbeats."""
         self._sessions[session] = {}

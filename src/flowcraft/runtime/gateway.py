@@ -83,16 +83,25 @@ class Gateway:
         self._perform(self._session.received(message))
 
     def write(self, bundle: Bundle) -> None:
-        """Send messages."""
-        self._connection.write(bundle)
+        """Send messages. A connection that fails is closed, and keeps nothing from the others."""
+        try:
+            self._connection.write(bundle)
+        except Exception as error:  # noqa: BLE001  # reported there
+            self._fail(error)
 
     def ping(self) -> None:
         """Ask for a sign of life."""
-        self._connection.ping()
+        try:
+            self._connection.ping()
+        except Exception as error:  # noqa: BLE001  # reported there
+            self._fail(error)
 
     def drain(self, reconnect_after_ms: int) -> None:
         """Send the client away for a while."""
-        self._perform(self._session.drain(reconnect_after_ms))
+        try:
+            self._perform(self._session.drain(reconnect_after_ms))
+        except Exception as error:  # noqa: BLE001  # reported there
+            self._fail(error)
 
     def closed(self) -> None:
         """The connection is gone; idempotent."""
@@ -102,6 +111,15 @@ class Gateway:
         for timer in self._timers.values():
             timer.cancel()
         self._exchange.leave(self.number)
+
+    def _fail(self, error: Exception) -> None:
+        logger.error("a connection failed; closed with 1011, its client will resume", exc_info=error)
+        try:
+            self._connection.close(1011, "the connection failed")
+        except Exception:
+            logger.exception("a connection that failed cannot be closed either")
+        finally:
+            self.closed()
 
     def _perform(self, effects: Sequence[sessions.Effect]) -> None:
         for effect in effects:

@@ -12,6 +12,7 @@ from typing import Literal, assert_never
 
 from flowcraft.channels import Channels
 from flowcraft.core import frames
+from flowcraft.core.counts import Counts
 from flowcraft.core.delivery import Encoder
 from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import Effect, Hub, ReadBacklog, ReadNow, SessionId
@@ -22,10 +23,14 @@ from flowcraft.errors import CursorUnusable, LimitExceeded, LogUnavailable
 from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Ringing, Wakeups
 from flowcraft.records import Batch, Ephemeral
 from flowcraft.runtime.gateway import Gateway, Surroundings
+from flowcraft.runtime.lookout import Lookout
 from flowcraft.runtime.relay import Relay
 from flowcraft.runtime.replays import Answer, Replays
 from flowcraft.runtime.supervisor import Supervisor, TaskHealth
 from flowcraft.settings import Settings
+
+_LONGEST_DETOUR_MS = 500
+"""Who is sent away comes back within this time: the drain itself spreads the clients."""
 
 State = Literal["starting", "live", "stale", "draining"]
 
@@ -37,6 +42,10 @@ class Health:
     ready: bool
     state: State
     connections: int
+    subscriptions: int
+    slow_closes: int
+    dead_closes: int
+    refused: int
     errors: dict[str, str]
     replay_reads: int
     replays_from_memory: int
@@ -71,6 +80,8 @@ class Node:
         self._read_at = float("-inf")
         self._has_read = asyncio.Event()
         self._draining = False
+        self.counts = Counts()
+        self._lookout = Lookout(settings.queue_seconds, clock)
         self.supervisor = Supervisor()
         self._replays = Replays(log, self.supervisor, self._answer, limit=settings.replay_events)
         self._surroundings = Surroundings(self, authorizer, settings, self.supervisor, clock)
@@ -82,8 +93,14 @@ class Node:
 
     @property
     def accepting(self) -> bool:
-        """Whether new connections are taken: not by one that cannot tell them anything new."""
-        return self._hub is not None and self._is_fresh() and not self._draining
+        """Whether new connections are taken: not by one that cannot tell them anything new, or is full."""
+        if self._hub is None or self._draining or len(self._gateways) >= self._settings.connections:
+            return False
+        return self._is_fresh()
+
+    def watch(self, connection: Connection) -> None:
+        """Look after what waits for a connection."""
+        self._lookout.watch(connection)
 
     async def until_accepting(self) -> None:
         """Wait until the log has been read for the first time."""
@@ -93,6 +110,7 @@ class Node:
         """Begin to follow the log."""
         self.supervisor.keep("relay", self._relay.run)
         self.supervisor.keep("heartbeat", self._beat)
+        self.supervisor.keep("lookout", self._lookout.run)
 
     async def stop(self) -> None:
         """Stop following; connections should have been drained before."""
@@ -113,6 +131,10 @@ class Node:
             ready=state == "live",
             state=state,
             connections=len(self._gateways),
+            subscriptions=0 if self._hub is None else self._hub.subscription_count,
+            slow_closes=self.counts.slow_closes,
+            dead_closes=self.counts.dead_closes,
+            refused=self.counts.refused,
             errors=errors,
             replay_reads=self._replays.reads,
             replays_from_memory=0 if self._hub is None else self._hub.remembered,
@@ -130,7 +152,7 @@ class Node:
             LogUnavailable: nothing can be served now; the client should come back.
         """
         if self._hub is None or not self.accepting:
-            raise LogUnavailable("this node is draining" if self._draining else "the log cannot be read now")
+            raise LogUnavailable(self._obstacle())
         number = next(self._numbers)
         authorizer = self._surroundings.authorizer
         required = authorizer is not None and authorizer.required
@@ -142,13 +164,15 @@ class Node:
         return gateway
 
     async def drain(self) -> None:
-        """Refuse new connections and send the present ones away, spread over the drain time."""
+        """Refuse new connections and send the present ones away, one by one, evenly over the drain time."""
         self._draining = True
         gateways = list(self._gateways.values())
-        pause = self._settings.drain_seconds / max(1, len(gateways))
-        for gateway in gateways:
-            gateway.drain(int(1000 * random.uniform(0, self._settings.drain_seconds)))  # noqa: S311
-            await asyncio.sleep(min(pause, 0.01))
+        began, seconds = self._clock.monotonic(), self._settings.drain_seconds
+        for number, gateway in enumerate(gateways, 1):
+            if gateway.number in self._gateways:
+                gateway.drain(random.randint(0, _LONGEST_DETOUR_MS))  # noqa: S311  # jitter, no secret
+            wait = began + seconds * number / len(gateways) - self._clock.monotonic()
+            await asyncio.sleep(max(0.0, wait) if self._gateways else 0)
 
     def broadcast_ephemeral(self, event: Ephemeral) -> None:
         """Deliver an event outside the log to whoever is here."""
@@ -213,6 +237,12 @@ class Node:
                 self._perform(self._hub.heartbeat())
             for gateway in list(self._gateways.values()):
                 gateway.ping()
+
+    def _obstacle(self) -> str:
+        if self._draining:
+            return "this node is draining"
+        full = len(self._gateways) >= self._settings.connections
+        return "this node is full" if full else "the log cannot be read now"
 
     def _require_hub(self) -> Hub:
         assert self._hub is not None, "connections are taken only once there is a hub"

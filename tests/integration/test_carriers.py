@@ -377,7 +377,7 @@ async def test_a_drained_server_sends_its_clients_away_and_takes_no_more() -> No
         assert (status, told) == (503, "not ready; try again\n")
 
 
-async def test_who_comes_while_a_server_sends_its_clients_away_is_refused_and_the_others_stay_for_their_turn() -> None:
+async def test_who_comes_while_a_server_drains_is_refused_and_the_others_stay_for_their_turn() -> None:
     node, _ = make_node(Settings(drain_seconds=0.4), None)
     server = Server(node, "127.0.0.1", 0)
     node.start()

@@ -148,9 +148,9 @@ class _Judgement:
                 case Heard(row, version):
                     self.counts["deliveries"] += 1
                     segment.heard((row, version))
-                case WasReset():
+                case WasReset(reason):
                     self.counts["resets"] += 1
-                    segment.close(excused=True)
+                    segment.close(excused=True, gaps_told=reason == "lost")
                     segment = _Segment(self, history, logged)
                 case Ended():
                     segment.end()
@@ -199,8 +199,11 @@ class _Segment:
     def end(self) -> None:
         self.ended = True
 
-    def close(self, *, excused: bool) -> None:
-        """Count what is owed. A reset excuses what had not come yet, an end what would have come."""
+    def close(self, *, excused: bool, gaps_told: bool = False) -> None:
+        """Count what is owed. A reset excuses what had not come yet, an end what would have come.
+
+        A reset for something lost tells of gaps before it, too.
+        """
         if self._begin is None:
             return
         newest: dict[Row, int] = {}
@@ -211,9 +214,9 @@ class _Segment:
             newest[row] = event.place
             if event.tag not in self._seen:
                 overtaken = self._last.get(row, -1) > event.place
-                if overtaken or not excused:
+                if (overtaken and not gaps_told) or not excused:
                     self._find("lost", event.tag)
-                if overtaken:
+                if overtaken and not gaps_told:
                     self._judgement.counts["gaps"] += 1
         if not excused:
             stale = [row for row, place in newest.items() if self._last.get(row, place) != place]

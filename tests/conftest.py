@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 serial = itertools.count(1)
 # How long one example takes is the machine's affair, not a property of the code.
-hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("unhurried")
 
 

@@ -206,6 +206,28 @@ async def test_health_counts_subscriptions() -> None:
         assert node.health().subscriptions == 0
 
 
+async def test_heartbeats_count_what_was_sent_on_each_connection() -> None:
+    log = MemoryLog()
+    async with running(log, settings=Settings(drain_seconds=0.01, heartbeat_seconds=0.05)) as node:
+        await node.until_accepting()
+        start = str(log.position_now().cursor)
+        live, replayed, none, watcher = Recorder(), Recorder(), Recorder(), Recorder()
+        node.connect(watcher, ["ping_update"])
+        log.emit("ping_update", "1")
+        await watcher.until("channel")  # so that those who come now are not told live
+        node.connect(live, ["ping_update"])
+        node.connect(replayed, ["ping_update"], start)
+        node.connect(none)
+        await replayed.until("subscribed")
+        log.emit("ping_update", "2")
+        for client in (live, replayed):
+            while (await client.until("channel"))["payload"] != 2:
+                pass
+        for client, sent in ((live, 1), (replayed, 2), (none, 0)):
+            client.frames.clear()
+            assert (await client.until("sent"))["sent"] == sent
+
+
 async def client_error(node: Node) -> str:
     while not node.health().errors:  # noqa: ASYNC110
         await asyncio.sleep(0)

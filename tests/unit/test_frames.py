@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,9 @@ from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
 from flowcraft.core import frames
+from flowcraft.core.delivery import Encoder
 from flowcraft.core.frames import Bundle
+from flowcraft.core.hub import Deliver, Subscribed
 from flowcraft.core.mailbox import Mailbox
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.records import Ephemeral, Record
@@ -50,6 +53,18 @@ def test_frames_of_every_length_class_are_read_back(length: int) -> None:
     (frame,) = client.events_received()
     assert isinstance(frame, Frame)
     assert len(frame.data) == length
+
+
+def test_a_heartbeat_tells_each_connection_what_it_was_sent_and_a_group_is_shared() -> None:
+    here, noon = Cursor(Lineage(1, 1, 0), Snapshot(755, frozenset())), datetime(2026, 11, 22, 12, tzinfo=UTC)
+    encoder, record = Encoder(), Record(750, 17, "runs.7", "{}")
+    heartbeat, _ = encoder.encode(Deliver((), here, noon, (1,)))
+    point = {"cursor": "1/1.0/755:", "n": 0, "at": "2026-11-22T12:00:00.000Z"}
+    assert [json.loads(m) for m in heartbeat.counted(7).messages] == [{**point, "sent": 7}]
+    group, _ = encoder.encode(Deliver((record,), here, noon, (1,)))
+    replay, _ = encoder.encode(Subscribed(1, ("runs.7",), (record,), here, None))
+    assert (group.counted(7), replay.counted(7)) == (group, replay)
+    assert (group.events, replay.events, heartbeat.events) == (1, 1, 0)
 
 
 def test_a_mailbox_gives_back_in_order_and_counts_what_waits() -> None:

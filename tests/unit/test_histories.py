@@ -340,3 +340,16 @@ def test_a_hundred_thousand_deliveries_are_judged_in_less_than_a_second() -> Non
     verdict = judge(records, histories)
     assert verdict == Verdict(events=20_000, deliveries=100_000)
     assert time.process_time() - started < 1
+
+
+def test_a_hole_that_a_client_told_of_is_an_explicit_gap_and_no_other_reset_excuses_it() -> None:
+    log = [Record(701 + n, n + 1, "runs.7", f'{{"row":1,"version":{n + 1}}}') for n in range(4)]
+    here, end = Cursor(Lineage(1, 1, 0), Snapshot(701)), Cursor(Lineage(1, 1, 0), Snapshot(704))
+
+    def judged(reason: str) -> Verdict:
+        heard = [Heard(1, 1, 0.0), Heard(1, 3, 0.0)]
+        marks: list[Mark] = [Began(here), *heard, WasReset(reason), Began(end), Heard(1, 4, 0.0)]
+        return judge(log, [History("s", "runs.7", marks)])
+
+    assert (judged("lost").ok, judged("lost").resets) == (True, 1)
+    assert judged("expired").gaps == 1

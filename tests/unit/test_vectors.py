@@ -46,6 +46,7 @@ class Server:
         self.running: dict[int, MemoryTransaction] = {}
         self.session: Session | None = None
         self.sent: list[object] = []
+        self.events = 0
 
     def step(self, kind: str, value: Any) -> None:
         handler: Callable[[Any], None] | None = getattr(self, f"on_{kind}", None)
@@ -55,6 +56,7 @@ class Server:
     def on_connect(self, how: dict[str, list[str]]) -> None:
         self.session = Session(declared(), Settings(), token_required=False)
         self.hub.join(SESSION)
+        self.events = 0
         self.converse(self.session.open(self.hub.cursor, "0", how.get("channels", [])))
 
     def on_disconnect(self, _: bool) -> None:
@@ -124,7 +126,8 @@ class Server:
             else:
                 bundle, to = encoder.encode(effect)
                 assert to == (SESSION,)
-                self.sent += map(json.loads, bundle.messages)
+                self.sent += map(json.loads, bundle.counted(self.events).messages)
+                self.events += bundle.events
 
     def replay(self, request: ReadBacklog) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias, assert_never
 
 from flowcraft.core import frames
-from flowcraft.core.frames import Bundle
+from flowcraft.core.frames import Bundle, Live
 from flowcraft.core.hub import Deliver, DeliverEphemeral, Reset, SessionId, Settled, Subscribed
 from flowcraft.records import Record
 
@@ -22,7 +22,8 @@ class Encoder:
         """Return what leaves in one write, and to whom."""
         match effect:
             case Deliver(records, cursor, at, to):
-                return self._group(records, frames.commit_point(cursor, len(records), at)), to
+                live = Live(records, cursor, at)
+                return self._group(records, frames.commit_point(cursor, len(records), at), live), to
             case DeliverEphemeral(event, to):
                 return Bundle([frames.event(event)]), to
             case Subscribed(session, channels, records, cursor, ref):
@@ -35,8 +36,8 @@ class Encoder:
                 return Bundle([frames.settled(xid, cursor)]), (session,)
         assert_never(effect)
 
-    def _group(self, records: tuple[Record, ...], closing: bytes) -> Bundle:
-        return Bundle([*map(self._event, records), closing])
+    def _group(self, records: tuple[Record, ...], closing: bytes, live: Live | None = None) -> Bundle:
+        return Bundle([*map(self._event, records), closing], len(records), live)
 
     def _event(self, record: Record) -> bytes:
         message = self._encoded.get(record.id)

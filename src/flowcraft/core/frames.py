@@ -95,11 +95,32 @@ def _xid(text: str) -> int:
     return int(text)
 
 
-class Bundle:
-    """Messages that leave together, encoded once and shared by every connection they go to."""
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What a live group says; without records it is a heartbeat."""
 
-    def __init__(self, messages: Iterable[bytes]) -> None:
+    records: tuple[Record, ...]
+    cursor: Cursor
+    at: datetime
+
+
+class Bundle:
+    """Messages that leave together, encoded once and shared by every connection they go to.
+
+    `events` of them have an id; `live` is what they say if they are a live group.
+    """
+
+    def __init__(self, messages: Iterable[bytes], events: int = 0, live: Live | None = None) -> None:
         self.messages: tuple[bytes, ...] = tuple(messages)
+        self.events = events
+        self.live = live
+
+    def counted(self, sent: int) -> Bundle:
+        """Return it as it leaves on a connection after so many events: a heartbeat tells their number."""
+        if self.events or self.live is None:
+            return self
+        (point,) = self.messages
+        return Bundle([b'%s,"sent":%d}' % (point[:-1], sent)], live=self.live)
 
     @property
     def size(self) -> int:

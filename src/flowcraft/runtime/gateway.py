@@ -71,6 +71,7 @@ class Gateway:
         self._supervisor = surroundings.supervisor
         self._clock = surroundings.clock
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._sent = 0
         self._closed = False
 
     def open(self, cursor: Cursor, schema: str, channels: Sequence[str], since: str | None) -> None:
@@ -85,7 +86,7 @@ class Gateway:
     def write(self, bundle: Bundle) -> None:
         """Send messages. A connection that fails is closed, and keeps nothing from the others."""
         try:
-            self._connection.write(bundle)
+            self._write(bundle)
         except Exception as error:  # noqa: BLE001  # reported there
             self._fail(error)
 
@@ -121,6 +122,10 @@ class Gateway:
         finally:
             self.closed()
 
+    def _write(self, bundle: Bundle) -> None:
+        self._connection.write(bundle.counted(self._sent))
+        self._sent += bundle.events
+
     def _perform(self, effects: Sequence[sessions.Effect]) -> None:
         for effect in effects:
             if self._closed:
@@ -130,7 +135,7 @@ class Gateway:
     def _perform_one(self, effect: sessions.Effect) -> None:
         match effect:
             case sessions.Send(message):
-                self._connection.write(Bundle((message,)))
+                self._write(Bundle((message,)))
             case sessions.Follow(channels, since, ref):
                 self._exchange.follow(self.number, channels, since, ref)
             case sessions.FollowFresh(channels, reason, ref):

@@ -125,6 +125,8 @@ _COUNTS = tuple(f.name for f in fields(Verdict) if f.name != "examples")
 _EXAMPLES = 5
 _UNDOING = ("rewound", "other_database")
 """Resets after which what was heard before need not exist."""
+_HOLES_TOLD = "lost"
+"""The reset of a client that finds, by the count of a heartbeat, that something before was missing."""
 
 
 def judge(
@@ -238,7 +240,7 @@ class _Hearing:
                 self._segment = _Segment(self._history, self._books, cursor)
             case WasReset(reason):
                 self._books.counts["resets"] += 1
-                self._leave(undoing=reason in _UNDOING)
+                self._leave(undoing=reason in _UNDOING, holes_told=reason == _HOLES_TOLD)
             case Ended(_, cursor):
                 self._leave(cursor)
 
@@ -255,10 +257,13 @@ class _Hearing:
         else:
             self._segment.heard.append(tag)
 
-    def _leave(self, until: Cursor | None = None, *, undoing: bool = False) -> None:
+    def _leave(
+        self, until: Cursor | None = None, *, undoing: bool = False, holes_told: bool = False
+    ) -> None:
         segment, self._segment = self._segment, None
         if segment is not None:
             segment.undoing = undoing
+            segment.holes_told = holes_told
             segment.judge(self._channel, until=until or segment.begin)
 
 
@@ -269,6 +274,7 @@ class _Segment:
         self.begin = begin
         self.heard: list[Tag] = []
         self.undoing = False
+        self.holes_told = False
         self._history = history
         self._books = books
         self._seen: dict[Row, set[int]] = {}
@@ -285,7 +291,7 @@ class _Segment:
                 self._lose(event)
         if until is None:
             self._find_stale(owed)
-        elif not self.undoing:
+        elif not self.undoing and not self.holes_told:
             self._find_holes(channel, set(owed))
 
     def _hear(self, tag: Tag, channel: _Channel) -> None:

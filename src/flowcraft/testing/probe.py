@@ -262,6 +262,7 @@ class _Conversation:
         self._group: list[Frames] = []
         self._counted = 0
         self._position: str | None = None
+        self._unsure = False  # cursors have moved on since a heartbeat last confirmed the count
         self.heartbeat = 25.0
 
     def say(self, frame: Frames) -> None:
@@ -318,6 +319,14 @@ class _Conversation:
         else:
             self._probe.apply(frame["channel"], frame["payload"])
 
+    def admit_loss(self) -> None:
+        """Tell of a gap: what is missing may lie before what was applied since, and would come too late."""
+        if self._unsure:
+            for following in self._probe.followings.values():
+                if following.live and following.at is not None:
+                    following.history.marks += [WasReset("lost"), Began(following.at)]
+                    self._probe.resets["lost"] += 1
+
     def _close_group(self, frame: Frames) -> list[Frames]:
         group, self._group = self._group, []
         if len(group) != frame.get("n", 0):
@@ -332,6 +341,7 @@ class _Conversation:
         if group and frame["cursor"] == self._position:
             raise ValueError("a group that ends where the last one did")
         self._position = frame["cursor"]
+        self._unsure = "sent" not in frame
         cursor = Cursor.parse(frame["cursor"])
         for event in group:
             following = self._probe.followings.get(event["channel"])
@@ -443,6 +453,7 @@ class _Socket(asyncio.Protocol):
             self._conversation.received(text)
         except (ValueError, KeyError, TypeError):
             self._probe.mismatches += 1
+            self._conversation.admit_loss()
             self.code = BAD_FRAME
             self._protocol.send_close(BAD_FRAME)
             self._flush()

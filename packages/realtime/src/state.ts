@@ -1,7 +1,7 @@
 /** Channel state: data that was loaded once and is kept true by a channel's events; rendered once a frame at most. */
 import type { Client } from "./client.js";
 import type { Cursor } from "./core/frames.js";
-import { retryDelay } from "./core/machine.js";
+import { retryDelay } from "./core/retry.js";
 import type { ChannelName, Payload } from "./types.js";
 
 export type Snapshot<S> = {

@@ -1,135 +1,18 @@
 /** Random interleavings of an application, a network that breaks anywhere, and a small model of the server. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { ClientFrame } from "../src/core/frames.js";
 import { createMachine, type Effect, IDLE, type Subscriber } from "../src/core/machine.js";
+import { CHANNELS, type Logged, type Name, Server } from "./model.js";
 
-const CHANNELS = ["run_update", "system", "runs.42"] as const;
-type Name = (typeof CHANNELS)[number];
-type Logged = { readonly id: number; readonly transaction: number; readonly channel: string };
-type Frame = { readonly id?: number; readonly n?: number; readonly [member: string]: unknown };
-type Subscribe = Extract<ClientFrame, { subscribe: unknown }>;
-
-/** The log and one session of the server. A cursor is the number of transactions it has seen. */
-class Server {
-  readonly log: Logged[] = [];
-  committed = 0;
-  position = 0;
-  kept = 0; // older cursors are expired
-  live = new Set<string>();
-  catchingUp: Subscribe[] = [];
-  settling: number[] = [];
-  requests: ClientFrame[] = [];
-  frames: Frame[] = [];
-  /** Events of this connection; told with every commit point, or with heartbeats only. */
-  sent = 0;
-  readonly countsAlways: boolean;
-
-  constructor(countsAlways: boolean) {
-    this.countsAlways = countsAlways;
-  }
-
-  commit(channels: readonly Name[]) {
-    this.committed += 1;
-    for (const channel of channels) this.log.push({ id: this.log.length + 1, transaction: this.committed, channel });
-  }
-
-  connect() {
-    this.live = new Set();
-    this.catchingUp = [];
-    this.settling = [];
-    this.requests = [];
-    this.sent = 0;
-    this.frames = [{ hello: { protocol: 1, schema: "s", heartbeat: 10, cursor: String(this.position) } }];
-  }
-
-  relay() {
-    if (this.position === this.committed) return;
-    this.position += 1;
-    const group = this.between(this.position - 1, [...this.live]);
-    if (group.length) this.tell(group, this.point(group.length, this.countsAlways));
-    for (const xid of this.settling.filter((xid) => xid <= this.position)) this.settle(xid);
-    this.settling = this.settling.filter((xid) => xid > this.position);
-  }
-
-  heartbeat(counts: boolean) {
-    this.frames.push(this.point(0, counts || this.countsAlways));
-  }
-
-  /** Where the groups are of which the client has heard nothing yet, each with its closing frame. */
-  groups(): (readonly [start: number, length: number])[] {
-    return this.frames.flatMap(({ n = 0 }, end) => {
-      const whole = n > 0 && this.frames.slice(Math.max(0, end - n), end).filter((f) => "id" in f).length === n;
-      return whole ? [[end - n, n + 1] as const] : [];
-    });
-  }
-
-  /** Take one request of the client. */
-  take() {
-    const request = this.requests.shift();
-    if (!request) return;
-    if ("subscribe" in request) {
-      if (request.since === undefined) this.goLive(request, []);
-      else this.catchingUp.push(request);
-    } else if ("unsubscribe" in request) {
-      for (const channel of request.unsubscribe) {
-        this.live.delete(channel);
-        this.catchingUp = this.catchingUp
-          .map((c) => ({ ...c, subscribe: c.subscribe.filter((name) => name !== channel) }))
-          .filter((c) => c.subscribe.length);
-      }
-    } else if ("settle" in request) {
-      const xid = Number(request.settle);
-      if (xid <= this.position) this.settle(xid);
-      else this.settling.push(xid);
-    }
-  }
-
-  /** Answer the oldest, or the youngest, request that has to catch up. */
-  answer(oldest: boolean) {
-    const request = oldest ? this.catchingUp[0] : this.catchingUp.at(-1);
-    const since = Number(request?.since);
-    if (!request || since > this.position) return;
-    this.catchingUp = this.catchingUp.filter((c) => c !== request);
-    if (since >= this.kept) {
-      this.goLive(request, this.between(since, request.subscribe));
-      return;
-    }
-    for (const name of request.subscribe) this.live.add(name);
-    this.frames.push({ reset: request.subscribe, reason: "expired", cursor: String(this.position), ref: request.ref });
-  }
-
-  private goLive({ subscribe, ref }: Subscribe, replay: readonly Frame[]) {
-    for (const name of subscribe) this.live.add(name);
-    this.tell(replay, { subscribed: subscribe, cursor: String(this.position), n: replay.length, ref });
-  }
-
-  private tell(events: readonly Frame[], closing: Frame) {
-    this.sent += events.length;
-    this.frames.push(...events, closing);
-  }
-
-  private point(n: number, counts: boolean): Frame {
-    return { cursor: String(this.position), n, at: "", ...(counts && { sent: this.sent + n }) };
-  }
-
-  private settle(xid: number) {
-    this.frames.push({ settled: String(xid), cursor: String(this.position) });
-  }
-
-  private between(after: number, channels: readonly string[]): Frame[] {
-    return this.log
-      .filter((e) => e.transaction > after && e.transaction <= this.position && channels.includes(e.channel))
-      .map((e) => ({ channel: e.channel, payload: e, id: e.id }));
-  }
-}
+const SILENCE = 25_000;
+type Ticket = { readonly xid: number; readonly asked: readonly Handler[] };
 
 class Handler implements Subscriber {
   readonly channel: string;
   at: string | undefined;
   ref = IDLE;
   fresh = false;
-  /** Every event of the channel after this transaction; undefined: wherever its subscription began. */
+  /** Every event of the channel after this transaction; undefined until the subscription has begun. */
   floor: number | undefined;
   heard: Logged[] = [];
   gone = false;
@@ -167,12 +50,17 @@ class Handler implements Subscriber {
 /** The client and the server, with the network between them in the hands of the test. */
 class World {
   readonly server: Server;
-  readonly machine = createMachine<Handler, { xid: number; asked: readonly Handler[] }>(() => 0.5, { linger: 1 });
+  readonly machine = createMachine<Handler, Ticket>(() => 0.5, { linger: 1 });
   readonly handlers: Handler[] = [];
+  readonly tickets = new Set<Ticket>();
   readonly lingering = new Set<string>();
   /** Events that the server lost on this connection with all that belonged to them, which only its count tells. */
   readonly lost = new Set<number>();
   damaged = false;
+  /** The token was found expired, and nothing has worked since. */
+  renews = false;
+  /** The server has asked for so much patience. */
+  patience = 0;
   connected = false;
   connecting = false;
   now = 0;
@@ -181,12 +69,15 @@ class World {
     this.server = new Server(countsAlways);
   }
 
-  run(effects: readonly Effect<Handler, { xid: number; asked: readonly Handler[] }>[]) {
+  run(effects: readonly Effect<Handler, Ticket>[]) {
     for (const effect of effects) {
-      if (effect[0] === "connect") this.connecting = true;
+      if (effect[0] === "connect") {
+        this.connecting = true;
+        expect(effect[1]).toBe(this.renews);
+      }
       else if (effect[0] === "send") this.server.requests.push(effect[1]);
       else if (effect[0] === "soon") this.run(this.machine.ask(this.now));
-      else if (effect[0] === "close") this.connected = this.connecting = false;
+      else if (effect[0] === "close") this.connected = this.connecting = this.renews = false;
       else if (effect[0] === "timer" && effect[1]) this.lingering.add(effect[1]);
       else if (effect[0] === "apply") {
         for (const [handler, { id }] of effect[1] as [Handler, Logged][]) handler.hear(this.server.log[id - 1]);
@@ -194,9 +85,16 @@ class World {
       } else if (effect[0] === "reset") {
         if (effect[2].code === "lost") expect(this.lost.size > 0 && !this.server.countsAlways).toBe(true);
         effect[1].heard = [];
-        effect[1].floor = undefined;
+        effect[1].floor = Number(effect[1].at);
+      } else if (effect[0] === "fresh") {
+        if (!effect[1].heard.length) effect[1].floor ??= Number(effect[1].at);
       } else if (effect[0] === "settled") {
         const { xid, asked } = effect[1];
+        expect(this.tickets.delete(effect[1])).toBe(true);
+        if (effect[2]) {
+          expect(effect[2].code).toBe("stopped");
+          continue;
+        }
         for (const handler of asked)
           if (!handler.gone) expect(handler.missing(this.server.log, xid).filter((e) => !this.lost.has(e.id))).toEqual([]);
       }
@@ -217,7 +115,9 @@ class World {
   }
 
   settle(xid: number) {
-    this.run(this.machine.settle(String(xid), { xid, asked: [...this.handlers] }, ++this.now));
+    const ticket = { xid, asked: [...this.handlers] };
+    this.tickets.add(ticket);
+    this.run(this.machine.settle(String(xid), ticket, ++this.now));
   }
 
   linger() {
@@ -227,7 +127,8 @@ class World {
 
   connect() {
     if (this.connected) return;
-    if (!this.connecting) this.run(this.machine.timer("", ++this.now));
+    if (this.rests) this.reconnect();
+    else if (this.machine.connection().status === "waiting") this.run(this.machine.timer("", ++this.now));
     if (!this.connecting) return;
     this.connecting = false;
     this.connected = true;
@@ -242,16 +143,66 @@ class World {
     return this.connected && (this.server.countsAlways || !this.lost.size);
   }
 
-  lose() {
+  /** Not begun, or stopped. */
+  get rests() {
+    const { status } = this.machine.connection();
+    return status === "stopped" || (status === "connecting" && !this.connecting && !this.connected);
+  }
+
+  /** The connection ends: lost, closed by the server for now or for good, or because the token is too old. */
+  lose(code: number) {
     if (!this.mayEnd) return;
+    const final = code >= 4500 || (code === 4401 && this.renews);
     this.connected = false;
-    this.run(this.machine.closed(1006, ++this.now));
+    this.renews = code === 4401;
+    const effects = this.machine.closed(code, ++this.now);
+    const waits = effects.flatMap((effect) => (effect[0] === "timer" && effect[1] === "" ? [effect[2]] : []));
+    expect(this.machine.connection().status).toBe(final ? "stopped" : "waiting");
+    expect(waits.every((ms) => ms >= this.patience) && waits.length === (final ? 0 : 1)).toBe(true);
+    this.patience = 0;
+    this.run(effects);
+  }
+
+  /** A server that leaves says so, after all else. */
+  leave(after: number) {
+    if (!this.mayEnd) return;
+    this.deliver(this.server.frames.length);
+    if (!this.connected) return;
+    this.patience = after;
+    this.run(this.machine.received(JSON.stringify({ bye: { reconnect_after_ms: after } }), ++this.now));
+    this.lose(1012);
+  }
+
+  wake() {
+    const { status } = this.machine.connection();
+    this.run(this.machine.wake(++this.now));
+    if (status === "waiting") expect(this.connecting).toBe(true);
+    else if (status === "open") expect(this.server.requests.at(-1)).toEqual({ settle: "0" });
+  }
+
+  reconnect() {
+    if (this.connected && !this.mayEnd) return;
+    const { renews } = this;
+    const effects = this.machine.reconnect(++this.now);
+    expect(effects[0]).toEqual(["close", 1000]);
+    this.connected = this.connecting = false;
+    this.run(effects.slice(1));
+    this.renews = renews;
+  }
+
+  /** Nothing is heard for a time; then the timer rings. */
+  pass(ms: number) {
+    if (this.rests || (this.connected && !this.mayEnd)) return;
+    this.now += ms;
+    this.run(this.machine.timer("", this.now));
+    if (ms >= SILENCE) expect(this.connected).toBe(false);
   }
 
   deliver(count: number) {
     for (let i = 0; i < count && this.connected; i++) {
       const frame = this.server.frames.shift();
       if (frame === undefined) return;
+      if ("n" in frame || "reset" in frame) this.renews = false;
       this.run(this.machine.received(JSON.stringify(frame), ++this.now));
     }
   }
@@ -290,29 +241,36 @@ class World {
 }
 
 const channel = fc.constantFrom(...CHANNELS);
-const harm = fc.constantFrom("lose event", "lose group", "repeat group");
+const harm = fc.constantFrom("lose event", "lose group", "lose group", "repeat group");
+const code = fc.constantFrom(1001, 1006, 1012, 4002, 4401, 4401, 4401, 4408, 4409, 4429, 4500, 4501, 4505);
+const reason = fc.constantFrom("expired", "rewound", "other_database", "malformed");
 const small = fc.nat({ max: 20 });
 const action: fc.Arbitrary<(world: World) => void> = fc.oneof(
-  { weight: 5, arbitrary: fc.array(channel, { minLength: 1, maxLength: 3 }).map((c) => (w: World) => w.server.commit(c)) },
-  { weight: 5, arbitrary: fc.constant((w: World) => w.server.relay()) },
-  { weight: 5, arbitrary: small.map((n) => (w: World) => w.deliver(n)) },
-  { weight: 5, arbitrary: fc.constant((w: World) => w.server.take()) },
-  { weight: 4, arbitrary: fc.boolean().map((oldest) => (w: World) => w.server.answer(oldest)) },
-  { weight: 3, arbitrary: channel.map((c) => (w: World) => w.subscribe(c)) },
-  { weight: 3, arbitrary: fc.tuple(channel, small).map(([c, ago]) => (w: World) => w.subscribe(c, Math.max(0, w.server.committed - ago))) },
-  { weight: 2, arbitrary: small.map((n) => (w: World) => w.unsubscribe(n)) },
-  { weight: 2, arbitrary: small.map((ago) => (w: World) => w.settle(Math.max(0, w.server.committed - ago))) },
-  { weight: 1, arbitrary: fc.constant((w: World) => w.linger()) },
-  { weight: 3, arbitrary: fc.constant((w: World) => w.connect()) },
-  { weight: 1, arbitrary: fc.constant((w: World) => w.lose()) },
-  { weight: 1, arbitrary: fc.boolean().map((counts) => (w: World) => w.server.heartbeat(counts)) },
-  { weight: 3, arbitrary: fc.tuple(harm, small).map(([how, n]) => (w: World) => w.damage(how, n)) },
-  { weight: 1, arbitrary: small.map((ago) => (w: World) => (w.server.kept = Math.max(w.server.kept, w.server.position - ago))) },
+  { weight: 10, arbitrary: fc.array(channel, { minLength: 1, maxLength: 3 }).map((c) => (w: World) => w.server.commit(c)) },
+  { weight: 10, arbitrary: fc.constant((w: World) => w.server.relay()) },
+  { weight: 10, arbitrary: small.map((n) => (w: World) => w.deliver(n)) },
+  { weight: 10, arbitrary: fc.constant((w: World) => w.server.take()) },
+  { weight: 8, arbitrary: fc.boolean().map((oldest) => (w: World) => w.server.answer(oldest)) },
+  { weight: 6, arbitrary: channel.map((c) => (w: World) => w.subscribe(c)) },
+  { weight: 6, arbitrary: fc.tuple(channel, small).map(([c, ago]) => (w: World) => w.subscribe(c, Math.max(0, w.server.committed - ago))) },
+  { weight: 4, arbitrary: small.map((n) => (w: World) => w.unsubscribe(n)) },
+  { weight: 4, arbitrary: small.map((ago) => (w: World) => w.settle(Math.max(0, w.server.committed - ago))) },
+  { weight: 4, arbitrary: fc.constant((w: World) => w.linger()) },
+  { weight: 6, arbitrary: fc.constant((w: World) => w.connect()) },
+  { weight: 2, arbitrary: code.map((code) => (w: World) => w.lose(code)) },
+  { weight: 1, arbitrary: small.map((after) => (w: World) => w.leave(500 * after)) },
+  { weight: 1, arbitrary: fc.constant((w: World) => w.wake()) },
+  { weight: 1, arbitrary: fc.constant((w: World) => w.reconnect()) },
+  { weight: 1, arbitrary: small.map((s) => (w: World) => w.pass(2000 * s)) },
+  { weight: 1, arbitrary: reason.map((reason) => (w: World) => w.server.beginAnew(reason)) },
+  { weight: 2, arbitrary: fc.boolean().map((counts) => (w: World) => w.server.heartbeat(counts)) },
+  { weight: 5, arbitrary: fc.tuple(harm, small).map(([how, n]) => (w: World) => w.damage(how, n)) },
+  { weight: 2, arbitrary: small.map((ago) => (w: World) => (w.server.kept = Math.max(w.server.kept, w.server.position - ago))) },
 );
 
 test("every handler hears each event once, in order, in whole transactions, whatever happens when", () => {
   fc.assert(
-    fc.property(fc.boolean(), fc.array(action, { minLength: 20, maxLength: 200 }), (countsAlways, actions) => {
+    fc.property(fc.boolean(), fc.array(action, { minLength: 20, maxLength: 200, size: "max" }), (countsAlways, actions) => {
       const world = new World(countsAlways);
       for (const act of actions) act(world);
       world.quiesce();
@@ -325,8 +283,9 @@ test("every handler hears each event once, in order, in whole transactions, what
         expect(handler.missing(world.server.log, world.server.committed)).toEqual([]);
         expect(handler.heard.at(-1)?.transaction).toBe(world.server.committed);
       }
+      expect(world.tickets.size).toBe(0);
       if (world.handlers.some((h) => !h.gone)) expect(world.machine.connection()).toMatchObject({ status: "open", fresh: true });
     }),
-    { numRuns: 2000 },
+    { numRuns: 1500 },
   );
 }, 60_000);

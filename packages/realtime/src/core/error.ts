@@ -10,3 +10,7 @@ export class RealtimeError extends Error {
     this.channel = channel;
   }
 }
+
+export const stopped = (what: string) => new RealtimeError("stopped", `${what}; reconnect() starts again`);
+export const missed = (channel: string, reason: string) =>
+  new RealtimeError(reason, `events of ${channel} were missed (${reason}); load the state again`, channel);

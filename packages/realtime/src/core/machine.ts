@@ -9,8 +9,9 @@
  * frame that closes it: a commit point gives it to all that are live, `subscribed` only to those whose replay it was.
  * Losing the connection at any point is therefore simple: drop the open group, ask again from each cursor held.
  */
-import { RealtimeError } from "./error.js";
+import { missed, RealtimeError, stopped } from "./error.js";
 import { type ClientFrame, type ClosingFrame, type Cursor, decode, type ErrorFrame, type EventFrame } from "./frames.js";
+import { retryDelay } from "./retry.js";
 
 export type Status = "connecting" | "open" | "waiting" | "stopped";
 
@@ -76,22 +77,12 @@ const REFUSED = -3;
 const MAIN_TIMER = "";
 const CONNECT_MS = 10_000;
 const PROBE_MS = 5_000;
-const FIRST_RETRY_MS = 250;
-const LONGEST_RETRY_MS = 5_000;
 const STALE = 2; // heartbeats
 const SILENCE = 2.5; // heartbeats
 const NORMAL = 1000;
 const BAD_FRAME = 4002;
 const TOKEN_EXPIRED = 4401;
 const FIRST_FINAL = 4500;
-
-const stopped = (what: string) => new RealtimeError("stopped", `${what}; reconnect() starts again`);
-const missed = (channel: string, reason: string) =>
-  new RealtimeError(reason, `events of ${channel} were missed (${reason}); load the state again`, channel);
-
-/** Full jitter: clients that lost one server together do not come back together. */
-export const retryDelay = (random: () => number, failures: number) =>
-  random() * Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures);
 
 type Settling<T> = { readonly xid: string; readonly ticket: T; asked: boolean };
 
@@ -189,7 +180,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
       drop(BAD_FRAME);
       return;
     }
-    unsure = frame.sent === undefined && (unsure || ref === LIVE);
+    unsure = frame.sent === undefined && (unsure || (ref === LIVE && !reason));
     deliver(new Map(events.map((event) => [event.id, event])).values(), ref);
     position = cursor;
     for (const name of channels ?? []) if (shared.get(name) === ref) shared.set(name, LIVE);

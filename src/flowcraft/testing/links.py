@@ -9,6 +9,7 @@ the near end is not read either.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections import deque
@@ -319,5 +320,6 @@ class Side(asyncio.Protocol):
 
 def _reset(transport: asyncio.Transport) -> None:
     raw: socket.socket = transport.get_extra_info("socket")
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    with contextlib.suppress(OSError, ValueError):  # it is closed already, and its end on the way to us
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()

@@ -84,7 +84,7 @@ async def _come(orders: Mapping[str, Any]) -> None:
     histories: list[History] = []
     for number in range(orders["count"]):
         chance = random.Random(f"{orders['seed']} {number}")
-        probes.append(Probe(orders["address"], name=f"herd {number}", chance=chance))
+        probes.append(Probe(orders["address"], name=f"herd {number}", random=chance))
         histories.append(probes[-1].follow(f"lanes.{number % orders['lanes']}", since[number % len(since)]))
     began = time.monotonic()
     for probe in probes:

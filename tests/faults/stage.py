@@ -194,7 +194,7 @@ class Stage:
         since: Cursor | None = None,
     ) -> Probe:
         """Start a probe that follows channels; what it hears is judged with the rest."""
-        probe = Probe(address or self.address, name=name, chance=random.Random(f"{self.seed} {name}"))
+        probe = Probe(address or self.address, name=name, random=random.Random(f"{self.seed} {name}"))
         self.probes.append(probe)
         for channel in channels:
             self.histories.append(probe.follow(channel, since))

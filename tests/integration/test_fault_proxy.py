@@ -162,6 +162,14 @@ async def settle(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0)
 
 
+async def test_clients_that_are_cut_while_a_server_is_found_leave_nothing_behind() -> None:
+    async with staged() as stage:
+        for _ in range(100):
+            await asyncio.gather(stage.connect(), stage.connect())
+            stage.proxy.reset()
+        await settle(lambda: stage.proxy.connections == 0)
+
+
 async def test_latency_delays_each_piece_and_keeps_the_order() -> None:
     async with staged() as stage:
         client, server = await stage.pair()
@@ -398,6 +406,7 @@ def test_an_encrypted_stream_passes_untouched(secret: bytes, cut: int) -> None:
     "test",
     [
         test_both_sides_gone_leave_nothing_behind,
+        test_clients_that_are_cut_while_a_server_is_found_leave_nothing_behind,
         test_latency_delays_each_piece_and_keeps_the_order,
         test_a_rate_holds_back_what_goes_down_and_nothing_that_goes_up,
         test_in_a_black_hole_not_even_a_death_is_heard_of,

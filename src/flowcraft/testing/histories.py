@@ -257,9 +257,7 @@ class _Hearing:
         else:
             self._segment.heard.append(tag)
 
-    def _leave(
-        self, until: Cursor | None = None, *, undoing: bool = False, holes_told: bool = False
-    ) -> None:
+    def _leave(self, until: Cursor | None = None, *, undoing: bool = False, holes_told: bool = False) -> None:
         segment, self._segment = self._segment, None
         if segment is not None:
             segment.undoing = undoing

@@ -9,6 +9,7 @@ the near end is not read either.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections import deque
@@ -53,7 +54,7 @@ class Exchange(Protocol):
         """A client has come; return whether it may stay."""
         ...
 
-    def connect(self, link: Link) -> asyncio.Task[None]:
+    def connect(self, link: Link) -> None:
         """Find a server for a link."""
         ...
 
@@ -71,7 +72,7 @@ class Link:
         self._proxy = proxy
         self._bytes_per_second: float | None = None
         self._withheld: set[Direction] = set()
-        self._connecting: asyncio.Task[None] | None = None
+        self._connects = False
         transform = proxy.transform_down() if proxy.transform_down is not None else None
         self.up, self.down = Way(self, "up", None), Way(self, "down", transform)
         self.client = Side(self, outward=self.up, inward=self.down)
@@ -101,10 +102,13 @@ class Link:
 
     def reset(self) -> None:
         """Reset both sides. Over a Unix socket the server sees an end instead."""
-        if self._connecting is not None:
-            self._connecting.cancel()
         for side in (self.client, self.server):
             side.reset()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the client is gone."""
+        return self.client.transport is None
 
     def flush(self) -> None:
         """Look again at what waits."""
@@ -128,7 +132,7 @@ class Link:
 
     def joined(self, side: Side) -> None:
         """A side has its transport."""
-        stays = self._proxy.accept(self) if side is self.client else self.client.transport is not None
+        stays = self._proxy.accept(self) if side is self.client else not self.abandoned
         if not stays:
             side.reset()
             return
@@ -151,16 +155,15 @@ class Link:
                 side.close()
 
     def _finish(self) -> None:
-        if self._connecting is not None:
-            self._connecting.cancel()
         self.up.stop()
         self.down.stop()
         self._proxy.forget(self)
 
     def _connect(self) -> None:
         # With a black hole upwards, the server does not even learn that somebody knocks.
-        if self._connecting is None and not self.withholds("up"):
-            self._connecting = self._proxy.connect(self)
+        if not self._connects and not self.withholds("up"):
+            self._connects = True
+            self._proxy.connect(self)
 
 
 class Way:
@@ -319,5 +322,6 @@ class Side(asyncio.Protocol):
 
 def _reset(transport: asyncio.Transport) -> None:
     raw: socket.socket = transport.get_extra_info("socket")
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    with contextlib.suppress(OSError, ValueError):  # it is closed already, and its end on the way to us
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()

@@ -1,61 +1,39 @@
-"""A probe: the protocol's client in Python, which writes down what its handlers are told.
-
-It is made for tests: small, independent of the server's code, and light enough to run by the thousand.
-"""
+"""A probe: a whole client in Python, light enough for thousands, that logs what a handler would be told."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import random
+import random as chance
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, cast
-from urllib.parse import urlsplit
 
-from websockets.client import ClientProtocol
-from websockets.frames import Frame, Opcode
-from websockets.protocol import OPEN
-from websockets.uri import parse_uri
+import msgspec
 
 from flowcraft.cursors import Cursor
-from flowcraft.testing.histories import Began, Ended, Heard, History, WasReset
+from flowcraft.testing.follower import Follower, FrameRejected, OnEvent, Request
+from flowcraft.testing.histories import History, Tag, tag_of
+from flowcraft.testing.wire import LOST_WITHOUT_A_WORD, Wire
 
-CONNECT_SECONDS = 2.0
-FIRST_RETRY_SECONDS = 0.25
-LONGEST_RETRY_SECONDS = 5.0
-SILENT_HEARTBEATS = 2.5
-BAD_FRAME = 4002
-FIRST_FINAL = 4500
-
-Frames = dict[str, Any]
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.25, 5.0
+_CONNECT_SECONDS = 10.0
+_SILENCE_HEARTBEATS = 2.5
+_NORMAL, _BAD_FRAME, _FIRST_FINAL = 1000, 4002, 4500
 
 
-class Stopped(Exception):
-    """The server closed with a final code: the probe does not come back."""
+class ProbeStopped(Exception):
+    """The probe will not connect again: the server closed for good, or the test closed the probe."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(f"closed with {code}, which is final")
+    def __init__(self, name: str, code: int) -> None:
+        super().__init__(f"{name} has stopped ({code})")
         self.code = code
 
 
-@dataclass(slots=True, eq=False)
-class _Following:
-    """One subscription: where it stands, and the answer it waits for."""
-
-    history: History
-    at: Cursor | None
-    ref: int = 0
-    live: bool = False
-
-
 class Probe:
-    """One client. It reconnects and resumes until it is closed; `follow` gives the history that it writes.
+    """Follows channels across all that befalls its connections; one task, from `start` to `close`.
 
-    A channel is followed once at a time. `on_event` is called with channel, payload and monotonic time.
+    With `answers_pings=False` it is a peer that still reads and gives no sign of life.
     """
 
     def __init__(
@@ -64,425 +42,238 @@ class Probe:
         *,
         name: str = "probe",
         token: str | None = None,
-        chance: random.Random | None = None,
+        random: chance.Random | None = None,
+        on_event: OnEvent | None = None,
+        tag: Callable[[str], Tag] = tag_of,
         answers_pings: bool = True,
-        on_event: Callable[[str, object, float], None] | None = None,
     ) -> None:
         self.name = name
         self.connects = 0
-        self.mismatches = 0
-        self.repeats = 0
-        self.closes: Counter[int] = Counter()
-        self.resets: Counter[str] = Counter()
+        """Connections on which the server said hello."""
         self.opened_at: list[float] = []
-        self.errors: list[str] = []
-        self.answers_pings = answers_pings
+        """When it did, monotonic."""
+        self.closes: Counter[int] = Counter()
+        """How connections ended, by code; 1006 is without a word."""
+        self.failures = 0
+        """Attempts on which nobody accepted."""
+        self.refusals: Counter[int] = Counter()
+        """Attempts that were answered by an HTTP status instead."""
+        self.mismatches = 0
+        """Frames that were malformed or did not add up."""
+        self.frames = 0
+        """Messages received."""
         self._url = url
-        parts = urlsplit(url)
-        assert parts.hostname is not None, f"{url} names no host"
-        self._address = parts.hostname, parts.port or 80
         self._token = token
-        self._chance = chance or random.Random()  # noqa: S311  # jitter, not a secret
-        self._on_event = on_event
-        self._followings: dict[str, _Following] = {}
-        self._settling: dict[int, asyncio.Future[None]] = {}
-        self._changed = asyncio.Event()
-        self._socket: _Socket | None = None
-        self._conversation: _Conversation | None = None
+        self._random = random or chance.Random()  # noqa: S311  # jitter, not a secret
+        self._answers_pings = answers_pings
+        self._follower = Follower(name, tag, on_event)
+        self._wire: Wire | None = None
         self._task: asyncio.Task[None] | None = None
-        self._stopped: Stopped | None = None
-        self._ref = 0
-        self._hint = 0.0
+        self._news = asyncio.Event()
+        self._reading = True
+        self._heard_at = 0.0
+        self._broken: Exception | None = None
+        self._watching: asyncio.TimerHandle | None = None
+
+    @property
+    def resets(self) -> Counter[str]:
+        """Explicit gaps that the server told of, by reason."""
+        return self._follower.resets
+
+    @property
+    def errors(self) -> Counter[str]:
+        """Requests that the server refused, by code."""
+        return self._follower.errors
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server has said hello on the present connection."""
+        return self._follower.open
 
     def follow(self, channel: str, since: Cursor | None = None) -> History:
-        """Subscribe, from the server's position or after a cursor."""
-        history = History(self.name, channel, [Began(since)] if since else [])
-        self._followings[channel] = _Following(history, since)
-        if self._conversation is not None:
-            self._conversation.ask()
+        """Subscribe, and return what will be written down; also before `start`."""
+        history = self._follower.follow(channel, since)
+        self._soon()
         return history
 
     def unfollow(self, channel: str) -> None:
-        """Unsubscribe; what still arrives is dropped."""
-        following = self._followings.pop(channel)
-        following.history.marks.append(Ended(time.monotonic()))
-        if self._conversation is not None:
-            self._conversation.say({"unsubscribe": [channel]})
+        """End the histories of a channel; what the server still sends of it is dropped."""
+        request = self._follower.unfollow(channel, time.monotonic())
+        if request is not None:
+            self._send(request)
 
     async def start(self) -> None:
         """Begin to connect."""
+        assert self._task is None, "a probe is started once"
         self._task = asyncio.create_task(self._run(), name=self.name)
+        self._task.add_done_callback(lambda _: self._news.set())
 
     async def close(self) -> None:
-        """Leave for good."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        """Close the connection, if there is one, and never connect again."""
+        task = self._task
+        if task is None:
+            return
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, ProbeStopped):
+            await task
 
     async def until_open(self) -> None:
-        """Wait until the server has greeted.
+        """Wait for the server's hello.
 
         Raises:
-            Stopped: it has sent us away for good.
+            ProbeStopped: it will not come any more.
         """
-        await self._until(lambda: self._conversation is not None)
+        await self._until(lambda: self._follower.open)
 
     async def until_live(self) -> None:
-        """Wait until all that is followed has been answered.
+        """Wait until everything that is followed was answered, on the present connection.
 
         Raises:
-            Stopped: the server has sent us away for good.
+            ProbeStopped: it will not be any more.
         """
-        await self._until(lambda: self._conversation is not None and self._all_live())
+        await self._until(lambda: self._follower.live)
+
+    async def until_attempted(self, count: int) -> None:
+        """Wait until so many attempts and connections have ended, since the start.
+
+        Raises:
+            ProbeStopped: there will not be so many.
+        """
+        await self._until(lambda: self.failures + self.closes.total() >= count)
 
     async def settled(self, xid: int) -> None:
-        """Wait until all that was committed up to a transaction has been delivered.
+        """Wait until all that a transaction wrote was heard, on whatever connection.
 
         Raises:
-            Stopped: the server has sent us away for good.
+            ProbeStopped: it will not be any more.
         """
-        if self._stopped is not None:
-            raise self._stopped
-        future = self._settling.setdefault(xid, asyncio.get_running_loop().create_future())
-        if self._conversation is not None:
-            self._conversation.settle()
-        await asyncio.shield(future)
+        ticket = self._follower.settle(xid)
+        self._soon()
+        await self._until(lambda: self._follower.is_settled(ticket))
 
     def stop_reading(self) -> None:
-        """Take nothing more from the socket, as a client that hangs."""
-        if self._socket is not None:
-            self._socket.transport.pause_reading()
+        """Be a client that does not read, pings neither, until `resume_reading`."""
+        self._reading = False
+        if self._wire is not None:
+            self._wire.stop_reading()
 
     def resume_reading(self) -> None:
-        """Go on; what was sent meanwhile is read now."""
-        if self._socket is not None and not self._socket.transport.is_closing():
-            self._socket.transport.resume_reading()
+        """Read again."""
+        self._reading = True
+        self._heard_at = time.monotonic()
+        if self._wire is not None:
+            self._wire.resume_reading()
 
-    def _all_live(self) -> bool:
-        return all(following.live for following in self._followings.values())
-
-    async def _until(self, holds: Callable[[], bool]) -> None:
-        while not holds():
-            if self._stopped is not None:
-                raise self._stopped
-            self._changed.clear()
-            await self._changed.wait()
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            if self._task is not None and self._task.done():
+                if not self._task.cancelled():
+                    self._task.result()
+                raise ProbeStopped(self.name, _NORMAL)
+            self._news.clear()
+            await self._news.wait()
 
     async def _run(self) -> None:
-        failures = 0
+        attempts = 0
+        while True:
+            code, proven, wait = await self._connection()
+            self._news.set()
+            if self._broken is not None:
+                raise self._broken
+            if code >= _FIRST_FINAL:
+                raise ProbeStopped(self.name, code)
+            attempts = 0 if proven else attempts
+            jitter = min(_LONGEST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(attempts, 10))
+            attempts += 1
+            await asyncio.sleep(wait + self._random.random() * jitter)
+
+    async def _connection(self) -> tuple[int, bool, float]:
+        """Live through one connection; return its close code, whether it worked, and what `bye` asked for."""
+        wire = Wire(self._url, self._greet, self._received, answers_pings=self._answers_pings)
         try:
-            while self._stopped is None:
-                opened = await self._serve()
-                failures = 0 if opened else failures + 1
-                longest = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2**failures)
-                hint, self._hint = self._hint, 0.0
-                await asyncio.sleep(hint or self._chance.uniform(0, longest))
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await wire.connect()
+        except OSError:  # and TimeoutError, which is one
+            self.failures += 1
+            return LOST_WITHOUT_A_WORD, False, 0.0
+        self._wire = wire
+        self._heard_at = time.monotonic()
+        self._watch()
+        try:
+            code = await asyncio.shield(wire.lost)
         finally:
-            for future in self._settling.values():
-                future.cancel()
+            proven, wait = self._follower.proven, self._follower.reconnect_after_seconds
+            await self._leave(wire)
+        self.closes[code] += 1
+        if wire.refused is not None:
+            self.refusals[wire.refused] += 1
+        return code, proven, wait
 
-    async def _serve(self) -> bool:
-        """One connection from its handshake to its end; whether the server greeted."""
-        loop = asyncio.get_running_loop()
-        host, port = self._address
-        socket = _Socket(self, self._url)
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await loop.create_connection(lambda: socket, host, port)
-                await socket.greeted.wait()
-        except (OSError, TimeoutError):
-            socket.abort()
-            return False
-        self._socket = socket
-        try:
-            await socket.closed.wait()
-        finally:
-            self._leave(socket)
-        return socket.has_greeted
+    async def _leave(self, wire: Wire) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        wire.drop(_NORMAL)
+        await wire.lost
+        self._wire = None
+        self._follower.lost()
 
-    def _leave(self, socket: _Socket) -> None:
-        self._socket = self._conversation = None
-        for following in self._followings.values():
-            following.live, following.ref = False, 0
-        socket.abort()
-        self.closes[socket.code] += 1
-        if socket.code >= FIRST_FINAL:
-            self._stopped = Stopped(socket.code)
-            for future in self._settling.values():
-                future.set_exception(self._stopped)
-            self._settling.clear()
-        self._changed.set()
-
-    # what the conversation tells
-
-    def greeted(self, conversation: _Conversation) -> None:
-        self.connects += 1
-        self.opened_at.append(time.monotonic())
-        self._conversation = conversation
+    def _greet(self) -> None:
         if self._token is not None:
-            conversation.say({"auth": self._token})
-        conversation.ask()
-        conversation.settle()
-        self._changed.set()
+            self._send({"auth": self._token})
 
-    @property
-    def followings(self) -> dict[str, _Following]:
-        return self._followings
-
-    @property
-    def settling(self) -> dict[int, asyncio.Future[None]]:
-        return self._settling
-
-    def next_ref(self) -> int:
-        self._ref += 1
-        return self._ref
-
-    def apply(self, channel: str, payload: Any) -> None:  # noqa: ANN401  # as it was parsed
-        now = time.monotonic()
-        following = self._followings.get(channel)
-        if following is not None:
-            following.history.marks.append(Heard(payload["row"], payload["version"], now))
-        if self._on_event is not None:
-            self._on_event(channel, payload, now)
-
-    def changed(self) -> None:
-        self._changed.set()
-
-    def hint(self, seconds: float) -> None:
-        self._hint = seconds
-
-
-class _Conversation:
-    """What is said on one connection."""
-
-    def __init__(self, probe: Probe, socket: _Socket) -> None:
-        self._probe = probe
-        self._socket = socket
-        self._group: list[Frames] = []
-        self._counted = 0
-        self._position: str | None = None
-        self._unsure = False  # cursors have moved on since a heartbeat last confirmed the count
-        self.heartbeat = 25.0
-
-    def say(self, frame: Frames) -> None:
-        self._socket.send(json.dumps(frame))
-
-    def ask(self) -> None:
-        """Send a request for each position that is held by those not asked for yet."""
-        by_cursor: dict[str | None, list[_Following]] = {}
-        for following in self._probe.followings.values():
-            if not following.ref:
-                by_cursor.setdefault(str(following.at) if following.at else None, []).append(following)
-        for since, followings in by_cursor.items():
-            ref = self._probe.next_ref()
-            for following in followings:
-                following.ref = ref
-            frame: Frames = {"subscribe": [f.history.channel for f in followings], "ref": ref}
-            self.say({**frame, "since": since} if since else frame)
-
-    def settle(self) -> None:
-        for xid in self._probe.settling:
-            self.say({"settle": str(xid)})
-
-    def received(self, text: str) -> None:
-        """Take one frame.
-
-        Raises:
-            ValueError: it is malformed, or events are missing.
-        """
-        frame: Frames = json.loads(text)
-        if "channel" in frame:
-            self._event(frame)
-        elif "hello" in frame:
-            self.heartbeat = frame["hello"]["heartbeat"]
-            self._probe.greeted(self)
-        elif "subscribed" in frame:
-            self._subscribed(frame)
-        elif "reset" in frame:
-            self._reset(frame)
-        elif "settled" in frame:
-            future = self._probe.settling.pop(int(frame["settled"]), None)
-            if future is not None and not future.done():
-                future.set_result(None)
-        elif "cursor" in frame:
-            self._commit_point(frame)
-        elif "bye" in frame:
-            self._probe.hint(frame["bye"]["reconnect_after_ms"] / 1000)
-        elif "error" in frame:
-            self._probe.errors.append(f"{frame['error']['code']}: {frame['error']['message']}")
-
-    def _event(self, frame: Frames) -> None:
-        if "id" in frame:
-            self._counted += 1
-            self._group.append(frame)
-        else:
-            self._probe.apply(frame["channel"], frame["payload"])
-
-    def admit_loss(self) -> None:
-        """Tell of a gap: what is missing may lie before what was applied since, and would come too late."""
-        if self._unsure:
-            for following in self._probe.followings.values():
-                if following.live and following.at is not None:
-                    following.history.marks += [WasReset("lost"), Began(following.at)]
-                    self._probe.resets["lost"] += 1
-
-    def _close_group(self, frame: Frames) -> list[Frames]:
-        group, self._group = self._group, []
-        if len(group) != frame.get("n", 0):
-            raise ValueError(f"{len(group)} events where {frame.get('n', 0)} were sent")
-        sent = frame.get("sent")
-        if sent is not None and sent != self._counted:
-            raise ValueError(f"{self._counted} events on a connection that was sent {sent}")
-        return group
-
-    def _commit_point(self, frame: Frames) -> None:
-        group = self._close_group(frame)
-        if group and frame["cursor"] == self._position:
-            raise ValueError("a group that ends where the last one did")
-        self._position = frame["cursor"]
-        self._unsure = "sent" not in frame
-        cursor = Cursor.parse(frame["cursor"])
-        for event in group:
-            following = self._probe.followings.get(event["channel"])
-            if following is not None and following.live:
-                self._probe.apply(event["channel"], event["payload"])
-        for following in self._probe.followings.values():
-            if following.live:
-                following.at = cursor
-
-    def _subscribed(self, frame: Frames) -> None:
-        group = self._close_group(frame)
-        cursor = Cursor.parse(frame["cursor"])
-        mine = {
-            f.history.channel: f
-            for f in self._probe.followings.values()
-            if f.ref == frame.get("ref") and not f.live
-        }
-        for following in mine.values():
-            if following.at is None:
-                following.history.marks.append(Began(cursor))
-        for event in group:
-            if event["channel"] in mine:
-                self._probe.apply(event["channel"], event["payload"])
-        self._live(mine, cursor)
-
-    def _reset(self, frame: Frames) -> None:
-        self._close_group(frame)
-        cursor = Cursor.parse(frame["cursor"])
-        ref = frame.get("ref")
-        mine = {
-            f.history.channel: f
-            for f in self._probe.followings.values()
-            if f.history.channel in frame["reset"] and (f.ref == ref if ref else f.live)
-        }
-        self._probe.resets[frame["reason"]] += bool(mine)
-        for following in mine.values():
-            following.history.marks += [WasReset(frame["reason"]), Began(cursor)]
-        self._live(mine, cursor)
-
-    def _live(self, followings: dict[str, _Following], cursor: Cursor) -> None:
-        for following in followings.values():
-            following.at, following.live = cursor, True
-        self._probe.changed()
-
-
-class _Socket(asyncio.Protocol):
-    """The WebSocket, by the Sans-I/O implementation of `websockets`."""
-
-    transport: asyncio.Transport
-
-    def __init__(self, probe: Probe, url: str) -> None:
-        self.greeted = asyncio.Event()
-        self.closed = asyncio.Event()
-        self.code = 1006
-        self.has_greeted = False
-        self._probe = probe
-        self._protocol = ClientProtocol(parse_uri(url), max_size=None)
-        self._conversation = _Conversation(probe, self)
-        self._parts: list[bytes] = []
-        self._silence: asyncio.TimerHandle | None = None
-        self._heard = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        self._protocol.send_request(self._protocol.connect())
-        self._flush()
-
-    def data_received(self, data: bytes) -> None:
-        self._heard = time.monotonic()
-        self._protocol.receive_data(data)
-        for event in self._protocol.events_received():
-            if isinstance(event, Frame):
-                self._take(event)
-        if self._protocol.handshake_exc is not None:
-            self._end()
-        if self._probe.answers_pings:
-            self._flush()
-        else:
-            self._protocol.data_to_send()
-
-    def eof_received(self) -> None:
-        self._protocol.receive_eof()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's
-        self._end()
-
-    def send(self, text: str) -> None:
-        if self._protocol.state is OPEN and not self.closed.is_set():
-            self._protocol.send_text(text.encode())
-            self._flush()
-
-    def abort(self) -> None:
-        if hasattr(self, "transport"):
-            self.transport.abort()
-        self._end()
-
-    def _take(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.CLOSE:
-            self.code = self._protocol.close_rcvd.code if self._protocol.close_rcvd else 1005
-            self._end()
-        elif frame.opcode in (Opcode.TEXT, Opcode.CONT) and not self.closed.is_set():
-            self._parts.append(bytes(frame.data))
-            if frame.fin:
-                text, self._parts = b"".join(self._parts).decode(), []
-                self._receive(text)
-
-    def _receive(self, text: str) -> None:
+    def _received(self, message: bytes) -> None:
+        self.frames += 1
+        self._heard_at = now = time.monotonic()
+        was_open = self._follower.open
         try:
-            self._conversation.received(text)
-        except (ValueError, KeyError, TypeError):
-            self._probe.mismatches += 1
-            self._conversation.admit_loss()
-            self.code = BAD_FRAME
-            self._protocol.send_close(BAD_FRAME)
-            self._flush()
-            self._end()
-            return
-        if not self.has_greeted:
-            self.has_greeted = True
-            self.greeted.set()
-            self._watch()
+            self._follower.received(message, now)
+        except FrameRejected:
+            self.mismatches += 1
+            self._drop(_BAD_FRAME)
+        except Exception as error:  # noqa: BLE001  # of the test's own callbacks: ends the task, which reports it
+            self._broken = error
+            self._drop(_NORMAL)
+        else:
+            if self._follower.open and not was_open:
+                self._opened(now)
+            if self._follower.changed:
+                self._go_on()
+
+    def _opened(self, now: float) -> None:
+        self.connects += 1
+        self.opened_at.append(now)
+        self._watch()
+        if not self._reading and self._wire is not None:
+            self._wire.stop_reading()
+
+    def _soon(self) -> None:
+        """What is followed in one go shares its requests."""
+        if self._wire is not None:
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._follower.changed = False
+        for request in self._follower.requests():
+            self._send(request)
+        self._news.set()
+
+    def _send(self, request: Request) -> None:
+        if self._wire is not None:
+            self._wire.send(msgspec.json.encode(request))
+
+    def _drop(self, code: int) -> None:
+        if self._wire is not None:
+            self._wire.drop(code)
 
     def _watch(self) -> None:
-        """Leave a connection on which nothing is heard."""
-        allowed = SILENT_HEARTBEATS * self._conversation.heartbeat
-        silent = time.monotonic() - self._heard
-        if silent >= allowed:
-            self._end()
+        """Give up a connection that has been silent for too long, but not because nobody reads it."""
+        if self._watching is not None:
+            self._watching.cancel()
+        heartbeat = self._follower.heartbeat_seconds
+        limit = _CONNECT_SECONDS if heartbeat is None else _SILENCE_HEARTBEATS * heartbeat
+        now = time.monotonic()
+        wait = self._heard_at + limit - now if self._reading else limit
+        if wait > 0:
+            self._watching = asyncio.get_running_loop().call_later(wait, self._watch)
         else:
-            self._silence = asyncio.get_running_loop().call_later(allowed - silent, self._watch)
-
-    def _flush(self) -> None:
-        for data in self._protocol.data_to_send():
-            if data:
-                self.transport.write(data)
-            else:
-                with contextlib.suppress(OSError, RuntimeError):
-                    self.transport.write_eof()
-
-    def _end(self) -> None:
-        if self._silence is not None:
-            self._silence.cancel()
-        self.greeted.set()
-        self.closed.set()
+            self._drop(LOST_WITHOUT_A_WORD)

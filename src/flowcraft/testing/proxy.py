@@ -14,6 +14,7 @@ from flowcraft.testing.links import Direction, Link, Transform
 
 Address: TypeAlias = tuple[str, int] | str
 """Host and port, or the path of a Unix socket."""
+_CONNECT_SECONDS = 5.0
 
 
 class FaultProxy:
@@ -145,35 +146,39 @@ class FaultProxy:
         if not self._links:
             self._empty.set()
 
-    def connect(self, link: Link) -> asyncio.Task[None]:
+    def connect(self, link: Link) -> None:
         """Find a server for a link."""
         task = asyncio.create_task(self._connect(link))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
     async def _connect(self, link: Link) -> None:
-        loop = asyncio.get_running_loop()
         self._turn += 1
         first = (self._turn - 1) % max(1, len(self.upstreams))
         for address in self.upstreams[first:] + self.upstreams[:first]:
-            with contextlib.suppress(OSError):
-                if isinstance(address, str):
-                    await loop.create_unix_connection(lambda: link.server, address)
-                else:
-                    await loop.create_connection(lambda: link.server, *address)
+            # Nobody cancels it when the client goes: uvloop then forgets a connection that was just made.
+            with contextlib.suppress(OSError):  # and TimeoutError, which is one
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    await _connect(link, address)
+                return
+            if link.abandoned:
                 return
         link.reset()
 
     async def _close(self) -> None:
         self.refuse()
         self.reset()
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks)
         if self._links:
             await self._empty.wait()
+
+
+async def _connect(link: Link, address: Address) -> None:
+    loop = asyncio.get_running_loop()
+    if isinstance(address, str):
+        await loop.create_unix_connection(lambda: link.server, address)
+    else:
+        await loop.create_connection(lambda: link.server, *address)
 
 
 def _addresses(upstream: Address | Sequence[Address]) -> Sequence[Address]:

@@ -69,7 +69,7 @@ async def _churn(stage: Stage, cycles: int) -> int:
     async def come_and_go(chance: random.Random) -> None:
         nonlocal done
         for number in numbers:
-            probe = Probe(stage.servers[0].address, name=f"churn {number}", chance=chance)
+            probe = Probe(stage.servers[0].address, name=f"churn {number}", random=chance)
             for lane in chance.sample(range(stage.size.lanes), 3):
                 probe.follow(f"lanes.{lane}")
             await probe.start()

@@ -60,7 +60,7 @@ class OwnPool:
         async with pool.acquire() as connection:
             try:
                 yield connection
-            except TimeoutError:
+            except (TimeoutError, asyncio.CancelledError):
                 # The pool would first wait for an answer to the cancellation.
                 connection.terminate()
                 raise

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 
 from flowcraft.adapters.postgres.retention import purge
+from flowcraft.adapters.postgres.schema import migrate
+from flowcraft.channels import Channels
 from flowcraft.errors import CursorExpired
 from tests.support.postgres import connected, migrated
 
@@ -70,14 +75,16 @@ async def test_the_sql_does_what_migrate_does(application: Path, database: str) 
     assert (again.returncode, again.stdout) == (0, "the database is up to date\n")
 
 
-def test_a_server_says_where_it_listens_answers_and_ends_when_told(application: Path, database: str) -> None:
+def test_a_server_says_where_it_listens_serves_once_it_can_and_ends_when_told(
+    application: Path, database: str
+) -> None:
     environment = {**os.environ, "FLOWCRAFT_DSN": database, "PYTHONUNBUFFERED": "1"}
     server = subprocess.Popen(
         [FLOWCRAFT, "serve", "live:channels", "--port", "0"],
         cwd=application,
         env=environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
     )
     try:
@@ -91,8 +98,12 @@ def test_a_server_says_where_it_listens_answers_and_ends_when_told(application: 
             urllib.request.urlopen(f"{health}/readyz")
         assert json.loads(refused.value.read())["ready"] is False, "this database was never migrated"
         refused.value.close()
+        asyncio.run(migrate(database, Channels()))
+        assert ready_within(10, f"{health}/readyz")["tasks"]["relay"]["last_error"] is None
         server.send_signal(signal.SIGTERM)
-        assert server.wait(timeout=10) == 0
+        _, log = server.communicate(timeout=10)
+        assert server.returncode == 0
+        assert "limits in force: heartbeat_seconds=25.0, " in log
     finally:
         server.kill()
         server.communicate()
@@ -162,3 +173,15 @@ def test_a_purge_that_cannot_be_done_says_why(application: Path, database: str) 
 def test_a_purge_wants_to_know_what(application: Path, arguments: list[str], sentence: str) -> None:
     refused = flowcraft(application, "purge", *arguments, dsn="postgresql://nowhere.invalid/none")
     assert (refused.returncode, refused.stdout, refused.stderr) == (2, "", f"error: {sentence}\n")
+
+
+def ready_within(seconds: float, page: str) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(page) as answer:
+                health: dict[str, Any] = json.loads(answer.read())
+                return health
+        except urllib.error.HTTPError as refused:
+            refused.close()
+            assert time.monotonic() < deadline

@@ -16,9 +16,9 @@ from flowcraft.adapters.postgres.service import PostgresRealtimeService
 from flowcraft.channels import Channels
 from flowcraft.errors import LogUnavailable
 from flowcraft.events import Event
-from tests.support.following import listening
+from tests.support.following import following, listening
 from tests.support.pooler import Gate, gated
-from tests.support.postgres import migrated
+from tests.support.postgres import connected, migrated
 
 
 class Noted(Event):
@@ -27,6 +27,7 @@ class Noted(Event):
 
 channels = Channels()
 note = channels.declare("note_update", Noted)
+EMIT = """select flowcraft.emit('note_update', '{"type":"Noted","n":1}')"""
 
 
 @asynccontextmanager
@@ -71,3 +72,44 @@ async def test_a_listener_finds_out_and_connects_again(
             assert "cannot be reached" in str(listener.last_error)
             gate.open()
             await listener.until_connected()
+
+
+async def test_when_new_connections_work_again_the_log_is_followed_within_two_seconds(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "ANSWER_SECONDS", 2.0)
+    loop = asyncio.get_running_loop()
+    async with behind_a_gate(database, tmp_path) as (dsn, gate), connected(database) as connection:
+        log = PostgresLog(dsn)
+        async with following(log, dsn, 1.0) as followed:
+            gate.close()
+            await connection.execute(EMIT)
+            await asyncio.sleep(7)  # the fault itself: longer than any answer is waited for
+            gate.open_for_new_ones()
+            healed = loop.time()
+            await followed.until_read(1)
+            await connection.execute(EMIT)
+            await followed.until_read(2)
+            assert loop.time() - healed < 2.5, "an attempt to connect ends after 2 s"
+        await log.close()
+
+
+async def test_whoever_stops_does_not_wait_for_a_database_that_says_nothing(
+    database: str, tmp_path: Path
+) -> None:
+    async with behind_a_gate(database, tmp_path) as (dsn, gate):
+        log = PostgresLog(dsn)
+        start = await log.position()
+        gate.close()
+        reading = asyncio.create_task(log.read(start.cursor))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            await log.close()
+        log = PostgresLog(dsn)
+        gate.open()
+        await log.position()
+        gate.close()
+        async with asyncio.timeout(5):
+            await log.close()

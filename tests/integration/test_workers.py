@@ -43,6 +43,7 @@ class Served:
 
     def __init__(self, process: asyncio.subprocess.Process, address: str) -> None:
         self.process = process
+        self.seen: set[int] = set()
         self.address = address
         self.host, port = address.removeprefix("ws://").removesuffix("/realtime").split(":")
         self.port = int(port)
@@ -55,7 +56,9 @@ class Served:
             head, _, body = (await reader.read()).partition(b"\r\n\r\n")
         finally:
             writer.close()
-        return int(json.loads(body)["pid"]) if b" 200 " in head else None
+        pid = int(json.loads(body)["pid"])
+        self.seen.add(pid)
+        return pid if b" 200 " in head else None
 
     async def pids(self, enough: Callable[[set[int]], bool]) -> set[int]:
         """Ask again until those who answered are enough."""
@@ -89,13 +92,14 @@ async def served(folder: Path, dsn: str, workers: int = 2) -> AsyncIterator[Serv
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+    assert process.stdout is not None
+    server = Served(process, (await asyncio.wait_for(process.stdout.readline(), 20)).decode().strip())
     try:
-        assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), 20)
-        yield Served(process, line.decode().strip())
+        yield server
     finally:
-        with suppress(ProcessLookupError):
-            process.kill()
+        for pid in (process.pid, *server.seen):  # none of them runs, unless the test has failed
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         _, log = await process.communicate()
         sys.stderr.write(log.decode())
 

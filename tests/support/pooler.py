@@ -34,9 +34,15 @@ class Gate:
     def close(self) -> None:
         self._open.clear()
 
+    def open_for_new_ones(self) -> None:
+        """Let new connections pass. Those that were held up stay so for ever."""
+        self._open = asyncio.Event()
+        self._open.set()
+
     async def copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        way = self._open
         while data := await source.read(65536):
-            await self._open.wait()
+            await way.wait()
             sink.write(data)
 
 

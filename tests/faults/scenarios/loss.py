@@ -148,7 +148,10 @@ async def frames_are_lost_inside_the_server(stage: Stage) -> list[Outcome]:
     await asyncio.sleep(1.2)  # one heartbeat more: what the last group lost is noticed by it
     drained = drained and await stage.drain()
     verdict = await stage.verdict()
-    lost = {kind: sum(len(s.damages(kind)) for s in servers) for kind in ("lose_event", "lose_group", "repeat_group")}
+    lost = {
+        kind: sum(len(s.damages(kind)) for s in servers)
+        for kind in ("lose_event", "lose_group", "repeat_group")
+    }
     mismatches = sum(probe.mismatches for probe in probes)
     return [
         judged(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 
+from flowcraft.adapters.postgres.statements import statement
 from flowcraft.errors import LogUnavailable
 
 if TYPE_CHECKING:
@@ -18,10 +20,15 @@ if TYPE_CHECKING:
     Plain: TypeAlias = asyncpg.Connection[asyncpg.Record]
     AnyConnection: TypeAlias = Plain | PoolConnectionProxy[asyncpg.Record]
 
+logger = logging.getLogger("flowcraft")
+
 APPLICATION_NAME = "flowcraft"
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 2.0
+CLOSE_SECONDS = 1.0
+"""Connections that do not close in order within this time are cut."""
 ANSWER_SECONDS = 30.0
 """A long replay takes seconds; a database that says nothing for this long has gone."""
+PREPARED_STATEMENTS = 100
 _INSTALL = "run `flowcraft migrate`"
 _GONE = (
     OSError,
@@ -57,7 +64,7 @@ class OwnPool:
         async with pool.acquire() as connection:
             try:
                 yield connection
-            except TimeoutError:
+            except (TimeoutError, asyncio.CancelledError):
                 # The pool would first wait for an answer to the cancellation.
                 connection.terminate()
                 raise
@@ -66,11 +73,13 @@ class OwnPool:
         """Close the pool, if it is our own."""
         pool, self._opened = self._opened, None
         if pool is not None:
-            await pool.close()
+            with suppress(TimeoutError):  # then it was cut
+                await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
 
     async def _open(self) -> Pool:
         async with self._opening:
             if self._opened is None:
+                cached = PREPARED_STATEMENTS if await _can_prepare(self._dsn) else 0
                 self._opened = await asyncpg.create_pool(
                     self._dsn,
                     min_size=1,
@@ -79,6 +88,7 @@ class OwnPool:
                     reset=_nothing_to_reset,
                     timeout=CONNECT_SECONDS,
                     command_timeout=ANSWER_SECONDS,
+                    statement_cache_size=cached,
                     server_settings={"application_name": APPLICATION_NAME},
                 )
             return self._opened
@@ -86,6 +96,34 @@ class OwnPool:
     async def _note_connection(self, _: Plain) -> None:
         if self._connected is not None:
             self._connected()
+
+
+async def connect(dsn: str, name: str = APPLICATION_NAME) -> Plain:
+    """Open a connection for few statements, which works behind a pooler too."""
+    return await asyncpg.connect(
+        dsn,
+        timeout=CONNECT_SECONDS,
+        # In transaction mode the next statement may run where it was not prepared.
+        statement_cache_size=0,
+        server_settings={"application_name": name},
+    )
+
+
+async def is_pooled(connection: Plain) -> bool:
+    """Tell whether somebody between us and the server hands out its connections."""
+    pid: int = await connection.fetchval(statement("backend"), timeout=CONNECT_SECONDS)
+    return pid != connection.get_server_pid()
+
+
+async def _can_prepare(dsn: str) -> bool:
+    connection = await connect(dsn)
+    try:
+        pooled = await is_pooled(connection)
+    finally:
+        connection.terminate()
+    if pooled:
+        logger.info("there is a pooler before the database; statements are not prepared")
+    return not pooled
 
 
 async def _nothing_to_reset(connection: Plain) -> None:

@@ -8,9 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, final
 
-import asyncpg
-
-from flowcraft.adapters.postgres.connections import APPLICATION_NAME, CONNECT_SECONDS, unavailable
+from flowcraft.adapters.postgres.connections import APPLICATION_NAME, connect, is_pooled, unavailable
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.errors import LogUnavailable
 
@@ -31,8 +29,10 @@ class Line:
     """
 
     def __init__(
-        self, connection: Plain, rung: Callable[[], None], announced: Callable[[str, str], None]
+        self, dsn: str, connection: Plain, rung: Callable[[], None], announced: Callable[[str, str], None]
     ) -> None:
+        self._dsn = dsn
+        self._pooled = False
         self.lost = asyncio.Event()
         self._connection = connection
         self._rung = rung
@@ -58,13 +58,8 @@ class Line:
             LogUnavailable: there is none, or it does not let us.
         """
         with unavailable():
-            connection = await asyncpg.connect(
-                dsn,
-                timeout=CONNECT_SECONDS,
-                statement_cache_size=0,  # behind a pooler a prepared statement may be on another connection
-                server_settings={"application_name": f"{APPLICATION_NAME} listener"},
-            )
-        line = cls(connection, rung, announced)
+            connection = await connect(dsn, f"{APPLICATION_NAME} listener")
+        line = cls(dsn, connection, rung, announced)
         try:
             await line._listen(topics)
             yield line
@@ -76,7 +71,7 @@ class Line:
         token = secrets.token_hex(8)
         came_back = self._probes[token] = asyncio.Event()
         try:
-            await self._ask("notify", token)
+            await self._notify_myself(token)
             async with asyncio.timeout(within):
                 await came_back.wait()
         except TimeoutError:
@@ -106,10 +101,23 @@ class Line:
         if self._readers > 1:
             await self._ask("notify", "")
 
+    async def _notify_myself(self, token: str) -> None:
+        if not self._pooled:
+            await self._ask("notify", token)
+            return
+        # Not over this line: within one transaction it would come back even where a session lasts no longer.
+        with unavailable():
+            other = await connect(self._dsn)
+            try:
+                await other.fetchval(statement("notify"), token, timeout=ANSWER_SECONDS)
+            finally:
+                other.terminate()
+
     async def _listen(self, topics: Sequence[str]) -> None:
         if await self._ask("is_standby"):
             raise LogUnavailable("this server is a standby; the log is read on the primary")
         async with self._exchange():
+            self._pooled = await is_pooled(self._connection)
             await self._connection.add_listener(WAKEUP_TOPIC, self._hear)
             for topic in topics:
                 await self._connection.add_listener(topic, self._hear)

@@ -117,6 +117,7 @@ class Declaration:
     parameter: Parameter | None
     sources: tuple[Source, ...]
     durable: bool
+    conflate: bool | str = False
     guard: Guard | None = field(default=None)
 
     @property
@@ -220,6 +221,7 @@ class Channels:
         source: Source | Sequence[Source] = (),
         params: None = None,
         durable: bool = True,
+        conflate: bool | str = False,
     ) -> Channel[E]: ...
 
     @overload
@@ -231,6 +233,7 @@ class Channels:
         source: Source | Sequence[Source] = (),
         params: Mapping[str, type[P]],
         durable: bool = True,
+        conflate: bool | str = False,
     ) -> ChannelFamily[P, E]: ...
 
     def declare(
@@ -241,15 +244,20 @@ class Channels:
         source: Source | Sequence[Source] = (),
         params: Mapping[str, type[P]] | None = None,
         durable: bool = True,
+        conflate: bool | str = False,
     ) -> Channel[E] | ChannelFamily[P, E]:
         """Declare a channel, or with `params` a family of channels.
 
         `durable=False` makes it ephemeral: its events skip the log and reach whoever is there, **at most
         once**.
 
+        `conflate=True` says that each event makes the ones before it on its channel superfluous, and
+        `conflate="run_id"` those with the same value in that field: a client that cannot keep up is then
+        sent the latest. Who keeps up is sent every one.
+
         Raises:
-            DeclarationError: the name breaks the convention, the payload is no event, or a source does not
-            fit.
+            DeclarationError: the name breaks the convention, the payload is no event, or a source or
+            `conflate` does not fit.
         """
         parameter = _parameter(name, params or {})
         prefix = name.partition(".")[0]
@@ -259,8 +267,9 @@ class Channels:
                 f"{name!r} overlaps with {other!r}; there is one channel or family per prefix"
             )
         sources = (source,) if isinstance(source, Table | Notify) else tuple(source)
-        declaration = Declaration(name, Payload(payload), parameter, sources, durable)
+        declaration = Declaration(name, Payload(payload), parameter, sources, durable, conflate)
         _check_sources(declaration)
+        _check_conflation(declaration)
         self._declarations[prefix] = declaration
         return Channel(name, declaration) if parameter is None else ChannelFamily(declaration)
 
@@ -373,6 +382,20 @@ def _check_notify(declaration: Declaration, source: Notify) -> None:
         )
     for member in declaration.payload.members:
         _check_parameter(declaration, member, where)
+
+
+def _check_conflation(declaration: Declaration) -> None:
+    where = f"{declaration.name}: conflate={declaration.conflate!r}"
+    if declaration.conflate is False:
+        return
+    if not declaration.durable:
+        raise DeclarationError(f"{where} is for channels in the log; remove it, or durable=False")
+    for member in declaration.payload.members:
+        fields = [field.name for field in declaration.payload.fields(member)]
+        if declaration.conflate is not True and declaration.conflate not in fields:
+            raise DeclarationError(
+                f"{where}: {member.__name__} has no such field; it has {', '.join(fields)}"
+            )
 
 
 def _check_parameter(declaration: Declaration, event: type, where: str) -> None:

@@ -107,6 +107,20 @@ class Connection(Protocol):
         """Close after what was written; idempotent."""
         ...
 
+    @property
+    def congested(self) -> bool:
+        """Whether so much waits that it is better to merge; the end is told by `Conversation.drained`."""
+        ...
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that were written and have not left."""
+        ...
+
+    def close_slow(self) -> None:
+        """Close (4408) because the peer does not take what it is sent."""
+        ...
+
     def bound_queue(self, now: float) -> bool:
         """Close (4408) if bytes have waited for too long; False once none wait, see `Reception.watch`."""
         ...
@@ -117,6 +131,10 @@ class Conversation(Protocol):
 
     def received(self, message: str) -> None:
         """The client sent a message."""
+        ...
+
+    def drained(self) -> None:
+        """The connection is no longer `congested`."""
         ...
 
     def closed(self) -> None:

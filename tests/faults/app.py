@@ -44,7 +44,7 @@ item_update = channels.declare("item_update", Change, source=Table("items", row=
 lane = channels.declare("lanes.{lane}", Change, params={"lane": int})
 bulk_update = channels.declare("bulk_update", Change)
 document_update = channels.declare("document_update", Document)
-dashboard = channels.declare("dashboard", Change)
+dashboard = channels.declare("dashboard", Change, conflate="row")
 
 harness = msgspec.json.decode(os.environ.get("FLOWCRAFT_HARNESS", "{}"))
 settings = msgspec.convert({"allowed_origins": ("*",), **harness.get("settings", {})}, Settings)

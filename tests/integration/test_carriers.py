@@ -17,7 +17,11 @@ import jwt
 import pytest
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+from websockets.uri import parse_uri
 
 from flowcraft.adapters.asgi import Receive, Scope, Send, serve_websocket
 from flowcraft.adapters.jwt import JwtAuthorizer
@@ -43,6 +47,7 @@ class Ping(Event):
 
 channels = Channels()
 ping_update = channels.declare("ping_update", Ping)
+latest_update = channels.declare("latest_update", Ping, conflate="weight")
 private = channels.declare("private.{user}", Ping, params={"user": str})
 
 
@@ -306,6 +311,64 @@ async def test_a_client_that_takes_nothing_for_too_long_is_closed(carrier: OpenS
         assert stage.node.counts.slow_closes == 1
 
 
+@both
+async def test_a_slow_client_gets_the_latest_of_a_conflated_channel_and_who_keeps_up_gets_all(
+    carrier: OpenStage,
+) -> None:
+    settings = Settings(drain_seconds=0.01, queue_bytes=8 * 1024 * 1024)
+    names = "channel=latest_update&channel=ping_update"
+    async with carrier(settings, None) as stage, connect(f"{stage.address}?{names}") as well:
+        await opened(well)
+        reader, writer = await raw(stage, "latest_update&channel=ping_update")
+        for n in range(100):  # 5 MB: more than the kernel hides
+            await stage.ping(n, weight="x" * 50_000)
+            assert await number(well) == n
+        for n in range(300):
+            await stage.service.broadcast(latest_update, Ping(n=n, weight=str(n % 3) + "y" * 50_000))
+            assert await number(well) == n
+        writer.write(b"\x81\x8e\x00\x00\x00\x00" + b'{"settle":"1"}')
+        try:
+            texts = await until_settled(reader)
+        finally:
+            writer.close()
+    heard = [(text["channel"], text["payload"]["n"]) for text in texts if "id" in text]
+    assert [n for name, n in heard if name == "ping_update"] == [*range(100)]
+    dashboard = [n for name, n in heard if name == "latest_update"]
+    assert len(dashboard) < 150
+    assert dashboard[-3:] == [297, 298, 299]
+    assert dashboard == sorted(dashboard)
+    group = 0
+    for text in texts:
+        group += "id" in text
+        if "n" in text:
+            assert text["n"] == group
+            group = 0
+
+
+async def number(client: ClientConnection) -> int:
+    """The number of the next event."""
+    while "id" not in (received := await frame(client)):
+        pass
+    return int(received["payload"]["n"])
+
+
+async def until_settled(reader: asyncio.StreamReader) -> list[dict[str, Any]]:
+    """Every frame up to `settled`."""
+    protocol = ClientProtocol(parse_uri("ws://here/"), state=OPEN, max_size=None)
+    texts: list[dict[str, Any]] = []
+    async with asyncio.timeout(20):
+        while not texts or "settled" not in texts[-1]:
+            data = await reader.read(65536)
+            assert data, f"closed after {texts[-1:]}"
+            protocol.receive_data(data)
+            texts += [
+                json.loads(bytes(event.data))
+                for event in protocol.events_received()
+                if isinstance(event, Frame) and event.opcode is Opcode.TEXT
+            ]
+    return texts
+
+
 async def raw(stage: Stage, channel: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A client that reads only when it is told to, and hides little."""
     url = urlsplit(stage.address)
@@ -319,7 +382,7 @@ async def raw(stage: Stage, channel: str) -> tuple[asyncio.StreamReader, asyncio
         "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
     )
-    await reader.readuntil(b"subscribed")
+    await reader.readuntil(b'"n":0}')
     return reader, writer
 
 

@@ -63,6 +63,8 @@ class Recorder:
     def __init__(self) -> None:
         self.frames: list[dict[str, object]] = []
         self.closed: tuple[int, str] | None = None
+        self.congested = False
+        self.waiting_bytes = 0
         self._changed = asyncio.Event()
 
     def write(self, bundle: Bundle) -> None:
@@ -75,6 +77,9 @@ class Recorder:
     def close(self, code: int, reason: str) -> None:
         self.closed = (code, reason)
         self._changed.set()
+
+    def close_slow(self) -> None:
+        self.close(4408, "too slow")
 
     def bound_queue(self, now: float) -> bool:
         return False

@@ -24,6 +24,7 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _CLOSING_SECONDS = 1.0
+_CONGESTED_BYTES = 64 * 1024
 
 
 class AsgiConnection:
@@ -39,14 +40,17 @@ class AsgiConnection:
         self._something_to_do = asyncio.Event()
         self._closing: tuple[int, str] | None = None
         self._pump: asyncio.Task[None] | None = None
+        self.congested = False
+        self.conversation: Conversation | None = None
 
     def write(self, bundle: Bundle) -> None:
         if self._closing is not None:
             return
         if not self._mailbox.put(bundle):
-            self._close_slow()
+            self.close_slow()
             return
         self._written += bundle.size
+        self.congested = self.waiting_bytes > _CONGESTED_BYTES
         if not self._watched:
             self._watched = True
             self._reception.watch(self)
@@ -63,13 +67,17 @@ class AsgiConnection:
         if self._pump is not None:  # it may be stuck in a write that the peer never reads
             asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._pump.cancel)
 
+    @property
+    def waiting_bytes(self) -> int:
+        return self._written - self._sent
+
     def bound_queue(self, now: float) -> bool:
         if self._closing is None and self._lag.is_over(self._written, self._sent, now):
-            self._close_slow()
+            self.close_slow()
         self._watched = self._closing is None and self._sent < self._written
         return self._watched
 
-    def _close_slow(self) -> None:
+    def close_slow(self) -> None:
         logger.info("a client reads too slowly; closed with 4408, it will resume from its cursor")
         self._reception.counts.slow_closes += 1
         self._mailbox.clear()
@@ -88,10 +96,16 @@ class AsgiConnection:
                 for message in bundle.messages:
                     await self._send({"type": "websocket.send", "text": message.decode()})
                 self._sent += bundle.size
+                self._ease()
             if self._closing is not None:
                 code, reason = self._closing
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
                 return
+
+    def _ease(self) -> None:
+        if self.congested and self.conversation is not None and not self._mailbox:
+            self.congested = False
+            self.conversation.drained()
 
 
 async def serve_websocket(scope: Scope, receive: Receive, send: Send, reception: Reception) -> None:
@@ -115,6 +129,7 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, reception:
     except LogUnavailable as error:  # it was ready when the handshake began
         await send({"type": "websocket.close", "code": 1013, "reason": str(error)})
         return
+    connection.conversation = conversation
     tasks = {
         connection.start(),
         asyncio.create_task(_read(receive, conversation, connection, reception.settings.message_bytes)),

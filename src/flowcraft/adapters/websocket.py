@@ -33,6 +33,7 @@ HttpAnswer = tuple[int, str, str]
 """Status, content type, body."""
 _HANDSHAKE_SECONDS = 5.0
 _CLOSING_SECONDS = 1.0
+_CONGESTED_BYTES = 64 * 1024
 _SEND_BUFFER_BYTES = 256 * 1024
 """Of the kernel: it hides this much backlog from us, and by default several megabytes."""
 
@@ -59,6 +60,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._written = 0
         self._watched = False
         self._lag = Lag(self._settings.queue_seconds)
+        self.congested = False
 
     # asyncio's side
 
@@ -67,6 +69,7 @@ class WebSocketConnection(asyncio.Protocol):
         raw: socket.socket | None = transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        self._transport.set_write_buffer_limits(high=_CONGESTED_BYTES)
         self._deadline = asyncio.get_running_loop().call_later(_HANDSHAKE_SECONDS, self._abort)
 
     def data_received(self, data: bytes) -> None:
@@ -83,6 +86,14 @@ class WebSocketConnection(asyncio.Protocol):
         self._protocol.receive_eof()
         self._flush()
 
+    def pause_writing(self) -> None:
+        self.congested = True
+
+    def resume_writing(self) -> None:
+        self.congested = False
+        if self._conversation is not None:
+            self._conversation.drained()
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's
         for timer in (self._deadline, self._pong_due):
             if timer is not None:
@@ -97,7 +108,7 @@ class WebSocketConnection(asyncio.Protocol):
         if self._transport is None or self._protocol.state is not OPEN:
             return
         if self._watched and self._transport.get_write_buffer_size() > self._settings.queue_bytes:
-            self._close_slow()
+            self.close_slow()
             return
         self._send(self._transport, bundle.websocket)
 
@@ -116,12 +127,22 @@ class WebSocketConnection(asyncio.Protocol):
         # A peer that does not read will not answer either: wait a moment, not for ever.
         self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._abort)
 
+    @property
+    def waiting_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def close_slow(self) -> None:
+        if self._protocol.state is OPEN:
+            logger.info("a client reads too slowly; closed with 4408, it will resume from its cursor")
+            self._reception.counts.slow_closes += 1
+            self.close(4408, "too slow")
+
     def bound_queue(self, now: float) -> bool:
         if self._transport is None or self._protocol.state is not OPEN:
             return False
         sent = self._sent
         if self._lag.is_over(self._written, sent, now):
-            self._close_slow()
+            self.close_slow()
         self._watched = sent < self._written
         return self._watched
 
@@ -195,7 +216,7 @@ class WebSocketConnection(asyncio.Protocol):
     @property
     def _sent(self) -> int:
         """Bytes that the kernel has taken."""
-        return self._written - (0 if self._transport is None else self._transport.get_write_buffer_size())
+        return self._written - self.waiting_bytes
 
     def _send(self, transport: asyncio.Transport, data: bytes) -> None:
         transport.write(data)
@@ -216,11 +237,6 @@ class WebSocketConnection(asyncio.Protocol):
         if self._protocol.close_expected() and self._deadline is None:
             self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._abort)
 
-    def _close_slow(self) -> None:
-        logger.info("a client reads too slowly; closed with 4408, it will resume from its cursor")
-        self._reception.counts.slow_closes += 1
-        self.close(4408, "too slow")
-
     def _await_pong(self, pinged: int) -> None:
         wait = self._settings.pong_timeout_seconds
         loop = asyncio.get_running_loop()
@@ -235,7 +251,7 @@ class WebSocketConnection(asyncio.Protocol):
             if self._sent > sent:
                 self._await_pong(pinged)
             else:
-                self._close_slow()
+                self.close_slow()
             return
         logger.info("a client does not answer; closed with 4409")
         self._reception.counts.dead_closes += 1

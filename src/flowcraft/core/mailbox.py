@@ -20,6 +20,9 @@ class Mailbox:
         self._bundles: deque[Bundle] = deque()
         self._waiting = 0
 
+    def __len__(self) -> int:
+        return len(self._bundles)
+
     @property
     def waiting_bytes(self) -> int:
         """Bytes that have been put and not been taken."""

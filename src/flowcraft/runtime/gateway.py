@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from flowcraft.core import session as sessions
+from flowcraft.core.backlog import Backlog
+from flowcraft.core.conflation import Conflation
 from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import SessionId
 from flowcraft.core.session import Question, Session
@@ -50,6 +52,8 @@ class Surroundings:
     settings: Settings
     supervisor: Supervisor
     clock: Clock
+    conflation: Conflation | None
+    """None if no channel is conflated: then nobody's groups are merged."""
 
 
 class Gateway:
@@ -72,6 +76,8 @@ class Gateway:
         self._clock = surroundings.clock
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._sent = 0
+        self._conflation = surroundings.conflation
+        self._backlog: Backlog | None = None
         self._closed = False
 
     def open(self, cursor: Cursor, schema: str, channels: Sequence[str], since: str | None) -> None:
@@ -104,11 +110,18 @@ class Gateway:
         except Exception as error:  # noqa: BLE001  # reported there
             self._fail(error)
 
+    def drained(self) -> None:
+        """The connection can be written to again."""
+        try:
+            self._release()
+        except Exception as error:  # noqa: BLE001  # reported there
+            self._fail(error)
+
     def closed(self) -> None:
         """The connection is gone; idempotent."""
         if self._closed:
             return
-        self._closed = True
+        self._closed, self._backlog = True, None
         for timer in self._timers.values():
             timer.cancel()
         self._exchange.leave(self.number)
@@ -123,8 +136,27 @@ class Gateway:
             self.closed()
 
     def _write(self, bundle: Bundle) -> None:
-        self._connection.write(bundle.counted(self._sent))
-        self._sent += bundle.events
+        if self._conflation is not None and self._connection.congested:
+            self._hold(bundle, self._conflation)
+        else:
+            self._connection.write(bundle.counted(self._sent))
+            self._sent += bundle.events
+
+    def _hold(self, bundle: Bundle, conflation: Conflation) -> None:
+        if self._backlog is None:
+            self._backlog = Backlog(conflation)
+        if self._connection.waiting_bytes + self._backlog.size > self._settings.queue_bytes:
+            self._backlog = None
+            self._connection.close_slow()
+        else:
+            self._backlog.add(bundle)
+
+    def _release(self) -> None:
+        backlog, self._backlog = self._backlog, None
+        if backlog is not None:
+            bundle = backlog.release(self._sent)
+            self._connection.write(bundle)
+            self._sent += bundle.events
 
     def _perform(self, effects: Sequence[sessions.Effect]) -> None:
         for effect in effects:
@@ -149,6 +181,7 @@ class Gateway:
             case sessions.Authorize(viewer, questions):
                 self._supervisor.spawn(self._authorize(viewer, questions), "authorize")
             case sessions.Close(code, reason):
+                self._release()
                 self._connection.close(code, reason)
                 self.closed()
             case _:

@@ -12,6 +12,7 @@ from typing import Literal, assert_never
 
 from flowcraft.channels import Channels
 from flowcraft.core import frames
+from flowcraft.core.conflation import Conflation
 from flowcraft.core.counts import Counts
 from flowcraft.core.delivery import Encoder
 from flowcraft.core.frames import Bundle
@@ -84,7 +85,9 @@ class Node:
         self._lookout = Lookout(settings.queue_seconds, clock)
         self.supervisor = Supervisor()
         self._replays = Replays(log, self.supervisor, self._answer, limit=settings.replay_events)
-        self._surroundings = Surroundings(self, authorizer, settings, self.supervisor, clock)
+        self._surroundings = Surroundings(
+            self, authorizer, settings, self.supervisor, clock, Conflation(channels) or None
+        )
 
     @property
     def settings(self) -> Settings:

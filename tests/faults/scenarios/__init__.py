@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-MODULES = ("loss", "order", "resume", "recovery", "deploy", "writers", "servers", "churn", "payloads")
+MODULES = ("loss", "order", "resume", "recovery", "deploy", "slow", "writers", "servers", "churn", "payloads")
 
 
 def load() -> None:

@@ -34,7 +34,13 @@ assert_type(channels.declare("h.{id}", RunUpdate, params={"id": str})("x"), Chan
 channels.declare("i_update", RunUpdate, source=Table("runs", event=RunUpdate, on=["delete"], run_id="id"))
 channels.declare("j_update", RunUpdate, source=[Table("runs"), Table("old_runs")])
 channels.declare("k_update", RunUpdate, source=Notify("runs"), durable=False)
+assert_type(channels.declare("m_update", RunUpdate, conflate=True), Channel[RunUpdate])
+assert_type(
+    channels.declare("n.{id}", RunUpdate, params={"id": int}, conflate="run_id"),
+    ChannelFamily[int, RunUpdate],
+)
 
+channels.declare("l_update", RunUpdate, conflate=["run_id"])  # type: ignore[call-overload]
 channels.declare("l_update")  # type: ignore[call-overload]
 channels.declare("l_update", RunUpdate(run_id=UUID(int=1)))  # type: ignore[call-overload]
 channels.declare("l.{id}", RunUpdate, params={"id": bytes})  # type: ignore[type-var]

@@ -1,0 +1,50 @@
+"""Conflation: which events a later one of the same channel replaces, for a client that cannot keep up."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from flowcraft.channels import Channels, Declaration
+from flowcraft.records import Record
+
+ConflationKey: TypeAlias = tuple[str, bytes]
+"""A channel, and the JSON of what tells its events apart."""
+
+
+class _Keyed(msgspec.Struct):
+    key: object
+
+
+class Conflation:
+    """The conflated channels of an application. Payloads are parsed here, and only here."""
+
+    def __init__(self, channels: Channels) -> None:
+        self._keys = {d.prefix: _decoder(d) for d in channels if d.conflate}
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def key(self, record: Record) -> ConflationKey | None:
+        """Return what a later record must share to replace this one; None if none may."""
+        prefix = record.channel.partition(".")[0]
+        if prefix not in self._keys:
+            return None
+        decoder = self._keys[prefix]
+        if decoder is None:
+            return record.channel, b""
+        try:
+            key = decoder.decode(record.payload).key
+        except msgspec.DecodeError:  # somebody emitted what was not declared: it is passed on as it is
+            return None
+        return record.channel, msgspec.json.encode(key, order="deterministic")
+
+
+def _decoder(declaration: Declaration) -> msgspec.json.Decoder[_Keyed] | None:
+    if declaration.conflate is True:
+        return None
+    keyed = msgspec.defstruct(
+        "Keyed", [("key", object)], bases=(_Keyed,), rename={"key": str(declaration.conflate)}
+    )
+    return msgspec.json.Decoder(keyed)

@@ -1,0 +1,150 @@
+"""Slow: clients that stop reading, or read a kilobyte a second, beside others that must not notice (I10)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+from flowcraft.testing.histories import Heard
+from tests.faults.outcomes import Outcome, judged, scenario
+from tests.faults.programs import ServerProgram
+from tests.faults.stage import Stage, quantile
+from tests.faults.writers import EMIT
+
+SLOW = 5
+READERS = 2
+BLOCK = "x" * 64_000
+MEGABYTE = 1024 * 1024
+NOISE_MS = 5.0
+
+
+@scenario("I10")
+async def some_clients_do_not_read(stage: Stage) -> list[Outcome]:
+    """Ten megabytes a second on one channel; three of its clients stop reading, two read 1 KB/s."""
+    server = await stage.serve(settings={"queue_seconds": 3.0})
+    others = await stage.probe_all()
+    for n in range(READERS):
+        await (await stage.probe(f"reader {n}", ["bulk_update"])).until_live()
+    writers = stage.writers()
+    version = 0
+
+    async def flood(seconds: float) -> float:
+        nonlocal version
+        began = time.monotonic()
+        async with stage.connection() as connection:
+            while (now := time.monotonic()) < began + seconds:
+                version += 1
+                await connection.execute(
+                    EMIT, "bulk_update", json.dumps({"row": "bulk", "version": version, "pad": BLOCK})
+                )
+                await asyncio.sleep(max(0.0, 0.0064 - (time.monotonic() - now)))
+        return time.monotonic() - began
+
+    seconds = stage.size.fault_seconds
+    async with writers.writing():
+        await asyncio.sleep(0.5)
+        began = time.monotonic()
+        flooded = await flood(seconds)
+        between = time.monotonic()
+        resting = server.resident_bytes()
+        stopped = [await stage.probe(f"slow {n}", ["bulk_update"]) for n in range(SLOW)]
+        await asyncio.gather(*(probe.until_live() for probe in stopped))
+        for n, probe in enumerate(stopped):
+            if n < 3:
+                probe.stop_reading()
+            else:
+                stage.web.links[-1 - n % 2].bytes_per_second = 1000
+        peak = await _watch(server, asyncio.create_task(flood(seconds)))
+        ended = time.monotonic()
+        closed = await server.until(lambda health: health["slow_closes"] >= SLOW)
+    for probe in stopped:
+        probe.resume_reading()
+    stage.web.heal()
+    drained = await stage.drain(30)
+    after = await _settled(server, resting)
+    verdict = await stage.verdict()
+    quiet = 1000 * quantile(stage.latencies(writers, began, between), 0.99)
+    beside = 1000 * quantile(stage.latencies(writers, between, ended), 0.99)
+    return [
+        judged(
+            "I10",
+            {
+                "drained": drained,
+                "nothing lost": verdict.lost == 0,
+                "others within 1.2 times": beside <= max(1.2 * quiet, quiet + NOISE_MS),
+                "all slow ones closed": closed["slow_closes"] >= SLOW,
+                "at most 2 MiB held for each": peak - resting <= (SLOW + 2) * 2 * MEGABYTE,
+                "memory returns": after - resting <= 8 * MEGABYTE,
+                "others were there": len(others) > 0,
+            },
+            {
+                "others_p99_ms": beside,
+                "before_p99_ms": quiet,
+                "closed": closed["slow_closes"],
+                "held_mb": (peak - resting) / MEGABYTE,
+                "left_mb": (after - resting) / MEGABYTE,
+                "mb_per_s": version * len(BLOCK) / 2 / flooded / 1e6,
+                "lost": verdict.lost,
+            },
+        )
+    ]
+
+
+async def _watch(server: ServerProgram, task: asyncio.Task[float]) -> int:
+    peak = 0
+    while not task.done():
+        peak = max(peak, server.resident_bytes())
+        await asyncio.wait([task], timeout=0.05)
+    await task
+    return peak
+
+
+async def _settled(server: ServerProgram, resting: int) -> int:
+    """The memory it holds once it has stopped falling, or has come back to where it was."""
+    lowest = server.resident_bytes()
+    end = time.monotonic() + 3
+    while lowest > resting and time.monotonic() < end:
+        await asyncio.sleep(0.1)
+        lowest = min(lowest, server.resident_bytes())
+    return lowest
+
+
+@scenario("I10")
+async def a_slow_dashboard_gets_the_latest(stage: Stage) -> list[Outcome]:
+    """A conflated channel keeps the latest per key for a slow client, which ends up to date."""
+    server = await stage.serve()
+    before = await server.health()
+    slow = await stage.probe("slow dashboard")
+    history = slow.follow("dashboard")
+    fast = await stage.probe("fast dashboard")
+    all_of_it = fast.follow("dashboard")
+    await asyncio.gather(slow.until_live(), fast.until_live())
+    slow.stop_reading()
+    rows, versions = 10, 30
+    async with stage.connection() as connection:
+        for version in range(1, versions + 1):
+            for row in range(rows):
+                pad = BLOCK[:20_000]
+                await connection.execute(
+                    EMIT, "dashboard", json.dumps({"row": row, "version": version, "pad": pad})
+                )
+    slow.resume_reading()
+    drained = await stage.drain()
+    after = await server.health()
+    heard = [mark for mark in history.marks if isinstance(mark, Heard)]
+    last = {mark.row: mark.version for mark in heard}
+    all_heard = sum(isinstance(mark, Heard) for mark in all_of_it.marks)
+    return [
+        judged(
+            "I10",
+            {
+                "drained": drained,
+                "up to date": last == dict.fromkeys(range(rows), versions),
+                "spared": len(heard) < rows * versions / 2,
+                "not closed": after["slow_closes"] == before["slow_closes"] and slow.connects == 1,
+                "who keeps up gets all": all_heard == rows * versions,
+            },
+            {"conflated_from": rows * versions, "conflated_to": len(heard)},
+        )
+    ]

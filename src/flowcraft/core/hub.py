@@ -220,9 +220,9 @@ class Hub:
             effects += self.unbridgeable(catch_up, reason)
         return effects
 
-    def heartbeat(self) -> list[Effect]:
-        """Tell every session the position, although nothing may have happened."""
-        to = tuple(self._sessions)
+    def heartbeat(self, sessions: Iterable[SessionId] | None = None) -> list[Effect]:
+        """Tell sessions, or all of them, the position, although nothing may have happened."""
+        to = tuple(self._sessions if sessions is None else [s for s in sessions if s in self._sessions])
         return [Deliver((), self.cursor, self._position.at, to)] if to else []
 
     def settle(self, session: SessionId, xid: int) -> list[Effect]:

@@ -30,6 +30,8 @@ from flowcraft.runtime.replays import Answer, Replays
 from flowcraft.runtime.supervisor import Supervisor, TaskHealth
 from flowcraft.settings import Settings
 
+_SLICE = 250
+"""Connections that hear a heartbeat before the event loop does something else."""
 _LONGEST_DETOUR_MS = 500
 """Who is sent away comes back within this time: the drain itself spreads the clients."""
 
@@ -236,9 +238,17 @@ class Node:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._settings.heartbeat_seconds)
-            if self._hub is not None and self._is_fresh():
-                self._perform(self._hub.heartbeat())
-            for gateway in list(self._gateways.values()):
+            sessions = list(self._gateways)
+            for first in range(0, len(sessions), _SLICE):
+                self._tell_position(sessions[first : first + _SLICE])
+                await asyncio.sleep(0)
+
+    def _tell_position(self, sessions: Sequence[SessionId]) -> None:
+        if self._hub is not None and self._is_fresh():
+            self._perform(self._hub.heartbeat(sessions))
+        for session in sessions:
+            gateway = self._gateways.get(session)
+            if gateway is not None:
                 gateway.ping()
 
     def _obstacle(self) -> str:

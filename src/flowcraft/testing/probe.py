@@ -189,14 +189,15 @@ class Probe:
 
     async def _connection(self) -> tuple[int, bool, float]:
         """Live through one connection; return its close code, whether it worked, and what `bye` asked for."""
-        wire = Wire(self._url, self._greet, self._received, answers_pings=self._answers_pings)
+        # The server may have said hello before `connect` returns: what is asked then must find its wire.
+        wire = self._wire = Wire(self._url, self._greet, self._received, answers_pings=self._answers_pings)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await wire.connect()
         except OSError:  # and TimeoutError, which is one
+            self._wire = None
             self.failures += 1
             return LOST_WITHOUT_A_WORD, False, 0.0
-        self._wire = wire
         self._heard_at = time.monotonic()
         self._watch()
         try:

@@ -230,7 +230,7 @@ async def a_herd_comes_back(stage: Stage) -> list[Outcome]:
     reads = (await server.health())["replay_reads"]
     writers = stage.writers(rate=50, count=2)
     herd = Herd.open(
-        stage.address,
+        server.address,
         count=stage.size.storm,
         lanes=stage.size.lanes,
         since=since,

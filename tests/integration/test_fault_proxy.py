@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import pytest
@@ -29,6 +29,15 @@ class Peer:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+
+    @property
+    def name(self) -> object:
+        """Where the other end is."""
+        return self.writer.get_extra_info("peername")
+
+    @property
+    def own_name(self) -> object:
+        return self.writer.get_extra_info("sockname")
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -195,6 +204,16 @@ def held(stage: Stage) -> int:
     return sum(link.up.waiting + link.down.waiting for link in stage.proxy.links)
 
 
+async def test_what_travels_arrives_at_once_when_the_proxy_heals() -> None:
+    async with staged() as stage:
+        client, server = await stage.pair()
+        stage.proxy.latency_seconds = 3600
+        await client.send(b"slow")
+        await settle(lambda: held(stage) == 4)
+        stage.proxy.heal()
+        assert await server.receive(4) == b"slow"
+
+
 async def test_a_rate_holds_back_what_goes_down_and_nothing_that_goes_up() -> None:
     async with staged() as stage:
         client, server = await stage.pair()
@@ -256,7 +275,10 @@ async def test_in_a_black_hole_not_even_a_death_is_heard_of() -> None:
         other = await stage.connect()
         await other.send(b"late")
         await settle(lambda: held(stage) == 4)
-        assert (stage.proxy.connections, stage.service.accepted.qsize()) == (2, 0)
+        direct = Peer(*await asyncio.open_connection(*stage.service.address))
+        assert (await stage.service.next()).name == direct.own_name
+        await closed(direct)
+        assert stage.proxy.connections == 2
         assert not server.reader.at_eof()
         stage.proxy.heal()
         assert await server.ending() in {"eof", "reset"}
@@ -298,6 +320,48 @@ async def test_a_reset_of_one_side_reaches_the_other() -> None:
         assert await server.ending() == "reset"
 
 
+async def test_what_was_sent_before_the_end_arrives_although_the_sender_is_gone() -> None:
+    async with staged() as stage:
+        client, server = await stage.pair()
+        reading(client).pause_reading()
+        (link,) = stage.proxy.links
+        sent = await filled(server, lambda: link.client.unsent)
+        client.writer.write_eof()
+        server.writer.write_eof()
+        await closed(server)
+        await settle(lambda: link.server.transport is None)
+        reading(client).resume_reading()
+        await client.receive(sent)
+        assert await client.ending() == "eof"
+
+
+async def test_a_reset_overtakes_what_nobody_reads() -> None:
+    async with staged() as stage:
+        client, server = await stage.pair()
+        reading(server).pause_reading()
+        (link,) = stage.proxy.links
+        await filled(client, lambda: link.up.waiting)
+        raw = client.writer.get_extra_info("socket")
+        raw.setsockopt(1, 13, struct.pack("ii", 1, 0))  # SOL_SOCKET, SO_LINGER
+        client.writer.transport.abort()
+        await settle(lambda: stage.proxy.connections == 0)
+
+
+def reading(peer: Peer) -> asyncio.Transport:
+    return cast(asyncio.Transport, peer.writer.transport)  # uvloop's is one by its methods only
+
+
+async def filled(peer: Peer, backlog: Callable[[], int]) -> int:
+    """Send until something waits in the proxy; return how much was sent."""
+    sent = 0
+    while not backlog():
+        await peer.send(bytes(16384))
+        sent += 16384
+        for _ in range(20):
+            await asyncio.sleep(0)
+    return sent
+
+
 def buffered(peer: Peer) -> bytes:
     return bytes(getattr(peer.reader, "_buffer"))  # noqa: B009  # untyped, and there is no other way to look
 
@@ -336,7 +400,7 @@ async def test_connections_take_the_servers_in_turn_and_fall_through_those_that_
 async def test_who_does_not_read_is_not_written_to_for_ever() -> None:
     async with staged() as stage:
         client, server = await stage.pair()
-        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        reading(client).pause_reading()
         piece, written = bytes(range(256)) * 256, 0
         with suppress(TimeoutError):
             async with asyncio.timeout(1):
@@ -344,7 +408,7 @@ async def test_who_does_not_read_is_not_written_to_for_ever() -> None:
                     await server.send(piece)
                     written += len(piece)
         assert len(piece) < written < 8 * 1024 * 1024
-        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        reading(client).resume_reading()
         for _ in range(written // len(piece)):
             assert await client.receive(len(piece)) == piece
 

@@ -69,7 +69,7 @@ async def served(
 
 @asynccontextmanager
 async def probing(url: str, *follow: str, **options: Any) -> AsyncIterator[Probe]:
-    probe = Probe(url, random=random.Random(1), **options)
+    probe = Probe(url, **{"random": random.Random(1), **options})
     for channel in follow:
         probe.follow(channel)
     await probe.start()
@@ -276,6 +276,46 @@ async def test_it_comes_back_when_the_server_asked_it_to() -> None:
         await script.greet()
         assert 0.4 <= asyncio.get_running_loop().time() - started < 0.4 + 0.25 + 1
         assert probe.closes == {1012: 1}
+
+
+class Recorded(random.Random):
+    """Never waits, and keeps how long it might have."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.asked: list[float] = []
+
+    def uniform(self, a: float, b: float) -> float:
+        self.asked.append(b)
+        return a
+
+
+async def test_it_waits_longer_after_each_attempt_until_one_has_worked() -> None:
+    recorded = Recorded()
+    async with scripted() as script, probing(script.url, random=recorded):
+        for worked in (False, False, True, False):
+            connection = await script.greet()
+            await say(connection, *([{"cursor": "1/1.0/700:", "n": 0}] if worked else []))
+            await connection.close(1012)
+        await script.greet()
+    assert recorded.asked == [0.25, 0.5, 0.25, 0.5]
+
+
+async def test_one_that_does_not_read_does_not_take_that_for_the_servers_silence() -> None:
+    async with scripted() as script, probing(script.url) as probe:
+        connection = await script.greet(heartbeat=0.4)
+        await probe.until_open()
+        probe.stop_reading()
+        async with probing(script.url) as other:
+            await script.greet(heartbeat=0.4)
+            await other.until_attempted(1)  # silence was long enough for this one
+        assert probe.closes == {}
+        probe.resume_reading()
+        settled = asyncio.create_task(probe.settled(7))
+        assert await asked(connection) == {"settle": "7"}
+        await say(connection, {"settled": "7", "cursor": "1/1.0/700:"})
+        await settled
+        assert (probe.closes, probe.connects) == ({}, 1)
 
 
 async def test_what_is_not_a_websocket_is_tried_again() -> None:

@@ -215,3 +215,51 @@ def test_a_group_that_was_lost_with_nothing_after_it_is_asked_for_again() -> Non
     with pytest.raises(FrameRejected):
         say(follower, {"cursor": "1/1.0/703:", "n": 0, "sent": 1})
     assert history.marks == [Began(START)]
+
+
+def test_an_open_group_is_forgotten_with_its_connection() -> None:
+    client = follower(SUBSCRIBED, event(1))
+    client.lost()
+    told(client, HELLO)
+    told(client, {"subscribed": ["run_update"], "cursor": "1/1.0/700:", "n": 0, "ref": 2})
+
+
+def test_who_waits_for_a_replay_stands_where_it_stood_whatever_others_hear() -> None:
+    client = follower(SUBSCRIBED)
+    waiting = client.follow("run_update", Cursor.parse("1/1.0/600:"))
+    assert [request["since"] for request in client.requests()] == ["1/1.0/600:"]
+    for frame in (event(1), {"cursor": "1/1.0/701:", "n": 1}):
+        told(client, frame)
+    assert not client.live
+    told(client, {"reset": ["run_update"], "reason": "rewound", "cursor": "1/1.1/650:"})
+    client.lost()
+    client.received(json.dumps(HELLO).encode(), 0.0)
+    assert [request["since"] for request in client.requests()] == ["1/1.1/650:", "1/1.0/600:"]
+    assert waiting.marks == [Began(Cursor.parse("1/1.0/600:"))]
+
+
+def test_a_transaction_is_asked_for_once_all_that_is_followed_was_answered() -> None:
+    client = follower()
+    first = client.settle(755)
+    assert list(client.requests()) == []
+    client.received(json.dumps(SUBSCRIBED).encode(), 0.0)
+    assert list(client.requests()) == [{"settle": "755"}]
+    client.follow("run_update", Cursor.parse("1/1.0/600:"))
+    list(client.requests())
+    second = client.settle(755)
+    told(client, {"settled": "755", "cursor": "1/1.0/756:"})
+    assert (client.is_settled(first), client.is_settled(second)) == (True, False)
+
+
+def test_many_transactions_are_asked_for_some_at_a_time() -> None:
+    client = follower(SUBSCRIBED)
+    for xid in range(40):
+        client.settle(xid)
+    assert [request["settle"] for request in client.requests()] == [str(xid) for xid in range(32)]
+    client.received(b'{"settled":"3","cursor":"1/1.0/756:"}', 0.0)
+    assert list(client.requests()) == [{"settle": "32"}]
+
+
+def test_an_event_before_hello_is_malformed() -> None:
+    with pytest.raises(FrameRejected, match="before hello"):
+        told(Follower("probe", tag_of), event(1))

@@ -21,6 +21,7 @@ from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from flowcraft.adapters.doorstep import Doorstep
 from flowcraft.core.frames import Bundle
 from flowcraft.core.handshake import RETRY_SECONDS, Refused, admit
 from flowcraft.core.lag import Lag
@@ -46,8 +47,16 @@ _quiet.propagate = False
 class WebSocketConnection(asyncio.Protocol):
     """One client's socket, from its HTTP request to its last byte; a `flowcraft.ports.Connection`."""
 
-    def __init__(self, reception: Reception, path: str, pages: Callable[[str], HttpAnswer | None]) -> None:
+    def __init__(
+        self,
+        reception: Reception,
+        path: str,
+        pages: Callable[[str], HttpAnswer | None],
+        doorstep: Doorstep,
+    ) -> None:
         self._reception = reception
+        self._doorstep = doorstep
+        self._arrived: bytes | None = b""
         self._path = path
         self._pages = pages
         self._settings = reception.settings
@@ -73,6 +82,19 @@ class WebSocketConnection(asyncio.Protocol):
         self._deadline = asyncio.get_running_loop().call_later(_HANDSHAKE_SECONDS, self._abort)
 
     def data_received(self, data: bytes) -> None:
+        if self._arrived is None:
+            self._take_in(data)
+            return
+        if not self._arrived:
+            self._doorstep.wait(self._come_in)
+        self._arrived += data
+
+    def _come_in(self) -> None:
+        arrived, self._arrived = self._arrived, None
+        if arrived is not None and self._transport is not None:
+            self._take_in(arrived)
+
+    def _take_in(self, data: bytes) -> None:
         self._protocol.receive_data(data)
         for received in self._protocol.events_received():
             if isinstance(received, Request):
@@ -83,6 +105,8 @@ class WebSocketConnection(asyncio.Protocol):
         self._flush()
 
     def eof_received(self) -> None:
+        if self._arrived:
+            self._come_in()
         self._protocol.receive_eof()
         self._flush()
 

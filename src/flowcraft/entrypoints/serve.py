@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from flowcraft.adapters.doorstep import Doorstep
 from flowcraft.adapters.websocket import HttpAnswer, WebSocketConnection
 from flowcraft.entrypoints.compose import Realtime
 from flowcraft.runtime.node import Node
@@ -55,6 +56,7 @@ class Server:
         self._path = path
         self._sockets = sockets
         self._servers: list[asyncio.Server] = []
+        self._doorstep = Doorstep()
 
     @property
     def address(self) -> str:
@@ -89,7 +91,7 @@ class Server:
         await self._node.drain()
 
     def _carrier(self) -> WebSocketConnection:
-        return WebSocketConnection(self._node, self._path, health_pages(self._node))
+        return WebSocketConnection(self._node, self._path, health_pages(self._node), self._doorstep)
 
 
 def address_of(name: tuple[Any, ...], path: str = "/realtime") -> str:

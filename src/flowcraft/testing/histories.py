@@ -164,14 +164,10 @@ class _Channel:
         self.rows: dict[Row, list[_Event]] = {}
         self.by_xid: list[_Event] = []
         self.xids: list[int] = []
-        self.tangled: set[Row] = set()
-        """Rows with a change by a transaction that began before the one of an earlier change."""
 
     def add(self, tag: Tag, xid: int) -> None:
         row, version = tag
         changes = self.rows.setdefault(row, [])
-        if changes and changes[-1].xid > xid:
-            self.tangled.add(row)
         event = _Event(row, version, xid, len(changes))
         self.by_tag[tag] = event
         changes.append(event)
@@ -283,7 +279,7 @@ class _Segment:
         """Count its faults. All up to `until` is owed, or to the end of the log; after it, no hole."""
         for tag in self.heard:
             self._hear(tag, channel)
-        owed = [] if self.undoing else channel.between(self.begin, until)
+        owed = channel.between(self.begin, until)
         for event in owed:
             if event.index not in self._seen.get(event.row, ()):
                 self._lose(event)
@@ -337,13 +333,11 @@ class _Segment:
 
     def _find_holes(self, channel: _Channel, owed: set[_Event]) -> None:
         """Lose what is missing before something later of the same row."""
-        oldest = self.begin.seen.xmin
         for row, newest in self._newest.items():
-            seen, changes = self._seen[row], channel.rows[row]
-            for event in reversed(changes[:newest]):
-                if event.xid < oldest and row not in channel.tangled:
-                    break
-                if event.index not in seen and event not in owed and not self.begin.covers(event.xid):
+            for event in reversed(channel.rows[row][:newest]):
+                if self.begin.covers(event.xid):
+                    break  # and so is all before it: the changes of a row commit one after the other
+                if event.index not in self._seen[row] and event not in owed:
                     self._lose(event)
 
     def _note(self, count: str, event: _Event, what: str) -> None:

@@ -309,6 +309,11 @@ class Side(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.inward.fill(False)
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that this end was given and has not taken."""
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
     def close(self) -> None:
         """End after what was written."""
         if self.transport is not None:

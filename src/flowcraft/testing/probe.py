@@ -185,7 +185,7 @@ class Probe:
             attempts = 0 if proven else attempts
             jitter = min(_LONGEST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(attempts, 10))
             attempts += 1
-            await asyncio.sleep(wait + self._random.random() * jitter)
+            await asyncio.sleep(wait + self._random.uniform(0, jitter))
 
     async def _connection(self) -> tuple[int, bool, float]:
         """Live through one connection; return its close code, whether it worked, and what `bye` asked for."""

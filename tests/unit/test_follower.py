@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ def live_follower() -> tuple[Follower, History]:
     return follower, history
 
 
-def say(follower: Follower, *frames: dict[str, object]) -> None:
+def say(follower: Follower, *frames: Mapping[str, object]) -> None:
     for frame in frames:
         follower.received(json.dumps(frame).encode(), 0.0)
 

@@ -28,8 +28,10 @@ class Doorstep:
             self._turn = asyncio.get_running_loop().call_soon(self._open)
 
     def _open(self) -> None:
-        loop = asyncio.get_running_loop()
-        turn = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
-        self._turn = loop.call_soon(self._open) if self._waiting else None
-        for let_in in turn:
-            let_in()
+        self._turn = None
+        try:
+            for _ in range(min(AT_ONCE, len(self._waiting))):
+                self._waiting.popleft()()
+        finally:
+            if self._waiting:
+                self._turn = asyncio.get_running_loop().call_soon(self._open)

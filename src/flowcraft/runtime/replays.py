@@ -24,7 +24,7 @@ Answer: TypeAlias = Batch | CursorUnusable | LogUnavailable
 SLICE = 50
 """Catch-ups that are answered before the event loop does something else."""
 LONGEST_PAUSE_SECONDS = 0.25
-PAUSE_SECONDS_EACH = 0.002
+PAUSE_SECONDS_EACH = 0.01
 """While a herd arrives, a read waits for more of it: the longer, the more the last one served."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from xml.etree import ElementTree as ET
@@ -23,6 +23,8 @@ class Outcome:
     figures: Mapping[str, Figure]
     notes: tuple[str, ...] = ()
     skipped: bool = False
+    late: bool = False
+    """Only times are at fault."""
 
     def __str__(self) -> str:
         word = "skip" if self.skipped else "pass" if self.passed else "FAIL"
@@ -64,10 +66,19 @@ register = Register()
 scenario = register.scenario
 
 
-def judged(invariant: str, conditions: Mapping[str, bool], figures: Mapping[str, Figure]) -> Outcome:
-    """An outcome that holds if every condition does; those that do not are named."""
+def judged(
+    invariant: str,
+    conditions: Mapping[str, bool],
+    figures: Mapping[str, Figure],
+    times: Mapping[str, bool] | None = None,
+) -> Outcome:
+    """An outcome that holds if every condition does; those that do not are named.
+
+    `times` are conditions that another load on the machine can break; `counts_only` looks past them.
+    """
     failed = tuple(f"not so: {name}" for name, holds in conditions.items() if not holds)
-    return Outcome(invariant, not failed, figures, failed)
+    late = tuple(f"not in time: {name}" for name, holds in (times or {}).items() if not holds)
+    return Outcome(invariant, not failed and not late, figures, failed + late, late=bool(late and not failed))
 
 
 def merged(outcomes: Iterable[Outcome]) -> list[Outcome]:
@@ -94,11 +105,18 @@ def _merge(name: str, found: Sequence[Outcome]) -> Outcome:
                 figures[key] = value
     ran = [outcome for outcome in found if not outcome.skipped]
     notes = tuple(note for outcome in found for note in outcome.notes)
-    return Outcome(name, all(outcome.passed for outcome in ran), figures, notes, skipped=not ran)
+    late = all(outcome.passed or outcome.late for outcome in ran)
+    passed = all(outcome.passed for outcome in ran)
+    return Outcome(name, passed, figures, notes, skipped=not ran, late=late and not passed)
 
 
 def _number(invariant: str) -> int:
     return int(invariant[1:])
+
+
+def counts_only(outcome: Outcome) -> Outcome:
+    """The outcome where a machine that others use too must not decide: what was late has held."""
+    return replace(outcome, passed=outcome.passed or outcome.late)
 
 
 def write_junit(path: Path, outcomes: Iterable[Outcome]) -> None:

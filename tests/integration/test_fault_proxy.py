@@ -90,6 +90,12 @@ async def serving(path: Path | None = None) -> AsyncIterator[Service]:
             await closed(peer)
 
 
+async def connect_straight(service: Service) -> Peer:
+    assert not isinstance(service.address, str)
+    host, port = service.address
+    return Peer(*await asyncio.open_connection(host, port))
+
+
 async def closed(peer: Peer) -> None:
     peer.writer.close()
     with suppress(OSError):
@@ -275,7 +281,7 @@ async def test_in_a_black_hole_not_even_a_death_is_heard_of() -> None:
         other = await stage.connect()
         await other.send(b"late")
         await settle(lambda: held(stage) == 4)
-        direct = Peer(*await asyncio.open_connection(*stage.service.address))
+        direct = await connect_straight(stage.service)
         assert (await stage.service.next()).name == direct.own_name
         await closed(direct)
         assert stage.proxy.connections == 2

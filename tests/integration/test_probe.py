@@ -69,7 +69,8 @@ async def served(
 
 @asynccontextmanager
 async def probing(url: str, *follow: str, **options: Any) -> AsyncIterator[Probe]:
-    probe = Probe(url, **{"random": random.Random(1), **options})
+    options.setdefault("random", random.Random(1))
+    probe = Probe(url, **options)
     for channel in follow:
         probe.follow(channel)
     await probe.start()

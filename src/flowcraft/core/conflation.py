@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import msgspec
 
@@ -44,7 +44,6 @@ class Conflation:
 def _decoder(declaration: Declaration) -> msgspec.json.Decoder[_Keyed] | None:
     if declaration.conflate is True:
         return None
-    keyed = msgspec.defstruct(
-        "Keyed", [("key", object)], bases=(_Keyed,), rename={"key": str(declaration.conflate)}
-    )
-    return msgspec.json.Decoder(keyed)
+    fields = [("key", object)]
+    keyed = msgspec.defstruct("Keyed", fields, bases=(_Keyed,), rename={"key": str(declaration.conflate)})
+    return msgspec.json.Decoder(cast("type[_Keyed]", keyed))

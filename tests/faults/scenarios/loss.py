@@ -121,11 +121,11 @@ async def notifications_are_withheld(stage: Stage) -> list[Outcome]:
             {
                 "drained": drained,
                 "nothing lost": verdict.lost == 0,
-                "delivered within 1 s": quantile(late, 1.0) <= 1.0,
                 "the poll was needed": quantile(late, 0.9) > 0.1,
                 "somebody listened": len(probes) > 0,
             },
             {**_figures(verdict), "latest_ms": 1000 * quantile(late, 1.0)},
+            times={"delivered within 1 s": quantile(late, 1.0) <= 1.0},
         )
     ]
 

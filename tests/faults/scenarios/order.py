@@ -32,11 +32,13 @@ async def a_day_without_faults(stage: Stage) -> list[Outcome]:
             {
                 "drained": drained,
                 "clean": verdict.ok,
+            },
+            {"p50_ms": p50, "p99_ms": p99, "rate": rate, "deliveries": verdict.deliveries},
+            times={
                 "the rate was reached": rate >= 800,
                 "p50 at most 5 ms": p50 <= 5,
                 "p99 at most 25 ms": p99 <= 25,
             },
-            {"p50_ms": p50, "p99_ms": p99, "rate": rate, "deliveries": verdict.deliveries},
         )
     ]
 
@@ -71,7 +73,7 @@ async def one_transaction_stays_open(stage: Stage) -> list[Outcome]:
                 "in order": verdict.reordered == 0,
                 "last is the state": verdict.stale == 0,
                 "nothing lost": verdict.lost == 0,
-                "others within 50 ms": p99 <= 50,
+                "others were not held up": p99 < 1000 * OPEN_SECONDS / 2,
             },
             {
                 "reordered": verdict.reordered,
@@ -79,5 +81,6 @@ async def one_transaction_stays_open(stage: Stage) -> list[Outcome]:
                 "events": verdict.events,
                 "others_p99_ms": p99,
             },
+            times={"others within 50 ms": p99 <= 50},
         )
     ]

@@ -64,15 +64,16 @@ async def everything_is_restarted(stage: Stage) -> list[Outcome]:
                 "drained": drained,
                 "nothing lost": verdict.lost == 0,
                 "nothing doubled": verdict.doubled == 0,
-                **{
-                    f"{name} within {limit:g} s": quantile(found[name], 0.9) <= limit
-                    for name, limit in limits.items()
-                },
+                "all recovered": all(times[-1] < WATCHED_SECONDS for times in found.values()),
             },
             {
                 "lost": verdict.lost,
                 **{f"{name}_p90_s": quantile(times, 0.9) for name, times in found.items()},
                 "worst_s": max(times[-1] for times in found.values()),
+            },
+            times={
+                f"{name} within {limit:g} s": quantile(found[name], 0.9) <= limit
+                for name, limit in limits.items()
             },
         )
     ]
@@ -140,15 +141,18 @@ async def peers_die_without_a_word(stage: Stage) -> list[Outcome]:
             {
                 "drained": drained,
                 "nothing lost": verdict.lost == 0,
+                "all were found": max(found.values()) < 10,
+            },
+            {
+                **{f"server_{name}_s": took for name, took in found.items()},
+                **{f"client_{name}_s": noticed[name] for name in ("down", "both")},
+            },
+            times={
                 **{f"server, {name}: within {allowed:g} s": took <= allowed for name, took in found.items()},
                 **{
                     f"client, {name}: within {2.5 * heartbeat + 1:g} s": noticed[name] <= 2.5 * heartbeat + 1
                     for name in ("down", "both")
                 },
-            },
-            {
-                **{f"server_{name}_s": took for name, took in found.items()},
-                **{f"client_{name}_s": noticed[name] for name in ("down", "both")},
             },
         )
     ]

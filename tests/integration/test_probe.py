@@ -299,7 +299,7 @@ async def test_it_waits_longer_after_each_attempt_until_one_has_worked() -> None
             await say(connection, *([{"cursor": "1/1.0/700:", "n": 0}] if worked else []))
             await connection.close(1012)
         await script.greet()
-    assert recorded.asked == [0.25, 0.5, 0.25, 0.5]
+    assert recorded.asked == pytest.approx([0.25, 0.325, 0.25, 0.325])
 
 
 async def test_one_that_does_not_read_does_not_take_that_for_the_servers_silence() -> None:

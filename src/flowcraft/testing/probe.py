@@ -16,7 +16,7 @@ from flowcraft.testing.follower import Follower, FrameRejected, OnEvent, Request
 from flowcraft.testing.histories import History, Tag, tag_of
 from flowcraft.testing.wire import LOST_WITHOUT_A_WORD, Wire
 
-_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.25, 5.0
+_FIRST_RETRY_SECONDS, _RETRY_GROWTH, _LONGEST_RETRY_SECONDS = 0.25, 1.3, 5.0
 _CONNECT_SECONDS = 10.0
 _SILENCE_HEARTBEATS = 2.5
 _NORMAL, _BAD_FRAME, _FIRST_FINAL = 1000, 4002, 4500
@@ -183,7 +183,8 @@ class Probe:
             if code >= _FIRST_FINAL:
                 raise ProbeStopped(self.name, code)
             attempts = 0 if proven else attempts
-            jitter = min(_LONGEST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(attempts, 10))
+            grown = _FIRST_RETRY_SECONDS * _RETRY_GROWTH ** min(attempts, 20)
+            jitter = min(_LONGEST_RETRY_SECONDS, grown)
             attempts += 1
             await asyncio.sleep(wait + self._random.uniform(0, jitter))
 

@@ -73,8 +73,7 @@ async def _churn(stage: Stage, cycles: int) -> int:
             for lane in chance.sample(range(stage.size.lanes), 3):
                 probe.follow(f"lanes.{lane}")
             await probe.start()
-            if number % 3:
-                await probe.until_live()
+            await (probe.until_live() if number % 3 else probe.until_open())
             await probe.close()
             done += 1
 

@@ -47,12 +47,18 @@ class EventLog(Protocol):
         ...
 
     async def read(
-        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: int | None = None
+        self,
+        after: Cursor,
+        *,
+        channels: Sequence[str] | None = None,
+        limit: int | None = None,
+        limit_bytes: int | None = None,
     ) -> Batch:
         """Return everything that became visible after a cursor, whole transactions, and the cursor after it.
 
         With `channels` only their records, and the same cursor. A batch is never cut inside, so `limit`
-        refuses: more records than that are answered as an expired cursor is.
+        refuses: more records than that are answered as an expired cursor is, and so are more bytes of payload
+        than `limit_bytes`.
 
         Raises:
             CursorExpired: the log no longer reaches back that far, or there is too much to replay.

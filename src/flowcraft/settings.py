@@ -34,6 +34,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Events are kept at least this long; older cursors are answered with `reset` (`expired`)."""
     replay_events: int = 100_000
     """A replay longer than this is answered with `reset` (`expired`)."""
+    replay_bytes: int = 64 * 1024 * 1024
+    """So is one with more bytes of payload: what is read is in memory until those who asked have it."""
     backlog_events: int = 200_000
     """A server that is further behind than this begins anew, and tells its clients `reset` (`expired`)."""
     recent_events: int = 20_000

@@ -35,12 +35,14 @@ class ServerProgram:
         *,
         harness: Mapping[str, object],
         workers: int = 1,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.port = port
         self.lines: list[str] = []
         self.log = log
         self._workers = workers
         self._environment = {**os.environ, "DATABASE_URL": dsn, "FLOWCRAFT_HARNESS": json.dumps(harness)}
+        self._environment |= environment or {}
         # The servers run what the harness runs: with a planted bug, another tree than this one.
         self._environment["PYTHONPATH"] = os.pathsep.join([str(SOURCE), str(ROOT)])
         self._process: asyncio.subprocess.Process | None = None

@@ -161,6 +161,7 @@ class Stage:
         damage: Mapping[str, object] | None = None,
         workers: int = 1,
         dsn: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> ServerProgram:
         """Start a server behind `web`."""
         number = len(self.servers)
@@ -174,6 +175,7 @@ class Stage:
             self.folder / f"server{number}.log",
             harness=harness,
             workers=workers,
+            environment=environment,
         )
         self.servers.append(server)
         await server.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from flowcraft.events import Event
 from flowcraft.records import Batch
 from flowcraft.runtime import supervisor as supervisor_module
 from flowcraft.runtime.clock import SystemClock
+from flowcraft.runtime.gateway import Gateway
 from flowcraft.runtime.node import Node
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
@@ -45,10 +47,15 @@ class FlakyLog(MemoryLog):
         return await super().position()
 
     async def read(
-        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: int | None = None
+        self,
+        after: Cursor,
+        *,
+        channels: Sequence[str] | None = None,
+        limit: int | None = None,
+        limit_bytes: int | None = None,
     ) -> Batch:
         self._fail()
-        return await super().read(after, channels=channels, limit=limit)
+        return await super().read(after, channels=channels, limit=limit, limit_bytes=limit_bytes)
 
     def _fail(self) -> None:
         if self.failures:
@@ -231,6 +238,83 @@ async def test_heartbeats_count_what_was_sent_on_each_connection() -> None:
         for client, sent in ((live, 1), (replayed, 2), (none, 0)):
             client.frames.clear()
             assert (await client.until("sent"))["sent"] == sent
+
+
+class Slow(Recorder):
+    """A client that takes nothing until it is told to, and then one bundle."""
+
+    gateway: Gateway
+
+    def write(self, bundle: Bundle) -> None:
+        super().write(bundle)
+        self.waiting_bytes += bundle.size
+        self.congested = True
+
+    def take(self) -> None:
+        self.waiting_bytes, self.congested = 0, False
+        self.gateway.drained()
+
+
+async def slow_client_of_a_long_replay(log: MemoryLog, node: Node) -> Slow:
+    """It has been told the first page of a replay of three megabytes."""
+    watcher, client = Recorder(), Slow()
+    start = str(log.position_now().cursor)
+    node.connect(watcher, ["ping_update"])
+    for _ in range(30):
+        log.emit("ping_update", json.dumps("x" * 100_000))
+    for _ in range(30):
+        await watcher.until("channel")
+    client.gateway = node.connect(client, ["ping_update"], start)
+    await client.until("hello")
+    client.take()
+    await client.until("channel")
+    return client
+
+
+async def test_a_slow_client_has_a_page_of_a_long_replay_and_all_of_it_in_the_end() -> None:
+    log = MemoryLog()
+    async with running(log) as node:
+        await node.until_accepting()
+        client = await slow_client_of_a_long_replay(log, node)
+        assert client.waiting_bytes < 200_000
+        log.emit("ping_update", "1")
+        for _ in range(29):
+            client.take()
+            await client.until("channel")
+        client.take()
+        assert (await client.until("subscribed"))["n"] == 30
+        client.take()
+        assert (await client.until("channel"))["payload"] == 1
+        assert client.closed is None
+
+
+async def test_a_client_that_falls_behind_while_it_catches_up_is_closed_once_it_has_come_further() -> None:
+    log = MemoryLog()
+    async with running(log) as node:
+        await node.until_accepting()
+        client, watcher = await slow_client_of_a_long_replay(log, node), Recorder()
+        node.connect(watcher, ["ping_update"])
+        for _ in range(20):
+            log.emit("ping_update", json.dumps("y" * 100_000))
+            await watcher.until("channel")
+        for _ in range(29):
+            assert client.closed is None
+            client.take()
+            assert str((await client.until("channel"))["payload"]).startswith("x")
+        assert (await client.until("subscribed"))["n"] == 30
+        assert client.closed == (4408, "too slow")
+        assert not any("channel" in frame for frame in client.frames)
+
+
+async def test_a_client_that_is_sent_away_in_the_middle_of_a_replay_hears_the_bye() -> None:
+    log = MemoryLog()
+    async with running(log) as node:
+        await node.until_accepting()
+        client = await slow_client_of_a_long_replay(log, node)
+        await node.drain()
+        await client.until("bye")
+        assert client.closed == (1012, "restart")
+        assert not any("subscribed" in frame for frame in client.frames)
 
 
 async def client_error(node: Node) -> str:

@@ -16,7 +16,8 @@ from flowcraft.core.backlog import Backlog
 from flowcraft.core.conflation import Conflation
 from flowcraft.core.delivery import Encoder
 from flowcraft.core.frames import Bundle
-from flowcraft.core.hub import Deliver, Settled
+from flowcraft.core.hub import Deliver, Settled, Subscribed
+from flowcraft.core.pages import PAGE_BYTES, Pages
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.events import Event
 from flowcraft.records import Record
@@ -48,11 +49,16 @@ def progress(n: int, channel: str = "dashboard", run_id: int = 1) -> Record:
 
 def group(*records: Record, xid: int = 0) -> Bundle:
     last = xid or records[-1].xid + 1
-    return Encoder().encode(Deliver(records, at(last), NOON, (1,)))[0]
+    return whole(Encoder().encode(Deliver(records, at(last), NOON, (1,)))[0])
 
 
 def settled(xid: int) -> Bundle:
-    return Encoder().encode(Settled(1, xid, at(xid)))[0]
+    return whole(Encoder().encode(Settled(1, xid, at(xid)))[0])
+
+
+def whole(part: Bundle | Pages) -> Bundle:
+    assert isinstance(part, Bundle)
+    return part
 
 
 def told(bundle: Bundle) -> list[object]:
@@ -134,6 +140,76 @@ def test_it_counts_the_bytes_that_wait() -> None:
     assert backlog.size == sum(sizes) + settled(701).size
     backlog.release(0)
     assert (backlog.size, backlog.release(0).messages) == (0, ())
+
+
+def replay(*records: Record) -> Pages:
+    part, to = Encoder().encode(Subscribed(1, ("dashboard",), records, at(900), 1))
+    assert isinstance(part, Pages), "not long enough"
+    assert to == (1,)
+    return part
+
+
+def large(n: int, size: int = PAGE_BYTES // 3) -> Record:
+    return Record(700 + n, n, "dashboard", json.dumps({"run_id": n, "done": 1, "pad": "x" * size}))
+
+
+def drain(backlog: Backlog, sent: int = 0) -> list[list[object]]:
+    pages: list[list[object]] = []
+    while backlog:
+        bundle = backlog.release(sent)
+        sent += bundle.events
+        pages.append(told(bundle))
+    return pages
+
+
+def test_a_replay_of_more_than_a_page_leaves_page_by_page_and_is_one_group() -> None:
+    backlog = Backlog(None)
+    backlog.add(replay(*map(large, range(1, 8))))
+    pages = drain(backlog)
+    assert pages == [[1, 2, 3], [4, 5, 6], [7, "subscribed"]]
+
+
+def test_a_short_replay_is_one_bundle_that_shares_its_events() -> None:
+    encoder = Encoder()
+    one, other = (
+        encoder.encode(Subscribed(n, ("dashboard",), (progress(1),), at(900), None))[0] for n in (1, 2)
+    )
+    assert isinstance(one, Bundle)
+    assert isinstance(other, Bundle)
+    assert one.messages[0] is other.messages[0]
+
+
+def test_what_comes_while_a_replay_is_told_follows_on_it() -> None:
+    backlog = Backlog(conflation)
+    backlog.add(replay(*map(large, range(1, 5))))
+    assert told(backlog.release(0)) == [1, 2, 3]
+    for part in (group(progress(8)), group(progress(9)), settled(901), group(xid=950)):
+        backlog.add(part)
+    assert drain(backlog, 3) == [[4, "subscribed"], [9, (1, 710), "settled", (0, 950, 5)]]
+
+
+def test_a_cut_leaves_the_first_replay_and_nothing_after_it() -> None:
+    backlog = Backlog(conflation)
+    backlog.add(settled(701))
+    backlog.add(replay(*map(large, range(1, 5))))
+    backlog.add(group(progress(8)))
+    backlog.add(replay(*map(large, range(10, 15))))
+    backlog.cut()
+    backlog.cut()
+    backlog.add(group(progress(20)))
+    assert (backlog.is_cut, backlog.has_replay, backlog.size) == (True, True, settled(701).size)
+    assert drain(backlog) == [["settled"], [1, 2, 3], [4, "subscribed"]]
+
+
+def test_the_bytes_of_a_replay_are_not_counted_and_those_around_it_are() -> None:
+    backlog, around = Backlog(None), group(progress(1))
+    for part in (around, replay(*map(large, range(2, 8))), around):
+        backlog.add(part)
+    assert backlog.size == 2 * around.size
+    backlog.release(0)
+    assert backlog.size == around.size
+    drain(backlog)
+    assert (backlog.size, bool(backlog), backlog.release(0).messages) == (0, False, ())
 
 
 steps = st.lists(

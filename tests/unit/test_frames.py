@@ -59,10 +59,13 @@ def test_a_heartbeat_tells_each_connection_what_it_was_sent_and_a_group_is_share
     here, noon = Cursor(Lineage(1, 1, 0), Snapshot(755, frozenset())), datetime(2026, 11, 22, 12, tzinfo=UTC)
     encoder, record = Encoder(), Record(750, 17, "runs.7", "{}")
     heartbeat, _ = encoder.encode(Deliver((), here, noon, (1,)))
+    assert isinstance(heartbeat, Bundle)
     point = {"cursor": "1/1.0/755:", "n": 0, "at": "2026-11-22T12:00:00.000Z"}
     assert [json.loads(m) for m in heartbeat.counted(7).messages] == [{**point, "sent": 7}]
     group, _ = encoder.encode(Deliver((record,), here, noon, (1,)))
     replay, _ = encoder.encode(Subscribed(1, ("runs.7",), (record,), here, None))
+    assert isinstance(group, Bundle)
+    assert isinstance(replay, Bundle)
     assert (group.counted(7), replay.counted(7)) == (group, replay)
     assert (group.events, replay.events, heartbeat.events) == (1, 1, 0)
 

@@ -13,15 +13,16 @@ from flowcraft.errors import CursorUnusable, LogUnavailable
 from flowcraft.records import Batch
 from flowcraft.runtime.replays import Answer, Replays
 from flowcraft.runtime.supervisor import Supervisor
+from flowcraft.settings import Settings
 
 
 class Herd:
     """Catch-ups, and what became of each."""
 
-    def __init__(self, log: MemoryLog, limit: int = 100_000) -> None:
+    def __init__(self, log: MemoryLog, replay_events: int = 100_000) -> None:
         self.answers: dict[int, str | list[int]] = {}
         self.supervisor = Supervisor()
-        self.replays = Replays(log, self.supervisor, self._take, limit=limit)
+        self.replays = Replays(log, self.supervisor, self._take, Settings(replay_events=replay_events))
         self._done = asyncio.Event()
 
     async def come(self, *members: tuple[Cursor, str]) -> None:
@@ -80,7 +81,7 @@ async def test_those_that_are_too_old_do_not_spoil_it_for_the_others() -> None:
 
 async def test_those_that_want_too_much_are_told_so_and_the_others_are_served() -> None:
     log, cursors = log_of(1_000)
-    herd = Herd(log, limit=30)
+    herd = Herd(log, replay_events=30)
     await herd.come(*[(since, "runs.0") for since in cursors])
     assert herd.replays.reads <= 20
     for number, since in enumerate(cursors):
@@ -90,7 +91,7 @@ async def test_those_that_want_too_much_are_told_so_and_the_others_are_served() 
 
 async def test_many_that_together_want_too_much_and_each_does_not_are_all_served() -> None:
     log, cursors = log_of(200)
-    herd = Herd(log, limit=50)
+    herd = Herd(log, replay_events=50)
     await herd.come(*[(cursors[0], f"runs.{n}") for n in range(10)])
     assert [len(herd.answers[n]) for n in range(10)] == [20] * 10
 
@@ -108,7 +109,12 @@ async def test_another_history_is_answered_apart() -> None:
 async def test_a_log_that_cannot_be_read_is_no_answer_to_anybody() -> None:
     class Away(MemoryLog):
         async def read(
-            self, after: Cursor, *, channels: Sequence[str] | None = None, limit: int | None = None
+            self,
+            after: Cursor,
+            *,
+            channels: Sequence[str] | None = None,
+            limit: int | None = None,
+            limit_bytes: int | None = None,
         ) -> Batch:
             raise LogUnavailable("away")
 

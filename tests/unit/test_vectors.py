@@ -13,6 +13,7 @@ from flowcraft.adapters.memory import MemoryLog, MemoryTransaction
 from flowcraft.channels import Channels
 from flowcraft.core import session as sessions
 from flowcraft.core.delivery import Encoder
+from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import Effect, Hub, ReadBacklog, ReadNow
 from flowcraft.core.session import Session
 from flowcraft.errors import CursorUnusable
@@ -125,6 +126,7 @@ class Server:
                 self.read()
             else:
                 bundle, to = encoder.encode(effect)
+                assert isinstance(bundle, Bundle)
                 assert to == (SESSION,)
                 self.sent += map(json.loads, bundle.counted(self.events).messages)
                 self.events += bundle.events

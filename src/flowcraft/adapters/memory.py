@@ -83,7 +83,12 @@ class MemoryLog:
         return Batch((), Cursor(self.lineage, now.clamp(max(newest, self._floor))), now, self._clock())
 
     def read_now(
-        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: int | None = None
+        self,
+        after: Cursor,
+        *,
+        channels: Sequence[str] | None = None,
+        limit: int | None = None,
+        limit_bytes: int | None = None,
     ) -> Batch:
         """Return what became visible after a cursor, as `read` does."""
         self._check(after)
@@ -91,7 +96,8 @@ class MemoryLog:
         difference = sorted(self._difference(after.seen), key=attrgetter("id"))
         newest = max(map(_xid, difference), default=None)
         wanted = tuple(r for r in difference if channels is None or r.channel in channels)
-        if limit is not None and len(wanted) > limit:
+        size = sum(len(record.payload.encode()) for record in wanted)
+        if (limit and len(wanted) > limit) or (limit_bytes and size > limit_bytes):
             raise CursorExpired(str(after))
         return Batch(wanted, after.advance(now, newest), now, self._clock())
 
@@ -106,9 +112,14 @@ class MemoryLog:
         return self.position_now()
 
     async def read(
-        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: int | None = None
+        self,
+        after: Cursor,
+        *,
+        channels: Sequence[str] | None = None,
+        limit: int | None = None,
+        limit_bytes: int | None = None,
     ) -> Batch:
-        return self.read_now(after, channels=channels, limit=limit)
+        return self.read_now(after, channels=channels, limit=limit, limit_bytes=limit_bytes)
 
     async def rewound(self, last: Cursor) -> Batch:
         return self.rewound_now(last)

@@ -115,7 +115,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.congested = False
-        if self._conversation is not None:
+        if self._conversation is not None and self._protocol.state is OPEN:
             self._conversation.drained()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's

@@ -7,6 +7,7 @@ from typing import TypeAlias, assert_never
 from flowcraft.core import frames
 from flowcraft.core.frames import Bundle, Live
 from flowcraft.core.hub import Deliver, DeliverEphemeral, Reset, SessionId, Settled, Subscribed
+from flowcraft.core.pages import Pages, is_long
 from flowcraft.records import Record
 
 Outgoing: TypeAlias = Deliver | DeliverEphemeral | Subscribed | Reset | Settled
@@ -18,8 +19,8 @@ class Encoder:
     def __init__(self) -> None:
         self._encoded: dict[int, bytes] = {}
 
-    def encode(self, effect: Outgoing) -> tuple[Bundle, tuple[SessionId, ...]]:
-        """Return what leaves in one write, and to whom."""
+    def encode(self, effect: Outgoing) -> tuple[Bundle | Pages, tuple[SessionId, ...]]:
+        """Return what leaves, in one write unless it is a long replay, and to whom."""
         match effect:
             case Deliver(records, cursor, at, to):
                 live = Live(records, cursor, at)
@@ -27,9 +28,10 @@ class Encoder:
             case DeliverEphemeral(event, to):
                 return Bundle([frames.event(event)]), to
             case Subscribed(session, channels, records, cursor, ref):
-                return self._group(records, frames.subscribed(channels, cursor, len(records), ref)), (
-                    session,
-                )
+                closing = frames.subscribed(channels, cursor, len(records), ref)
+                if is_long(records):
+                    return Pages(records, closing), (session,)
+                return self._group(records, closing), (session,)
             case Reset(session, channels, reason, cursor, ref):
                 return Bundle([frames.reset(channels, reason, cursor, ref)]), (session,)
             case Settled(session, xid, cursor):

@@ -51,6 +51,8 @@ class Send:
     """Send one control frame."""
 
     message: bytes
+    urgent: bool = False
+    """It may overtake what waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,9 @@ class Session:
 
     def drain(self, reconnect_after_ms: int) -> list[Effect]:
         """Send the client away, to come back later."""
-        return [] if self._closed else [Send(frames.bye(reconnect_after_ms)), *self._close(1012, "restart")]
+        if self._closed:
+            return []
+        return [Send(frames.bye(reconnect_after_ms), urgent=True), *self._close(1012, "restart")]
 
     def _accept(self, frame: ClientFrame) -> list[Effect]:
         waits_for_token = self._token_required and self._viewer is None and not isinstance(frame, Auth)

@@ -14,6 +14,7 @@ from flowcraft.core.backlog import Backlog
 from flowcraft.core.conflation import Conflation
 from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import SessionId
+from flowcraft.core.pages import Pages
 from flowcraft.core.session import Question, Session
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import RealtimeError, TokenInvalid
@@ -89,10 +90,10 @@ class Gateway:
         """Take one message of the client."""
         self._perform(self._session.received(message))
 
-    def write(self, bundle: Bundle) -> None:
+    def write(self, part: Bundle | Pages) -> None:
         """Send messages. A connection that fails is closed, and keeps nothing from the others."""
         try:
-            self._write(bundle)
+            self._write(part)
         except Exception as error:  # noqa: BLE001  # reported there
             self._fail(error)
 
@@ -135,28 +136,43 @@ class Gateway:
         finally:
             self.closed()
 
-    def _write(self, bundle: Bundle) -> None:
-        if self._conflation is not None and self._connection.congested:
-            self._hold(bundle, self._conflation)
+    def _write(self, part: Bundle | Pages) -> None:
+        merges = self._conflation is not None and self._connection.congested
+        if self._backlog is not None or merges or isinstance(part, Pages):
+            self._hold(part)
         else:
-            self._connection.write(bundle.counted(self._sent))
-            self._sent += bundle.events
+            self._send(part.counted(self._sent))
 
-    def _hold(self, bundle: Bundle, conflation: Conflation) -> None:
-        if self._backlog is None:
-            self._backlog = Backlog(conflation)
-        if self._connection.waiting_bytes + self._backlog.size > self._settings.queue_bytes:
+    def _send(self, bundle: Bundle) -> None:
+        self._connection.write(bundle)
+        self._sent += bundle.events
+
+    def _hold(self, part: Bundle | Pages) -> None:
+        backlog = self._backlog = self._backlog or Backlog(self._conflation)
+        if self._connection.waiting_bytes + backlog.size <= self._settings.queue_bytes:
+            backlog.add(part)
+            self._release()
+        elif backlog.has_replay:
+            backlog.cut()
+        else:
             self._backlog = None
             self._connection.close_slow()
-        else:
-            self._backlog.add(bundle)
 
     def _release(self) -> None:
+        """Send what waits for as long as the connection takes it."""
+        backlog = self._backlog
+        while backlog is not None and backlog and not self._connection.congested:
+            self._send(backlog.release(self._sent))
+        if backlog is not None and not backlog:
+            self._backlog = None
+            if backlog.is_cut:
+                self._connection.close_slow()
+
+    def _send_rest(self) -> None:
+        """Before a close, send what waits; a replay is told again to whoever resumes."""
         backlog, self._backlog = self._backlog, None
-        if backlog is not None:
-            bundle = backlog.release(self._sent)
-            self._connection.write(bundle)
-            self._sent += bundle.events
+        if backlog is not None and not backlog.has_replay:
+            self._send(backlog.release(self._sent))
 
     def _perform(self, effects: Sequence[sessions.Effect]) -> None:
         for effect in effects:
@@ -166,8 +182,9 @@ class Gateway:
 
     def _perform_one(self, effect: sessions.Effect) -> None:
         match effect:
-            case sessions.Send(message):
-                self._write(Bundle((message,)))
+            case sessions.Send(message, urgent):
+                bundle = Bundle((message,))
+                self._send(bundle) if urgent else self._write(bundle)
             case sessions.Follow(channels, since, ref):
                 self._exchange.follow(self.number, channels, since, ref)
             case sessions.FollowFresh(channels, reason, ref):
@@ -181,7 +198,7 @@ class Gateway:
             case sessions.Authorize(viewer, questions):
                 self._supervisor.spawn(self._authorize(viewer, questions), "authorize")
             case sessions.Close(code, reason):
-                self._release()
+                self._send_rest()
                 self._connection.close(code, reason)
                 self.closed()
             case _:

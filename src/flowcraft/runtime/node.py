@@ -17,6 +17,7 @@ from flowcraft.core.counts import Counts
 from flowcraft.core.delivery import Encoder
 from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import Effect, Hub, ReadBacklog, ReadNow, SessionId
+from flowcraft.core.pages import Pages
 from flowcraft.core.replay import CatchUp
 from flowcraft.core.session import Session
 from flowcraft.cursors import Cursor, ResetReason
@@ -86,7 +87,7 @@ class Node:
         self.counts = Counts()
         self._lookout = Lookout(settings.queue_seconds, clock)
         self.supervisor = Supervisor()
-        self._replays = Replays(log, self.supervisor, self._answer, limit=settings.replay_events)
+        self._replays = Replays(log, self.supervisor, self._answer, settings)
         self._surroundings = Surroundings(
             self, authorizer, settings, self.supervisor, clock, Conflation(channels) or None
         )
@@ -272,11 +273,11 @@ class Node:
                 case _:
                     self._write(*encoder.encode(effect))
 
-    def _write(self, bundle: Bundle, to: Iterable[SessionId]) -> None:
+    def _write(self, part: Bundle | Pages, to: Iterable[SessionId]) -> None:
         for session in to:
             gateway = self._gateways.get(session)  # a write may close a slow one while we go through them
             if gateway is not None:
-                gateway.write(bundle)
+                gateway.write(part)
 
     def _answer(self, answers: Sequence[tuple[CatchUp, Answer]]) -> None:
         """Pass on what the log says to those that catch up; in one go, so that a record is encoded once."""

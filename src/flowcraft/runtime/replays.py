@@ -19,6 +19,7 @@ from flowcraft.errors import CursorExpired, CursorRewound, CursorUnusable, LogUn
 from flowcraft.ports import EventLog
 from flowcraft.records import Batch, Record
 from flowcraft.runtime.supervisor import Supervisor
+from flowcraft.settings import Settings
 
 Answer: TypeAlias = Batch | CursorUnusable | LogUnavailable
 SLICE = 50
@@ -36,14 +37,13 @@ class Replays:
         log: EventLog,
         supervisor: Supervisor,
         answer: Callable[[Sequence[tuple[CatchUp, Answer]]], None],
-        *,
-        limit: int,
+        settings: Settings,
     ) -> None:
         self.reads = 0
         self._log = log
         self._supervisor = supervisor
         self._answer = answer
-        self._limit = limit
+        self._settings = settings
         self._waiting: list[CatchUp] = []
         self._working = False
 
@@ -97,7 +97,10 @@ class Replays:
         self.reads += 1
         since = Cursor(herd[0].since.lineage, reduce(Snapshot.meet, {c.since.seen for c in herd}))
         channels = sorted({channel for c in herd for channel in c.channels})
-        return await self._log.read(since, channels=channels, limit=self._limit)
+        limits = self._settings
+        return await self._log.read(
+            since, channels=channels, limit=limits.replay_events, limit_bytes=limits.replay_bytes
+        )
 
     async def _without_expired(
         self, herd: list[CatchUp], error: CursorExpired, too_much: list[CatchUp]

@@ -139,6 +139,16 @@ class EventLogContract:
         with pytest.raises(CursorExpired):
             await log.read(start, channels=["runs.1"], limit=1)
 
+    async def test_more_than_the_limit_of_bytes_is_too_much_to_replay(self, log: AppendableLog) -> None:
+        start = (await log.position()).cursor
+        await _commit(log, "runs.1 ä", "runs.2 ö", "runs.1 üü", "runs.1 ß")
+        whole = (await log.read(start, channels=["runs.1"])).records
+        size = sum(len(record.payload.encode()) for record in whole)
+        assert (await log.read(start, channels=["runs.1"], limit_bytes=size)).records == whole
+        for too_little in (1, size // 2, size - 1):
+            with pytest.raises(CursorExpired):
+                await log.read(start, channels=["runs.1"], limit_bytes=too_little)
+
     async def test_a_cursor_survives_the_way_to_a_client_and_back(self, log: AppendableLog) -> None:
         start = (await log.position()).cursor
         running = [await _begin(log, f"runs.1 {n}") for n in range(3)]

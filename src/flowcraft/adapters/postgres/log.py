@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import msgspec
@@ -36,6 +36,7 @@ class _Position(msgspec.Struct, frozen=True):
 
 TAIL_SECONDS = 5.0
 """Whoever follows the log takes a database that says nothing for this long for gone."""
+_ANY = 2**62
 _decode_position = msgspec.json.Decoder(_Position).decode
 
 
@@ -60,17 +61,22 @@ class PostgresLog:
         return Batch((), Cursor(here.lineage, now.clamp(beginning)), now, here.at.astimezone(UTC))
 
     async def read(
-        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: int | None = None
+        self,
+        after: Cursor,
+        *,
+        channels: Sequence[str] | None = None,
+        limit: int | None = None,
+        limit_bytes: int | None = None,
     ) -> Batch:
         seen = after.seen
         cursor = (str(after.lineage), str(seen.xmax), [*map(str, seen.xip)], str(seen.xmin))
         most = None if limit is None else limit + 1
-        # Whoever follows the log waits for a little; a replay may take its time.
-        timeout = TAIL_SECONDS if channels is None else None
         try:
-            head, *rows = await self._fetch(
-                "read", *cursor, None if channels is None else [*channels], most, timeout=timeout
-            )
+            if channels is None:  # whoever follows the log waits for a little; a replay may take its time
+                head, *rows = await self._fetch("read", *cursor, None, most, timeout=TAIL_SECONDS)
+            else:
+                head, *rows = await self._fetch("replay", *cursor, [*channels], most, limit_bytes or _ANY)
+                rows = _within(rows, limit_bytes, after)
         except asyncpg.PostgresError as error:
             if error.sqlstate != REMOVED:
                 raise
@@ -125,6 +131,15 @@ class PostgresLog:
         with unavailable():
             async with self._pool.connection() as connection:
                 return await connection.fetch(statement(name), *arguments, timeout=timeout)
+
+
+def _within(rows: list[Any], limit_bytes: int | None, after: Cursor) -> list[Any]:
+    """Return the rows as `read` has them, unless they are more bytes than wanted: see `within.sql`."""
+    if rows and limit_bytes is not None:
+        *_, payload, before = rows[-1]
+        if before + len(payload.encode()) > limit_bytes:
+            raise CursorExpired(str(after))
+    return [row[:-1] for row in rows]
 
 
 def _check_usable(after: Cursor, here: _Position, now: Snapshot) -> None:

@@ -9,20 +9,22 @@ NODE_READY := node_modules/.ready
 BROWSER_READY := build/browser
 REPORTS := build/reports
 VITEST := node_modules/.bin/vitest run --reporter=default --reporter=junit
+FAULTS = .venv/bin/python -m tests.faults $(if $(SEED),--seed $(SEED)) --junit $(REPORTS)/faults.xml
 WEB := examples/flowcraft/web
 WORKSPACES := $(wildcard packages/*/package.json $(WEB)/package.json)
 
-.PHONY: help demo test check unit e2e bench-latency build format lock setup clean
+.PHONY: help demo test check unit e2e faults faults-counts faults-long bench-latency build format lock setup clean
 
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup build ## run the example app: PostgreSQL, server and web page (PORT=... to choose the port)
 	npm run --silent build -w $(WEB)
 	.venv/bin/python -m examples.flowcraft.demo
 
-test: check unit e2e ## everything that must hold: static gates, Python and TypeScript tests, the app in a browser
-	@.venv/bin/python scripts/sum_reports.py $(REPORTS)/python.xml $(REPORTS)/typescript.xml $(REPORTS)/e2e.xml
+test: check unit e2e faults-counts ## everything that must hold: static gates, tests, the app in a browser, the fault harness
+	@.venv/bin/python scripts/sum_reports.py $(REPORTS)/python.xml $(REPORTS)/typescript.xml $(REPORTS)/e2e.xml \
+		$(REPORTS)/faults.xml
 
 check: setup build ## static gates only: lint, format, types, layers, drift
 	@scripts/check
@@ -35,6 +37,17 @@ e2e: setup build $(BROWSER_READY) ## the example app in a real browser
 	npm run --silent build -w $(WEB)
 	CHROMIUM="$$(cat $(BROWSER_READY))" node_modules/.bin/vitest run --config tests/e2e/vitest.config.ts \
 		--reporter=default --reporter=junit --outputFile.junit=$(CURDIR)/$(REPORTS)/e2e.xml
+
+faults: setup build ## the promise under every fault, a line per invariant (SEED=... repeats a run)
+	$(FAULTS) --json build/faults-ci.json
+
+# On a machine that others use too, a time that was exceeded is told and fails nothing.
+faults-counts: setup build
+	$(FAULTS) --counts-only
+
+faults-long: setup build ## the same for an hour, at five times the rate; its figures go into the docs
+	$(FAULTS) --size long --json docs/faults/long.json
+	.venv/bin/python -m tests.faults.report
 
 build: setup ## the npm package
 	@npm run --silent build -w packages/realtime

@@ -365,6 +365,38 @@ def test_a_source_of_a_union_says_what_a_row_becomes() -> None:
     assert declaration.sources == (source,)
 
 
+# Conflation
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            {"conflate": "stauts"},
+            "run_update: conflate='stauts': RunUpdate has no such field; it has run_id, status",
+        ),
+        (
+            {"payload": RunUpdate | StepCompleted, "conflate": "status"},
+            "run_update: conflate='status': StepCompleted has no such field; it has step",
+        ),
+        (
+            {"conflate": True, "durable": False},
+            "run_update: conflate=True is for channels in the log; remove it, or durable=False",
+        ),
+    ],
+)
+def test_a_conflation_that_cannot_work_is_refused(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(DeclarationError, match=sentence(text)):
+        declare("run_update", **options)
+
+
+@pytest.mark.parametrize("conflate", [True, "run_id", "status"])
+def test_how_a_channel_is_conflated_is_not_its_clients_business(conflate: bool | str) -> None:
+    (declaration,) = conflated = declare("run_update", conflate=conflate)
+    assert declaration.conflate == conflate
+    assert conflated.schema_hash() == declare("run_update").schema_hash()
+
+
 # Guards
 
 

@@ -159,15 +159,15 @@ async def frames_are_lost_inside_the_server(stage: Stage) -> list[Outcome]:
             {
                 "drained": drained,
                 "all repaired": verdict.lost == 0,
-                "some events were lost": lost["lose_event"] > 3,
-                "some groups were lost": lost["lose_group"] > 1,
+                "some events were lost": lost["lose_event"] > 0,
+                "some groups were lost": lost["lose_group"] > 0,
                 "clients noticed": mismatches > 3,
             },
             {"lost": verdict.lost, "noticed": mismatches, **lost, "drained_s": noticed_after},
         ),
         judged(
             "I2",
-            {"nothing doubled": verdict.doubled == 0, "some groups were repeated": lost["repeat_group"] > 1},
+            {"nothing doubled": verdict.doubled == 0, "some groups were repeated": lost["repeat_group"] > 0},
             {"doubled": verdict.doubled, "repeated": lost["repeat_group"]},
         ),
     ]

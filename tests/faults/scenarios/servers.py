@@ -53,6 +53,7 @@ async def the_database_is_killed_without_flushing(stage: Stage) -> list[Outcome]
                 "drained": drained,
                 "nothing uncommitted": verdict.phantoms == 0,
                 "nothing lost": verdict.lost == 0,
+                "nothing taken back": verdict.resets == 0,
                 "commits failed": len(writers.errors) > 0,
             },
             {

@@ -57,6 +57,7 @@ class PostgresLog:
         (row,) = await self._fetch("position")
         here = msgspec.convert(dict(row), _Position)
         now = Snapshot.parse(row["snapshot"])
+        self._newest = await self._witness(here)
         beginning = max(here.floor, 0 if here.newest is None else here.newest + 1)
         return Batch((), Cursor(here.lineage, now.clamp(beginning)), now, here.at.astimezone(UTC))
 
@@ -83,16 +84,16 @@ class PostgresLog:
             raise CursorExpired(str(after)) from None
         now, here = Snapshot.parse(head["channel"]), _decode_position(head["payload"])
         _check_usable(after, here, now)
+        if channels is None:  # before the limit: a history that was lost is not just too long
+            await self._check_history(after, here.floor)
         if limit is not None and len(rows) > limit:
             raise CursorExpired(str(after))
         records = tuple(Record(xid, id_, channel, payload) for id_, xid, channel, payload in rows)
         if channels is None:
-            await self._check_history(after, here.floor)
             self._newest = max(records, key=lambda record: record.xid, default=self._newest)
         return Batch(records, after.advance(now, here.newest), now, here.at.astimezone(UTC))
 
     async def rewound(self, last: Cursor) -> Batch:
-        self._newest = None
         if (await self.position()).cursor.lineage.timeline == last.lineage.timeline:
             await self._fetch("renew", last.lineage.generation)
         return await self.position()
@@ -109,6 +110,14 @@ class PostgresLog:
     async def close(self) -> None:
         """Close the connections that the log opened itself."""
         await self._pool.close()
+
+    async def _witness(self, here: _Position) -> Record | None:
+        """Return an event that is there, by which this history is known again after a reconnect."""
+        if here.newest is None:
+            return None
+        newest = str(here.newest)
+        _, *rows = await self._fetch("read", str(here.lineage), newest, [], newest, None, 1)
+        return next((Record(xid, id_, channel, payload) for id_, xid, channel, payload in rows), None)
 
     def _begin_to_doubt(self) -> None:
         self._doubts = True

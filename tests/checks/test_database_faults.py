@@ -226,8 +226,8 @@ def test_a_role_without_grants_is_told_which_it_lacks(service: Project, product:
     assert f"role {name} may not broadcast" in found["FC065"]
     assert f"flowcraft.emit, flowcraft.announce, flowcraft.cursor to {name}" in found["FC065"]
     assert (
-        "flowcraft.position, flowcraft.difference, flowcraft.renew, flowcraft.ring, flowcraft.rotate "
-        f"to {name}" in found["FC066"]
+        "flowcraft.position, flowcraft.difference, flowcraft.renew, flowcraft.ring, flowcraft.rotate, "
+        f"flowcraft.purges to {name}" in found["FC066"]
     )
 
 

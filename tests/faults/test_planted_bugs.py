@@ -16,7 +16,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PATCHES = sorted((Path(__file__).parent / "planted").glob("*.patch"))
-TINY = ("--size", "tiny", "--seed", "7", "--counts-only")
+SEEDS = (7, 8, 9)
+TINY = ("--size", "tiny", "--counts-only")
 LONGEST_SECONDS = 180
 
 
@@ -27,10 +28,10 @@ def broken_by(patch: Path) -> str:
     return found[1]
 
 
-def run(source: Path, invariants: str) -> tuple[int, str]:
+def run(source: Path, invariants: str, seed: int) -> tuple[int, str]:
     """Run the harness, and its servers, on a tree of sources."""
     outcome = subprocess.run(
-        [sys.executable, "-m", "tests.faults", *TINY, "--only", invariants],
+        [sys.executable, "-m", "tests.faults", *TINY, "--seed", str(seed), "--only", invariants],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(source), str(ROOT)])},
         capture_output=True,
@@ -47,7 +48,7 @@ def test_there_are_planted_bugs() -> None:
 
 def test_where_nothing_is_planted_nothing_is_found() -> None:
     invariants = sorted({broken_by(patch) for patch in PATCHES})
-    status, said = run(ROOT / "src", ",".join(invariants))
+    status, said = run(ROOT / "src", ",".join(invariants), SEEDS[0])
     assert status == 0, said
 
 
@@ -64,6 +65,9 @@ def test_a_planted_bug_is_found(patch: Path, tmp_path: Path) -> None:
     )
     assert applied.returncode == 0, f"{patch.name} does not fit the sources any more: {applied.stderr}"
     invariant = broken_by(patch)
-    status, said = run(tmp_path / "src", invariant)
-    assert status == 1, said
-    assert re.search(rf"^{invariant} FAIL", said, re.MULTILINE), said
+    said = ""
+    for seed in SEEDS:  # some bugs need a moment that comes often, and not in every two seconds
+        status, said = run(tmp_path / "src", invariant, seed)
+        if status == 1 and re.search(rf"^{invariant} FAIL", said, re.MULTILINE):
+            return
+    pytest.fail(said)

@@ -87,6 +87,20 @@ async def emit_all(dsn: str, numbers: range) -> None:
             await emit(connection, n)
 
 
+async def test_a_purge_is_no_loss() -> None:
+    with await asyncio.to_thread(EmbeddedPostgres.start) as server:
+        await migrate(server.dsn, Channels())
+        async with opened(server.dsn) as log, following(log, server.dsn, 0.2) as followed:
+            await emit_all(server.dsn, range(3))
+            await followed.until_read(3)
+            async with connected(server.dsn) as connection:
+                await connection.execute("select flowcraft.purge('runs.1')")
+            await asyncio.to_thread(server.restart)
+            await emit_all(server.dsn, range(3, 5))
+            await followed.until_read(5)
+            assert followed.reasons == ["expired"]
+
+
 async def emit(connection: Plain, n: int) -> None:
     await connection.execute("select flowcraft.emit('runs.1', to_json($1::int))", n)
 

@@ -78,10 +78,11 @@ async def commits_race_with_the_reply(stage: Stage) -> list[Outcome]:
 async def states_continue_as_streams(stage: Stage) -> list[Outcome]:
     """Load a state with its cursor, stream from there, while writers and restarts go on; then compare.
 
-    Nearly nothing is answered from memory: a stream begins with a read while others commit. Some connections
-    to the database are 20 ms longer than others, so that a read may be older or newer than what comes live.
+    One server answers from memory; from the other a stream begins with a read, while others commit. Some
+    connections to the database are 20 ms longer than others, so that a read may be older or newer than what
+    comes live.
     """
-    server = await stage.serve(settings={"recent_events": 1})
+    servers = [await stage.serve(), await stage.serve(settings={"recent_events": 1})]
     writers = stage.writers(rate=2 * stage.size.rate)
     states: list[tuple[dict[str, int], History]] = []
 
@@ -105,8 +106,9 @@ async def states_continue_as_streams(stage: Stage) -> list[Outcome]:
         async with writers.writing():
             for number in range(stage.size.subscribers):
                 await asyncio.gather(*(hydrate(AT_ONCE * number + n, host) for n in range(AT_ONCE)))
-                if number % 20 == 10:
-                    await (server.kill() if number % 40 == 10 else server.stop())
+                if number % 10 == 5:
+                    server = servers[number // 10 % 2]
+                    await (server.kill() if number % 40 < 20 else server.stop())
                     await server.start()
         drained = await stage.drain() and await host.drain(await stage.commit_marker())
     async with stage.connection() as connection:

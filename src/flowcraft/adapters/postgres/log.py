@@ -52,12 +52,14 @@ class PostgresLog:
         self._pool = OwnPool(database, connected=self._begin_to_doubt)
         self._newest: Record | None = None
         self._doubts = False
+        self._purges: int = 0
 
     async def position(self) -> Batch:
         (row,) = await self._fetch("position")
         here = msgspec.convert(dict(row), _Position)
         now = Snapshot.parse(row["snapshot"])
         self._newest = await self._witness(here)
+        self._purges = await self._count_purges()
         beginning = max(here.floor, 0 if here.newest is None else here.newest + 1)
         return Batch((), Cursor(here.lineage, now.clamp(beginning)), now, here.at.astimezone(UTC))
 
@@ -129,10 +131,16 @@ class PostgresLog:
             return
         xid = str(newest.xid)
         _, *rows = await self._fetch("read", str(after.lineage), xid, [], xid, [newest.channel], None)
+        purges = await self._count_purges()
         # By its content, too: the numbers of both may have been given out again just so.
-        if newest not in [Record(xid, id_, channel, payload) for id_, xid, channel, payload in rows]:
+        is_there = newest in [Record(xid, id_, channel, payload) for id_, xid, channel, payload in rows]
+        if not is_there and purges == self._purges:
             raise CursorRewound(str(after))
-        self._doubts = False
+        self._doubts, self._purges = False, purges
+
+    async def _count_purges(self) -> int:
+        ((count,),) = await self._fetch("purges")
+        return int(count)
 
     async def _fetch(
         self, name: str, *arguments: object, timeout: float | None = None

@@ -14,7 +14,7 @@ from flowcraft.checking.findings import Fault
 from flowcraft.events import JsonSchema
 
 _TO_BROADCAST = ("emit", "announce", "cursor")
-_TO_READ = ("position", "difference", "renew", "ring", "rotate")
+_TO_READ = ("position", "difference", "renew", "ring", "rotate", "purges")
 
 
 def can_be_reached(facts: Facts) -> Iterator[Fault]:

@@ -6,7 +6,7 @@
 --               grant execute on function flowcraft.emit, flowcraft.announce, flowcraft.cursor to app;
 --   the server: grant usage on schema flowcraft to realtime;
 --               grant execute on function flowcraft.position, flowcraft.difference, flowcraft.renew,
---                   flowcraft.ring, flowcraft.rotate, flowcraft.announce, flowcraft.emit to realtime;
+--                   flowcraft.ring, flowcraft.rotate, flowcraft.purges, flowcraft.announce, flowcraft.emit to realtime;
 --   an operator: the same grant on the schema, and flowcraft.purge.
 -- Whoever changes a table needs nothing: the triggers write with the owner's rights.
 

@@ -72,7 +72,16 @@ begin
         delete from flowcraft.event as e where e.channel = purge.channel;
     end if;
     get diagnostics removed = row_count;
+    perform nextval('flowcraft.event_purges');
     return removed;
+end $$;
+
+-- purges: how often events were removed that are not older than the floor. A reader that misses one asks.
+create sequence flowcraft.event_purges;
+create function flowcraft.purges() returns bigint
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    return coalesce(pg_sequence_last_value('flowcraft.event_purges'), 0);
 end $$;
 
 -- rotate: keep the log to about the last `keep`. Call it often; return what was done, null if nothing was.

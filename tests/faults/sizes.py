@@ -13,6 +13,7 @@ class Size:
     rate: int
     lanes: int
     subscribers: int
+    states: int
     fault_seconds: float
     races: int
     rounds: int
@@ -22,7 +23,7 @@ class Size:
     backlog: int
 
 
-TINY = Size("tiny", 200, 8, 12, 2.0, 60, 60, 400, 100, 300, 20_000)
-CI = Size("ci", 200, 20, 60, 6.0, 500, 600, 10_000, 2_000, 10_000, 200_000)
-LONG = Size("long", 1_000, 20, 500, 60.0, 2_000, 2_400, 40_000, 8_000, 20_000, 1_000_000)
+TINY = Size("tiny", 200, 8, 12, 36, 2.0, 60, 60, 400, 100, 300, 20_000)
+CI = Size("ci", 200, 20, 60, 180, 6.0, 500, 600, 10_000, 2_000, 10_000, 200_000)
+LONG = Size("long", 1_000, 100, 500, 240, 60.0, 2_000, 2_400, 40_000, 8_000, 20_000, 1_000_000)
 SIZES = {size.name: size for size in (TINY, CI, LONG)}

@@ -41,6 +41,8 @@ EVENTS = """
 select xid::text::bigint as xid, id, channel, payload from flowcraft.event
 where channel <> 'fill_update' order by id
 """
+HOT_PROBES = 20
+"""How many follow the hot rows, too."""
 POSTGRES = {"log_lock_waits": "on", "track_functions": "all", "max_connections": "200"}
 
 
@@ -206,10 +208,10 @@ class Stage:
     async def probe_all(self, count: int | None = None) -> list[Probe]:
         """Start subscribers, each on a lane and some on the hot rows, and wait until all are live."""
         lanes = self.size.lanes
-        probes = [
-            await self.probe(f"probe {n}", [f"lanes.{n % lanes}", *(["item_update"] if n < lanes else [])])
-            for n in range(self.size.subscribers if count is None else count)
-        ]
+        probes: list[Probe] = []
+        for n in range(self.size.subscribers if count is None else count):
+            hot = ["item_update"] if n < HOT_PROBES else []
+            probes.append(await self.probe(f"probe {n}", [f"lanes.{n % lanes}", *hot]))
         await asyncio.gather(*(probe.until_live() for probe in probes))
         return probes
 

@@ -323,8 +323,8 @@ describe("positions", () => {
 });
 
 describe("reconnecting", () => {
-  test.each([[0, 125], [1, 162.5], [2, 211.25], [4, 357.0125], [12, 2500], [99, 2500]])(
-    "after %i failures it waits a random part of 250 ms · 1.3ⁿ, at most 5 s (here the half: %d ms)",
+  test.each([[0, 125], [1, 162.5], [2, 211.25], [4, 357.0125], [12, 1500], [99, 1500]])(
+    "after %i failures it waits a random part of 250 ms · 1.3ⁿ, at most 3 s (here the half: %d ms)",
     (failures, ms) => {
       const page = new Page({ random: 0.5 });
       page.subscribe();

@@ -16,7 +16,7 @@ from flowcraft.testing.follower import Follower, FrameRejected, OnEvent, Request
 from flowcraft.testing.histories import History, Tag, tag_of
 from flowcraft.testing.wire import LOST_WITHOUT_A_WORD, Wire
 
-_FIRST_RETRY_SECONDS, _RETRY_GROWTH, _LONGEST_RETRY_SECONDS = 0.25, 1.3, 5.0
+_FIRST_RETRY_SECONDS, _RETRY_GROWTH, _LONGEST_RETRY_SECONDS = 0.25, 1.3, 3.0
 _CONNECT_SECONDS = 10.0
 _SILENCE_HEARTBEATS = 2.5
 _NORMAL, _BAD_FRAME, _FIRST_FINAL = 1000, 4002, 4500

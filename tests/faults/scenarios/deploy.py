@@ -6,10 +6,11 @@ import asyncio
 import time
 from bisect import bisect_left
 
+from flowcraft import Settings
 from tests.faults.outcomes import Outcome, judged, scenario
 from tests.faults.stage import Stage
 
-DRAIN_SECONDS = 3.0
+DRAIN_SECONDS = Settings().drain_seconds
 WINDOW_SECONDS = 0.5
 
 

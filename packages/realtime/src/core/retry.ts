@@ -1,7 +1,7 @@
 /** How long to wait before trying again. */
 
 const FIRST_RETRY_MS = 250;
-const LONGEST_RETRY_MS = 5_000;
+const LONGEST_RETRY_MS = 3_000;
 const GROWTH = 1.3;
 
 /**

@@ -45,7 +45,7 @@ faults: setup build ## the promise under every fault, a line per invariant (SEED
 faults-counts: setup build
 	$(FAULTS) --counts-only
 
-faults-long: setup build ## the same for an hour, at five times the rate; its figures go into the docs
+faults-long: setup build ## the same at five times the rate, about 16 minutes; its figures go into the docs
 	$(FAULTS) --size long --json docs/faults/long.json
 	.venv/bin/python -m tests.faults.report
 

@@ -117,7 +117,13 @@ def write_results(path: Path, size: Size, seed: int, outcomes: Sequence[Outcome]
         "commit": _commit(),
         "machine": _machine(),
         "outcomes": [
-            {"invariant": o.invariant, "passed": o.passed, "skipped": o.skipped, "figures": dict(o.figures)}
+            {
+                "invariant": o.invariant,
+                "passed": o.passed,
+                "late": o.late,
+                "skipped": o.skipped,
+                "figures": dict(o.figures),
+            }
             for o in outcomes
         ],
     }
@@ -131,10 +137,18 @@ def table(results: Mapping[str, Any]) -> str:
     lines = [run[0].upper() + run[1:] + ".", "", "| # | what holds | under | result | figures |", RULE]
     for outcome in results["outcomes"]:
         what, under = WORDING[outcome["invariant"]]
-        word = "not run" if outcome["skipped"] else "held" if outcome["passed"] else "**failed**"
+        word = _word(outcome)
         figures = ", ".join(f"{name} {_short(value)}" for name, value in outcome["figures"].items())
         lines.append(f"| {outcome['invariant']} | {what} | {under} | {word} | {figures} |")
     return "\n".join(lines)
+
+
+def _word(outcome: Mapping[str, Any]) -> str:
+    if outcome["skipped"]:
+        return "not run"
+    if outcome["passed"]:
+        return "held"
+    return "**late**" if outcome["late"] else "**failed**"
 
 
 def rendered(page: str) -> str:

@@ -9,7 +9,7 @@ from flowcraft.channels import Channel
 from flowcraft.core.counts import Counts
 from flowcraft.core.frames import Bundle
 from flowcraft.cursors import Cursor, Snapshot
-from flowcraft.records import Batch
+from flowcraft.records import Batch, Limit
 from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
 
@@ -47,18 +47,12 @@ class EventLog(Protocol):
         ...
 
     async def read(
-        self,
-        after: Cursor,
-        *,
-        channels: Sequence[str] | None = None,
-        limit: int | None = None,
-        limit_bytes: int | None = None,
+        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
     ) -> Batch:
         """Return everything that became visible after a cursor, whole transactions, and the cursor after it.
 
         With `channels` only their records, and the same cursor. A batch is never cut inside, so `limit`
-        refuses: more records than that are answered as an expired cursor is, and so are more bytes of payload
-        than `limit_bytes`.
+        refuses: more than that is answered as an expired cursor is. Its bytes are looked at with `channels`.
 
         Raises:
             CursorExpired: the log no longer reaches back that far, or there is too much to replay.

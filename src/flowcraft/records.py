@@ -30,6 +30,14 @@ class Ephemeral:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """The most that one read may bring: events, and bytes of their payload if these are bounded too."""
+
+    events: int
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """The difference between two positions: whole transactions, the changes of one row in order.
 

@@ -20,6 +20,7 @@ from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.channels import Channels
 from flowcraft.cursors import Cursor
 from flowcraft.errors import CursorRewound, LogUnavailable
+from flowcraft.records import Limit
 from tests.support.following import following, listening
 from tests.support.postgres import connected
 from tests.support.standby import copy_with_owners
@@ -60,7 +61,7 @@ async def test_commits_that_a_crash_lost_are_missed_even_when_all_their_ids_were
                 await asyncio.to_thread(server.restart)
                 await emit_all(server.dsn, range(10, 30))
                 with pytest.raises(CursorRewound):  # it is not just too far behind
-                    await log.read(before, limit=5)
+                    await log.read(before, limit=Limit(5))
                 followed.go_on()
                 await followed.until(lambda: followed.beginnings == 2)
                 assert followed.reasons == ["expired", "rewound"]

@@ -17,7 +17,7 @@ from flowcraft.core.frames import Bundle
 from flowcraft.cursors import Cursor
 from flowcraft.errors import LogUnavailable
 from flowcraft.events import Event
-from flowcraft.records import Batch
+from flowcraft.records import Batch, Limit
 from flowcraft.runtime import supervisor as supervisor_module
 from flowcraft.runtime.clock import SystemClock
 from flowcraft.runtime.gateway import Gateway
@@ -47,15 +47,10 @@ class FlakyLog(MemoryLog):
         return await super().position()
 
     async def read(
-        self,
-        after: Cursor,
-        *,
-        channels: Sequence[str] | None = None,
-        limit: int | None = None,
-        limit_bytes: int | None = None,
+        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
     ) -> Batch:
         self._fail()
-        return await super().read(after, channels=channels, limit=limit, limit_bytes=limit_bytes)
+        return await super().read(after, channels=channels, limit=limit)
 
     def _fail(self) -> None:
         if self.failures:

@@ -12,7 +12,7 @@ from flowcraft.core.hub import Deliver, Effect, Hub, ReadBacklog, ReadNow, Reset
 from flowcraft.core.replay import CatchUp
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import CursorRewound, CursorUnusable
-from flowcraft.records import Batch, Record
+from flowcraft.records import Batch, Limit, Record
 from flowcraft.runtime.replays import Answer, Replays
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
@@ -93,17 +93,12 @@ class HeldLog(MemoryLog):
         return record is None or record in self._records or record.xid < self._floor
 
     async def read(
-        self,
-        after: Cursor,
-        *,
-        channels: Sequence[str] | None = None,
-        limit: int | None = None,
-        limit_bytes: int | None = None,
+        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
     ) -> Batch:
         answer: Batch | CursorUnusable
         self.on_read()
         try:
-            answer = self.read_now(after, channels=channels, limit=limit, limit_bytes=limit_bytes)
+            answer = self.read_now(after, channels=channels, limit=limit)
         except CursorUnusable as error:
             answer = error
         self.held.append(held := asyncio.Event())
@@ -156,7 +151,7 @@ class SteppedNode:
         try:
             if not self.log.has_not_lost(self._newest):
                 raise CursorRewound(str(after))
-            batch = self.log.read_now(after, limit=self.settings.backlog_events)
+            batch = self.log.read_now(after, limit=Limit(self.settings.backlog_events))
         except CursorRewound as error:
             self._begin_anew(self.log.rewound_now(after), error.reason)
         except CursorUnusable as error:

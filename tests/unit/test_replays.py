@@ -10,7 +10,7 @@ from flowcraft.adapters.memory import MemoryLog
 from flowcraft.core.replay import CatchUp
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorUnusable, LogUnavailable
-from flowcraft.records import Batch
+from flowcraft.records import Batch, Limit
 from flowcraft.runtime.replays import Answer, Replays
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
@@ -109,12 +109,7 @@ async def test_another_history_is_answered_apart() -> None:
 async def test_a_log_that_cannot_be_read_is_no_answer_to_anybody() -> None:
     class Away(MemoryLog):
         async def read(
-            self,
-            after: Cursor,
-            *,
-            channels: Sequence[str] | None = None,
-            limit: int | None = None,
-            limit_bytes: int | None = None,
+            self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
         ) -> Batch:
             raise LogUnavailable("away")
 

@@ -15,7 +15,7 @@ from flowcraft.channels import Channel
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound
 from flowcraft.ports import Ringing
-from flowcraft.records import Batch, Ephemeral, Record
+from flowcraft.records import Batch, Ephemeral, Limit, Record
 
 E = TypeVar("E")
 _xid = attrgetter("xid")
@@ -83,12 +83,7 @@ class MemoryLog:
         return Batch((), Cursor(self.lineage, now.clamp(max(newest, self._floor))), now, self._clock())
 
     def read_now(
-        self,
-        after: Cursor,
-        *,
-        channels: Sequence[str] | None = None,
-        limit: int | None = None,
-        limit_bytes: int | None = None,
+        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
     ) -> Batch:
         """Return what became visible after a cursor, as `read` does."""
         self._check(after)
@@ -96,8 +91,7 @@ class MemoryLog:
         difference = sorted(self._difference(after.seen), key=attrgetter("id"))
         newest = max(map(_xid, difference), default=None)
         wanted = tuple(r for r in difference if channels is None or r.channel in channels)
-        size = sum(len(record.payload.encode()) for record in wanted)
-        if (limit and len(wanted) > limit) or (limit_bytes and size > limit_bytes):
+        if limit is not None and _is_more(wanted, limit):
             raise CursorExpired(str(after))
         return Batch(wanted, after.advance(now, newest), now, self._clock())
 
@@ -112,14 +106,9 @@ class MemoryLog:
         return self.position_now()
 
     async def read(
-        self,
-        after: Cursor,
-        *,
-        channels: Sequence[str] | None = None,
-        limit: int | None = None,
-        limit_bytes: int | None = None,
+        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
     ) -> Batch:
-        return self.read_now(after, channels=channels, limit=limit, limit_bytes=limit_bytes)
+        return self.read_now(after, channels=channels, limit=limit)
 
     async def rewound(self, last: Cursor) -> Batch:
         return self.rewound_now(last)
@@ -247,3 +236,9 @@ class MemoryRealtimeService:
             transaction.on_commit(lambda: self._on_ephemeral(Ephemeral(channel.name, payload)))
         if via is None:
             transaction.commit()
+
+
+def _is_more(records: Sequence[Record], limit: Limit) -> bool:
+    if len(records) > limit.events:
+        return True
+    return limit.bytes is not None and sum(len(r.payload.encode()) for r in records) > limit.bytes

@@ -23,7 +23,7 @@ from flowcraft.core.session import Session
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import CursorUnusable, LimitExceeded, LogUnavailable
 from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Ringing, Wakeups
-from flowcraft.records import Batch, Ephemeral
+from flowcraft.records import Batch, Ephemeral, Limit
 from flowcraft.runtime.gateway import Gateway, Surroundings
 from flowcraft.runtime.lookout import Lookout
 from flowcraft.runtime.relay import Relay
@@ -79,7 +79,9 @@ class Node:
         self._hub: Hub | None = None
         self._gateways: dict[SessionId, Gateway] = {}
         self._numbers = itertools.count(1)
-        self._relay = Relay(log, wakeups, feed=self._feed, begin=self._begin, limit=settings.backlog_events)
+        self._relay = Relay(
+            log, wakeups, feed=self._feed, begin=self._begin, limit=Limit(settings.backlog_events)
+        )
         self._wakeups = wakeups
         self._read_at = float("-inf")
         self._has_read = asyncio.Event()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import CursorRewound, CursorUnusable
 from flowcraft.ports import EventLog, Wakeups
-from flowcraft.records import Batch
+from flowcraft.records import Batch, Limit
 
 
 class Relay:
@@ -15,7 +15,7 @@ class Relay:
 
     `feed` is told of every read, also of an empty one: the position has then been confirmed. `begin` is told
     where it starts, and starts anew when the database does not continue what was delivered: with the reason.
-    A reader that is more than `limit` events behind starts anew too (`expired`): one read is held in memory.
+    A reader that is more than `limit` behind starts anew too (`expired`): one read is held in memory.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class Relay:
         *,
         feed: Callable[[Batch], None],
         begin: Callable[[Batch, ResetReason], None],
-        limit: int | None = None,
+        limit: Limit | None = None,
     ) -> None:
         self._log = log
         self._wakeups = wakeups

@@ -17,7 +17,7 @@ from flowcraft.core.replay import CatchUp
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorExpired, CursorRewound, CursorUnusable, LogUnavailable
 from flowcraft.ports import EventLog
-from flowcraft.records import Batch, Record
+from flowcraft.records import Batch, Limit, Record
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
 
@@ -43,7 +43,7 @@ class Replays:
         self._log = log
         self._supervisor = supervisor
         self._answer = answer
-        self._settings = settings
+        self._limit = Limit(settings.replay_events, settings.replay_bytes)
         self._waiting: list[CatchUp] = []
         self._working = False
 
@@ -97,10 +97,7 @@ class Replays:
         self.reads += 1
         since = Cursor(herd[0].since.lineage, reduce(Snapshot.meet, {c.since.seen for c in herd}))
         channels = sorted({channel for c in herd for channel in c.channels})
-        limits = self._settings
-        return await self._log.read(
-            since, channels=channels, limit=limits.replay_events, limit_bytes=limits.replay_bytes
-        )
+        return await self._log.read(since, channels=channels, limit=self._limit)
 
     async def _without_expired(
         self, herd: list[CatchUp], error: CursorExpired, too_much: list[CatchUp]

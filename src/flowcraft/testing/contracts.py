@@ -19,7 +19,7 @@ import pytest
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound
 from flowcraft.ports import EventLog
-from flowcraft.records import Record
+from flowcraft.records import Limit, Record
 
 T = TypeVar("T")
 
@@ -132,22 +132,22 @@ class EventLogContract:
     async def test_more_than_the_limit_is_too_much_to_replay(self, log: AppendableLog) -> None:
         start = (await log.position()).cursor
         await _commit(log, "runs.1 a", "runs.2 b", "runs.1 c")
-        assert len((await log.read(start, limit=3)).records) == 3
-        assert len((await log.read(start, channels=["runs.1"], limit=2)).records) == 2
+        assert len((await log.read(start, limit=Limit(3))).records) == 3
+        assert len((await log.read(start, channels=["runs.1"], limit=Limit(2))).records) == 2
         with pytest.raises(CursorExpired):
-            await log.read(start, limit=2)
+            await log.read(start, limit=Limit(2))
         with pytest.raises(CursorExpired):
-            await log.read(start, channels=["runs.1"], limit=1)
+            await log.read(start, channels=["runs.1"], limit=Limit(1))
 
     async def test_more_than_the_limit_of_bytes_is_too_much_to_replay(self, log: AppendableLog) -> None:
         start = (await log.position()).cursor
         await _commit(log, "runs.1 ä", "runs.2 ö", "runs.1 üü", "runs.1 ß")
         whole = (await log.read(start, channels=["runs.1"])).records
         size = sum(len(record.payload.encode()) for record in whole)
-        assert (await log.read(start, channels=["runs.1"], limit_bytes=size)).records == whole
+        assert (await log.read(start, channels=["runs.1"], limit=Limit(100, size))).records == whole
         for too_little in (1, size // 2, size - 1):
             with pytest.raises(CursorExpired):
-                await log.read(start, channels=["runs.1"], limit_bytes=too_little)
+                await log.read(start, channels=["runs.1"], limit=Limit(100, too_little))
 
     async def test_a_cursor_survives_the_way_to_a_client_and_back(self, log: AppendableLog) -> None:
         start = (await log.position()).cursor

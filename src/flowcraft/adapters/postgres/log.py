@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from flowcraft.adapters.postgres.connections import OwnPool, unavailable
 from flowcraft.adapters.postgres.statements import REMOVED, statement
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound
-from flowcraft.records import Batch, Record
+from flowcraft.records import Batch, Limit, Record
 
 if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import Pool
@@ -36,7 +36,6 @@ class _Position(msgspec.Struct, frozen=True):
 
 TAIL_SECONDS = 5.0
 """Whoever follows the log takes a database that says nothing for this long for gone."""
-_ANY = 2**62
 _decode_position = msgspec.json.Decoder(_Position).decode
 
 
@@ -55,31 +54,24 @@ class PostgresLog:
         self._purges: int = 0
 
     async def position(self) -> Batch:
-        (row,) = await self._fetch("position")
-        here = msgspec.convert(dict(row), _Position)
-        now = Snapshot.parse(row["snapshot"])
+        here, now = await self._here()
         self._newest = await self._witness(here)
         self._purges = await self._count_purges()
         beginning = max(here.floor, 0 if here.newest is None else here.newest + 1)
         return Batch((), Cursor(here.lineage, now.clamp(beginning)), now, here.at.astimezone(UTC))
 
     async def read(
-        self,
-        after: Cursor,
-        *,
-        channels: Sequence[str] | None = None,
-        limit: int | None = None,
-        limit_bytes: int | None = None,
+        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
     ) -> Batch:
         seen = after.seen
         cursor = (str(after.lineage), str(seen.xmax), [*map(str, seen.xip)], str(seen.xmin))
-        most = None if limit is None else limit + 1
+        most = None if limit is None else limit.events + 1
+        most_bytes = None if limit is None or channels is None else limit.bytes
         try:
             if channels is None:  # whoever follows the log waits for a little; a replay may take its time
                 head, *rows = await self._fetch("read", *cursor, None, most, timeout=TAIL_SECONDS)
             else:
-                head, *rows = await self._fetch("replay", *cursor, [*channels], most, limit_bytes or _ANY)
-                rows = _within(rows, limit_bytes, after)
+                head, *rows = await self._fetch("replay", *cursor, [*channels], most, most_bytes)
         except asyncpg.PostgresError as error:
             if error.sqlstate != REMOVED:
                 raise
@@ -88,15 +80,16 @@ class PostgresLog:
         _check_usable(after, here, now)
         if channels is None:  # before the limit: a history that was lost is not just too long
             await self._check_history(after, here.floor)
-        if limit is not None and len(rows) > limit:
+        if limit is not None and (len(rows) > limit.events or _are_larger(rows, most_bytes)):
             raise CursorExpired(str(after))
-        records = tuple(Record(xid, id_, channel, payload) for id_, xid, channel, payload in rows)
+        records = _records(rows if channels is None else [row[:-1] for row in rows])
         if channels is None:
             self._newest = max(records, key=lambda record: record.xid, default=self._newest)
         return Batch(records, after.advance(now, here.newest), now, here.at.astimezone(UTC))
 
     async def rewound(self, last: Cursor) -> Batch:
-        if (await self.position()).cursor.lineage.timeline == last.lineage.timeline:
+        here, _ = await self._here()
+        if here.timeline == last.lineage.timeline:
             await self._fetch("renew", last.lineage.generation)
         return await self.position()
 
@@ -113,13 +106,15 @@ class PostgresLog:
         """Close the connections that the log opened itself."""
         await self._pool.close()
 
+    async def _here(self) -> tuple[_Position, Snapshot]:
+        (row,) = await self._fetch("position")
+        return msgspec.convert(dict(row), _Position), Snapshot.parse(row["snapshot"])
+
     async def _witness(self, here: _Position) -> Record | None:
         """Return an event that is there, by which this history is known again after a reconnect."""
         if here.newest is None:
             return None
-        newest = str(here.newest)
-        _, *rows = await self._fetch("read", str(here.lineage), newest, [], newest, None, 1)
-        return next((Record(xid, id_, channel, payload) for id_, xid, channel, payload in rows), None)
+        return next(iter(await self._since(here.lineage, here.newest, None, 1)), None)
 
     def _begin_to_doubt(self) -> None:
         self._doubts = True
@@ -129,14 +124,20 @@ class PostgresLog:
         newest = self._newest
         if not self._doubts or newest is None or newest.xid < floor:
             return
-        xid = str(newest.xid)
-        _, *rows = await self._fetch("read", str(after.lineage), xid, [], xid, [newest.channel], None)
+        there = await self._since(after.lineage, newest.xid, [newest.channel], None)
         purges = await self._count_purges()
         # By its content, too: the numbers of both may have been given out again just so.
-        is_there = newest in [Record(xid, id_, channel, payload) for id_, xid, channel, payload in rows]
-        if not is_there and purges == self._purges:
+        if newest not in there and purges == self._purges:
             raise CursorRewound(str(after))
         self._doubts, self._purges = False, purges
+
+    async def _since(
+        self, lineage: Lineage, xid: int, channels: list[str] | None, most: int | None
+    ) -> tuple[Record, ...]:
+        """Return events of a transaction and later ones."""
+        first = str(xid)
+        _, *rows = await self._fetch("read", str(lineage), first, [], first, channels, most)
+        return _records(rows)
 
     async def _count_purges(self) -> int:
         ((count,),) = await self._fetch("purges")
@@ -150,13 +151,16 @@ class PostgresLog:
                 return await connection.fetch(statement(name), *arguments, timeout=timeout)
 
 
-def _within(rows: list[Any], limit_bytes: int | None, after: Cursor) -> list[Any]:
-    """Return the rows as `read` has them, unless they are more bytes than wanted: see `within.sql`."""
-    if rows and limit_bytes is not None:
-        *_, payload, before = rows[-1]
-        if before + len(payload.encode()) > limit_bytes:
-            raise CursorExpired(str(after))
-    return [row[:-1] for row in rows]
+def _records(rows: Iterable[Any]) -> tuple[Record, ...]:
+    return tuple(Record(xid, id_, channel, payload) for id_, xid, channel, payload in rows)
+
+
+def _are_larger(rows: Sequence[asyncpg.Record], most_bytes: int | None) -> bool:
+    """Whether the rows of `replay` have more bytes of payload: the last one tells."""
+    if most_bytes is None or not rows:
+        return False
+    last = rows[-1]
+    return bool(last["before"] + len(last["payload"].encode()) > most_bytes)
 
 
 def _check_usable(after: Cursor, here: _Position, now: Snapshot) -> None:

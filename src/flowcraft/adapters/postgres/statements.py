@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 
@@ -10,14 +11,14 @@ DOES_NOT_FIT = "RT001"
 """The state with which `install.sql` says that a declaration does not fit the database."""
 REMOVED = "RT002"
 """The state with which `flowcraft.difference` says that some of what it was asked for has been removed."""
+_INCLUDED = re.compile(r"^\\ir (\w+)\.sql$", re.MULTILINE)
 
 
 @cache
 def statement(name: str) -> str:
-    """Return the text of `sql/<name>.sql`; a `replay` is what is `within` a `read`."""
-    if name == "replay":
-        return statement("within").replace("READ", statement("read"))
-    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
+    """Return the text of `sql/<name>.sql`; a line `\\ir other.sql` in it stands for that file, as in psql."""
+    text = (SQL / f"{name}.sql").read_text(encoding="utf-8")
+    return _INCLUDED.sub(lambda included: statement(included[1]), text)
 
 
 @cache

@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import asyncpg
-
 from flowcraft.cursors import Cursor
-from flowcraft.testing.histories import Began, Ended, Heard, History, WasReset
+from flowcraft.testing.histories import Began, Heard, History, WasReset
+from tests.faults.writers import TRANSIENT
 
 ROOT = Path(__file__).parents[2]
 COMMAND = ("node", "--experimental-websocket", "tests/faults/node/run.mjs")
 LONGEST_LINE = 2**24
 ENDING_SECONDS = 10.0
-_TRANSIENT = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 Rows: TypeAlias = Mapping[str, int]
 Fresh: TypeAlias = Callable[[], Awaitable[Cursor]]
@@ -105,11 +102,6 @@ class NodeHost:
         self._clients.add(name)
         await self._say({"open": name, "url": url, "linger": linger_ms})
 
-    async def close_client(self, name: str) -> None:
-        """End a client and all that it follows."""
-        self._clients.remove(name)
-        await self._say({"close": name})
-
     async def follow(self, client: str, channel: str, since: Cursor) -> History:
         """Subscribe after a cursor; the history says what the handler is told from there."""
         following = await self._follow(client, channel, since, echo=False)
@@ -120,12 +112,6 @@ class NodeHost:
         following = await self._follow(client, channel, None, echo=True)
         await following.live.wait()
         return following
-
-    async def unfollow(self, history: History) -> None:
-        """Unsubscribe."""
-        name = next(f.name for f in self._followings.values() if f.history is history)
-        await self._say({"unfollow": name})
-        history.marks.append(Ended(time.monotonic()))
 
     async def drain(self, xid: int, seconds: float = 15.0) -> bool:
         """Wait until every client has heard all up to a transaction; whether they did in time."""
@@ -249,7 +235,7 @@ class NodeHost:
     async def _load(self, state: HostState, call: int) -> None:
         try:
             data, cursor = await state.load()
-        except _TRANSIENT as error:
+        except TRANSIENT as error:
             await self._say({"loaded": call, "error": str(error)})
         else:
             await self._say({"loaded": call, "data": dict(data), "cursor": str(cursor)})

@@ -34,13 +34,11 @@ class ServerProgram:
         log: Path,
         *,
         harness: Mapping[str, object],
-        workers: int = 1,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.port = port
         self.lines: list[str] = []
         self.log = log
-        self._workers = workers
         self._environment = {**os.environ, "DATABASE_URL": dsn, "FLOWCRAFT_HARNESS": json.dumps(harness)}
         self._environment |= environment or {}
         # The servers run what the harness runs: with a planted bug, another tree than this one.
@@ -60,8 +58,6 @@ class ServerProgram:
     async def start(self, *, until_ready: bool = True) -> None:
         """Start it, and wait until it takes connections."""
         command = ["-c", COMMAND, "serve", "tests.faults.app:realtime", "--port", str(self.port)]
-        if self._workers > 1:
-            command += ["--workers", str(self._workers)]
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, *command, env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log

@@ -161,7 +161,6 @@ class Stage:
         *,
         settings: Mapping[str, object] | None = None,
         damage: Mapping[str, object] | None = None,
-        workers: int = 1,
         dsn: str | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> ServerProgram:
@@ -176,7 +175,6 @@ class Stage:
             dsn or self.wired_dsn,
             self.folder / f"server{number}.log",
             harness=harness,
-            workers=workers,
             environment=environment,
         )
         self.servers.append(server)

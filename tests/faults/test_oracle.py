@@ -20,6 +20,7 @@ from tests.faults.node_host import HostState, NodeHost, Rows
 from tests.faults.programs import ServerProgram
 from tests.faults.sizes import TINY
 from tests.faults.stage import Cluster, Stage
+from tests.faults.writers import TRANSIENT
 
 if TYPE_CHECKING:
     Plain = asyncpg.Connection[asyncpg.Record]
@@ -37,7 +38,6 @@ STATES = 6
 WRITERS = 3
 WRITING_SECONDS = 0.25
 QUIET_SECONDS = 15.0
-_TRANSIENT = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Abandoned(Exception):
@@ -154,7 +154,7 @@ class Board:
     async def _write(self, number: int, going: asyncio.Event, new_rows: Iterator[int]) -> None:
         chance = random.Random(f"{self._stage.seed} {number}")
         while going.is_set():
-            with suppress(*_TRANSIENT, Abandoned):
+            with suppress(*TRANSIENT, Abandoned):
                 async with self._stage.connection() as connection:
                     while going.is_set():
                         await _commit_something(connection, chance, new_rows)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 HOT_ROWS = 8
 EMIT = "select flowcraft.emit($1, $2::text::json)"
 UPDATE = "update items set version = version + 1 where id = $1"
-_TRANSIENT = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+TRANSIENT = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a database that is restarted does to its clients."""
 
 
 class Writers:
@@ -73,12 +74,12 @@ class Writers:
                 if synchronous_commit:
                     await connection.execute(f"set synchronous_commit = {synchronous_commit}")
                 await self._work(connection, f"w{number}", chance)
-            except (*_TRANSIENT, TimeoutError) as error:
+            except (*TRANSIENT, TimeoutError) as error:
                 self.errors.append(f"{type(error).__name__}: {error}")
                 await asyncio.sleep(0.05)
             finally:
                 if connection is not None:
-                    with suppress(*_TRANSIENT):
+                    with suppress(*TRANSIENT):
                         connection.terminate()
 
     async def _work(self, connection: Plain, name: str, chance: random.Random) -> None:

@@ -166,25 +166,7 @@ class SteppedNode:
             self.perform(step())
 
     def replays_read(self) -> None:
-        """Let those that asked be read for, unless a read waits."""
-        self._go_on()
-
-    def a_replay_is_brought(self) -> None:
-        """Let the oldest read that waits be answered."""
-        if self.log.held:
-            self.log.held.popleft().set()
-            self._go_on()
-
-    def _begin_anew(self, start: Batch, reason: ResetReason) -> None:
-        self._newest = self.log.newest()
-        self._to_feed = lambda: self.hub.begin_anew(start, reason)
-
-    def _ask(self, catch_up: CatchUp) -> None:
-        self._verdicts[catch_up] = set()
-        self._asked.append(catch_up)
-
-    def _go_on(self) -> None:
-        """Let what can happen happen, until a read waits or nothing does."""
+        """Let those that asked be read for, until a read waits or nobody asks."""
 
         async def turn() -> None:
             for _ in range(30):
@@ -193,6 +175,20 @@ class SteppedNode:
                 await asyncio.sleep(0)
 
         self._runner.run(turn())
+
+    def a_replay_is_brought(self) -> None:
+        """Let the oldest read that waits be answered."""
+        if self.log.held:
+            self.log.held.popleft().set()
+            self.replays_read()
+
+    def _begin_anew(self, start: Batch, reason: ResetReason) -> None:
+        self._newest = self.log.newest()
+        self._to_feed = lambda: self.hub.begin_anew(start, reason)
+
+    def _ask(self, catch_up: CatchUp) -> None:
+        self._verdicts[catch_up] = set()
+        self._asked.append(catch_up)
 
     def _note_verdicts(self) -> None:
         for catch_up, verdicts in self._verdicts.items():

@@ -22,17 +22,15 @@ type Command =
   | { readonly open: string; readonly url: string; readonly linger: number | null }
   | Follow
   | { readonly began: string; readonly since: string }
-  | { readonly unfollow: string }
   | { readonly settle: string; readonly client: string; readonly id: string }
   | Race
   | State
   | Loaded
   | { readonly read: string; readonly id: string }
-  | { readonly drop: string }
-  | { readonly close: string };
+  | { readonly drop: string };
 
 const clients = new Map<string, Client>();
-const followings = new Map<string, { readonly command: Follow; readonly end: () => void }>();
+const followings = new Map<string, Follow>();
 const states = new Map<string, { readonly get: () => object; readonly stop: () => void }>();
 const loads = new Map<number, (loaded: Loaded) => void>();
 let lastLoad = 0;
@@ -72,7 +70,7 @@ const follow = (command: Follow) => {
     },
     onError: complain,
   });
-  followings.set(name, { command, end });
+  followings.set(name, command);
 };
 
 const settle = (client: Client, xid: string, id: string) =>
@@ -118,8 +116,7 @@ const obey = (command: Command): void => {
     const { open, url, linger } = command;
     clients.set(open, createClient({ url, onError: complain, ...(linger === null ? {} : { linger }) }));
   } else if ("follow" in command) follow(command);
-  else if ("began" in command) follow({ ...named(followings, command.began).command, since: command.since });
-  else if ("unfollow" in command) named(followings, command.unfollow).end();
+  else if ("began" in command) follow({ ...named(followings, command.began), since: command.since });
   else if ("settle" in command) void settle(named(clients, command.client), command.settle, command.id);
   else if ("race" in command) {
     const { race: name, client, channel, rounds, seed } = command;
@@ -129,8 +126,7 @@ const obey = (command: Command): void => {
     loads.get(command.loaded)?.(command);
     loads.delete(command.loaded);
   } else if ("read" in command) say({ answer: command.id, ...named(states, command.read).get() });
-  else if ("drop" in command) named(states, command.drop).stop();
-  else named(clients, command.close).close();
+  else named(states, command.drop).stop();
 };
 
 const end = () => {

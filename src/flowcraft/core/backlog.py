@@ -56,7 +56,9 @@ class Backlog:
             if not isinstance(last, _Group):
                 last = _Group(part.live)
                 self._parts.append(last)
-            self._size += last.add(part, part.live, self._conflation)
+            self._size -= last.size
+            last.add(part, part.live, self._conflation)
+            self._size += last.size
 
     def cut(self) -> None:
         """Drop all that would follow on the first long replay, now and later.
@@ -65,9 +67,10 @@ class Backlog:
         closed before its end would have to be told all of it again, and perhaps be closed again.
         """
         self.is_cut = True
-        while not isinstance(self._parts[-1], Pages) or sum(isinstance(p, Pages) for p in self._parts) > 1:
-            self._parts.pop()
-        self._size = sum(part.size for part in self._parts if not isinstance(part, Pages))
+        first = next(n for n, part in enumerate(self._parts) if isinstance(part, Pages))
+        while len(self._parts) > first + 1:
+            dropped = self._parts.pop()
+            self._size -= 0 if isinstance(dropped, Pages) else dropped.size
 
     def release(self, sent: int) -> Bundle:
         """Return what leaves next on a connection that was sent so many events.
@@ -106,20 +109,17 @@ class _Group:
         self._latest: dict[ConflationKey, int] = {}
         self.size = 0
 
-    def add(self, bundle: Bundle, live: Live, conflation: Conflation) -> int:
-        """Take one more group; return by how many bytes this one has grown."""
+    def add(self, bundle: Bundle, live: Live, conflation: Conflation) -> None:
+        """Take one more group."""
         self._cursor, self._at = live.cursor, live.at
-        grown = 0
         for record, message in zip(live.records, bundle.messages, strict=False):  # the last closes the group
             key = conflation.key(record)
             if key is not None:
                 replaced = self._messages.pop(self._latest.get(key, -1), b"")
                 self._latest[key] = record.id
-                grown -= len(replaced)
+                self.size -= len(replaced)
             self._messages[record.id] = message
-            grown += len(message)
-        self.size += grown
-        return grown
+            self.size += len(message)
 
     def bundle(self) -> Bundle:
         """Return it as it leaves."""

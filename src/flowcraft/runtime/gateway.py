@@ -92,31 +92,22 @@ class Gateway:
 
     def write(self, part: Bundle | Pages) -> None:
         """Send messages. A connection that fails is closed, and keeps nothing from the others."""
-        try:
+        try:  # as `_attempt`, without its call: this is done for every recipient of every event
             self._write(part)
         except Exception as error:  # noqa: BLE001  # reported there
             self._fail(error)
 
     def ping(self) -> None:
         """Ask for a sign of life."""
-        try:
-            self._connection.ping()
-        except Exception as error:  # noqa: BLE001  # reported there
-            self._fail(error)
+        self._attempt(self._connection.ping)
 
     def drain(self, reconnect_after_ms: int) -> None:
         """Send the client away for a while."""
-        try:
-            self._perform(self._session.drain(reconnect_after_ms))
-        except Exception as error:  # noqa: BLE001  # reported there
-            self._fail(error)
+        self._attempt(lambda: self._perform(self._session.drain(reconnect_after_ms)))
 
     def drained(self) -> None:
         """The connection can be written to again."""
-        try:
-            self._release()
-        except Exception as error:  # noqa: BLE001  # reported there
-            self._fail(error)
+        self._attempt(self._release)
 
     def closed(self) -> None:
         """The connection is gone; idempotent."""
@@ -126,6 +117,12 @@ class Gateway:
         for timer in self._timers.values():
             timer.cancel()
         self._exchange.leave(self.number)
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # reported there
+            self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         logger.error("a connection failed; closed with 1011, its client will resume", exc_info=error)

@@ -78,10 +78,10 @@ class Replays:
         parts = [herd]
         too_much: list[CatchUp] = []
         while parts:
-            part = parts.pop()
-            hopeless = [c for c in part if any(_wants_as_much(c, other) for other in too_much)]
+            hopeless, part = _parted(
+                parts.pop(), lambda c: any(_wants_as_much(c, other) for other in too_much)
+            )
             await self._tell_all(hopeless, lambda c: CursorExpired(str(c.since)))
-            part = [c for c in part if c not in hopeless] if hopeless else part
             if not part:
                 continue
             try:
@@ -105,9 +105,9 @@ class Replays:
         """Answer those that are too old, or split what is too much; return what is left to be read."""
         if error.floor is not None:
             floor = error.floor
-            expired = [c for c in herd if c.since.seen.xmin < floor]
+            expired, rest = _parted(herd, lambda c: c.since.seen.xmin < floor)
             await self._tell_all(expired or herd, lambda c: CursorExpired(str(c.since), floor))
-            return [[c for c in herd if c.since.seen.xmin >= floor]] if expired else []
+            return [rest] if expired else []
         if len({(c.since.seen, frozenset(c.channels)) for c in herd}) == 1:
             too_much.append(herd[0])
             return [herd]  # all of them are hopeless now
@@ -136,6 +136,17 @@ class Replays:
             part, rest = rest[:SLICE], rest[SLICE:]
             self._answer([(catch_up, tell(catch_up)) for catch_up in part])
             await asyncio.sleep(0)
+
+
+def _parted(
+    herd: Iterable[CatchUp], belongs: Callable[[CatchUp], bool]
+) -> tuple[list[CatchUp], list[CatchUp]]:
+    """Those of whom something is so, and the others; each in their order."""
+    those: list[CatchUp] = []
+    others: list[CatchUp] = []
+    for catch_up in herd:
+        (those if belongs(catch_up) else others).append(catch_up)
+    return those, others
 
 
 def _wants_as_much(catch_up: CatchUp, other: CatchUp) -> bool:

@@ -26,6 +26,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A client that has not taken what was written to it this long ago is closed too (4408)."""
     message_bytes: int = 64 * 1024
     """The longest message a client may send."""
+    message_fragments: int = 16
+    """Frames in which a message may come."""
     channels_per_connection: int = 128
     """Subscriptions of one connection."""
     settles_per_connection: int = 64
@@ -34,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Events are kept at least this long; older cursors are answered with `reset` (`expired`)."""
     replay_events: int = 100_000
     """A replay longer than this is answered with `reset` (`expired`)."""
-    replay_bytes: int = 64 * 1024 * 1024
+    replay_bytes: int = 32 * 1024 * 1024
     """So is one with more bytes of payload: what is read is in memory until those who asked have it."""
     backlog_events: int = 200_000
     """A server that is further behind than this begins anew, and tells its clients `reset` (`expired`)."""

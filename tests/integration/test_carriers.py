@@ -26,6 +26,7 @@ from websockets.uri import parse_uri
 from flowcraft.adapters.asgi import Receive, Scope, Send, serve_websocket
 from flowcraft.adapters.jwt import JwtAuthorizer
 from flowcraft.adapters.memory import MemoryLog, MemoryRealtimeService, MemoryWakeups
+from flowcraft.adapters.uvicorn import WebSockets, give_back, take_over
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.serve import Server
 from flowcraft.events import Event
@@ -115,8 +116,36 @@ async def mounted(settings: Settings, authorizer: Authorizer | None) -> AsyncIte
         await node.stop()
 
 
+@asynccontextmanager
+async def in_uvicorn(settings: Settings, authorizer: Authorizer | None) -> AsyncIterator[Stage]:
+    """As somebody has it who names our class to uvicorn, and whose first client has come and gone."""
+    node, log = make_node(settings, authorizer)
+    listener = socket.create_server(("127.0.0.1", 0))
+    place = listener.getsockname()[1], "/realtime"
+    server = uvicorn.Server(uvicorn.Config(nobody, lifespan="off", log_level="error", ws=WebSockets))
+    node.start()
+    await node.until_accepting()
+    take_over(place, node, node.drain)
+    serving = asyncio.create_task(server.serve([listener]))
+    address = f"ws://127.0.0.1:{place[0]}/realtime"
+    try:
+        yield Stage(node, log, MemoryRealtimeService(log, node.broadcast_ephemeral), address)
+    finally:
+        server.should_exit = True
+        await serving
+        await node.stop()
+        give_back(node)
+
+
+async def nobody(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that nothing is to come to."""
+    raise AssertionError(f"{scope['type']} {scope['path']}")
+
+
 OpenStage = Callable[[Settings, Authorizer | None], AbstractAsyncContextManager[Stage]]
-both = pytest.mark.parametrize("carrier", [dedicated, mounted], ids=["dedicated", "asgi"])
+everywhere = pytest.mark.parametrize(
+    "carrier", [dedicated, mounted, in_uvicorn], ids=["dedicated", "asgi", "uvicorn"]
+)
 pytestmark = pytest.mark.asyncio
 QUICK = Settings(drain_seconds=0.01)
 
@@ -148,7 +177,7 @@ async def refusal(attempt: Awaitable[ClientConnection]) -> tuple[int, str]:
     return response.status_code, response.body.decode()
 
 
-@both
+@everywhere
 async def test_a_client_is_greeted_and_served(carrier: OpenStage) -> None:
     async with carrier(QUICK, None) as stage, connect(f"{stage.address}?channel=ping_update") as client:
         assert (await frame(client))["hello"]["schema"] == channels.schema_hash()
@@ -162,7 +191,7 @@ async def test_a_client_is_greeted_and_served(carrier: OpenStage) -> None:
         assert await frame(client) == {"cursor": "1/1.0/701:", "n": 1, "at": "2026-11-22T20:13:00.000Z"}
 
 
-@both
+@everywhere
 async def test_a_client_that_comes_back_gets_what_it_missed(carrier: OpenStage) -> None:
     async with carrier(QUICK, None) as stage:
         for n in range(3):
@@ -173,7 +202,7 @@ async def test_a_client_that_comes_back_gets_what_it_missed(carrier: OpenStage) 
             assert await frame(client) == {"subscribed": ["ping_update"], "cursor": "1/1.0/703:", "n": 2}
 
 
-@both
+@everywhere
 async def test_a_page_of_another_origin_and_a_token_in_the_url_are_refused(carrier: OpenStage) -> None:
     async with carrier(QUICK, None) as stage:
         evil = connect(stage.address, additional_headers={"Origin": "https://evil.example"})
@@ -192,7 +221,7 @@ async def _start(attempt: connect) -> ClientConnection:
     return await attempt
 
 
-@both
+@everywhere
 async def test_a_token_opens_what_its_viewer_may_watch(carrier: OpenStage) -> None:
     async with carrier(QUICK, JwtAuthorizer(SECRET)) as stage, connect(stage.address) as client:
         await frame(client)
@@ -205,7 +234,7 @@ async def test_a_token_opens_what_its_viewer_may_watch(carrier: OpenStage) -> No
         assert (await frame(client))["payload"]["n"] == 2
 
 
-@both
+@everywhere
 async def test_a_token_that_runs_out_closes_the_connection_and_a_fresh_one_keeps_it(
     carrier: OpenStage,
 ) -> None:
@@ -223,7 +252,7 @@ async def test_a_token_that_runs_out_closes_the_connection_and_a_fresh_one_keeps
         assert "settled" in await frame(kept)
 
 
-@both
+@everywhere
 @pytest.mark.parametrize(
     ("wrong", "code"),
     [("", 4500), ("a.b.c", 4500), ("expired", 4401), ("other key", 4500), ("none", 4500)],
@@ -239,21 +268,21 @@ async def test_a_wrong_token_closes_the_connection(carrier: OpenStage, wrong: st
         assert (await closing(client))[0] == code
 
 
-@both
+@everywhere
 async def test_without_a_token_in_time_the_connection_is_closed(carrier: OpenStage) -> None:
     settings = Settings(drain_seconds=0.01, auth_timeout_seconds=0.05)
     async with carrier(settings, JwtAuthorizer(SECRET)) as stage, connect(stage.address) as client:
         assert await closing(client) == (4501, "no token in time")
 
 
-@both
+@everywhere
 async def test_binary_messages_are_refused(carrier: OpenStage) -> None:
     async with carrier(QUICK, None) as stage, connect(stage.address) as client:
         await client.send(b"\x00")
         assert (await closing(client))[0] == 1003
 
 
-@both
+@everywhere
 async def test_a_message_that_is_too_long_closes_the_connection(carrier: OpenStage) -> None:
     settings = Settings(drain_seconds=0.01, message_bytes=1000)
     async with carrier(settings, None) as stage, connect(stage.address) as client:
@@ -261,7 +290,7 @@ async def test_a_message_that_is_too_long_closes_the_connection(carrier: OpenSta
         assert (await closing(client))[0] == 1009
 
 
-@both
+@everywhere
 async def test_a_client_that_does_not_read_is_closed_and_harms_nobody(carrier: OpenStage) -> None:
     settings = Settings(drain_seconds=0.01, queue_bytes=256 * 1024)
     async with carrier(settings, None) as stage, connect(f"{stage.address}?channel=ping_update") as good:
@@ -293,7 +322,7 @@ async def test_a_client_that_does_not_read_is_closed_and_harms_nobody(carrier: O
         assert "settled" in await frame(good)
 
 
-@both
+@everywhere
 async def test_a_client_that_takes_nothing_for_too_long_is_closed(carrier: OpenStage) -> None:
     settings = Settings(drain_seconds=0.01, queue_bytes=64 * 1024 * 1024, queue_seconds=1.0)
     async with carrier(settings, None) as stage, connect(f"{stage.address}?channel=ping_update") as well:
@@ -311,7 +340,7 @@ async def test_a_client_that_takes_nothing_for_too_long_is_closed(carrier: OpenS
         assert stage.node.counts.slow_closes == 1
 
 
-@both
+@everywhere
 async def test_a_slow_client_gets_the_latest_of_a_conflated_channel_and_who_keeps_up_gets_all(
     carrier: OpenStage,
 ) -> None:
@@ -459,7 +488,7 @@ async def test_who_comes_while_a_server_drains_is_refused_and_the_others_stay_fo
     await node.stop()
 
 
-@both
+@everywhere
 async def test_a_full_server_tells_when_to_try_again(carrier: OpenStage) -> None:
     async with carrier(Settings(drain_seconds=0.01, connections=1), None) as stage:
         async with connect(stage.address) as client:

@@ -1,27 +1,23 @@
-"""WebSocket: the dedicated server, an asyncio protocol over the Sans-I/O implementation of `websockets`.
+"""WebSocket: the dedicated server, an asyncio protocol of our own.
 
-The library does the handshake and everything that comes in. What goes out are bundles that were framed once
-for all connections: they go to the transport as they are, whole frames at a time, and so may stand between
-the library's own.
+What goes out are bundles that were framed once for all connections: they go to the transport as they are. An
+idle connection holds no buffer, no task and no timer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import socket
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import cast
 from urllib.parse import urlsplit
 
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
-from websockets.protocol import OPEN
-from websockets.server import ServerProtocol
-
+from flowcraft.adapters import rfc6455
 from flowcraft.adapters.doorstep import Doorstep
+from flowcraft.adapters.rfc6455 import BadRequest, FrameReader, ProtocolError, Received
 from flowcraft.core.frames import Bundle
 from flowcraft.core.handshake import RETRY_SECONDS, Refused, admit
 from flowcraft.core.lag import Lag
@@ -38,10 +34,14 @@ _CONGESTED_BYTES = 64 * 1024
 _SEND_BUFFER_BYTES = 256 * 1024
 """Of the kernel: it hides this much backlog from us, and by default several megabytes."""
 
-# The library logs every refused handshake as an error with a traceback; what matters is reported here.
-_quiet = logging.getLogger("flowcraft.websocket.library")
-_quiet.addHandler(logging.NullHandler())
-_quiet.propagate = False
+
+class _State(Enum):
+    """Of a connection: a request, a WebSocket, one that was told to close, one that is not read any more."""
+
+    ARRIVING = auto()
+    OPEN = auto()
+    CLOSING = auto()
+    OVER = auto()
 
 
 class WebSocketConnection(asyncio.Protocol):
@@ -56,20 +56,23 @@ class WebSocketConnection(asyncio.Protocol):
     ) -> None:
         self._reception = reception
         self._doorstep = doorstep
-        self._arrived: bytes | None = b""
         self._path = path
         self._pages = pages
         self._settings = reception.settings
-        self._protocol = ServerProtocol(max_size=self._settings.message_bytes, logger=_quiet)
+        self._state = _State.ARRIVING
+        self._arrived = b""
+        self._at_the_door = False
+        self._reader: FrameReader | None = None
         self._conversation: Conversation | None = None
         self._transport: asyncio.Transport | None = None
-        self._fragments: list[bytes] = []
         self._deadline: asyncio.TimerHandle | None = None
         self._pong_due: asyncio.TimerHandle | None = None
+        self._open: asyncio.Transport | None = None
+        """The transport, for as long as messages may be written to it."""
+        self._stalled = False
+        """Whether something waits because the kernel did not take it."""
         self._written = 0
-        self._watched = False
-        self._lag = Lag(self._settings.queue_seconds)
-        self.congested = False
+        self._lag: Lag | None = None
 
     # asyncio's side
 
@@ -78,131 +81,143 @@ class WebSocketConnection(asyncio.Protocol):
         raw: socket.socket | None = transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        self._transport.set_write_buffer_limits(high=_CONGESTED_BYTES)
+        self._transport.set_write_buffer_limits(high=0)
         self._deadline = asyncio.get_running_loop().call_later(_HANDSHAKE_SECONDS, self._abort)
 
     def data_received(self, data: bytes) -> None:
-        if self._arrived is None:
+        if self._state is _State.ARRIVING:
+            self._arrived += data
+            if not self._at_the_door:
+                self._at_the_door = True
+                self._doorstep.wait(self._come_in)
+        elif self._state is not _State.OVER:
             self._take_in(data)
-            return
-        if not self._arrived:
-            self._doorstep.wait(self._come_in)
-        self._arrived += data
 
     def _come_in(self) -> None:
-        arrived, self._arrived = self._arrived, None
-        if arrived is not None and self._transport is not None:
-            self._take_in(arrived)
-
-    def _take_in(self, data: bytes) -> None:
-        self._protocol.receive_data(data)
-        for received in self._protocol.events_received():
-            if isinstance(received, Request):
-                self._answer(received)
-            else:
-                assert isinstance(received, Frame)
-                self._take(received)
-        self._flush()
+        """Answer a request once all of it is there."""
+        self._at_the_door = False
+        if self._state is not _State.ARRIVING or self._transport is None:
+            return
+        try:
+            request = rfc6455.read_request(self._arrived)
+        except BadRequest as error:
+            self._refuse(error.status, str(error))
+            return
+        if request is not None:
+            self._arrived = b""
+            self._answer(request)
 
     def eof_received(self) -> None:
-        if self._arrived:
-            self._come_in()
-        self._protocol.receive_eof()
-        self._flush()
+        """Say nothing more: a peer that closed its side is gone."""
 
     def pause_writing(self) -> None:
-        self.congested = True
+        self._stalled = True
+        self._reception.watch(self)
 
     def resume_writing(self) -> None:
-        self.congested = False
-        if self._conversation is not None and self._protocol.state is OPEN:
+        self._stalled, self._lag = False, None
+        if self._conversation is not None and self._open is not None:
             self._conversation.drained()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's
         for timer in (self._deadline, self._pong_due):
             if timer is not None:
                 timer.cancel()
-        self._transport = None
+        self._transport = self._open = None
         if self._conversation is not None:
             self._conversation.closed()
 
     # the node's side (flowcraft.ports.Connection)
 
     def write(self, bundle: Bundle) -> None:
-        if self._transport is None or self._protocol.state is not OPEN:
+        transport = self._open
+        if transport is None:
             return
-        if self._watched and self._transport.get_write_buffer_size() > self._settings.queue_bytes:
+        if self._stalled and transport.get_write_buffer_size() > self._settings.queue_bytes:
             self.close_slow()
             return
-        self._send(self._transport, bundle.websocket)
+        data = bundle.websocket
+        self._written += len(data)
+        transport.write(data)
 
     def ping(self) -> None:
-        if self._transport is None or self._protocol.state is not OPEN or self._pong_due is not None:
-            return
-        self._protocol.send_ping(b"")
-        self._flush()
-        self._await_pong(self._written)
+        if self._open is not None and self._pong_due is None:
+            self._send(self._open, rfc6455.PING)
+            self._await_pong(self._written)
 
     def close(self, code: int, reason: str) -> None:
-        if self._transport is None or self._protocol.state is not OPEN:
+        if self._open is None:
             return
-        self._protocol.send_close(code, reason)
-        self._flush()
+        self._send(self._open, rfc6455.close(code, reason))
+        self._open, self._state = None, _State.CLOSING
         # A peer that does not read will not answer either: wait a moment, not for ever.
         self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._abort)
+
+    @property
+    def congested(self) -> bool:
+        return self._stalled and self.waiting_bytes > _CONGESTED_BYTES
 
     @property
     def waiting_bytes(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def close_slow(self) -> None:
-        if self._protocol.state is OPEN:
+        if self._open is not None:
             logger.info("a client reads too slowly; closed with 4408, it will resume from its cursor")
             self._reception.counts.slow_closes += 1
             self.close(4408, "too slow")
 
     def bound_queue(self, now: float) -> bool:
-        if self._transport is None or self._protocol.state is not OPEN:
+        if self._open is None or not self._stalled:
             return False
-        sent = self._sent
-        if self._lag.is_over(self._written, sent, now):
-            self.close_slow()
-        self._watched = sent < self._written
-        return self._watched
+        self._lag = self._lag or Lag(self._settings.queue_seconds)
+        if not self._lag.is_over(self._written, self._sent, now):
+            return True
+        self.close_slow()
+        return False
 
     # the handshake
 
-    def _answer(self, request: Request) -> None:
-        url = urlsplit(request.path)
+    def _answer(self, request: rfc6455.Request) -> None:
+        url = urlsplit(request.target)
         page = self._pages(url.path)
         if page is not None:
             status, content_type, body = page
-            response = self._protocol.reject(status, body)
-            del response.headers["Content-Type"]
-            response.headers["Content-Type"] = content_type
-            self._protocol.send_response(response)
+            self._respond(rfc6455.response(status, body, content_type))
             return
         if url.path != self._path:
-            self._protocol.send_response(self._protocol.reject(404, f"the WebSocket is at {self._path}\n"))
+            self._refuse(404, f"the WebSocket is at {self._path}")
+            return
+        try:
+            accepted = rfc6455.upgrade(request)
+        except BadRequest as error:
+            self._refuse(error.status, str(error))
             return
         headers = request.headers
         judged = admit(
-            url.query, origin=headers.get("Origin"), host=headers.get("Host"), settings=self._settings
+            url.query, origin=headers.get("origin"), host=headers.get("host"), settings=self._settings
         )
         if isinstance(judged, Refused):
-            self._protocol.send_response(self._protocol.reject(judged.status, judged.reason + "\n"))
-            return
-        response = self._protocol.accept(request)
-        if response.status_code == 101 and not self._reception.accepting:
+            self._refuse(judged.status, judged.reason)
+        elif not self._reception.accepting:
             self._reception.counts.refused += 1
-            response = self._protocol.reject(503, "not ready; try again\n")
-            response.headers["Retry-After"] = str(random.randint(*RETRY_SECONDS))  # noqa: S311  # no secret
-        self._protocol.send_response(response)
-        self._flush()
-        if self._protocol.state is OPEN:
-            self._open(judged.channels, judged.since)
+            seconds = random.randint(*RETRY_SECONDS)  # noqa: S311  # no secret
+            self._refuse(503, "not ready; try again", retry_after=str(seconds))
+        elif self._transport is not None:
+            self._send(self._transport, accepted)
+            self._open, self._state = self._transport, _State.OPEN
+            self._begin(judged.channels, judged.since)
 
-    def _open(self, channels: tuple[str, ...], since: str | None) -> None:
+    def _refuse(self, status: int, reason: str, **headers: str) -> None:
+        self._respond(rfc6455.response(status, reason + "\n", **headers))
+
+    def _respond(self, response: bytes) -> None:
+        self._state = _State.OVER
+        if self._transport is not None:
+            self._transport.write(response)
+            self._transport.close()
+
+    def _begin(self, channels: tuple[str, ...], since: str | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -213,29 +228,41 @@ class WebSocketConnection(asyncio.Protocol):
 
     # messages
 
-    def _take(self, frame: Frame) -> None:
-        match frame.opcode:
-            case Opcode.TEXT | Opcode.CONT:
-                self._fragments.append(bytes(frame.data))
-                if frame.fin:
-                    message, self._fragments = b"".join(self._fragments), []
-                    self._receive(message)
-            case Opcode.BINARY:
-                self._protocol.fail(1003, "text only")
-            case Opcode.PONG if self._pong_due is not None:
-                self._pong_due.cancel()
-                self._pong_due = None
-            case _:  # the library answers pings and closes
-                pass
-
-    def _receive(self, message: bytes) -> None:
+    def _take_in(self, data: bytes) -> None:
+        limits = self._settings
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = FrameReader(limits.message_bytes, limits.message_fragments)
         try:
-            text = message.decode()
-        except UnicodeDecodeError:
-            self._protocol.fail(1007, "not UTF-8")
-            return
-        if self._conversation is not None:
-            self._conversation.received(text)
+            for received in reader.feed(data):
+                self._take(received)
+        except ProtocolError as error:
+            self.close(error.code, str(error))
+            self._hang_up()
+        if reader.is_between_messages:
+            self._reader = None
+
+    def _take(self, received: Received) -> None:
+        match received:
+            case rfc6455.Message(text):
+                if self._conversation is not None and self._open is not None:
+                    self._conversation.received(text)
+            case rfc6455.Ping(payload):
+                if self._open is not None:
+                    self._send(self._open, rfc6455.pong(payload))
+            case rfc6455.Pong():
+                if self._pong_due is not None:
+                    self._pong_due.cancel()
+                    self._pong_due = None
+            case rfc6455.Close(code):
+                self.close(code, "")
+                self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Both sides have said their last word: what is written still leaves."""
+        self._open, self._state = None, _State.OVER
+        if self._transport is not None:
+            self._transport.close()
 
     @property
     def _sent(self) -> int:
@@ -243,23 +270,8 @@ class WebSocketConnection(asyncio.Protocol):
         return self._written - self.waiting_bytes
 
     def _send(self, transport: asyncio.Transport, data: bytes) -> None:
-        transport.write(data)
         self._written += len(data)
-        if not self._watched and transport.get_write_buffer_size():
-            self._watched = True
-            self._reception.watch(self)
-
-    def _flush(self) -> None:
-        if self._transport is None:
-            return
-        for data in self._protocol.data_to_send():
-            if data:
-                self._send(self._transport, data)
-            else:
-                with contextlib.suppress(OSError, RuntimeError):  # the peer may have gone first
-                    self._transport.write_eof()
-        if self._protocol.close_expected() and self._deadline is None:
-            self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._abort)
+        transport.write(data)
 
     def _await_pong(self, pinged: int) -> None:
         wait = self._settings.pong_timeout_seconds
@@ -269,7 +281,7 @@ class WebSocketConnection(asyncio.Protocol):
     def _no_pong(self, pinged: int, sent: int) -> None:
         """Judge a peer that did not answer: `pinged` bytes led up to the ping, `sent` had gone by then."""
         self._pong_due = None
-        if self._protocol.state is not OPEN:
+        if self._open is None:
             return
         if self._sent < pinged:  # the ping itself still waits here, behind what the peer does not take
             if self._sent > sent:

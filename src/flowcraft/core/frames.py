@@ -107,17 +107,19 @@ class Live:
 class Bundle:
     """Messages that leave together, encoded once and shared by every connection they go to.
 
-    `events` of them have an id; `live` is what they say if they are a live group.
+    `events` of them have an id; `live` is what they say if they are a live group. A heartbeat is not shared:
+    each connection has its own count in it.
     """
 
     def __init__(self, messages: Iterable[bytes], events: int = 0, live: Live | None = None) -> None:
         self.messages: tuple[bytes, ...] = tuple(messages)
         self.events = events
         self.live = live
+        self.is_shared = live is None or events > 0
 
     def counted(self, sent: int) -> Bundle:
         """Return it as it leaves on a connection after so many events: a heartbeat tells their number."""
-        if self.events or self.live is None:
+        if self.is_shared:
             return self
         (point,) = self.messages
         return Bundle([b'%s,"sent":%d}' % (point[:-1], sent)], live=self.live)

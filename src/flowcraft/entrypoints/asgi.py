@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from flowcraft.adapters.asgi import AsgiApp, Receive, Scope, Send, answer_http, serve_websocket
+from flowcraft.adapters.uvicorn import give_back, take_over
 from flowcraft.runtime.node import Node
 
 _FIRST_READ_SECONDS = 2.0
@@ -34,6 +35,7 @@ class RealtimeApp:
         self._realtime = realtime
         self._app = app
         self._path = path.rstrip("/")
+        self._node: Node | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -42,9 +44,13 @@ class RealtimeApp:
             assert self._app is not None
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
-            node = await self._realtime.start()
+            node = self._node = await self._realtime.start()
             with contextlib.suppress(TimeoutError):  # then it is refused with 503
                 await asyncio.wait_for(node.until_accepting(), _FIRST_READ_SECONDS)
+            server = scope.get("server")
+            if server is not None:  # what comes next need not come through here, if uvicorn has our class
+                host, port = server  # of a Unix socket it is the path and None
+                take_over((host if port is None else port, scope["path"]), node, node.drain)
             await serve_websocket(scope, receive, send, node)
         else:
             await self._tell_health(scope["path"], send)
@@ -73,7 +79,7 @@ class RealtimeApp:
             if message["type"] == "lifespan.startup":
                 await self._realtime.start()
             elif message["type"] == "lifespan.shutdown":
-                await self._realtime.stop()
+                await self._stop()
             return message
 
         if self._app is None:
@@ -82,7 +88,12 @@ class RealtimeApp:
         try:
             await self._app(scope, watch, send)
         finally:
-            await asyncio.shield(self._realtime.stop())
+            await asyncio.shield(self._stop())
+
+    async def _stop(self) -> None:
+        if self._node is not None:
+            give_back(self._node)
+        await self._realtime.stop()
 
 
 async def _answer_lifespan(receive: Receive, send: Send) -> None:

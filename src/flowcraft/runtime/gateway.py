@@ -93,7 +93,11 @@ class Gateway:
     def write(self, part: Bundle | Pages) -> None:
         """Send messages. A connection that fails is closed, and keeps nothing from the others."""
         try:  # as `_attempt`, without its call: this is done for every recipient of every event
-            self._write(part)
+            if self._backlog is None and isinstance(part, Bundle) and part.is_shared and not self._merges():
+                self._connection.write(part)
+                self._sent += part.events
+            else:
+                self._write(part)
         except Exception as error:  # noqa: BLE001  # reported there
             self._fail(error)
 
@@ -134,11 +138,13 @@ class Gateway:
             self.closed()
 
     def _write(self, part: Bundle | Pages) -> None:
-        merges = self._conflation is not None and self._connection.congested
-        if self._backlog is not None or merges or isinstance(part, Pages):
+        if self._backlog is not None or self._merges() or isinstance(part, Pages):
             self._hold(part)
         else:
             self._send(part.counted(self._sent))
+
+    def _merges(self) -> bool:
+        return self._conflation is not None and self._connection.congested
 
     def _send(self, bundle: Bundle) -> None:
         self._connection.write(bundle)

@@ -17,13 +17,13 @@ from flowcraft.core.counts import Counts
 from flowcraft.core.delivery import Encoder
 from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import Effect, Hub, ReadBacklog, ReadNow, SessionId
-from flowcraft.core.pages import Pages
 from flowcraft.core.replay import CatchUp
 from flowcraft.core.session import Session
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import CursorUnusable, LimitExceeded, LogUnavailable
 from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Ringing, Wakeups
 from flowcraft.records import Batch, Ephemeral, Limit
+from flowcraft.runtime.fanout import FanOut
 from flowcraft.runtime.gateway import Gateway, Surroundings
 from flowcraft.runtime.lookout import Lookout
 from flowcraft.runtime.relay import Relay
@@ -79,8 +79,15 @@ class Node:
         self._hub: Hub | None = None
         self._gateways: dict[SessionId, Gateway] = {}
         self._numbers = itertools.count(1)
+        self.supervisor = Supervisor()
+        self._fan_out = FanOut(self._gateways, self.supervisor)
         self._relay = Relay(
-            log, wakeups, feed=self._feed, begin=self._begin, limit=Limit(settings.backlog_events)
+            log,
+            wakeups,
+            feed=self._feed,
+            begin=self._begin,
+            paced=self._fan_out.until_idle,
+            limit=Limit(settings.backlog_events),
         )
         self._wakeups = wakeups
         self._read_at = float("-inf")
@@ -88,7 +95,6 @@ class Node:
         self._draining = False
         self.counts = Counts()
         self._lookout = Lookout(settings.queue_seconds, clock)
-        self.supervisor = Supervisor()
         self._replays = Replays(log, self.supervisor, self._answer, settings)
         self._surroundings = Surroundings(
             self, authorizer, settings, self.supervisor, clock, Conflation(channels) or None
@@ -208,7 +214,7 @@ class Node:
             excess = LimitExceeded(
                 f"at most {limit} transactions to wait for; ask again when one has settled"
             )
-            self._write(Bundle([frames.error(excess)]), (gateway,))
+            self._fan_out.write(Bundle([frames.error(excess)]), (gateway,))
         else:
             self._perform(hub.settle(gateway, xid))
 
@@ -273,13 +279,7 @@ class Node:
                 case ReadNow():
                     self._wakeups.hurry()
                 case _:
-                    self._write(*encoder.encode(effect))
-
-    def _write(self, part: Bundle | Pages, to: Iterable[SessionId]) -> None:
-        for session in to:
-            gateway = self._gateways.get(session)  # a write may close a slow one while we go through them
-            if gateway is not None:
-                gateway.write(part)
+                    self._fan_out.write(*encoder.encode(effect))
 
     def _answer(self, answers: Sequence[tuple[CatchUp, Answer]]) -> None:
         """Pass on what the log says to those that catch up; in one go, so that a record is encoded once."""

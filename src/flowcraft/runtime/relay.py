@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import CursorRewound, CursorUnusable
@@ -15,6 +15,7 @@ class Relay:
 
     `feed` is told of every read, also of an empty one: the position has then been confirmed. `begin` is told
     where it starts, and starts anew when the database does not continue what was delivered: with the reason.
+    `paced` returns once what was fed has left, so that no more is read than can be written.
     A reader that is more than `limit` behind starts anew too (`expired`): one read is held in memory.
     """
 
@@ -25,12 +26,14 @@ class Relay:
         *,
         feed: Callable[[Batch], None],
         begin: Callable[[Batch, ResetReason], None],
+        paced: Callable[[], Awaitable[None]] | None = None,
         limit: Limit | None = None,
     ) -> None:
         self._log = log
         self._wakeups = wakeups
         self._feed = feed
         self._begin = begin
+        self._paced = paced
         self._limit = limit
         self._cursor: Cursor | None = None
 
@@ -43,6 +46,8 @@ class Relay:
         while True:
             batch = await self._read()
             self._cursor = batch.cursor
+            if self._paced is not None:
+                await self._paced()
             await self._wakeups.wait(batch.seen, records=len(batch.records))
 
     async def _read(self) -> Batch:

@@ -1,0 +1,307 @@
+"""The server's side of the WebSocket protocol, version 13 (RFC 6455), without input and output.
+
+Only what one carrier needs: no extensions, no subprotocols, no binary messages. Bytes in, values out; what a
+peer does wrong is a `ProtocolError` with the close code that the RFC names for it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TypeAlias
+
+_ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_HEAD_BYTES = 16 * 1024
+_CONTROL_BYTES = 125
+_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+_PRIVATE_CODES = range(3000, 5000)
+_KNOWN_CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
+
+
+class ProtocolError(Exception):
+    """A peer broke the protocol. `code` is what to close with."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class BadRequest(Exception):
+    """An HTTP request that will not become a WebSocket. `status` answers it."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The head of an HTTP request; names of headers in lower case, repeated ones joined (RFC 9110 §5.3)."""
+
+    target: str
+    headers: dict[str, str]
+
+
+def read_request(head: bytes) -> Request | None:
+    """Read the head of a request once all of it is there; what follows on it is too early.
+
+    Raises:
+        BadRequest: it is none, or it is too long.
+    """
+    end = head.find(b"\r\n\r\n")
+    if end < 0:
+        if len(head) > _HEAD_BYTES:
+            raise BadRequest(431, "the request is too long")
+        return None
+    if end + 4 != len(head):
+        raise BadRequest(400, "nothing may follow on a request before it was answered")
+    try:
+        first, *lines = head[:end].decode("ascii").split("\r\n")
+        method, target, version = first.split(" ")
+    except ValueError:
+        raise BadRequest(400, "not an HTTP request in ASCII") from None
+    if version != "HTTP/1.1":
+        raise BadRequest(505, "HTTP/1.1 is spoken here")
+    if method != "GET":
+        raise BadRequest(405, "GET is all there is here")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not name or name != name.strip():
+            raise BadRequest(400, "a header has a name, a colon and a value")
+        name, value = name.lower(), value.strip(" \t")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return Request(target, headers)
+
+
+def upgrade(request: Request) -> bytes:
+    """Return the response that makes a request a WebSocket (RFC 6455 §4.2).
+
+    Raises:
+        BadRequest: it does not ask for one, or not properly.
+    """
+    headers = request.headers
+    if "websocket" not in _tokens(headers, "upgrade") or "upgrade" not in _tokens(headers, "connection"):
+        raise BadRequest(426, "this is a WebSocket: connect with one")
+    if headers.get("sec-websocket-version") != "13":
+        raise BadRequest(426, "version 13 of the WebSocket protocol is spoken here")
+    if "content-length" in headers or "transfer-encoding" in headers:
+        raise BadRequest(400, "a handshake has no body")
+    key = headers.get("sec-websocket-key", "")
+    try:
+        is_key = len(base64.b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        is_key = False
+    if not is_key:
+        raise BadRequest(400, "Sec-WebSocket-Key is not 16 bytes in base64")
+    accept = base64.b64encode(hashlib.sha1(key.encode() + _ACCEPT, usedforsecurity=False).digest())
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept
+    )
+
+
+def response(
+    status: int, body: str, content_type: str = "text/plain; charset=utf-8", **headers: str
+) -> bytes:
+    """Return a whole HTTP response, after which the connection closes."""
+    payload = body.encode()
+    more = {"Content-Type": content_type, "Content-Length": str(len(payload)), "Connection": "close"}
+    if status == HTTPStatus.UPGRADE_REQUIRED:
+        more |= {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        more["Allow"] = "GET"
+    more |= {name.replace("_", "-").title(): value for name, value in headers.items()}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in more.items())
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}\r\n".encode() + payload
+
+
+def _tokens(headers: dict[str, str], name: str) -> set[str]:
+    return {token.strip().lower() for token in headers.get(name, "").split(",")}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A text message, whole."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """To be answered by a pong with the same payload."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """An answer to a ping, or a sign of life by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The peer's last word; to be answered by the same code. 1005 stands for none."""
+
+    code: int
+
+
+Received: TypeAlias = Message | Ping | Pong | Close
+
+
+@dataclass(slots=True)
+class FrameReader:
+    """Makes messages of the bytes that a client sends (RFC 6455 §5); between frames it holds nothing."""
+
+    max_bytes: int
+    max_fragments: int
+    _rest: bytearray | None = None
+    _needed: int = 2
+    _fragments: list[bytes] = field(default_factory=list[bytes])
+    _size: int = 0
+
+    @property
+    def is_between_messages(self) -> bool:
+        """Whether it holds nothing."""
+        return self._rest is None and not self._fragments
+
+    def feed(self, data: bytes) -> Iterator[Received]:
+        """Yield what has arrived whole.
+
+        Raises:
+            ProtocolError: the peer broke the protocol; nothing more is to be read of it.
+        """
+        if self._rest is not None:
+            self._rest += data
+            if len(self._rest) < self._needed:
+                return
+            data = bytes(self._rest)
+        at, there = 0, len(data)
+        while there - at >= self._needed:
+            begin, length = self._head(data, at)
+            end = begin + length
+            if begin < 0 or there < end:
+                break
+            payload = _unmask(data[begin:end], data[begin - 4 : begin])
+            first, at, self._needed = data[at], end, 2
+            received = self._frame(first, payload)
+            if received is not None:
+                yield received
+        if at < there:
+            if self._rest is None or at:
+                self._rest = bytearray(data[at:])
+        else:
+            self._rest = None
+
+    def _head(self, data: bytes | bytearray, at: int) -> tuple[int, int]:
+        """Return where a frame's payload begins, negative if that cannot be told yet, and its length."""
+        first, second = data[at], data[at + 1]
+        _check_head(first, second)
+        length, begin = second & 0x7F, at + 6
+        if length > _CONTROL_BYTES:
+            size = 2 if length == 126 else 8
+            begin += size
+            if len(data) < at + 2 + size:
+                self._needed = 2 + size
+                return -1, 0
+            length = int.from_bytes(data[at + 2 : at + 2 + size], "big")
+        if first & 0x8 == 0 and self._size + length > self.max_bytes:
+            raise ProtocolError(1009, f"at most {self.max_bytes} bytes a message")
+        self._needed = begin - at + length
+        return begin, length
+
+    def _frame(self, first: int, payload: bytes) -> Received | None:
+        match first & 0xF:
+            case 0x1 | 0x0:
+                return self._text(first, payload)
+            case 0x9:
+                return Ping(payload)
+            case 0xA:
+                return Pong()
+            case _:
+                return _read_close(payload)
+
+    def _text(self, first: int, payload: bytes) -> Message | None:
+        continues, is_last = first & 0xF == _CONTINUATION, first & 0x80
+        if continues != bool(self._fragments):
+            raise ProtocolError(1002, "a fragment that continues nothing, or a message within a message")
+        if is_last and not continues:
+            return _message(payload)
+        self._fragments.append(payload)
+        self._size += len(payload)
+        if len(self._fragments) > self.max_fragments:
+            raise ProtocolError(1009, f"at most {self.max_fragments} fragments a message")
+        if not is_last:
+            return None
+        whole, self._fragments, self._size = b"".join(self._fragments), [], 0
+        return _message(whole)
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """Return one unmasked frame."""
+    length = len(payload)
+    if length < 126:
+        return bytes((0x80 | opcode, length)) + payload
+    if length < 65536:
+        return bytes((0x80 | opcode, 126)) + length.to_bytes(2, "big") + payload
+    return bytes((0x80 | opcode, 127)) + length.to_bytes(8, "big") + payload
+
+
+PING = frame(_PING, b"")
+
+
+def pong(payload: bytes) -> bytes:
+    """Return the answer to a ping."""
+    return frame(_PONG, payload)
+
+
+def close(code: int, reason: str = "") -> bytes:
+    """Return a close frame; its reason is cut to what fits."""
+    if code == 1005:
+        return frame(_CLOSE, b"")
+    text = reason.encode()[: _CONTROL_BYTES - 2].decode(errors="ignore").encode()
+    return frame(_CLOSE, code.to_bytes(2, "big") + text)
+
+
+def _check_head(first: int, second: int) -> None:
+    opcode = first & 0xF
+    if first & 0x70:
+        raise ProtocolError(1002, "reserved bits are set, and no extension was agreed on")
+    if opcode not in (_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG):
+        raise ProtocolError(1002, "an opcode that is not defined")
+    if not second & 0x80:
+        raise ProtocolError(1002, "a client masks its frames")
+    if opcode & 0x8 and (not first & 0x80 or second & 0x7F > _CONTROL_BYTES):
+        raise ProtocolError(1002, "a control frame is whole and has at most 125 bytes")
+    if opcode == _BINARY:
+        raise ProtocolError(1003, "text only")
+
+
+def _unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
+    length = len(payload)
+    key = int.from_bytes((bytes(mask) * (length // 4 + 1))[:length], "little")
+    return (int.from_bytes(payload, "little") ^ key).to_bytes(length, "little")
+
+
+def _message(payload: bytes) -> Message:
+    try:
+        return Message(payload.decode())
+    except UnicodeDecodeError:
+        raise ProtocolError(1007, "not UTF-8") from None
+
+
+def _read_close(payload: bytes) -> Close:
+    if not payload:
+        return Close(1005)
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) < 2 or (code not in _KNOWN_CODES and code not in _PRIVATE_CODES):
+        raise ProtocolError(1002, "a close code that must not be sent")
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        raise ProtocolError(1007, "not UTF-8") from None
+    return Close(code)

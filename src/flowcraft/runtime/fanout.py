@@ -1,0 +1,79 @@
+"""Fan-out: what the hub tells many sessions is written a few hundred at a time, in one order for all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from typing import Protocol, TypeAlias
+
+from flowcraft.core.frames import Bundle
+from flowcraft.core.hub import SessionId
+from flowcraft.core.pages import Pages
+from flowcraft.runtime.supervisor import Supervisor
+
+Part: TypeAlias = Bundle | Pages
+SLICE = 250
+"""Writes of about 5 µs each between two turns of everything else."""
+
+
+class Recipient(Protocol):
+    """Whom it writes to: a gateway."""
+
+    def write(self, part: Part) -> None:
+        """Send messages; it does not raise."""
+        ...
+
+
+class FanOut:
+    """Writes parts to the gateways of a node.
+
+    The first few hundred are written at once, and if those are all, that was it. For the rest everything that
+    comes later waits, whoever it is for: a commit point is a promise about what came before it.
+    """
+
+    def __init__(self, gateways: Mapping[SessionId, Recipient], supervisor: Supervisor) -> None:
+        self._gateways = gateways
+        self._supervisor = supervisor
+        self._waiting: deque[tuple[Part, tuple[SessionId, ...]]] = deque()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def write(self, part: Part, to: tuple[SessionId, ...]) -> None:
+        """Write to sessions, after all that was written before; those that have left are passed over."""
+        if self._idle.is_set():
+            self._write(part, to[:SLICE])
+            to = to[SLICE:]
+            if not to:
+                return
+            self._idle.clear()
+            self._supervisor.spawn(self._write_rest(), "fan-out")
+        self._waiting.append((part, to))
+
+    async def until_idle(self) -> None:
+        """Wait until everything has been written."""
+        await self._idle.wait()
+
+    async def _write_rest(self) -> None:
+        try:
+            while self._waiting:
+                await asyncio.sleep(0)
+                self._write_slice()
+        finally:
+            self._idle.set()
+
+    def _write_slice(self) -> None:
+        room = SLICE
+        while room > 0 and self._waiting:
+            part, to = self._waiting.popleft()
+            if len(to) > room:
+                self._waiting.appendleft((part, to[room:]))
+            self._write(part, to[:room])
+            room -= len(to)
+
+    def _write(self, part: Part, to: tuple[SessionId, ...]) -> None:
+        get = self._gateways.get
+        for session in to:
+            gateway = get(session)  # a write may close a slow one while we go through them
+            if gateway is not None:
+                gateway.write(part)

@@ -1,0 +1,72 @@
+"""An echo on the dedicated carrier, for the Autobahn cases: `python -m tests.conformance.echo PORT`.
+
+The carrier is the one that `flowcraft serve` has; what it is given to talk to sends every message back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from flowcraft.adapters.doorstep import Doorstep
+from flowcraft.adapters.websocket import WebSocketConnection
+from flowcraft.core.counts import Counts
+from flowcraft.core.frames import Bundle
+from flowcraft.ports import Connection, Conversation
+from flowcraft.settings import Settings
+
+LARGEST_CASE = 16 * 1024 * 1024
+
+
+class Echo:
+    """A conversation that says what it hears."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def received(self, message: str) -> None:
+        self._connection.write(Bundle((message.encode(),)))
+
+    def drained(self) -> None:
+        pass
+
+    def closed(self) -> None:
+        pass
+
+
+class EchoReception:
+    """Takes every connection."""
+
+    settings = Settings(
+        message_bytes=LARGEST_CASE,
+        message_fragments=LARGEST_CASE,
+        queue_bytes=2 * LARGEST_CASE,
+        allowed_origins=("*",),
+    )
+    accepting = True
+    counts = Counts()
+
+    def watch(self, connection: Connection) -> None:
+        pass
+
+    def connect(
+        self, connection: Connection, channels: Sequence[str] = (), since: str | None = None
+    ) -> Conversation:
+        return Echo(connection)
+
+
+async def main(port: int) -> None:
+    """Serve until killed."""
+    reception, doorstep = EchoReception(), Doorstep()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: WebSocketConnection(reception, "/", lambda _: None, doorstep), "127.0.0.1", port
+    )
+    print("ready", flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(main(int(sys.argv[1])))

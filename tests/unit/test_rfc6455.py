@@ -1,0 +1,237 @@
+"""The WebSocket protocol: the examples of the RFC, and what it says that a server does about the rest."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
+
+from flowcraft.adapters import rfc6455
+from flowcraft.adapters.rfc6455 import BadRequest, Close, FrameReader, Message, Ping, Pong, ProtocolError
+
+ASKED = {
+    "Host": "server.example.com",
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+def head(first: str = "GET /realtime HTTP/1.1", /, **changed: str | None) -> bytes:
+    names = {name.replace("_", "-").lower(): value for name, value in changed.items()}
+    headers = {name: names.pop(name.lower(), value) for name, value in ASKED.items()} | names
+    lines = [f"{name}: {value}" for name, value in headers.items() if value is not None]
+    return "\r\n".join([first, *lines, "", ""]).encode("latin-1")
+
+
+def answer(request: bytes) -> bytes:
+    read = rfc6455.read_request(request)
+    assert read is not None
+    return rfc6455.upgrade(read)
+
+
+# The handshake
+
+
+def test_the_example_of_section_1_3() -> None:
+    assert answer(head()) == (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize("cut", range(0, len(head()), 7))
+def test_a_request_is_read_once_all_of_it_is_there(cut: int) -> None:
+    assert rfc6455.read_request(head()[:cut]) is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"connection": "keep-alive, Upgrade"},
+        {"connection": "keep-alive,upgrade"},
+        {"upgrade": "WebSocket"},
+        {"sec_websocket_extensions": "permessage-deflate; client_max_window_bits"},
+        {"sec_websocket_protocol": "chat, superchat"},
+    ],
+)
+def test_what_browsers_and_proxies_send_is_accepted_without_extensions(changed: dict[str, str]) -> None:
+    accepted = answer(head(**changed))
+    assert accepted.startswith(b"HTTP/1.1 101 ")
+    assert accepted.count(b"Sec-WebSocket") == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({"upgrade": None}, 426),
+        ({"upgrade": "h2c"}, 426),
+        ({"connection": "keep-alive"}, 426),
+        ({"sec_websocket_version": "8"}, 426),
+        ({"sec_websocket_version": None}, 426),
+        ({"sec_websocket_key": None}, 400),
+        ({"sec_websocket_key": "c2hvcnQ="}, 400),
+        ({"sec_websocket_key": "not base64 at all!!!!!!!"}, 400),
+        ({"content_length": "5"}, 400),
+        ({"transfer_encoding": "chunked"}, 400),
+    ],
+)
+def test_a_request_that_asks_for_something_else_is_refused(
+    changed: dict[str, str | None], status: int
+) -> None:
+    with pytest.raises(BadRequest) as refused:
+        answer(head(**changed))
+    assert refused.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (head("POST /realtime HTTP/1.1"), 405),
+        (head("GET /realtime HTTP/1.0"), 505),
+        (head("GET /realtime"), 400),
+        (head() + b"\x81\x80", 400),
+        (head(cookie="caf\xe9"), 400),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n : x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nx: " + b"a" * 17_000, 431),
+    ],
+)
+def test_what_is_no_request_is_refused(request_: bytes, status: int) -> None:
+    with pytest.raises(BadRequest) as refused:
+        rfc6455.read_request(request_)
+    assert refused.value.status == status
+
+
+def test_a_header_that_comes_twice_is_one_list() -> None:
+    read = rfc6455.read_request(b"GET / HTTP/1.1\r\nA: 1\r\na:2 \r\n\r\n")
+    assert read is not None
+    assert read.headers == {"a": "1, 2"}
+
+
+def test_a_response_is_whole_and_says_what_would_do() -> None:
+    response = rfc6455.response(426, "näh", retry_after="3")
+    assert response.startswith(b"HTTP/1.1 426 Upgrade Required\r\n")
+    assert b"\r\nSec-WebSocket-Version: 13\r\n" in response
+    assert b"\r\nRetry-After: 3\r\n" in response
+    assert b"\r\nContent-Length: 4\r\n" in response
+    assert response.endswith("\r\n\r\nnäh".encode())
+    assert b"\r\nAllow: GET\r\n" in rfc6455.response(405, "")
+
+
+# Frames
+
+
+def read(*parts: bytes, max_bytes: int = 65_536) -> list[rfc6455.Received]:
+    reader = FrameReader(max_bytes, 16)
+    return [received for part in parts for received in reader.feed(part)]
+
+
+def masked(opcode: Opcode, payload: bytes, fin: bool = True) -> bytes:
+    return Frame(opcode, payload, fin).serialize(mask=True)
+
+
+def test_the_masked_example_of_section_5_7() -> None:
+    hello = bytes([0x81, 0x85, 0x37, 0xFA, 0x21, 0x3D, 0x7F, 0x9F, 0x4D, 0x51, 0x58])
+    assert read(hello) == [Message("Hello")]
+
+
+texts = st.one_of(st.text(max_size=200), st.integers(120, 130).map("x".__mul__), st.just("ü" * 20_000))
+
+
+@given(st.data(), st.lists(st.tuples(texts, st.integers(1, 4)), max_size=5))
+def test_messages_arrive_whole_whatever_their_frames_and_the_pieces_they_come_in(
+    data: st.DataObject, messages: list[tuple[str, int]]
+) -> None:
+    stream = b""
+    expected: list[rfc6455.Received] = []
+    for text, pieces in messages:
+        payload = text.encode()
+        cuts = sorted(data.draw(st.integers(0, len(payload))) for _ in range(pieces - 1))
+        bounds = [0, *cuts, len(payload)]
+        for n, (begin, end) in enumerate(pairwise(bounds)):
+            opcode = Opcode.CONT if n else Opcode.TEXT
+            stream += masked(opcode, payload[begin:end], fin=n == pieces - 1)
+            if n < pieces - 1:
+                stream += masked(Opcode.PING, b"%d" % n)
+                expected.append(Ping(b"%d" % n))
+        expected.append(Message(text))
+    stream += masked(Opcode.PONG, b"") + masked(Opcode.CLOSE, b"\x03\xe8bye")
+    expected += [Pong(), Close(1000)]
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    bounds = [0, *cuts, len(stream)]
+    reader = FrameReader(65_536, 16)
+    found = [r for a, b in pairwise(bounds) for r in reader.feed(stream[a:b])]
+    assert found == expected
+    assert reader.is_between_messages
+
+
+def test_byte_by_byte() -> None:
+    stream = masked(Opcode.TEXT, b"x" * 300) + masked(Opcode.TEXT, b"y" * 70_000)
+    assert read(*(bytes([byte]) for byte in stream), max_bytes=70_000) == [
+        Message("x" * 300),
+        Message("y" * 70_000),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stream", "code"),
+    [
+        (Frame(Opcode.TEXT, b"x").serialize(mask=False), 1002),
+        (b"\xc1\x80\0\0\0\0", 1002),
+        (b"\x83\x80\0\0\0\0", 1002),
+        (b"\x8b\x80\0\0\0\0", 1002),
+        (b"\x09\x80\0\0\0\0", 1002),
+        (b"\x89\xfe\x00\x7e\0\0\0\0", 1002),
+        (masked(Opcode.BINARY, b"x"), 1003),
+        (masked(Opcode.CONT, b"x"), 1002),
+        (masked(Opcode.TEXT, b"x", fin=False) + masked(Opcode.TEXT, b"y"), 1002),
+        (masked(Opcode.TEXT, b"\xff"), 1007),
+        (masked(Opcode.TEXT, "ü".encode()[:1], fin=False) + masked(Opcode.CONT, b"x"), 1007),
+        (masked(Opcode.TEXT, b"\xed\xa0\x80"), 1007),
+        (b"\x81\xff" + (65_537).to_bytes(8, "big"), 1009),
+        (b"\x81\xff" + b"\xff" * 8, 1009),
+        (masked(Opcode.TEXT, b"x" * 65_000, fin=False) + masked(Opcode.CONT, b"y" * 537), 1009),
+        (masked(Opcode.TEXT, b"x", fin=False) + 16 * masked(Opcode.CONT, b"x", fin=False), 1009),
+        (masked(Opcode.CLOSE, b"\x03"), 1002),
+        (masked(Opcode.CLOSE, (999).to_bytes(2, "big")), 1002),
+        (masked(Opcode.CLOSE, (1005).to_bytes(2, "big")), 1002),
+        (masked(Opcode.CLOSE, (5000).to_bytes(2, "big")), 1002),
+        (masked(Opcode.CLOSE, b"\x03\xe8\xff"), 1007),
+    ],
+)
+def test_what_breaks_the_protocol_is_told_its_close_code(stream: bytes, code: int) -> None:
+    with pytest.raises(ProtocolError) as broken:
+        read(stream)
+    assert broken.value.code == code
+
+
+def test_a_frame_that_is_too_long_is_refused_before_it_has_come() -> None:
+    reader = FrameReader(1000, 16)
+    with pytest.raises(ProtocolError, match="at most 1000 bytes a message"):
+        list(reader.feed(b"\x81\xfe\x03\xe9\0\0\0\0"))
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x03\xe8", b"\x03\xe8bye", b"\x0f\xa0"])
+def test_a_close_tells_its_code(payload: bytes) -> None:
+    code = int.from_bytes(payload[:2], "big") if payload else 1005
+    assert read(masked(Opcode.CLOSE, payload)) == [Close(code)]
+
+
+@pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536])
+def test_frames_that_leave_are_those_of_the_library(length: int) -> None:
+    payload = b"x" * length
+    assert rfc6455.frame(1, payload) == Frame(Opcode.TEXT, payload).serialize(mask=False)
+    assert Frame(Opcode.PING, b"").serialize(mask=False) == rfc6455.PING
+
+
+def test_a_close_that_leaves_fits_its_frame() -> None:
+    closing = rfc6455.close(4408, "ü" * 100)
+    assert closing == Frame(Opcode.CLOSE, b"\x11\x38" + ("ü" * 61).encode()).serialize(mask=False)
+    assert rfc6455.close(1005) == b"\x88\x00"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -275,15 +276,28 @@ class Stage:
         return judge(await self.oracle(), self.histories)
 
     def latencies(self, writers: Writers, after: float = 0.0, before: float = float("inf")) -> list[float]:
-        """Seconds from the answer to a commit to each handler, for commits within a time."""
-        found: list[float] = []
+        """Seconds from the answer to a commit to each handler, for commits within a time; sorted."""
+        return sorted(late for at, late in self._heard(writers) if after <= at <= before)
+
+    def usual_p99(self, writers: Writers, after: float, before: float) -> float:
+        """The p99 of a usual second, the median of those of all seconds between two times.
+
+        Now and then a busy machine stops everything for a moment, and that would be the p99 of all.
+        """
+        seconds: dict[int, list[float]] = {}
+        for at, late in self._heard(writers):
+            if after <= at <= before:
+                seconds.setdefault(int(at - after), []).append(late)
+        return statistics.median(quantile(sorted(found), 0.99) for found in seconds.values())
+
+    def _heard(self, writers: Writers) -> Iterator[tuple[float, float]]:
+        """When each event that was heard had been committed, and how long after that it was heard."""
         for history in self.histories:
             for mark in history.marks:
                 if isinstance(mark, Heard):
                     at = writers.committed.get((history.channel, str(mark.row), mark.version))
-                    if at is not None and after <= at <= before:
-                        found.append(max(0.0, mark.at - at))
-        return sorted(found)
+                    if at is not None:
+                        yield at, max(0.0, mark.at - at)
 
     async def first_events(self, probes: Sequence[Probe], healed: float, seconds: float) -> list[float]:
         """Seconds from the healing to the first event of each probe; infinite for one without."""

@@ -22,8 +22,8 @@ from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
 
 Answer: TypeAlias = Batch | CursorUnusable | LogUnavailable
-SLICE = 50
-"""Catch-ups that are answered before the event loop does something else."""
+SLICE = 10
+"""Catch-ups of about a millisecond between two turns of everything else; an event takes some five turns."""
 LONGEST_PAUSE_SECONDS = 0.25
 PAUSE_SECONDS_EACH = 0.01
 """While a herd arrives, a read waits for more of it: the longer, the more the last one served."""

@@ -27,7 +27,7 @@ from generate_series($1::int, $2::int) as n, generate_series(0, $3::int - 1) as 
 RESUMED_EVENTS = 160
 """By those that have been away the longest; 100 on the average."""
 POSITIONS = 4
-EXISTING = 20
+EXISTING = 100
 AT_ONCE = 3
 STATE_RATE = 400
 DISTANT_SECONDS = 0.02

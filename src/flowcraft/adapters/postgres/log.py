@@ -80,7 +80,7 @@ class PostgresLog:
         _check_usable(after, here, now)
         if channels is None:  # before the limit: a history that was lost is not just too long
             await self._check_history(after, here.floor)
-        if limit is not None and (len(rows) > limit.events or _are_larger(rows, most_bytes)):
+        if limit is not None and (len(rows) > limit.events or _is_larger(head, most_bytes)):
             raise CursorExpired(str(after))
         records = _records(rows if channels is None else [row[:-1] for row in rows])
         if channels is None:
@@ -155,12 +155,9 @@ def _records(rows: Iterable[Any]) -> tuple[Record, ...]:
     return tuple(Record(xid, id_, channel, payload) for id_, xid, channel, payload in rows)
 
 
-def _are_larger(rows: Sequence[asyncpg.Record], most_bytes: int | None) -> bool:
-    """Whether the rows of `replay` have more bytes of payload: the last one tells."""
-    if most_bytes is None or not rows:
-        return False
-    last = rows[-1]
-    return bool(last["before"] + len(last["payload"].encode()) > most_bytes)
+def _is_larger(head: asyncpg.Record, most_bytes: int | None) -> bool:
+    """Whether there is more payload than may be replayed: the first row of `replay` tells."""
+    return most_bytes is not None and int(head["total"]) > most_bytes
 
 
 def _check_usable(after: Cursor, here: _Position, now: Snapshot) -> None:

@@ -1,12 +1,11 @@
--- replay: of what `read` returns, in its order, $7 bytes of payload and the row that is one too many (null: all); of
--- each row the bytes before it.
-select id, xid, channel, payload, before
+-- replay: what `read` returns, and on each row how many bytes of payload that is; if these are more than $7 (null: no
+-- limit), the first row alone.
+select id, xid, channel, payload, total
 from (
-    select *, coalesce(sum(octet_length(payload)) filter (where id > 0) over (order by id), 0)
-        - octet_length(payload) as before
+    select *, coalesce(sum(octet_length(payload)) filter (where id > 0) over (), 0)::bigint as total
     from (
 \ir read.sql
     ) as everything
 ) as measured
-where $7::bigint is null or before <= $7
+where $7::bigint is null or total <= $7 or id = 0
 order by id

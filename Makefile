@@ -7,13 +7,14 @@ SHELL := /bin/sh
 PYTHON_READY := .venv/.ready
 NODE_READY := node_modules/.ready
 BROWSER_READY := build/browser
+PEERS_READY := build/peers/.ready
 REPORTS := build/reports
 VITEST := node_modules/.bin/vitest run --reporter=default --reporter=junit
 FAULTS = .venv/bin/python -m tests.faults $(if $(SEED),--seed $(SEED)) --junit $(REPORTS)/faults.xml
 WEB := examples/flowcraft/web
 WORKSPACES := $(wildcard packages/*/package.json $(WEB)/package.json)
 
-.PHONY: help demo test check unit e2e faults faults-counts faults-long bench-latency build format lock setup clean
+.PHONY: help demo test check unit e2e faults faults-counts faults-long bench-latency bench-fanout build format lock setup clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +50,10 @@ faults-long: setup build ## the same at five times the rate, about 16 minutes; i
 	$(FAULTS) --size long --json docs/faults/long.json
 	.venv/bin/python -m tests.faults.report
 
+bench-fanout: setup $(PEERS_READY) ## messages per second to thousands, beside the peers (ROUNDS=..., ONLY=name,...)
+	PYTHONPATH=src build/peers/bin/python -m benchmarks.fanout $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)") \
+		--json build/fanout.json
+
 build: setup ## the npm package
 	@npm run --silent build -w packages/realtime
 
@@ -73,6 +78,10 @@ $(NODE_READY): package-lock.json package.json $(WORKSPACES) .npmrc scripts/setup
 $(BROWSER_READY): scripts/setup
 	@mkdir -p $(@D)
 	@scripts/setup browser >$@
+
+$(PEERS_READY): benchmarks/peers.lock benchmarks/fanout/package-lock.json $(PYTHON_READY) scripts/setup
+	@scripts/setup peers
+	@touch $@
 
 clean: ## remove everything that was built or installed
 	rm -rf .venv node_modules build packages/*/dist packages/*/node_modules $(WEB)/dist $(WEB)/node_modules tests/e2e/node_modules

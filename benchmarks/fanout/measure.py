@@ -1,0 +1,150 @@
+"""Measure: one subject under one load, server and load each on a core of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from benchmarks.fanout.subjects import BUILD, MESSAGE_BYTES, ROOT, Subject
+
+LEAST_BYTES = MESSAGE_BYTES - 50
+_TICK = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How many clients, how many messages at a time, for how long."""
+
+    clients: int
+    burst: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.clients:,} clients, {self.burst} at a time"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one run gave. Processor time and memory are the server's."""
+
+    messages_per_s: float
+    user_us: float
+    system_us: float
+    kb_per_connection: float
+    handshakes_per_s: float
+    p50_ms: float
+    p99_ms: float
+
+
+class Failed(Exception):
+    """A subject that did not do what it should; the text says what it did."""
+
+
+def measure(subject: Subject, load: Load) -> Figures:
+    """Start a server, load it, stop it.
+
+    Raises:
+        Failed: it does not start, or a message is missing.
+    """
+    port, control = _free_ports()
+    server = _start([*subject.command, str(port), str(control), *subject.extra], core=0)
+    try:
+        _expect(server, "ready")
+        idle = _resident(server.pid)
+        program = [str(BUILD / "load"), str(port), str(control), str(load.clients), str(load.seconds)]
+        what = [str(load.burst), str(LEAST_BYTES), subject.path, *subject.hellos]
+        client = _start([*program, *what], core=1)
+        try:
+            connected = _line(client)
+            grown = _resident(server.pid) - idle
+            before = _times(server.pid)
+            assert client.stdin is not None
+            client.stdin.write("go\n")
+            client.stdin.flush()
+            done = _line(client)
+            user, system = (b - a for a, b in zip(before, _times(server.pid), strict=True))
+        finally:
+            client.kill()
+            client.wait()
+    finally:
+        server.kill()
+        server.wait()
+    return Figures(
+        messages_per_s=done["messages"] / done["seconds"],
+        user_us=1e6 * user / done["messages"],
+        system_us=1e6 * system / done["messages"],
+        kb_per_connection=grown / 1024 / load.clients,
+        handshakes_per_s=connected["handshakes_per_s"],
+        p50_ms=done["p50_ms"],
+        p99_ms=done["p99_ms"],
+    )
+
+
+def build() -> None:
+    """Compile the floor and the load client."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    for name in ("floor", "load"):
+        source = Path(__file__).with_name(f"{name}.c")
+        subprocess.run(["cc", "-O2", "-o", str(BUILD / name), str(source)], check=True)
+
+
+def allow_many_files() -> int:
+    """Raise this process's limit of open files as far as it goes; return it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def _start(command: list[str], core: int) -> subprocess.Popen[str]:
+    cores = sorted(os.sched_getaffinity(0))
+    wanted = {cores[core % len(cores)]}
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, wanted),  # noqa: PLW1509  # before anything runs
+    )
+
+
+def _expect(program: subprocess.Popen[str], word: str) -> None:
+    line = _out(program).readline().strip()
+    if line != word:
+        raise Failed(f"it said {line!r} instead of {word!r}")
+
+
+def _line(program: subprocess.Popen[str]) -> dict[str, Any]:
+    line = _out(program).readline()
+    if not line:
+        raise Failed("the load client gave up")
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def _out(program: subprocess.Popen[str]) -> IO[str]:
+    assert program.stdout is not None
+    return program.stdout
+
+
+def _resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+
+
+def _times(pid: int) -> tuple[float, float]:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) / _TICK, int(fields[12]) / _TICK
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]

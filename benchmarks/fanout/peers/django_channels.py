@@ -1,0 +1,69 @@
+"""Django Channels on uvicorn with its layer in memory: a group, and `group_send`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import django
+import uvicorn
+from django.conf import settings
+
+settings.configure(
+    SECRET_KEY="benchmark",
+    CHANNEL_LAYERS={
+        "default": {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 10_000}}
+    },
+)
+django.setup()
+
+from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
+from channels.layers import get_channel_layer  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.urls import re_path  # noqa: E402
+
+from benchmarks.fanout.control import message, obey, ports  # noqa: E402
+
+
+class Consumer(AsyncWebsocketConsumer):
+    """A member of the group for as long as its connection lasts."""
+
+    async def connect(self) -> None:
+        await self.channel_layer.group_add("bench", self.channel_name)
+        await self.accept()
+
+    async def disconnect(self, code: int) -> None:  # noqa: ARG002  # its caller names it
+        await self.channel_layer.group_discard("bench", self.channel_name)
+
+    async def bench_update(self, event: dict[str, Any]) -> None:
+        """Pass on what the group is sent."""
+        await self.send(text_data=event["text"])
+
+
+async def go(count: int) -> None:
+    """Send so many messages to everybody."""
+    layer = get_channel_layer()
+    for number in range(count):
+        await layer.group_send("bench", {"type": "bench.update", "text": message(number)})
+
+
+async def main() -> None:
+    """Serve until the orders end."""
+    port, control = ports()
+    app = ProtocolTypeRouter({"websocket": URLRouter([re_path("", Consumer.as_asgi())])})
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=port, log_level="critical", backlog=4096, ws_ping_interval=None
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110  # it has no event for this
+        await asyncio.sleep(0.01)
+    await obey(control, go)
+    server.should_exit = server.force_exit = True
+    await serving
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(main())

@@ -1,0 +1,80 @@
+"""Subjects: the servers that are compared, each a program that takes two ports."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).parent
+BUILD = ROOT / "build" / "bench"
+MESSAGE_BYTES = 200
+OURS = "/realtime?channel=bench_update"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A server: how it is started, and what a client has to say to it."""
+
+    name: str
+    command: tuple[str, ...]
+    path: str = "/"
+    hellos: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    """Arguments after the two ports."""
+    needs: Callable[[], str | None] = lambda: None
+    """What is missing to run it, if anything."""
+
+
+def _python(module: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", f"benchmarks.fanout.{module}")
+
+
+def _modules(*names: str) -> Callable[[], str | None]:
+    def missing() -> str | None:
+        absent = [name for name in names if importlib.util.find_spec(name) is None]
+        return f"Python package {', '.join(absent)}" if absent else None
+
+    return missing
+
+
+def _node(package: str) -> Callable[[], str | None]:
+    def missing() -> str | None:
+        if shutil.which("node") is None:
+            return "node"
+        return None if (HERE / "node_modules" / package).exists() else f"npm package {package}"
+
+    return missing
+
+
+FLOOR = Subject("C floor", (str(BUILD / "floor"),), extra=("0", str(MESSAGE_BYTES)))
+FLOOR_JOINED = Subject("C floor joined", (str(BUILD / "floor"),), extra=("1", str(MESSAGE_BYTES)))
+SUBJECTS = (
+    FLOOR,
+    FLOOR_JOINED,
+    Subject("FlowCraft", _python("ours.dedicated"), OURS),
+    Subject("FlowCraft in uvicorn", _python("ours.in_uvicorn"), OURS),
+    Subject("websockets broadcast", _python("peers.websockets_broadcast")),
+    Subject("Starlette loop", _python("peers.starlette_loop"), needs=_modules("starlette", "uvicorn")),
+    Subject("picows", _python("peers.picows_raw"), needs=_modules("picows")),
+    Subject("Node ws", ("node", str(HERE / "peers" / "ws.mjs")), needs=_node("ws")),
+    Subject(
+        "Socket.IO",
+        ("node", str(HERE / "peers" / "socketio.mjs")),
+        "/socket.io/?EIO=4&transport=websocket",
+        ("40",),
+        needs=_node("socket.io"),
+    ),
+    Subject(
+        "python-socketio",
+        _python("peers.python_socketio"),
+        "/socket.io/?EIO=4&transport=websocket",
+        ("40",),
+        needs=_modules("socketio"),
+    ),
+    Subject("Django Channels", _python("peers.django_channels"), needs=_modules("channels", "uvicorn")),
+)

@@ -1,0 +1,233 @@
+"""The log in PostgreSQL: `python -m benchmarks.log [--rounds N] [--json FILE]`.
+
+What a commit with an event costs beside a commit with the same row in a plain table, how fast a backlog is
+read, what a resume asks of the database, and whether any of it depends on how much history there is. Commits
+are made by a procedure inside the server, so that no client is measured with them. Ratios within one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from flowcraft import Channels, Event
+from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
+from flowcraft.adapters.postgres.log import PostgresLog
+from flowcraft.adapters.postgres.schema import migrate
+from flowcraft.core.hub import Hub
+
+if TYPE_CHECKING:
+    Plain = asyncpg.Connection[asyncpg.Record]
+
+ROOT = Path(__file__).resolve().parents[2]
+PAYLOAD_BYTES = 190
+WRITERS = (1, 8)
+COMMITS = 8_000
+"""In all, of one measurement."""
+BACKLOG = 200_000
+HISTORIES = (100, 10_000, 1_000_000)
+LANES = 1_000
+SETTINGS = {"max_connections": "100", "checkpoint_timeout": "1h", "max_wal_size": "4GB"}
+SCHEMA = """
+create table plain (id bigint generated always as identity primary key, xid xid8 default pg_current_xact_id(),
+    channel text not null, payload text not null);
+create procedure commit_plain(n int) language plpgsql as $$
+begin
+    for i in 1..n loop
+        insert into plain (channel, payload) values ('lanes.1', repeat('x', 190));
+        commit;
+    end loop;
+end $$;
+create procedure commit_events(n int) language plpgsql as $$
+begin
+    for i in 1..n loop
+        perform flowcraft.emit('lanes.1', to_json(repeat('x', 188)));
+        commit;
+    end loop;
+end $$;
+create procedure commit_notified(n int) language plpgsql as $$
+begin
+    for i in 1..n loop
+        insert into plain (channel, payload) values ('lanes.1', repeat('x', 190));
+        perform pg_notify('plain', '');
+        commit;
+    end loop;
+end $$;
+"""
+FILL = """
+insert into flowcraft.event (channel, payload)
+select 'lanes.' || (n % $2), to_json(repeat('x', 188))::text from generate_series(1, $1) as n
+"""
+Figures = dict[str, float]
+
+
+class LaneUpdate(Event):
+    """What is read."""
+
+    text: str
+
+
+async def main() -> int:
+    """Measure everything, and print it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.log", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each, of which medians are told")
+    parser.add_argument("--json", type=Path, help="write all figures")
+    options = parser.parse_args()
+    server = await asyncio.to_thread(EmbeddedPostgres.start, settings=SETTINGS, durable=True)
+    try:
+        runs = [await _round(server, n) for n in range(options.rounds)]
+    finally:
+        await asyncio.to_thread(server.close)
+    medians = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    print(f"commit {_commit()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
+    print(f"medians of {options.rounds}\n")
+    for name, value in medians.items():
+        print(f"  {name:58} {value:12,.3f}")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        everything = {"commit": _commit(), "medians": medians, "runs": runs}
+        options.json.write_text(json.dumps(everything, indent=2) + "\n", "utf-8")
+    return 0
+
+
+async def _round(server: EmbeddedPostgres, number: int) -> Figures:
+    dsn = await asyncio.to_thread(server.create_database, f"bench_{number}")
+    connection = await asyncpg.connect(dsn)
+    try:
+        await migrate(connection, _channels())
+        await connection.execute(SCHEMA)
+        found: Figures = {}
+        for writers in WRITERS:
+            found |= await _commits(dsn, writers)
+        found |= await _backlog(dsn, connection)
+        found |= await _histories(dsn, connection)
+        return found
+    finally:
+        await connection.close()
+
+
+def _channels() -> Channels:
+    channels = Channels()
+    channels.declare("lanes.{lane}", LaneUpdate, params={"lane": int})
+    return channels
+
+
+async def _commits(dsn: str, writers: int) -> Figures:
+    plain = await _rate(dsn, "commit_plain", writers)
+    unread = await _rate(dsn, "commit_events", writers)
+    async with _followed(dsn):
+        read = await _rate(dsn, "commit_events", writers)
+    notified = await _rate(dsn, "commit_notified", writers)
+    return {
+        f"{writers} writers: commits/s of a plain row": plain,
+        f"{writers} writers: of an event, nobody reads (ratio)": unread / plain,
+        f"{writers} writers: of an event, a relay follows (ratio)": read / plain,
+        f"{writers} writers: of a plain row and a NOTIFY (ratio)": notified / plain,
+    }
+
+
+async def _rate(dsn: str, procedure: str, writers: int) -> float:
+    connections = [await asyncpg.connect(dsn) for _ in range(writers)]
+    try:
+        began = time.monotonic()
+        await asyncio.gather(*(c.execute(f"call {procedure}({COMMITS // writers})") for c in connections))
+        return COMMITS / (time.monotonic() - began)
+    finally:
+        for connection in connections:
+            await connection.close()
+
+
+@asynccontextmanager
+async def _followed(dsn: str) -> AsyncIterator[None]:
+    """A relay of a node, in a process of its own."""
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.log.follower", dsn, stdout=asyncio.subprocess.PIPE
+    )
+    assert program.stdout is not None
+    assert await program.stdout.readline() == b"following\n"
+    try:
+        yield
+    finally:
+        program.kill()
+        await program.wait()
+
+
+async def _backlog(dsn: str, connection: Plain) -> Figures:
+    """A reader that is far behind: one read, into the hub."""
+    log = PostgresLog(dsn)
+    try:
+        start = await log.position()
+        hub = Hub(start)
+        await connection.execute(FILL, BACKLOG, LANES)
+        began = time.monotonic()
+        batch = await log.read(start.cursor)
+        hub.broadcast(batch)
+        took = time.monotonic() - began
+        assert len(batch.records) == BACKLOG
+        before = time.monotonic()
+        resumed = await log.read(start.cursor, channels=["lanes.7"])
+        resume = time.monotonic() - before
+        assert len(resumed.records) == BACKLOG // LANES
+        times = [await _timed(lambda: log.read(start.cursor, channels=["lanes.8"])) for _ in range(20)]
+    finally:
+        await log.close()
+    return {
+        "backlog: events/s from the log into the hub": BACKLOG / took,
+        f"resume: ms for {BACKLOG // LANES} events of one channel of {LANES}, first": 1e3 * resume,
+        "resume: ms, median": 1e3 * statistics.median(times),
+    }
+
+
+async def _histories(dsn: str, connection: Plain) -> Figures:
+    """What 100 commits and the reading of them cost, after more and more history."""
+    found: Figures = {}
+    log = PostgresLog(dsn)
+    try:
+        held = await connection.fetchval("select count(*) from flowcraft.event")
+        for history in HISTORIES:
+            if history > held:
+                await connection.execute(FILL, history - held, LANES)
+                held = history
+            cursor = (await log.position()).cursor
+            times: list[float] = []
+            for _ in range(50):
+                await connection.execute("select flowcraft.emit('lanes.1', '1')")
+                began = time.monotonic()
+                batch = await log.read(cursor)
+                times.append(time.monotonic() - began)
+                assert len(batch.records) == 1
+                cursor = batch.cursor
+            name = f"tail read: ms for 1 event after {max(history, held):,} events"
+            found[name] = 1e3 * statistics.median(times)
+    finally:
+        await log.close()
+    return found
+
+
+async def _timed(work: Callable[[], Awaitable[object]]) -> float:
+    began = time.monotonic()
+    await work()
+    return time.monotonic() - began
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

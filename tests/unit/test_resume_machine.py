@@ -106,11 +106,17 @@ class Resuming(RuleBasedStateMachine):
         self.has_lost_commits = True
 
     def witnesses(self) -> list[int]:
-        """The transactions that the hub has delivered and that are still in the log."""
+        """The transactions that the hub has delivered, that are still in the log, and may be lost from on."""
         if self.has_lost_commits:
             return []
         delivered = self.node.hub.cursor.covers
-        return sorted({r.xid for r in self.committed if delivered(r.xid) and r.xid >= self.floor})
+        there = {r.xid for r in self.committed if delivered(r.xid) and r.xid >= self.floor}
+        return sorted(xid for xid in there if self.may_be_the_first_lost(xid))
+
+    def may_be_the_first_lost(self, xid: int) -> bool:
+        """A crash loses the commits from a moment on: none that came later is spared for its smaller id."""
+        order = [record.xid for record in self.committed]
+        return all(later >= xid for later in order[order.index(xid) :])
 
     @precondition(lambda self: self.has_lost_commits)
     @rule()

@@ -28,6 +28,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The longest message a client may send."""
     message_fragments: int = 16
     """Frames in which a message may come."""
+    compress: bool = False
+    """Compress messages of 512 bytes and more for clients that can read it, once for all of them (RFC 7692).
+
+    It saves traffic and costs processor time. Not for payloads in which a secret stands beside what an
+    attacker may choose (BREACH). On another ASGI server than ours, that server decides.
+    """
     channels_per_connection: int = 128
     """Subscriptions of one connection."""
     settles_per_connection: int = 64

@@ -17,7 +17,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from flowcraft.adapters.memory import MemoryLog, MemoryWakeups
-from flowcraft.adapters.uvicorn import WebSockets
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.asgi import RealtimeApp
 from flowcraft.runtime.clock import SystemClock
@@ -66,7 +65,9 @@ async def serving(started: Started) -> AsyncIterator[tuple[str, uvicorn.Server]]
 
     app.mount("/live", RealtimeApp(started, None, "/"))
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws=WebSockets))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="error", ws="flowcraft.adapters.uvicorn:WebSockets")
+    )
     task = asyncio.create_task(server.serve([listener]))
     try:
         yield f"127.0.0.1:{listener.getsockname()[1]}", server

@@ -24,6 +24,9 @@ class Inbox:
         assert isinstance(part, Bundle)
         self.texts += [message.decode() for message in part.messages]
 
+    def write_shared(self, bundle: Bundle) -> None:
+        self.write(bundle)
+
 
 def crowd(count: int) -> tuple[dict[int, Inbox], FanOut]:
     inboxes = {number: Inbox() for number in range(count)}

@@ -1,7 +1,7 @@
 """The server's side of the WebSocket protocol, version 13 (RFC 6455), without input and output.
 
-Only what one carrier needs: no extensions, no subprotocols, no binary messages. Bytes in, values out; what a
-peer does wrong is a `ProtocolError` with the close code that the RFC names for it.
+Only what one carrier needs: no subprotocols, no binary messages, no extension but compression. Bytes in,
+values out; what a peer does wrong is a `ProtocolError` with the close code that the RFC names for it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TypeAlias
 
+from flowcraft.adapters import deflate
+
 _ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _HEAD_BYTES = 16 * 1024
 _CONTROL_BYTES = 125
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+_RSV, _RSV1 = 0x70, 0x40
 _PRIVATE_CODES = range(3000, 5000)
 _KNOWN_CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
 
@@ -78,8 +81,8 @@ def read_request(head: bytes) -> Request | None:
     return Request(target, headers)
 
 
-def upgrade(request: Request) -> bytes:
-    """Return the response that makes a request a WebSocket (RFC 6455 §4.2).
+def upgrade(request: Request, extensions: str = "") -> bytes:
+    """Return the response that makes a request a WebSocket (RFC 6455 §4.2), with the extensions agreed on.
 
     Raises:
         BadRequest: it does not ask for one, or not properly.
@@ -99,9 +102,10 @@ def upgrade(request: Request) -> bytes:
     if not is_key:
         raise BadRequest(400, "Sec-WebSocket-Key is not 16 bytes in base64")
     accept = base64.b64encode(hashlib.sha1(key.encode() + _ACCEPT, usedforsecurity=False).digest())
+    more = f"Sec-WebSocket-Extensions: {extensions}\r\n".encode() if extensions else b""
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept
+        b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accept, more)
     )
 
 
@@ -159,10 +163,13 @@ class FrameReader:
 
     max_bytes: int
     max_fragments: int
+    deflates: bool = False
+    """Whether compression was agreed on."""
     _rest: bytearray | None = None
     _needed: int = 2
     _fragments: list[bytes] = field(default_factory=list[bytes])
     _size: int = 0
+    _is_deflated: bool = False
 
     @property
     def is_between_messages(self) -> bool:
@@ -200,7 +207,7 @@ class FrameReader:
     def _head(self, data: bytes | bytearray, at: int) -> tuple[int, int]:
         """Return where a frame's payload begins, negative if that cannot be told yet, and its length."""
         first, second = data[at], data[at + 1]
-        _check_head(first, second)
+        _check_head(first, second, self.deflates)
         length, begin = second & 0x7F, at + 6
         if length > _CONTROL_BYTES:
             size = 2 if length == 126 else 8
@@ -229,8 +236,10 @@ class FrameReader:
         continues, is_last = first & 0xF == _CONTINUATION, first & 0x80
         if continues != bool(self._fragments):
             raise ProtocolError(1002, "a fragment that continues nothing, or a message within a message")
+        if not continues:
+            self._is_deflated = bool(first & _RSV1)
         if is_last and not continues:
-            return _message(payload)
+            return self._message(payload)
         self._fragments.append(payload)
         self._size += len(payload)
         if len(self._fragments) > self.max_fragments:
@@ -238,7 +247,20 @@ class FrameReader:
         if not is_last:
             return None
         whole, self._fragments, self._size = b"".join(self._fragments), [], 0
-        return _message(whole)
+        return self._message(whole)
+
+    def _message(self, payload: bytes) -> Message:
+        if self._is_deflated:
+            try:
+                payload = deflate.inflate(payload, self.max_bytes)
+            except deflate.TooLong:
+                raise ProtocolError(1009, f"at most {self.max_bytes} bytes a message") from None
+            except deflate.NotDeflated:
+                raise ProtocolError(1007, "not compressed as it says") from None
+        try:
+            return Message(payload.decode())
+        except UnicodeDecodeError:
+            raise ProtocolError(1007, "not UTF-8") from None
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
@@ -267,10 +289,10 @@ def close(code: int, reason: str = "") -> bytes:
     return frame(_CLOSE, code.to_bytes(2, "big") + text)
 
 
-def _check_head(first: int, second: int) -> None:
+def _check_head(first: int, second: int, deflates: bool) -> None:
     opcode = first & 0xF
-    if first & 0x70:
-        raise ProtocolError(1002, "reserved bits are set, and no extension was agreed on")
+    if first & _RSV and not (deflates and first & _RSV == _RSV1 and opcode in (_TEXT, _BINARY)):
+        raise ProtocolError(1002, "reserved bits are set that no extension was agreed on for")
     if opcode not in (_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG):
         raise ProtocolError(1002, "an opcode that is not defined")
     if not second & 0x80:
@@ -285,13 +307,6 @@ def _unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
     length = len(payload)
     key = int.from_bytes((bytes(mask) * (length // 4 + 1))[:length], "little")
     return (int.from_bytes(payload, "little") ^ key).to_bytes(length, "little")
-
-
-def _message(payload: bytes) -> Message:
-    try:
-        return Message(payload.decode())
-    except UnicodeDecodeError:
-        raise ProtocolError(1007, "not UTF-8") from None
 
 
 def _read_close(payload: bytes) -> Close:

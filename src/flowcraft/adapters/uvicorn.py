@@ -1,6 +1,6 @@
 """uvicorn: the dedicated server's carrier on uvicorn's own port, as fast and as small as there.
 
-    uvicorn app:app --ws flowcraft.adapters.uvicorn:WebSockets
+    uvicorn.run("app:app", ws="flowcraft.adapters.uvicorn:WebSockets")
 
 uvicorn gives away the socket of a request that wants to be a WebSocket. Where a node is known to serve its
 path it becomes a connection of ours; all others get what uvicorn would have given them. A path is known once
@@ -56,7 +56,7 @@ def give_back(reception: Reception) -> None:
 
 
 class WebSockets(asyncio.Protocol):
-    """What uvicorn's `--ws` takes: one for each request that wants to be a WebSocket."""
+    """What uvicorn's `ws` takes: one for each request that wants to be a WebSocket."""
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
         self._uvicorns = (config, server_state, app_state)

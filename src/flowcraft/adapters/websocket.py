@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import socket
+import sys
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import cast
 from urllib.parse import urlsplit
 
-from flowcraft.adapters import rfc6455
+from flowcraft.adapters import deflate, rfc6455
 from flowcraft.adapters.doorstep import Doorstep
 from flowcraft.adapters.rfc6455 import BadRequest, FrameReader, ProtocolError, Received
 from flowcraft.core.frames import Bundle
@@ -25,11 +27,13 @@ from flowcraft.errors import LogUnavailable
 from flowcraft.ports import Conversation, Reception
 
 logger = logging.getLogger("flowcraft")
+_write = os.write  # looked up once: it is called for every recipient of every event
 
 HttpAnswer = tuple[int, str, str]
 """Status, content type, body."""
 _HANDSHAKE_SECONDS = 5.0
 _CLOSING_SECONDS = 1.0
+NO_FD = -1
 _CONGESTED_BYTES = 64 * 1024
 _SEND_BUFFER_BYTES = 256 * 1024
 """Of the kernel: it hides this much backlog from us, and by default several megabytes."""
@@ -69,10 +73,14 @@ class WebSocketConnection(asyncio.Protocol):
         self._pong_due: asyncio.TimerHandle | None = None
         self._open: asyncio.Transport | None = None
         """The transport, for as long as messages may be written to it."""
+        self._fd = NO_FD
+        """Its file descriptor, for as long as they may go there directly: nothing waits before them."""
         self._stalled = False
         """Whether something waits because the kernel did not take it."""
         self._written = 0
         self._lag: Lag | None = None
+        self._deflates = False
+        """Whether compression was agreed on."""
 
     # asyncio's side
 
@@ -111,11 +119,13 @@ class WebSocketConnection(asyncio.Protocol):
         """Say nothing more: a peer that closed its side is gone."""
 
     def pause_writing(self) -> None:
-        self._stalled = True
+        self._stalled, self._fd = True, NO_FD
         self._reception.watch(self)
 
     def resume_writing(self) -> None:
         self._stalled, self._lag = False, None
+        if self._open is not None:
+            self._fd = _descriptor(self._open)
         if self._conversation is not None and self._open is not None:
             self._conversation.drained()
 
@@ -123,22 +133,31 @@ class WebSocketConnection(asyncio.Protocol):
         for timer in (self._deadline, self._pong_due):
             if timer is not None:
                 timer.cancel()
-        self._transport = self._open = None
+        self._transport = None
+        self._shut()
         if self._conversation is not None:
             self._conversation.closed()
 
     # the node's side (flowcraft.ports.Connection)
 
     def write(self, bundle: Bundle) -> None:
-        transport = self._open
-        if transport is None:
+        """Write it now; what the kernel does not take waits in the transport.
+
+        Past the transport, which takes longer than the rest of this path, as long as nothing waits in it. Its
+        descriptor is ours until `connection_lost`: event loops close it after they have called that.
+        """
+        data = bundle.deflated if self._deflates else bundle.websocket
+        fd, length = self._fd, len(data)
+        if fd < 0:
+            self._write_behind(data)
             return
-        if self._stalled and transport.get_write_buffer_size() > self._settings.queue_bytes:
-            self.close_slow()
-            return
-        data = bundle.websocket
-        self._written += len(data)
-        transport.write(data)
+        self._written += length
+        try:
+            taken = _write(fd, data)
+        except OSError:  # it would block, or is broken: the transport knows what to do
+            taken = 0
+        if taken != length and self._open is not None:
+            self._open.write(data[taken:])
 
     def ping(self) -> None:
         if self._open is not None and self._pong_due is None:
@@ -149,7 +168,8 @@ class WebSocketConnection(asyncio.Protocol):
         if self._open is None:
             return
         self._send(self._open, rfc6455.close(code, reason))
-        self._open, self._state = None, _State.CLOSING
+        self._shut()
+        self._state = _State.CLOSING
         # A peer that does not read will not answer either: wait a moment, not for ever.
         self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._abort)
 
@@ -188,12 +208,14 @@ class WebSocketConnection(asyncio.Protocol):
         if url.path != self._path:
             self._refuse(404, f"the WebSocket is at {self._path}")
             return
+        headers = request.headers
+        extensions = headers.get("sec-websocket-extensions", "")
+        self._deflates = self._settings.compress and deflate.is_offered(extensions)
         try:
-            accepted = rfc6455.upgrade(request)
+            accepted = rfc6455.upgrade(request, deflate.AGREED if self._deflates else "")
         except BadRequest as error:
             self._refuse(error.status, str(error))
             return
-        headers = request.headers
         judged = admit(
             url.query, origin=headers.get("origin"), host=headers.get("host"), settings=self._settings
         )
@@ -205,7 +227,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._refuse(503, "not ready; try again", retry_after=str(seconds))
         elif self._transport is not None:
             self._send(self._transport, accepted)
-            self._open, self._state = self._transport, _State.OPEN
+            self._open, self._fd, self._state = self._transport, _descriptor(self._transport), _State.OPEN
             self._begin(judged.channels, judged.since)
 
     def _refuse(self, status: int, reason: str, **headers: str) -> None:
@@ -232,7 +254,9 @@ class WebSocketConnection(asyncio.Protocol):
         limits = self._settings
         reader = self._reader
         if reader is None:
-            reader = self._reader = FrameReader(limits.message_bytes, limits.message_fragments)
+            reader = self._reader = FrameReader(
+                limits.message_bytes, limits.message_fragments, self._deflates
+            )
         try:
             for received in reader.feed(data):
                 self._take(received)
@@ -260,7 +284,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _hang_up(self) -> None:
         """Both sides have said their last word: what is written still leaves."""
-        self._open, self._state = None, _State.OVER
+        self._shut()
+        self._state = _State.OVER
         if self._transport is not None:
             self._transport.close()
 
@@ -272,6 +297,20 @@ class WebSocketConnection(asyncio.Protocol):
     def _send(self, transport: asyncio.Transport, data: bytes) -> None:
         self._written += len(data)
         transport.write(data)
+
+    def _write_behind(self, data: bytes) -> None:
+        """Write after what waits already, unless that is too much."""
+        transport = self._open
+        if transport is None:
+            return
+        if self._stalled and transport.get_write_buffer_size() > self._settings.queue_bytes:
+            self.close_slow()
+            return
+        self._send(transport, data)
+
+    def _shut(self) -> None:
+        """Let nothing be written any more."""
+        self._open, self._fd = None, NO_FD
 
     def _await_pong(self, pinged: int) -> None:
         wait = self._settings.pong_timeout_seconds
@@ -296,3 +335,12 @@ class WebSocketConnection(asyncio.Protocol):
     def _abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+
+def _descriptor(transport: asyncio.Transport) -> int:
+    """Where bytes leave as they are; nowhere if they are encrypted, on Windows, or if some wait already."""
+    raw: socket.socket | None = transport.get_extra_info("socket")
+    encrypted = transport.get_extra_info("sslcontext") is not None
+    if raw is None or encrypted or sys.platform == "win32" or transport.get_write_buffer_size():
+        return NO_FD
+    return raw.fileno()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,9 @@ from flowcraft.errors import BadRequest, RealtimeError
 from flowcraft.records import Ephemeral, Record
 
 PROTOCOL_VERSION = 1
+DEFLATE_FROM_BYTES = 512
+"""Shorter messages gain little by compression, and cost as much time."""
+_DEFLATE_LEVEL = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,13 @@ class Bundle:
         """The messages as unmasked WebSocket text frames, joined (RFC 6455 §5.2)."""
         return b"".join(part for message in self.messages for part in (_frame_header(len(message)), message))
 
+    @cached_property
+    def deflated(self) -> bytes:
+        """The same where compression was agreed on: long messages are deflated (RFC 7692 §7.2.1)."""
+        if all(len(message) < DEFLATE_FROM_BYTES for message in self.messages):
+            return self.websocket
+        return b"".join(part for message in self.messages for part in _deflated_frame(message))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Bundle) and self.messages == other.messages
 
@@ -143,12 +154,20 @@ class Bundle:
         return f"Bundle({[message.decode() for message in self.messages]})"
 
 
-def _frame_header(length: int) -> bytes:
+def _frame_header(length: int, first: int = 0x81) -> bytes:
     if length < 126:
-        return bytes((0x81, length))
+        return bytes((first, length))
     if length < 65536:
-        return b"\x81\x7e" + length.to_bytes(2, "big")
-    return b"\x81\x7f" + length.to_bytes(8, "big")
+        return bytes((first, 0x7E)) + length.to_bytes(2, "big")
+    return bytes((first, 0x7F)) + length.to_bytes(8, "big")
+
+
+def _deflated_frame(message: bytes) -> tuple[bytes, bytes]:
+    if len(message) < DEFLATE_FROM_BYTES:
+        return _frame_header(len(message)), message
+    deflater = zlib.compressobj(_DEFLATE_LEVEL, wbits=-15)
+    deflated = (deflater.compress(message) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    return _frame_header(len(deflated), 0xC1), deflated
 
 
 def event(record: Record | Ephemeral) -> bytes:

@@ -92,14 +92,21 @@ class Gateway:
 
     def write(self, part: Bundle | Pages) -> None:
         """Send messages. A connection that fails is closed, and keeps nothing from the others."""
-        try:  # as `_attempt`, without its call: this is done for every recipient of every event
-            if self._backlog is None and isinstance(part, Bundle) and part.is_shared and not self._merges():
-                self._connection.write(part)
-                self._sent += part.events
-            else:
-                self._write(part)
+        try:
+            self._write(part)
         except Exception as error:  # noqa: BLE001  # reported there
             self._fail(error)
+
+    def write_shared(self, bundle: Bundle) -> None:
+        """Send what others get too, as `write` does: the path of every recipient of every event."""
+        if self._backlog is None and self._conflation is None:
+            try:
+                self._connection.write(bundle)
+            except Exception as error:  # noqa: BLE001  # reported there
+                self._fail(error)
+            self._sent += bundle.events
+        else:
+            self.write(bundle)
 
     def ping(self) -> None:
         """Ask for a sign of life."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flowcraft._version import __version__
-from flowcraft.entrypoints.commands import channel, check, codegen, migrate, purge, serve
+from flowcraft.entrypoints.commands import bench, channel, check, codegen, migrate, purge, serve
 
 app = typer.Typer(
     name="flowcraft",
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(channel.app)
 app.add_typer(codegen.app)
+bench.add_to(app)
 check.add_to(app)
 migrate.add_to(app)
 purge.add_to(app)

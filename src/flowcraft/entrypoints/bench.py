@@ -1,0 +1,219 @@
+"""Bench: how many clients and events a machine and its database carry."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import msgspec
+
+from flowcraft.adapters.postgres.connections import connect
+from flowcraft.adapters.postgres.retention import purge
+from flowcraft.entrypoints.bench_app import CHANNEL
+from flowcraft.testing.crowd import Crowd
+
+PAYLOAD = f'{{"type":"Bench","pad":"{"x" * 150}"}}'
+BURST = 10
+PAUSE_SECONDS = 0.02
+PATIENCE_SECONDS = 30.0
+LOOK_SECONDS = 0.05
+EMIT = "select flowcraft.emit($1::text, $2::text::json) from generate_series(1, $3)"
+SERVE = ("-P", "-m", "flowcraft.entrypoints.cli", "serve", "flowcraft.entrypoints.bench_app:realtime")
+
+
+class BenchFailed(Exception):
+    """It could not be measured; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What was measured with so many clients.
+
+    `p50_ms` and `p99_ms` are from the answer to a commit until the last of them has its event, on an idle
+    server. Messages are events times clients, in transactions of ten events that follow one another closely.
+    """
+
+    clients: int
+    connects_per_s: float
+    p50_ms: float
+    p99_ms: float
+    messages_per_s: float
+    kb_per_client: float | None
+    """None where that cannot be told: the server is not ours, or the system is not Linux."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Where clients connect, and what is published for them."""
+
+    dsn: str
+    url: str
+    channel: str = CHANNEL
+    payload: str = PAYLOAD
+    token: str | None = None
+    pid: int | None = None
+    """The server's process, if it is ours."""
+
+    @property
+    def address(self) -> str:
+        """With the channel."""
+        return f"{self.url}{'&' if '?' in self.url else '?'}channel={self.channel}"
+
+
+async def require_log(dsn: str) -> None:
+    """Look whether there is a log.
+
+    Raises:
+        BenchFailed: there is none.
+        OSError: there is no database.
+    """
+    connection = await connect(dsn)
+    try:
+        if await connection.fetchval("select to_regprocedure('flowcraft.emit(text,json)')") is None:
+            raise BenchFailed("there is no log in this database yet; run `flowcraft migrate`")
+    finally:
+        await connection.close()
+
+
+async def bench(
+    installation: Installation, clients: Sequence[int], seconds: float, tell: Callable[[str], None]
+) -> list[Step]:
+    """Measure with more and more clients; `tell` is told what is done now.
+
+    Raises:
+        BenchFailed: events were not delivered.
+        CrowdRefused: the server does not take that many, or not these.
+    """
+    publisher = await connect(installation.dsn)
+    crowd = Crowd(installation.address, token=installation.token)
+    run = _Run(installation, crowd, publisher, seconds, tell)
+    try:
+        return [await run.step(count) for count in clients]
+    finally:
+        crowd.close()
+        await publisher.close()
+
+
+@asynccontextmanager
+async def own_server(dsn: str, workers: int) -> AsyncIterator[Installation]:
+    """Serve the channel of the bench until the block ends, then remove its events."""
+    server = await asyncio.create_subprocess_exec(
+        *(sys.executable, *SERVE, "--port", "0", "--workers", str(workers)),
+        env=os.environ | {"FLOWCRAFT_DSN": dsn},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        assert server.stdout is not None
+        url = (await server.stdout.readline()).decode().strip()
+        if not url:
+            raise BenchFailed("the server did not start; try `flowcraft serve` to see why")
+        await _until_ready(url, workers)
+        yield Installation(dsn, url, pid=server.pid if workers == 1 else None)
+    finally:
+        if server.returncode is None:
+            server.terminate()
+        await server.wait()
+        await purge(dsn, [CHANNEL], dry_run=False)
+
+
+class _Run:
+    """One bench that is being done."""
+
+    def __init__(
+        self,
+        installation: Installation,
+        crowd: Crowd,
+        publisher: asyncpg.Connection[asyncpg.Record],
+        seconds: float,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._installation = installation
+        self._crowd = crowd
+        self._publisher = publisher
+        self._seconds = seconds
+        self._tell = tell
+        self._idle_bytes = _resident(installation.pid)
+
+    async def step(self, clients: int) -> Step:
+        """Measure with so many clients in all."""
+        new = clients - len(self._crowd)
+        self._tell(f"{clients:,} clients: connecting")
+        connecting = await self._crowd.grow(clients)
+        grown = _resident(self._installation.pid)
+        self._tell(f"{clients:,} clients: one event at a time")
+        waits = sorted([await self._round(1) async for _ in self._during(PAUSE_SECONDS)])
+        self._tell(f"{clients:,} clients: {BURST} events at a time")
+        began = time.monotonic()
+        rounds = len([await self._round(BURST) async for _ in self._during(0)])
+        took = time.monotonic() - began
+        return Step(
+            clients=clients,
+            connects_per_s=new / connecting,
+            p50_ms=1000 * statistics.median(waits),
+            p99_ms=1000 * waits[int(0.99 * len(waits))],
+            messages_per_s=rounds * BURST * clients / took,
+            kb_per_client=None
+            if grown is None or self._idle_bytes is None
+            else (grown - self._idle_bytes) / 1024 / clients,
+        )
+
+    async def _during(self, pause: float) -> AsyncIterator[None]:
+        end = time.monotonic() + self._seconds / 2
+        while time.monotonic() < end:
+            yield
+            await asyncio.sleep(pause)
+
+    async def _round(self, count: int) -> float:
+        """Commit events; return the seconds from the answer until every client has all of them."""
+        complete = self._crowd.expect(count * len(self._crowd))
+        await self._publisher.execute(EMIT, self._installation.channel, self._installation.payload, count)
+        committed = time.monotonic()
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await complete.wait()
+        except TimeoutError:
+            self._crowd.check()
+            raise BenchFailed(
+                f"after {PATIENCE_SECONDS:.0f} s not every client had its events: is the database the one "
+                "that the server follows, and is the channel declared with this payload?"
+            ) from None
+        self._crowd.check()
+        return time.monotonic() - committed
+
+
+async def _until_ready(url: str, workers: int) -> None:
+    """Wait until every worker has said that it serves."""
+    page = f"http{url.removeprefix('ws').removesuffix('/realtime')}/readyz"
+    ready: set[int] = set()
+    end = time.monotonic() + PATIENCE_SECONDS
+    while len(ready) < workers:
+        if time.monotonic() > end:
+            raise BenchFailed("the server does not come up; try `flowcraft serve` to see why")
+        try:
+            ready.add(await asyncio.to_thread(_who_is_ready, page))
+        except OSError:
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def _who_is_ready(page: str) -> int:
+    with urllib.request.urlopen(page, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310  # our own server's
+        pid: int = msgspec.json.decode(answer.read())["pid"]
+        return pid
+
+
+def _resident(pid: int | None) -> int | None:
+    """Bytes of memory of a process."""
+    statm = Path(f"/proc/{pid}/statm")
+    if pid is None or not statm.exists():
+        return None
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

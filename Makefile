@@ -7,14 +7,18 @@ SHELL := /bin/sh
 PYTHON_READY := .venv/.ready
 NODE_READY := node_modules/.ready
 BROWSER_READY := build/browser
-PEERS_READY := build/peers/.ready
+PEERS := build/peers
+PEERS_READY := $(PEERS)/.ready
+WITH_PEERS := PYTHONPATH=src $(PEERS)/bin/python
+RESULTS := benchmarks/results
+IN_BROWSER = CHROMIUM="$$(cat $(BROWSER_READY))" node benchmarks/run.mjs
 REPORTS := build/reports
 VITEST := node_modules/.bin/vitest run --reporter=default --reporter=junit
 FAULTS = .venv/bin/python -m tests.faults $(if $(SEED),--seed $(SEED)) --junit $(REPORTS)/faults.xml
 WEB := examples/flowcraft/web
 WORKSPACES := $(wildcard packages/*/package.json $(WEB)/package.json)
 
-.PHONY: help demo test check unit e2e faults faults-counts faults-long bench-latency bench-fanout build format lock setup clean
+.PHONY: help demo test check unit e2e faults faults-counts faults-long bench bench-full bench-fanout bench-log bench-latency build format lock setup clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,9 +54,24 @@ faults-long: setup build ## the same at five times the rate, about 16 minutes; i
 	$(FAULTS) --size long --json docs/faults/long.json
 	.venv/bin/python -m tests.faults.report
 
-bench-fanout: setup $(PEERS_READY) ## messages per second to thousands, beside the peers (ROUNDS=..., ONLY=name,...)
-	PYTHONPATH=src build/peers/bin/python -m benchmarks.fanout $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)") \
-		--json build/fanout.json
+bench: FANOUT = --rounds 3 --seconds 2
+bench: LOG = --rounds 1
+bench-full: FANOUT = --rounds 7 --seconds 5
+bench-full: LOG = --rounds 5
+bench bench-full: setup build $(PEERS_READY) $(BROWSER_READY) ## ours beside the peers, a quarter of an hour or more; writes docs/benchmarks.md
+	$(WITH_PEERS) -m benchmarks.fanout $(FANOUT) --json $(RESULTS)/fanout.json
+	.venv/bin/python -m benchmarks.fanout.workers --json $(RESULTS)/workers.json
+	.venv/bin/python -m benchmarks.fanout.storm --json $(RESULTS)/storm.json
+	.venv/bin/python -m benchmarks.log $(LOG) --json $(RESULTS)/log.json
+	$(IN_BROWSER) latency 300 $(RESULTS)/latency.json
+	$(IN_BROWSER) burst 7 $(RESULTS)/browser.json
+	$(WITH_PEERS) -m benchmarks.report --plots
+
+bench-fanout: setup $(PEERS_READY) ## messages per second to thousands, beside the peers (FANOUT="--rounds 3 --only FlowCraft,picows")
+	$(WITH_PEERS) -m benchmarks.fanout --json build/fanout.json $(FANOUT)
+
+bench-log: setup ## what the log in PostgreSQL costs and carries
+	.venv/bin/python -m benchmarks.log
 
 build: setup ## the npm package
 	@npm run --silent build -w packages/realtime
@@ -79,7 +98,7 @@ $(BROWSER_READY): scripts/setup
 	@mkdir -p $(@D)
 	@scripts/setup browser >$@
 
-$(PEERS_READY): benchmarks/peers.lock benchmarks/fanout/package-lock.json $(PYTHON_READY) scripts/setup
+$(PEERS_READY): benchmarks/peers.lock benchmarks/fanout/package-lock.json benchmarks/centrifugo/go.sum $(PYTHON_READY) scripts/setup
 	@scripts/setup peers
 	@touch $@
 
@@ -88,4 +107,4 @@ clean: ## remove everything that was built or installed
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 bench-latency: setup build $(BROWSER_READY) ## how long from a commit to the page
-	CHROMIUM="$$(cat $(BROWSER_READY))" node benchmarks/run.mjs latency
+	$(IN_BROWSER) latency

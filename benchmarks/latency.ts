@@ -5,19 +5,24 @@
  * the commit is taken when PostgreSQL has answered it, so what is measured is all that comes after.
  */
 import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { freePort, open, Program, root, startBrowser, startPage, startServer, startStage } from "../tests/e2e/harness.js";
 
 const ROUNDS = Number(process.argv[2] ?? 300);
+const RESULTS = process.argv[3];
 const FIRST_VERSION = 1000;
 
-const percentile = (sorted: readonly number[], share: number): string =>
-  (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN).toFixed(2);
+const percentile = (sorted: readonly number[], share: number): number =>
+  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
 
+const medians: Record<string, number> = {};
 const report = (what: string, values: readonly number[]): void => {
   const sorted = values.toSorted((a, b) => a - b);
-  const figures = [0.5, 0.9, 0.99].map((share) => percentile(sorted, share).padStart(8)).join(" ");
+  const figures = [0.5, 0.9, 0.99].map((share) => percentile(sorted, share).toFixed(2).padStart(8)).join(" ");
   console.log(`${what.padEnd(34)} ${figures}   n=${sorted.length}`);
+  medians[`ms to ${what}, p50`] = percentile(sorted, 0.5);
+  medians[`ms to ${what}, p99`] = percentile(sorted, 0.99);
 };
 
 const [{ stage, dsn }, { site, address }, browser, port] = await Promise.all([
@@ -51,11 +56,13 @@ await page.waitForFunction((n) => (window as unknown as { shown: number[] }).sho
 const shown = await page.evaluate(() => (window as unknown as { shown: number[] }).shown);
 
 const commit = execFileSync("git", ["describe", "--always", "--dirty"], { cwd: root, encoding: "utf8" }).trim();
-console.log(`${cpus()[0]?.model ?? "?"}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB; commit ${commit}`);
+const machine = `${cpus()[0]?.model ?? "?"}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB`;
+console.log(`${machine}; commit ${commit}`);
 console.log(`${"ms from the commit's answer to".padEnd(34)}      p50      p90      p99`);
 const since = (moments: readonly number[]): number[] => committed.map((at, n) => (moments[n] ?? NaN) - at);
 report("a plain WebSocket client", since(received));
 report("the DOM of a page in Chromium", since(shown));
+if (RESULTS) writeFileSync(RESULTS, `${JSON.stringify({ commit, machine, medians }, null, 2)}\n`);
 
 await Promise.all([browser.close(), site.close(), server.stop(), client.stop(), writer.stop()]);
 await stage.stop();

@@ -1,39 +1,35 @@
-"""Fan-out, side by side in one run: `python -m benchmarks.fanout [--quick] [--only NAME,...]`."""
+"""Fan-out, side by side in one run: `python -m benchmarks.fanout [--rounds N] [--only NAME,...]`."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import statistics
-import subprocess
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.fanout.measure import Failed, Figures, Load, allow_many_files, build, measure
-from benchmarks.fanout.subjects import FLOOR, FLOOR_JOINED, ROOT, SUBJECTS, Subject
+from benchmarks.fanout.measure import Failed, Load, measure, prepare
+from benchmarks.fanout.subjects import SUBJECTS, Subject
+from benchmarks.fanout.table import Runs, table
+from benchmarks.machine import where, write
 
-LOADS = (Load(1_000, 1, 3.0), Load(1_000, 10, 3.0), Load(10_000, 1, 3.0))
-Runs = dict[str, dict[str, list[Figures]]]
+LOADS = ((1_000, 1), (1_000, 10), (10_000, 1))
+"""Clients, and messages at a time."""
 
 
 def main() -> int:
     """Run what was asked for and print a table for each load."""
     options = _options()
-    build()
-    allow_many_files()
+    prepare(max(clients for clients, _ in LOADS))
     subjects = [s for s in SUBJECTS if not options.only or s.name in options.only.split(",")]
-    print(f"commit {_commit()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
+    print("commit {commit}, {machine}".format_map(where()))
     missing = {s.name: why for s in subjects if (why := s.needs())}
     runs = _run([s for s in subjects if s.name not in missing], options.rounds, options.seconds)
     for load, found in runs.items():
-        print(_table(load, found))
+        print(f"\n{load}\n\n{table(found)}")
     for name, why in missing.items():
         print(f"not run: {name} ({why} is missing)")
     if options.json:
-        _write(options.json, runs, missing)
+        write(options.json, {"rounds": options.rounds, "runs": runs, "not run": missing})
     return 0
 
 
@@ -49,63 +45,19 @@ def _options() -> argparse.Namespace:
 def _run(subjects: list[Subject], rounds: int, seconds: float) -> Runs:
     """Every subject once, then again: what else the machine does hits all alike."""
     runs: Runs = {}
-    for each in LOADS:
-        load = Load(each.clients, each.burst, seconds)
+    for clients, burst in LOADS:
+        load = Load(clients, burst, seconds)
         found = runs.setdefault(str(load), {})
         for number in range(rounds):
             for subject in subjects:
                 what = f"{load}, round {number + 1}: {subject.name}"
                 print(f"\r{what:70}", end="", file=sys.stderr, flush=True)
                 try:
-                    found.setdefault(subject.name, []).append(measure(subject, load))
+                    found.setdefault(subject.name, {})[number] = asdict(measure(subject, load))
                 except Failed as error:
                     print(f"\n{subject.name}: {error}", file=sys.stderr)
     print(file=sys.stderr)
     return runs
-
-
-def _table(load: str, found: dict[str, list[Figures]]) -> str:
-    lines = [
-        f"\n{load}\n",
-        "| server | messages/s | of C | of C joined | user µs | system µs | KB | handshakes/s | p50 ms |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    medians = {name: _median(runs) for name, runs in found.items() if runs}
-    floors = [medians.get(floor.name) for floor in (FLOOR, FLOOR_JOINED)]
-    for name, m in sorted(medians.items(), key=lambda item: -item[1].messages_per_s):
-        ratios = [f"{m.messages_per_s / f.messages_per_s:.2f}" if f else "" for f in floors]
-        shown = [name, f"{m.messages_per_s:,.0f}", *ratios, f"{m.user_us:.2f}", f"{m.system_us:.2f}"]
-        shown += [f"{m.kb_per_connection:.1f}", f"{m.handshakes_per_s:,.0f}", f"{m.p50_ms:.2f}"]
-        lines.append(f"| {' | '.join(shown)} |")
-    return "\n".join(lines)
-
-
-def _median(runs: list[Figures]) -> Figures:
-    return Figures(**{f.name: statistics.median(getattr(r, f.name) for r in runs) for f in fields(Figures)})
-
-
-def _write(path: Path, runs: Runs, missing: dict[str, str]) -> None:
-    everything = {
-        "commit": _commit(),
-        "machine": {
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "system": platform.platform(),
-        },
-        "runs": {
-            load: {name: [asdict(f) for f in figures] for name, figures in found.items()}
-            for load, found in runs.items()
-        },
-        "not run": missing,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(everything, indent=2) + "\n", "utf-8")
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -15,8 +15,11 @@ def message(number: int) -> str:
     return head + "x" * (MESSAGE_BYTES - len(head) - 3) + '"}}'
 
 
-async def obey(port: int, go: Callable[[int], Awaitable[None] | None]) -> None:
-    """Take orders until nobody gives them any more; prints `ready` once it listens."""
+async def obey(port: int, go: Callable[[int], Awaitable[None] | None], *, watched: int | None = None) -> None:
+    """Take orders until nobody gives them any more; prints `ready` once it listens.
+
+    What is measured is this process, or the one that is named: a server that this one starts.
+    """
     ended = asyncio.Event()
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -28,7 +31,7 @@ async def obey(port: int, go: Callable[[int], Awaitable[None] | None]) -> None:
         ended.set()
 
     server = await asyncio.start_server(take, "127.0.0.1", port)
-    print("ready", flush=True)
+    print("ready" if watched is None else f"ready {watched}", flush=True)
     async with server:
         await ended.wait()
 

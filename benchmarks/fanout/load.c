@@ -1,9 +1,9 @@
 /* The load client: N WebSocket connections that count what they are sent. It must never be what is measured.
  *
- *   load <port> <control port> <clients> <seconds> <burst> <least bytes> <path> [message...]
+ *   load <port> <control port> <clients> <seconds> <burst> <least bytes> <missed> <path> [message...]
  *
- * It connects, sends each connection the messages, and waits until nothing has come for a while. Then it prints a
- * line, waits for one on its input, and plays a closed loop for so many seconds: it writes "go <burst>" to the
+ * It connects, sends each connection the texts, and waits until each has got as many messages as it missed, and nothing
+ * has come for a while. Then it prints a line, waits for one on its input, and plays a closed loop for so many seconds: it writes "go <burst>" to the
  * control port and waits until every connection has received that many messages of at least so many bytes.
  */
 #define _GNU_SOURCE
@@ -34,6 +34,7 @@ struct client {
     uint64_t left;       /* bytes of its payload that are not */
     uint64_t size;
     int is_ping, is_fin_text;
+    uint64_t lines;      /* so far, less one: some servers put several messages in a frame, one on each line */
 };
 
 static struct client *clients;
@@ -114,6 +115,13 @@ static const unsigned char *read_head(struct client *c, const unsigned char *at,
     return at;
 }
 
+static uint64_t ends_of_line(const unsigned char *at, uint64_t length) {
+    const unsigned char *end = at + length;
+    uint64_t found = 0;
+    while ((at = memchr(at, '\n', end - at)) && ++at < end) found++; /* one at the very end begins no line */
+    return found;
+}
+
 static void take(struct client *c, const unsigned char *at, const unsigned char *end) {
     while (at < end) {
         if (!c->left) {
@@ -122,9 +130,12 @@ static void take(struct client *c, const unsigned char *at, const unsigned char 
         }
         uint64_t here = (uint64_t)(end - at) < c->left ? (uint64_t)(end - at) : c->left;
         if (c->is_ping) send_frame(c->fd, 10, (const char *)at, here);
+        else c->lines += ends_of_line(at, here);
         c->left -= here;
         at += here;
-        if (!c->left && c->is_fin_text && c->size >= least) messages++;
+        if (c->left) continue;
+        if (c->is_fin_text && c->size >= least) messages += 1 + c->lines;
+        c->lines = 0;
     }
 }
 
@@ -172,28 +183,29 @@ static int ascending(const void *a, const void *b) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 8) die("usage");
+    if (argc < 9) die("usage");
     port = atoi(argv[1]);
     count = atoi(argv[3]);
     least = atoi(argv[6]);
     double seconds = atof(argv[4]);
     int burst = atoi(argv[5]);
-    hellos = argv + 8, hello_count = argc - 8;
+    uint64_t missed = atoi(argv[7]);
+    hellos = argv + 9, hello_count = argc - 9;
     request_length = snprintf(request, sizeof request,
         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", argv[7], port);
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", argv[8], port);
     clients = calloc(count, sizeof *clients);
     epoll_fd = epoll_create1(0);
     double began = now(), heard = began;
     for (int i = 0; i < IN_FLIGHT && started < count; i++) start_one();
-    while (opened < count) {
+    while (opened < count || messages < count * missed) {
         turn(1);
         if (now() - began > PATIENCE * 4) die("not all connected");
     }
     double connected = now() - began;
     for (heard = now(); now() - heard < QUIET;)
         if (turn(QUIET / 10)) heard = now();
-    printf("{\"clients\": %d, \"handshakes_per_s\": %.0f}\n", count, count / connected);
+    printf("{\"clients\": %d, \"handshakes_per_s\": %.0f, \"seconds\": %.3f}\n", count, count / connected, connected);
     fflush(stdout);
     if (getchar() == EOF) return 0;
 

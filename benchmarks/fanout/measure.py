@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import resource
-import socket
+import shutil
+import signal
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from benchmarks.fanout.subjects import BUILD, MESSAGE_BYTES, ROOT, Subject
+from benchmarks.machine import free_port
 
+ENDING_SECONDS = 10.0
+SPARE_FILES = 200
 LEAST_BYTES = MESSAGE_BYTES - 50
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -53,29 +58,30 @@ def measure(subject: Subject, load: Load) -> Figures:
     Raises:
         Failed: it does not start, or a message is missing.
     """
-    port, control = _free_ports()
-    server = _start([*subject.command, str(port), str(control), *subject.extra], core=0)
+    port, control = free_port(), free_port()
+    server = _start(
+        [*subject.command, str(port), str(control), *subject.extra], core=0 if subject.pinned else None
+    )
     try:
-        _expect(server, "ready")
-        idle = _resident(server.pid)
+        pid = _until_ready(server)
+        idle = _resident(pid)
         program = [str(BUILD / "load"), str(port), str(control), str(load.clients), str(load.seconds)]
-        what = [str(load.burst), str(LEAST_BYTES), subject.path, *subject.hellos]
-        client = _start([*program, *what], core=1)
+        what = [str(load.burst), str(LEAST_BYTES), "0", subject.path, *subject.hellos]
+        client = _start([*program, *what], core=1 if subject.pinned else None)
         try:
             connected = _line(client)
-            grown = _resident(server.pid) - idle
-            before = _times(server.pid)
+            grown = _resident(pid) - idle
+            before = _times(pid)
             assert client.stdin is not None
             client.stdin.write("go\n")
             client.stdin.flush()
             done = _line(client)
-            user, system = (b - a for a, b in zip(before, _times(server.pid), strict=True))
+            user, system = (b - a for a, b in zip(before, _times(pid), strict=True))
         finally:
             client.kill()
             client.wait()
     finally:
-        server.kill()
-        server.wait()
+        _end(server)
     return Figures(
         messages_per_s=done["messages"] / done["seconds"],
         user_us=1e6 * user / done["messages"],
@@ -87,38 +93,62 @@ def measure(subject: Subject, load: Load) -> Figures:
     )
 
 
-def build() -> None:
-    """Compile the floor and the load client."""
+def prepare(clients: int) -> None:
+    """Compile the floor and the load client, and see that so many clients can be had here.
+
+    Raises:
+        SystemExit: they cannot; the text says what is missing.
+    """
+    if sys.platform != "linux":
+        raise SystemExit("this benchmark reads /proc and gives programs a core each: it is for Linux")
+    if shutil.which("cc") is None:
+        raise SystemExit("a C compiler is missing (Debian: apt install gcc libc6-dev)")
+    allowed = _allow_many_files()
+    if allowed < clients + SPARE_FILES:
+        raise SystemExit(
+            f"{clients:,} clients need as many open files, and {allowed:,} are allowed; see ulimit -Hn"
+        )
     BUILD.mkdir(parents=True, exist_ok=True)
     for name in ("floor", "load"):
         source = Path(__file__).with_name(f"{name}.c")
         subprocess.run(["cc", "-O2", "-o", str(BUILD / name), str(source)], check=True)
 
 
-def allow_many_files() -> int:
-    """Raise this process's limit of open files as far as it goes; return it."""
+def _allow_many_files() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
-def _start(command: list[str], core: int) -> subprocess.Popen[str]:
+def _start(command: list[str], core: int | None) -> subprocess.Popen[str]:
     cores = sorted(os.sched_getaffinity(0))
-    wanted = {cores[core % len(cores)]}
+    wanted = set(cores) if core is None else {cores[core % len(cores)]}
     return subprocess.Popen(
         command,
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # which is how all of it can be killed
         preexec_fn=lambda: os.sched_setaffinity(0, wanted),  # noqa: PLW1509  # before anything runs
     )
 
 
-def _expect(program: subprocess.Popen[str], word: str) -> None:
-    line = _out(program).readline().strip()
-    if line != word:
-        raise Failed(f"it said {line!r} instead of {word!r}")
+def _end(program: subprocess.Popen[str]) -> None:
+    """Give a server the time to end what it started itself, now that nobody gives it orders any more."""
+    try:
+        program.wait(ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(program.pid, signal.SIGKILL)
+        program.wait()
+
+
+def _until_ready(program: subprocess.Popen[str]) -> int:
+    """Wait until a server listens; return the process to watch, which a wrapper names after `ready`."""
+    line = _out(program).readline().split()
+    if not line or line[0] != "ready":
+        raise Failed(f"it said {' '.join(line)!r} instead of 'ready'")
+    return int(line[1]) if len(line) > 1 else program.pid
 
 
 def _line(program: subprocess.Popen[str]) -> dict[str, Any]:
@@ -141,10 +171,3 @@ def _resident(pid: int) -> int:
 def _times(pid: int) -> tuple[float, float]:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) / _TICK, int(fields[12]) / _TICK
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]

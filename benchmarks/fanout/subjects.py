@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 BUILD = ROOT / "build" / "bench"
+CENTRIFUGO = ROOT / "build" / "centrifugo"
 MESSAGE_BYTES = 200
 OURS = "/realtime?channel=bench_update"
 
@@ -28,6 +29,8 @@ class Subject:
     """Arguments after the two ports."""
     needs: Callable[[], str | None] = lambda: None
     """What is missing to run it, if anything."""
+    pinned: bool = True
+    """Whether it has one core, and the load client the other."""
 
 
 def _python(module: str) -> tuple[str, ...]:
@@ -51,13 +54,18 @@ def _node(package: str) -> Callable[[], str | None]:
     return missing
 
 
+def _centrifugo() -> str | None:
+    return None if CENTRIFUGO.exists() else "Centrifugo, for which Go is needed,"
+
+
 FLOOR = Subject("C floor", (str(BUILD / "floor"),), extra=("0", str(MESSAGE_BYTES)))
 FLOOR_JOINED = Subject("C floor joined", (str(BUILD / "floor"),), extra=("1", str(MESSAGE_BYTES)))
 SUBJECTS = (
     FLOOR,
     FLOOR_JOINED,
     Subject("FlowCraft", _python("ours.dedicated"), OURS),
-    Subject("FlowCraft in uvicorn", _python("ours.in_uvicorn"), OURS),
+    Subject("FlowCraft in uvicorn", _python("ours.in_uvicorn"), OURS, extra=("class",)),
+    Subject("FlowCraft over ASGI", _python("ours.in_uvicorn"), OURS, extra=("asgi",)),
     Subject("websockets broadcast", _python("peers.websockets_broadcast")),
     Subject("Starlette loop", _python("peers.starlette_loop"), needs=_modules("starlette", "uvicorn")),
     Subject("picows", _python("peers.picows_raw"), needs=_modules("picows")),
@@ -77,4 +85,15 @@ SUBJECTS = (
         needs=_modules("socketio"),
     ),
     Subject("Django Channels", _python("peers.django_channels"), needs=_modules("channels", "uvicorn")),
+    Subject(
+        "Centrifugo",
+        _python("peers.centrifugo"),
+        "/connection/websocket",
+        ('{"id":1,"connect":{}}', '{"id":2,"subscribe":{"channel":"bench_update"}}'),
+        needs=_centrifugo,
+    ),
+)
+WORKERS = tuple(
+    Subject(f"{count} workers", _python("ours.workers"), OURS, extra=(str(count),), pinned=False)
+    for count in (1, 2)
 )

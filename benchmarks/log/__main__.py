@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,6 +19,8 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from benchmarks.log import centrifugo
+from benchmarks.machine import free_port, where, write
 from flowcraft import Channels, Event
 from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
 from flowcraft.adapters.postgres.log import PostgresLog
@@ -32,7 +30,6 @@ from flowcraft.core.hub import Hub
 if TYPE_CHECKING:
     Plain = asyncpg.Connection[asyncpg.Record]
 
-ROOT = Path(__file__).resolve().parents[2]
 PAYLOAD_BYTES = 190
 WRITERS = (1, 8)
 COMMITS = 8_000
@@ -92,14 +89,12 @@ async def main() -> int:
     finally:
         await asyncio.to_thread(server.close)
     medians = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-    print(f"commit {_commit()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
+    print("commit {commit}, {machine}".format_map(where()))
     print(f"medians of {options.rounds}\n")
     for name, value in medians.items():
         print(f"  {name:58} {value:12,.3f}")
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        everything = {"commit": _commit(), "medians": medians, "runs": runs}
-        options.json.write_text(json.dumps(everything, indent=2) + "\n", "utf-8")
+        write(options.json, {"medians": medians, "runs": runs})
     return 0
 
 
@@ -131,7 +126,12 @@ async def _commits(dsn: str, writers: int) -> Figures:
     async with _followed(dsn):
         read = await _rate(dsn, "commit_events", writers)
     notified = await _rate(dsn, "commit_notified", writers)
-    return {
+    found: Figures = {}
+    if centrifugo.BINARY.exists():
+        async with centrifugo.following(dsn, free_port()):
+            theirs = await _rate(dsn, "commit_centrifugo", writers)
+        found[f"{writers} writers: of an event, Centrifugo's broker follows (ratio)"] = theirs / plain
+    return found | {
         f"{writers} writers: commits/s of a plain row": plain,
         f"{writers} writers: of an event, nobody reads (ratio)": unread / plain,
         f"{writers} writers: of an event, a relay follows (ratio)": read / plain,
@@ -221,12 +221,6 @@ async def _timed(work: Callable[[], Awaitable[object]]) -> float:
     began = time.monotonic()
     await work()
     return time.monotonic() - began
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,73 @@
+"""`flowcraft serve` on a database of its own, as a process that a benchmark can end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from benchmarks.fanout.ours.dedicated import declared
+from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
+from flowcraft.adapters.postgres.schema import migrate
+
+EMIT = "select flowcraft.emit('bench_update', $1::text::json) from generate_series(1, $2)"
+COMMAND = "from flowcraft.entrypoints.cli import main; main()"
+APP = "benchmarks.fanout.ours.app:realtime"
+
+
+@asynccontextmanager
+async def database() -> AsyncIterator[tuple[str, asyncpg.Connection[asyncpg.Record]]]:
+    """A database with our log, and a connection to it."""
+    server = await asyncio.to_thread(EmbeddedPostgres.start)
+    try:
+        dsn = await asyncio.to_thread(server.create_database, "bench")
+        connection = await asyncpg.connect(dsn)
+        try:
+            await migrate(connection, declared())
+            yield dsn, connection
+        finally:
+            await connection.close()
+    finally:
+        await asyncio.to_thread(server.close)
+
+
+@asynccontextmanager
+async def served(dsn: str, port: int, workers: int) -> AsyncIterator[None]:
+    """A server that listens."""
+    arguments = ["serve", APP, "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
+    server = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", COMMAND, *arguments),
+        env=os.environ | {"DATABASE_URL": dsn},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        assert server.stdout is not None
+        await server.stdout.readline()  # its address
+        await _until_ready(port, workers)
+        yield
+    finally:
+        server.terminate()
+        await server.wait()
+
+
+async def _until_ready(port: int, workers: int) -> None:
+    """Wait until every worker has said that it serves."""
+    ready: set[int] = set()
+    while len(ready) < workers:
+        try:
+            ready.add(await asyncio.to_thread(_who_is_ready, f"http://127.0.0.1:{port}/readyz"))
+        except OSError:
+            await asyncio.sleep(0.05)
+
+
+def _who_is_ready(page: str) -> int:
+    with urllib.request.urlopen(page, timeout=5) as answer:  # our own server's
+        pid: int = json.loads(answer.read())["pid"]
+        return pid

@@ -1,0 +1,113 @@
+"""Report: the tables and plots of `docs/benchmarks.md`, from `benchmarks/results`.
+
+`python -m benchmarks.report [--check] [--plots]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from benchmarks.fanout.table import Runs, table
+from benchmarks.machine import RESULTS, ROOT
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+PLOTS = ROOT / "docs" / "benchmarks"
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+
+
+def main() -> int:
+    """Write the page anew, or tell whether it is what the results say."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit 1 if the page is out of date"
+    )
+    parser.add_argument("--plots", action="store_true", help="draw the plots too; needs matplotlib")
+    options = parser.parse_args()
+    page = PAGE.read_text("utf-8")
+    wanted = rendered(page)
+    if options.check:
+        if page != wanted:
+            print(f"{PAGE.name} is out of date; run python -m benchmarks.report", file=sys.stderr)
+        return int(page != wanted)
+    PAGE.write_text(wanted, "utf-8")
+    if options.plots:
+        from benchmarks.plots import draw
+
+        for load, found in _runs(_result("fanout")).items():
+            draw(PLOTS / f"{slug(load)}.png", load, found)
+    return 0
+
+
+def rendered(page: str) -> str:
+    """The page with what the results say between its marks."""
+    head, _, rest = page.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    parts = [
+        *_fanout(),
+        *_workers(),
+        *_figures("storm", "A storm"),
+        *_figures("log", "The log"),
+        *_figures("latency", "From the answer to a commit, one at a time"),
+        *_figures("browser", "A burst in the browser"),
+    ]
+    return f"{head}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{tail}"
+
+
+def slug(load: str) -> str:
+    """A load as the name of a file."""
+    return "-".join(load.replace(",", "").split())
+
+
+def _result(name: str) -> dict[str, Any]:
+    path = RESULTS / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return found
+
+
+def _runs(result: dict[str, Any]) -> Runs:
+    return {
+        load: {name: {int(n): figures for n, figures in rounds.items()} for name, rounds in found.items()}
+        for load, found in result.get("runs", {}).items()
+    }
+
+
+def _fanout() -> list[str]:
+    result = _result("fanout")
+    if not result:
+        return []
+    parts = ["## Fan-out", f"Medians of {result['rounds']} rounds. {_where(result)}"]
+    for load, found in _runs(result).items():
+        parts += [f"### {load}", f"![{load}](benchmarks/{slug(load)}.png)", table(found)]
+    missing = [f"- {name}: {why} is missing" for name, why in result["not run"].items()]
+    return parts + (["Not run:", "\n".join(missing)] if missing else [])
+
+
+def _workers() -> list[str]:
+    result = _result("workers")
+    if not result:
+        return []
+    one, two = result["messages_per_s"]
+    said = (
+        f"{result['load']}; PostgreSQL, workers and clients on the same cores: {one:,.0f} messages/s with "
+        f"one worker, {two:,.0f} with two, {result['ratio']:.2f} times as many."
+    )
+    return ["## Workers", f"{_where(result)}", said]
+
+
+def _figures(name: str, title: str) -> list[str]:
+    result = _result(name)
+    if not result:
+        return []
+    rows = [f"| {what} | {value:,.2f} |" for what, value in result["medians"].items()]
+    return [f"## {title}", _where(result), "\n".join(["| what | median |", "|---|---:|", *rows])]
+
+
+def _where(result: dict[str, Any]) -> str:
+    return f"Commit `{result['commit']}`, {result['machine']}."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,20 +1,34 @@
-/** Fifty components that show the latest event of one channel. */
+/** Fifty components that show the latest event of one channel: as state (`?hook=state`), or each by its own handler. */
 import { createClient } from "@flowcraft/realtime";
-import { RealtimeProvider, useChannel, useConnection } from "@flowcraft/realtime/react";
+import { RealtimeProvider, useChannel, useChannelState, useConnection } from "@flowcraft/realtime/react";
 import { useState } from "react";
 import { createRoot } from "react-dom/client";
 
 const COMPONENTS = 50;
-const client = createClient({ url: new URLSearchParams(location.search).get("ws") ?? "" });
+const query = new URLSearchParams(location.search);
+const client = createClient({ url: query.get("ws") ?? "" });
 
-function Latest() {
+const versionOf = (payload: unknown): number => (payload as { version: number }).version;
+
+const load = () => Promise.resolve({ data: 0, cursor: query.get("cursor") ?? "" });
+
+function AsState() {
+  const { data } = useChannelState<"item_update", number>("item_update", {
+    load,
+    reduce: (_, payload) => versionOf(payload),
+  });
+  return <output>{data ?? "loading"}</output>;
+}
+
+function ByHandler() {
   const [version, setVersion] = useState(0);
-  useChannel("item_update", (payload) => setVersion((payload as { version: number }).version));
+  useChannel("item_update", (payload) => setVersion(versionOf(payload)));
   return <output>{version}</output>;
 }
 
 function App() {
   const { status } = useConnection();
+  const Latest = query.get("hook") === "state" ? AsState : ByHandler;
   return (
     <>
       <p>{status}</p>

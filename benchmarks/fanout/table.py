@@ -14,7 +14,10 @@ Runs: TypeAlias = dict[str, dict[str, Rounds]]
 FLOOR, FLOOR_JOINED, OURS = "C floor", "C floor joined", "FlowCraft"
 SPEED = "messages_per_s"
 HEAD = (
-    "| server | messages/s | spread | of C | of joined C | ours is | user µs | kernel µs | KB | dials/s |",
+    (
+        "| server | messages/s | spread | of C | of joined C | ours is "
+        "| user µs | kernel µs | KB per idle client | handshakes/s |"
+    ),
     "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -11,7 +12,17 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+CENTRIFUGO = ROOT / "build" / "centrifugo"
+"""Built where there is Go."""
 RESULTS = ROOT / "benchmarks" / "results"
+
+
+def options(name: str, description: str | None) -> argparse.ArgumentParser:
+    """What every benchmark can be told."""
+    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=description)
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each, of which medians are told")
+    parser.add_argument("--json", type=Path, help="write all figures")
+    return parser
 
 
 def where() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from matplotlib import pyplot as plt  # it looks at once for a screen
 INK, US, THEM, FLOOR = "#1f2933", "#2563eb", "#b6c2cf", "#e3e8ee"
 
 
-def draw(path: Path, title: str, found: Mapping[str, Mapping[int, Figures]]) -> None:
+def draw(path: Path, title: str, found: Mapping[str, Mapping[str, Figures]]) -> None:
     """Messages per second of each server as bars, from the slowest round to the fastest as a line."""
     names = sorted(found, key=lambda name: median(found[name], SPEED))
     speeds = [median(found[name], SPEED) for name in names]

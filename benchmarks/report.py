@@ -10,7 +10,7 @@ import json
 import sys
 from typing import Any
 
-from benchmarks.fanout.table import Runs, table
+from benchmarks.fanout.table import table
 from benchmarks.machine import RESULTS, ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -36,7 +36,7 @@ def main() -> int:
     if options.plots:
         from benchmarks.plots import draw
 
-        for load, found in _runs(_result("fanout")).items():
+        for load, found in _result("fanout").get("runs", {}).items():
             draw(PLOTS / f"{slug(load)}.png", load, found)
     return 0
 
@@ -67,19 +67,12 @@ def _result(name: str) -> dict[str, Any]:
     return found
 
 
-def _runs(result: dict[str, Any]) -> Runs:
-    return {
-        load: {name: {int(n): figures for n, figures in rounds.items()} for name, rounds in found.items()}
-        for load, found in result.get("runs", {}).items()
-    }
-
-
 def _fanout() -> list[str]:
     result = _result("fanout")
     if not result:
         return []
     parts = ["## Fan-out", f"Medians of {result['rounds']} rounds. {_where(result)}"]
-    for load, found in _runs(result).items():
+    for load, found in result["runs"].items():
         parts += [f"### {load}", f"![{load}](benchmarks/{slug(load)}.png)", table(found)]
     missing = [f"- {name}: {why} is missing" for name, why in result["not run"].items()]
     return parts + (["Not run:", "\n".join(missing)] if missing else [])

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 from benchmarks.fanout.measure import Failed, Load, measure, prepare
 from benchmarks.fanout.subjects import SUBJECTS, Subject
 from benchmarks.fanout.table import Runs, table
-from benchmarks.machine import where, write
+from benchmarks.machine import options, where, write
 
 LOADS = ((1_000, 1), (1_000, 10), (10_000, 1))
 """Clients, and messages at a time."""
@@ -18,27 +17,25 @@ LOADS = ((1_000, 1), (1_000, 10), (10_000, 1))
 
 def main() -> int:
     """Run what was asked for and print a table for each load."""
-    options = _options()
+    given = _given()
     prepare(max(clients for clients, _ in LOADS))
-    subjects = [s for s in SUBJECTS if not options.only or s.name in options.only.split(",")]
+    subjects = [s for s in SUBJECTS if not given.only or s.name in given.only.split(",")]
     print("commit {commit}, {machine}".format_map(where()))
     missing = {s.name: why for s in subjects if (why := s.needs())}
-    runs = _run([s for s in subjects if s.name not in missing], options.rounds, options.seconds)
+    runs = _run([s for s in subjects if s.name not in missing], given.rounds, given.seconds)
     for load, found in runs.items():
         print(f"\n{load}\n\n{table(found)}")
     for name, why in missing.items():
         print(f"not run: {name} ({why} is missing)")
-    if options.json:
-        write(options.json, {"rounds": options.rounds, "runs": runs, "not run": missing})
+    if given.json:
+        write(given.json, {"rounds": given.rounds, "runs": runs, "not run": missing})
     return 0
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fanout", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each, of which medians are told")
+def _given() -> argparse.Namespace:
+    parser = options("benchmarks.fanout", __doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each run")
     parser.add_argument("--only", default="", help="names of subjects, with commas")
-    parser.add_argument("--json", type=Path, help="write all figures")
     return parser.parse_args()
 
 
@@ -53,7 +50,7 @@ def _run(subjects: list[Subject], rounds: int, seconds: float) -> Runs:
                 what = f"{load}, round {number + 1}: {subject.name}"
                 print(f"\r{what:70}", end="", file=sys.stderr, flush=True)
                 try:
-                    found.setdefault(subject.name, {})[number] = asdict(measure(subject, load))
+                    found.setdefault(subject.name, {})[str(number)] = asdict(measure(subject, load))
                 except Failed as error:
                     print(f"\n{subject.name}: {error}", file=sys.stderr)
     print(file=sys.stderr)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 MESSAGE_BYTES = 200
+Go: TypeAlias = Callable[[int], Awaitable[None] | None]
+"""Sends so many messages to everybody."""
 
 
 def message(number: int) -> str:
@@ -15,7 +18,7 @@ def message(number: int) -> str:
     return head + "x" * (MESSAGE_BYTES - len(head) - 3) + '"}}'
 
 
-async def obey(port: int, go: Callable[[int], Awaitable[None] | None], *, watched: int | None = None) -> None:
+async def obey(port: int, go: Go, *, watched: int | None = None) -> None:
     """Take orders until nobody gives them any more; prints `ready` once it listens.
 
     What is measured is this process, or the one that is named: a server that this one starts.

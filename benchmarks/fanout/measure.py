@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from benchmarks.fanout.subjects import BUILD, MESSAGE_BYTES, ROOT, Subject
-from benchmarks.machine import free_port
+from benchmarks.fanout.control import MESSAGE_BYTES
+from benchmarks.fanout.subjects import BUILD, Subject
+from benchmarks.machine import ROOT, free_port
 
 ENDING_SECONDS = 10.0
 SPARE_FILES = 200
@@ -65,9 +66,8 @@ def measure(subject: Subject, load: Load) -> Figures:
     try:
         pid = _until_ready(server)
         idle = _resident(pid)
-        program = [str(BUILD / "load"), str(port), str(control), str(load.clients), str(load.seconds)]
-        what = [str(load.burst), str(LEAST_BYTES), "0", subject.path, *subject.hellos]
-        client = _start([*program, *what], core=1 if subject.pinned else None)
+        command = load_command(port, control, load, subject.path, *subject.hellos)
+        client = _start(command, core=1 if subject.pinned else None)
         try:
             connected = _line(client)
             grown = _resident(pid) - idle
@@ -91,6 +91,12 @@ def measure(subject: Subject, load: Load) -> Figures:
         p50_ms=done["p50_ms"],
         p99_ms=done["p99_ms"],
     )
+
+
+def load_command(port: int, control: int, load: Load, path: str, *hellos: str, missed: int = 0) -> list[str]:
+    """How the load client is started; each client waits first for as many messages as it missed."""
+    numbers = (port, control, load.clients, load.seconds, load.burst, LEAST_BYTES, missed)
+    return [str(BUILD / "load"), *map(str, numbers), path, *hellos]
 
 
 def prepare(clients: int) -> None:

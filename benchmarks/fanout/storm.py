@@ -5,59 +5,43 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import statistics
 import sys
-from pathlib import Path
 
-from benchmarks.fanout.measure import LEAST_BYTES, prepare
+from benchmarks.fanout.measure import Load, load_command, prepare
 from benchmarks.fanout.ours.dedicated import PAYLOAD
 from benchmarks.fanout.ours.served import EMIT, database, served
-from benchmarks.fanout.subjects import BUILD, OURS
-from benchmarks.machine import free_port, where, write
+from benchmarks.fanout.subjects import OUR_PATH
+from benchmarks.machine import free_port, options, where, write
 
 CLIENTS, MISSED = 10_000, 10
 
 
 async def main() -> int:
     """Measure a storm, and another."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fanout.storm", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write all figures")
-    options = parser.parse_args()
+    given = options("benchmarks.fanout.storm", __doc__).parse_args()
     prepare(CLIENTS)
     async with database() as (dsn, connection):
         since = await connection.fetchval("select flowcraft.cursor()")
         await connection.execute(EMIT, PAYLOAD, MISSED)
-        rounds = [await _round(dsn, f"{OURS}&since={since}") for _ in range(options.rounds)]
+        rounds = [await _round(dsn, f"{OUR_PATH}&since={since}") for _ in range(given.rounds)]
     median = statistics.median(rounds)
     what = f"seconds until {CLIENTS:,} clients are back and each has the {MISSED} events that it missed"
     print("commit {commit}, {machine}".format_map(where()))
-    print(f"{what}: {median:.2f} (of {options.rounds}: {min(rounds):.2f} to {max(rounds):.2f})")
-    if options.json:
-        write(options.json, {"medians": {what: median}, "rounds": rounds})
+    print(f"{what}: {median:.2f} (of {given.rounds}: {min(rounds):.2f} to {max(rounds):.2f})")
+    if given.json:
+        write(given.json, {"medians": {what: median}, "rounds": rounds})
     return 0
 
 
 async def _round(dsn: str, path: str) -> float:
     port = free_port()
     async with served(dsn, port, 1):
+        command = load_command(port, 0, Load(CLIENTS, 0, 0), path, missed=MISSED)
         client = await asyncio.create_subprocess_exec(
-            *(
-                str(BUILD / "load"),
-                str(port),
-                "0",
-                str(CLIENTS),
-                "0",
-                "0",
-                str(LEAST_BYTES),
-                str(MISSED),
-                path,
-            ),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )
         assert client.stdout is not None
         found = json.loads(await client.stdout.readline())

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from benchmarks.fanout.control import MESSAGE_BYTES
+from benchmarks.fanout.table import FLOOR, FLOOR_JOINED, OURS
+from benchmarks.machine import CENTRIFUGO, ROOT
+
 HERE = Path(__file__).parent
 BUILD = ROOT / "build" / "bench"
-CENTRIFUGO = ROOT / "build" / "centrifugo"
-MESSAGE_BYTES = 200
-OURS = "/realtime?channel=bench_update"
+OUR_PATH = "/realtime?channel=bench_update"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +59,12 @@ def _centrifugo() -> str | None:
     return None if CENTRIFUGO.exists() else "Centrifugo, for which Go is needed,"
 
 
-FLOOR = Subject("C floor", (str(BUILD / "floor"),), extra=("0", str(MESSAGE_BYTES)))
-FLOOR_JOINED = Subject("C floor joined", (str(BUILD / "floor"),), extra=("1", str(MESSAGE_BYTES)))
 SUBJECTS = (
-    FLOOR,
-    FLOOR_JOINED,
-    Subject("FlowCraft", _python("ours.dedicated"), OURS),
-    Subject("FlowCraft in uvicorn", _python("ours.in_uvicorn"), OURS, extra=("class",)),
-    Subject("FlowCraft over ASGI", _python("ours.in_uvicorn"), OURS, extra=("asgi",)),
+    Subject(FLOOR, (str(BUILD / "floor"),), extra=("0", str(MESSAGE_BYTES))),
+    Subject(FLOOR_JOINED, (str(BUILD / "floor"),), extra=("1", str(MESSAGE_BYTES))),
+    Subject(OURS, _python("ours.dedicated"), OUR_PATH),
+    Subject("FlowCraft in uvicorn", _python("ours.in_uvicorn"), OUR_PATH, extra=("class",)),
+    Subject("FlowCraft over ASGI", _python("ours.in_uvicorn"), OUR_PATH, extra=("asgi",)),
     Subject("websockets broadcast", _python("peers.websockets_broadcast")),
     Subject("Starlette loop", _python("peers.starlette_loop"), needs=_modules("starlette", "uvicorn")),
     Subject("picows", _python("peers.picows_raw"), needs=_modules("picows")),
@@ -94,6 +93,6 @@ SUBJECTS = (
     ),
 )
 WORKERS = tuple(
-    Subject(f"{count} workers", _python("ours.workers"), OURS, extra=(str(count),), pinned=False)
+    Subject(f"{count} workers", _python("ours.workers"), OUR_PATH, extra=(str(count),), pinned=False)
     for count in (1, 2)
 )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 Figures: TypeAlias = Mapping[str, float]
-Rounds: TypeAlias = dict[int, Figures]
+Rounds: TypeAlias = dict[str, Figures]
 """By their number: a round in which a subject failed is missing."""
 Runs: TypeAlias = dict[str, dict[str, Rounds]]
 """Of each load, of each subject."""
@@ -22,19 +22,19 @@ HEAD = (
 )
 
 
-def table(found: Mapping[str, Mapping[int, Figures]]) -> str:
+def table(found: Mapping[str, Mapping[str, Figures]]) -> str:
     """One load as Markdown, the fastest first."""
     speed = {name: median(rounds, SPEED) for name, rounds in found.items()}
     rows = [_row(name, found) for name in sorted(found, key=lambda name: -speed[name])]
     return "\n".join([*HEAD, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def median(rounds: Mapping[int, Figures], figure: str) -> float:
+def median(rounds: Mapping[str, Figures], figure: str) -> float:
     """The median of one figure."""
     return statistics.median(figures[figure] for figures in rounds.values())
 
 
-def ratio(found: Mapping[str, Mapping[int, Figures]], name: str, to: str) -> float | None:
+def ratio(found: Mapping[str, Mapping[str, Figures]], name: str, to: str) -> float | None:
     """The median of the ratios of two subjects in the same rounds; None if they have none in common."""
     rounds = found.get(name, {}).keys() & found.get(to, {}).keys()
     if not rounds:
@@ -42,7 +42,7 @@ def ratio(found: Mapping[str, Mapping[int, Figures]], name: str, to: str) -> flo
     return statistics.median(found[name][n][SPEED] / found[to][n][SPEED] for n in rounds)
 
 
-def _row(name: str, found: Mapping[str, Mapping[int, Figures]]) -> list[str]:
+def _row(name: str, found: Mapping[str, Mapping[str, Figures]]) -> list[str]:
     rounds = found[name]
     speeds = [figures[SPEED] for figures in rounds.values()]
     half = (max(speeds) - min(speeds)) / 2 / statistics.median(speeds)

@@ -5,28 +5,23 @@ PostgreSQL, the workers and the load client share all cores; a round ends when e
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
-from pathlib import Path
 
 from benchmarks.fanout.measure import Load, measure, prepare
 from benchmarks.fanout.subjects import WORKERS
-from benchmarks.machine import where, write
+from benchmarks.machine import options, where, write
 
 LOAD = Load(clients=5_000, burst=10, seconds=3.0)
 
 
 def main() -> int:
     """Measure one worker and two, in turns."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fanout.workers", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write all figures")
-    options = parser.parse_args()
+    given = options("benchmarks.fanout.workers", __doc__).parse_args()
     prepare(LOAD.clients)
     one, two = WORKERS
     found = [
-        (measure(one, LOAD).messages_per_s, measure(two, LOAD).messages_per_s) for _ in range(options.rounds)
+        (measure(one, LOAD).messages_per_s, measure(two, LOAD).messages_per_s) for _ in range(given.rounds)
     ]
     speeds = [statistics.median(column) for column in zip(*found, strict=True)]
     ratio = statistics.median(b / a for a, b in found)
@@ -34,8 +29,8 @@ def main() -> int:
     print(
         f"{LOAD}: {speeds[0]:,.0f} messages/s with one worker, {speeds[1]:,.0f} with two, {ratio:.2f} times"
     )
-    if options.json:
-        write(options.json, {"load": str(LOAD), "messages_per_s": speeds, "ratio": ratio, "rounds": found})
+    if given.json:
+        write(given.json, {"load": str(LOAD), "messages_per_s": speeds, "ratio": ratio, "rounds": found})
     return 0
 
 

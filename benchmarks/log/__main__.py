@@ -7,20 +7,18 @@ are made by a procedure inside the server, so that no client is measured with th
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncpg
 
 from benchmarks.log import centrifugo
-from benchmarks.machine import free_port, where, write
+from benchmarks.machine import CENTRIFUGO, free_port, options, where, write
 from flowcraft import Channels, Event
 from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
 from flowcraft.adapters.postgres.log import PostgresLog
@@ -30,7 +28,6 @@ from flowcraft.core.hub import Hub
 if TYPE_CHECKING:
     Plain = asyncpg.Connection[asyncpg.Record]
 
-PAYLOAD_BYTES = 190
 WRITERS = (1, 8)
 COMMITS = 8_000
 """In all, of one measurement."""
@@ -79,22 +76,19 @@ class LaneUpdate(Event):
 
 async def main() -> int:
     """Measure everything, and print it."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.log", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each, of which medians are told")
-    parser.add_argument("--json", type=Path, help="write all figures")
-    options = parser.parse_args()
+    given = options("benchmarks.log", __doc__).parse_args()
     server = await asyncio.to_thread(EmbeddedPostgres.start, settings=SETTINGS, durable=True)
     try:
-        runs = [await _round(server, n) for n in range(options.rounds)]
+        runs = [await _round(server, n) for n in range(given.rounds)]
     finally:
         await asyncio.to_thread(server.close)
     medians = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     print("commit {commit}, {machine}".format_map(where()))
-    print(f"medians of {options.rounds}\n")
+    print(f"medians of {given.rounds}\n")
     for name, value in medians.items():
         print(f"  {name:58} {value:12,.3f}")
-    if options.json:
-        write(options.json, {"medians": medians, "runs": runs})
+    if given.json:
+        write(given.json, {"medians": medians, "runs": runs})
     return 0
 
 
@@ -134,7 +128,7 @@ async def _commits(dsn: str, writers: int) -> Figures:
         read = await _rate(dsn, "commit_events", writers)
     notified = await _rate(dsn, "commit_notified", writers)
     found: Figures = {}
-    if centrifugo.BINARY.exists():
+    if CENTRIFUGO.exists():
         async with centrifugo.following(dsn, free_port()):
             theirs = await _rate(dsn, "commit_centrifugo", writers)
         found[f"{writers} writers: of an event, Centrifugo's broker follows (ratio)"] = theirs / plain

@@ -10,9 +10,8 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from benchmarks.machine import ROOT
+from benchmarks.machine import CENTRIFUGO
 
-BINARY = ROOT / "build" / "centrifugo"
 READY_SECONDS = 20.0
 PROCEDURE = """
 create procedure commit_centrifugo(n int) language plpgsql as $$
@@ -37,7 +36,7 @@ async def following(dsn: str, port: int) -> AsyncIterator[None]:
         "CENTRIFUGO_HTTP_SERVER_PORT": str(port),
         "CENTRIFUGO_LOG_LEVEL": "error",
     }
-    node = await asyncio.create_subprocess_exec(str(BINARY), env=os.environ | settings)
+    node = await asyncio.create_subprocess_exec(str(CENTRIFUGO), env=os.environ | settings)
     try:
         await _prepare(dsn)
         yield

@@ -23,7 +23,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from flowcraft.adapters.asgi import Receive, Scope, Send, serve_websocket
+from flowcraft.adapters.asgi import AsgiApp, Receive, Scope, Send, serve_websocket
 from flowcraft.adapters.jwt import JwtAuthorizer
 from flowcraft.adapters.memory import MemoryLog, MemoryRealtimeService, MemoryWakeups
 from flowcraft.adapters.uvicorn import WebSockets, give_back, take_over
@@ -102,39 +102,39 @@ async def mounted(settings: Settings, authorizer: Authorizer | None) -> AsyncIte
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await serve_websocket(scope, receive, send, node)
 
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error", ws="websockets-sansio"))
-    node.start()
-    await node.until_accepting()
-    serving = asyncio.create_task(server.serve([listener]))
-    address = f"ws://127.0.0.1:{listener.getsockname()[1]}/realtime"
-    try:
-        yield Stage(node, log, MemoryRealtimeService(log, node.broadcast_ephemeral), address)
-    finally:
-        server.should_exit = True
-        await serving
-        await node.stop()
+    async with on_uvicorn(node, log, app, "websockets-sansio") as (stage, _):
+        yield stage
 
 
 @asynccontextmanager
 async def in_uvicorn(settings: Settings, authorizer: Authorizer | None) -> AsyncIterator[Stage]:
     """As somebody has it who names our class to uvicorn, and whose first client has come and gone."""
     node, log = make_node(settings, authorizer)
+    try:
+        async with on_uvicorn(node, log, nobody, WebSockets) as (stage, port):
+            take_over((port, "/realtime"), node, node.drain)
+            yield stage
+    finally:
+        give_back(node)
+
+
+@asynccontextmanager
+async def on_uvicorn(
+    node: Node, log: MemoryLog, app: AsgiApp, ws: type[asyncio.Protocol] | str
+) -> AsyncIterator[tuple[Stage, int]]:
     listener = socket.create_server(("127.0.0.1", 0))
-    place = listener.getsockname()[1], "/realtime"
-    server = uvicorn.Server(uvicorn.Config(nobody, lifespan="off", log_level="error", ws=WebSockets))
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error", ws=ws))
     node.start()
     await node.until_accepting()
-    take_over(place, node, node.drain)
     serving = asyncio.create_task(server.serve([listener]))
-    address = f"ws://127.0.0.1:{place[0]}/realtime"
+    port: int = listener.getsockname()[1]
+    service = MemoryRealtimeService(log, node.broadcast_ephemeral)
     try:
-        yield Stage(node, log, MemoryRealtimeService(log, node.broadcast_ephemeral), address)
+        yield Stage(node, log, service, f"ws://127.0.0.1:{port}/realtime"), port
     finally:
         server.should_exit = True
         await serving
         await node.stop()
-        give_back(node)
 
 
 async def nobody(scope: Scope, receive: Receive, send: Send) -> None:

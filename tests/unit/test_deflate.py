@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
-from flowcraft.adapters import deflate
 from flowcraft.adapters.rfc6455 import FrameReader, Message, ProtocolError
-from flowcraft.core.frames import DEFLATE_FROM_BYTES, Bundle
+from flowcraft.core import deflate
+from flowcraft.core.frames import Bundle
 
 SHORT = b"{}"
-LONG = b'{"channel":"run_update","payload":"%b"}' % (b"abc " * DEFLATE_FROM_BYTES)
+LONG = b'{"channel":"run_update","payload":"%b"}' % (b"abc " * deflate.FROM_BYTES)
 
 
 @pytest.mark.parametrize(

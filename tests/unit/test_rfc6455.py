@@ -11,6 +11,7 @@ from websockets.frames import Frame, Opcode
 
 from flowcraft.adapters import rfc6455
 from flowcraft.adapters.rfc6455 import BadRequest, Close, FrameReader, Message, Ping, Pong, ProtocolError
+from flowcraft.core.frames import websocket_frame
 
 ASKED = {
     "Host": "server.example.com",
@@ -227,7 +228,7 @@ def test_a_close_tells_its_code(payload: bytes) -> None:
 @pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536])
 def test_frames_that_leave_are_those_of_the_library(length: int) -> None:
     payload = b"x" * length
-    assert rfc6455.frame(1, payload) == Frame(Opcode.TEXT, payload).serialize(mask=False)
+    assert websocket_frame(payload) == Frame(Opcode.TEXT, payload).serialize(mask=False)
     assert Frame(Opcode.PING, b"").serialize(mask=False) == rfc6455.PING
 
 

@@ -31,10 +31,14 @@ def declared() -> Channels:
     return channels
 
 
-def node_on(log: MemoryLog) -> Node:
-    """A node without limits that a benchmark would meet."""
+async def running_node(log: MemoryLog) -> Node:
+    """A node without limits that a benchmark would meet, which takes connections."""
     settings = Settings(allowed_origins=("*",), connections=1_000_000, heartbeat_seconds=600)
-    return Node(declared(), log, MemoryWakeups(log), settings=settings, authorizer=None, clock=SystemClock())
+    wakeups, clock = MemoryWakeups(log), SystemClock()
+    node = Node(declared(), log, wakeups, settings=settings, authorizer=None, clock=clock)
+    node.start()
+    await node.until_accepting()
+    return node
 
 
 def commit(log: MemoryLog, count: int) -> None:
@@ -50,9 +54,7 @@ async def main() -> None:
     """Serve until the orders end."""
     port, control = ports()
     log = MemoryLog()
-    node = node_on(log)
-    node.start()
-    await node.until_accepting()
+    node = await running_node(log)
     server = Server(node, "127.0.0.1", port)
     await server.start()
     await obey(control, lambda count: commit(log, count))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
-import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,6 +13,7 @@ import asyncpg
 from benchmarks.fanout.ours.dedicated import declared
 from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
 from flowcraft.adapters.postgres.schema import migrate
+from flowcraft.entrypoints.bench import until_ready
 
 EMIT = "select flowcraft.emit('bench_update', $1::text::json) from generate_series(1, $2)"
 COMMAND = "from flowcraft.entrypoints.cli import main; main()"
@@ -49,25 +48,9 @@ async def served(dsn: str, port: int, workers: int) -> AsyncIterator[None]:
     )
     try:
         assert server.stdout is not None
-        await server.stdout.readline()  # its address
-        await _until_ready(port, workers)
+        url = (await server.stdout.readline()).decode().strip()
+        await until_ready(url, workers)
         yield
     finally:
         server.terminate()
         await server.wait()
-
-
-async def _until_ready(port: int, workers: int) -> None:
-    """Wait until every worker has said that it serves."""
-    ready: set[int] = set()
-    while len(ready) < workers:
-        try:
-            ready.add(await asyncio.to_thread(_who_is_ready, f"http://127.0.0.1:{port}/readyz"))
-        except OSError:
-            await asyncio.sleep(0.05)
-
-
-def _who_is_ready(page: str) -> int:
-    with urllib.request.urlopen(page, timeout=5) as answer:  # our own server's
-        pid: int = json.loads(answer.read())["pid"]
-        return pid

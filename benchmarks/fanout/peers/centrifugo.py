@@ -8,11 +8,10 @@ import http.client
 import json
 import os
 import time
-from pathlib import Path
 
-from benchmarks.fanout.control import message, obey, ports
+from benchmarks.fanout.control import MESSAGE_BYTES, message, obey, ports
+from benchmarks.machine import CENTRIFUGO
 
-BINARY = Path(__file__).resolve().parents[3] / "build" / "centrifugo"
 CHANNEL = "bench_update"
 WRAPPING = len('{"push":{"channel":"bench_update","pub":{"data":}}}')
 READY_SECONDS = 20.0
@@ -27,7 +26,7 @@ SETTINGS = {
 def payload(number: int) -> dict[str, object]:
     """An event that leaves as the same 200 bytes as everybody's."""
     whole: dict[str, object] = json.loads(message(number))["payload"]
-    return whole | {"pad": "x" * (200 - WRAPPING - len(f'{{"row":7,"version":{number},"pad":""}}'))}
+    return whole | {"pad": "x" * (MESSAGE_BYTES - WRAPPING - len(f'{{"row":7,"version":{number},"pad":""}}'))}
 
 
 class Api:
@@ -63,7 +62,7 @@ async def main() -> None:
     port, control = ports()
     settings = os.environ | SETTINGS | {"CENTRIFUGO_HTTP_SERVER_PORT": str(port)}
     server = await asyncio.create_subprocess_exec(
-        str(BINARY), env=settings, stdout=asyncio.subprocess.DEVNULL
+        str(CENTRIFUGO), env=settings, stdout=asyncio.subprocess.DEVNULL
     )
     with contextlib.suppress(OSError):  # with one core there is no other
         os.sched_setaffinity(0, set(range(os.cpu_count() or 1)) - os.sched_getaffinity(0))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import django
-import uvicorn
 from django.conf import settings
 
 settings.configure(
@@ -22,7 +20,8 @@ from channels.layers import get_channel_layer  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
-from benchmarks.fanout.control import message, obey, ports  # noqa: E402
+from benchmarks.fanout.control import message  # noqa: E402
+from benchmarks.fanout.on_uvicorn import serve  # noqa: E402
 
 
 class Consumer(AsyncWebsocketConsumer):
@@ -47,23 +46,8 @@ async def go(count: int) -> None:
         await layer.group_send("bench", {"type": "bench.update", "text": message(number)})
 
 
-async def main() -> None:
-    """Serve until the orders end."""
-    port, control = ports()
-    app = ProtocolTypeRouter({"websocket": URLRouter([re_path("", Consumer.as_asgi())])})
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_level="critical", backlog=4096, ws_ping_interval=None
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110  # it has no event for this
-        await asyncio.sleep(0.01)
-    await obey(control, go)
-    server.should_exit = server.force_exit = True
-    await serving
-
-
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(main())
+    app = ProtocolTypeRouter({"websocket": URLRouter([re_path("", Consumer.as_asgi())])})
+    uvloop.run(serve(app, go))

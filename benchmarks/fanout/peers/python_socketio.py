@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import socketio
-import uvicorn
 
-from benchmarks.fanout.control import message, obey, ports
+from benchmarks.fanout.control import message
+from benchmarks.fanout.on_uvicorn import serve
 
 server = socketio.AsyncServer(
     async_mode="asgi", transports=["websocket"], cors_allowed_origins="*", ping_interval=600
@@ -20,23 +18,8 @@ async def go(count: int) -> None:
         await server.emit("bench_update", message(number))
 
 
-async def main() -> None:
-    """Serve until the orders end."""
-    port, control = ports()
-    app = socketio.ASGIApp(server)
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_level="critical", backlog=4096, ws_ping_interval=None
-    )
-    serving = uvicorn.Server(config)
-    task = asyncio.create_task(serving.serve())
-    while not serving.started:  # noqa: ASYNC110  # it has no event for this
-        await asyncio.sleep(0.01)
-    await obey(control, go)
-    serving.should_exit = serving.force_exit = True
-    await task
-
-
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(main())
+    app = socketio.ASGIApp(server)
+    uvloop.run(serve(app, go))

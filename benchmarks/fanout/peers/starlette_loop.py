@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from benchmarks.fanout.control import message, obey, ports
+from benchmarks.fanout.control import message
+from benchmarks.fanout.on_uvicorn import serve
 
 sockets: list[WebSocket] = []
 
@@ -33,23 +31,8 @@ async def go(count: int) -> None:
             await socket.send_text(text)
 
 
-async def main() -> None:
-    """Serve until the orders end."""
-    port, control = ports()
-    app = Starlette(routes=[WebSocketRoute("/", take)])
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_level="critical", backlog=4096, ws_ping_interval=None
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110  # it has no event for this
-        await asyncio.sleep(0.01)
-    await obey(control, go)
-    server.should_exit = server.force_exit = True
-    await serving
-
-
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(main())
+    app = Starlette(routes=[WebSocketRoute("/", take)])
+    uvloop.run(serve(app, go))

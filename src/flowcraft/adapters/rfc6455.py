@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TypeAlias
 
-from flowcraft.adapters import deflate
+from flowcraft.core import deflate
+from flowcraft.core.frames import websocket_frame
 
 _ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _HEAD_BYTES = 16 * 1024
@@ -263,30 +264,24 @@ class FrameReader:
             raise ProtocolError(1007, "not UTF-8") from None
 
 
-def frame(opcode: int, payload: bytes) -> bytes:
-    """Return one unmasked frame."""
-    length = len(payload)
-    if length < 126:
-        return bytes((0x80 | opcode, length)) + payload
-    if length < 65536:
-        return bytes((0x80 | opcode, 126)) + length.to_bytes(2, "big") + payload
-    return bytes((0x80 | opcode, 127)) + length.to_bytes(8, "big") + payload
+def _control(opcode: int, payload: bytes) -> bytes:
+    return websocket_frame(payload, 0x80 | opcode)
 
 
-PING = frame(_PING, b"")
+PING = _control(_PING, b"")
 
 
 def pong(payload: bytes) -> bytes:
     """Return the answer to a ping."""
-    return frame(_PONG, payload)
+    return _control(_PONG, payload)
 
 
 def close(code: int, reason: str = "") -> bytes:
     """Return a close frame; its reason is cut to what fits."""
     if code == 1005:
-        return frame(_CLOSE, b"")
+        return _control(_CLOSE, b"")
     text = reason.encode()[: _CONTROL_BYTES - 2].decode(errors="ignore").encode()
-    return frame(_CLOSE, code.to_bytes(2, "big") + text)
+    return _control(_CLOSE, code.to_bytes(2, "big") + text)
 
 
 def _check_head(first: int, second: int, deflates: bool) -> None:

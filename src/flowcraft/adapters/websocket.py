@@ -17,9 +17,10 @@ from enum import Enum, auto
 from typing import cast
 from urllib.parse import urlsplit
 
-from flowcraft.adapters import deflate, rfc6455
+from flowcraft.adapters import rfc6455
 from flowcraft.adapters.doorstep import Doorstep
 from flowcraft.adapters.rfc6455 import BadRequest, FrameReader, ProtocolError, Received
+from flowcraft.core import deflate
 from flowcraft.core.frames import Bundle
 from flowcraft.core.handshake import RETRY_SECONDS, Refused, admit
 from flowcraft.core.lag import Lag

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,14 +10,14 @@ from typing import TypeAlias
 
 import msgspec
 
+from flowcraft.core import deflate
 from flowcraft.cursors import Cursor
 from flowcraft.errors import BadRequest, RealtimeError
 from flowcraft.records import Ephemeral, Record
 
 PROTOCOL_VERSION = 1
-DEFLATE_FROM_BYTES = 512
-"""Shorter messages gain little by compression, and cost as much time."""
-_DEFLATE_LEVEL = 6
+TEXT, DEFLATED_TEXT = 0x81, 0xC1
+"""First bytes of WebSocket frames: a whole text message, and one that is compressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +135,14 @@ class Bundle:
     @cached_property
     def websocket(self) -> bytes:
         """The messages as unmasked WebSocket text frames, joined (RFC 6455 §5.2)."""
-        return b"".join(part for message in self.messages for part in (_frame_header(len(message)), message))
+        return b"".join(map(websocket_frame, self.messages))
 
     @cached_property
     def deflated(self) -> bytes:
         """The same where compression was agreed on: long messages are deflated (RFC 7692 §7.2.1)."""
-        if all(len(message) < DEFLATE_FROM_BYTES for message in self.messages):
+        if all(len(message) < deflate.FROM_BYTES for message in self.messages):
             return self.websocket
-        return b"".join(part for message in self.messages for part in _deflated_frame(message))
+        return b"".join(map(_deflated_frame, self.messages))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Bundle) and self.messages == other.messages
@@ -154,20 +153,20 @@ class Bundle:
         return f"Bundle({[message.decode() for message in self.messages]})"
 
 
-def _frame_header(length: int, first: int = 0x81) -> bytes:
+def websocket_frame(payload: bytes, first: int = TEXT) -> bytes:
+    """Return one unmasked frame (RFC 6455 §5.2); `first` is its first byte."""
+    length = len(payload)
     if length < 126:
-        return bytes((first, length))
+        return bytes((first, length)) + payload
     if length < 65536:
-        return bytes((first, 0x7E)) + length.to_bytes(2, "big")
-    return bytes((first, 0x7F)) + length.to_bytes(8, "big")
+        return bytes((first, 0x7E)) + length.to_bytes(2, "big") + payload
+    return bytes((first, 0x7F)) + length.to_bytes(8, "big") + payload
 
 
-def _deflated_frame(message: bytes) -> tuple[bytes, bytes]:
-    if len(message) < DEFLATE_FROM_BYTES:
-        return _frame_header(len(message)), message
-    deflater = zlib.compressobj(_DEFLATE_LEVEL, wbits=-15)
-    deflated = (deflater.compress(message) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
-    return _frame_header(len(deflated), 0xC1), deflated
+def _deflated_frame(message: bytes) -> bytes:
+    if len(message) < deflate.FROM_BYTES:
+        return websocket_frame(message)
+    return websocket_frame(deflate.deflate(message), DEFLATED_TEXT)
 
 
 def event(record: Record | Ephemeral) -> bytes:

@@ -117,7 +117,7 @@ async def own_server(dsn: str, workers: int) -> AsyncIterator[Installation]:
         url = (await server.stdout.readline()).decode().strip()
         if not url:
             raise BenchFailed("the server did not start; try `flowcraft serve` to see why")
-        await _until_ready(url, workers)
+        await until_ready(url, workers)
         yield Installation(dsn, url, pid=server.pid if workers == 1 else None)
     finally:
         if server.returncode is None:
@@ -191,7 +191,7 @@ class _Run:
         return time.monotonic() - committed
 
 
-async def _until_ready(url: str, workers: int) -> None:
+async def until_ready(url: str, workers: int) -> None:
     """Wait until every worker has said that it serves."""
     page = f"http{url.removeprefix('ws').removesuffix('/realtime')}/readyz"
     ready: set[int] = set()

@@ -92,10 +92,7 @@ class Gateway:
 
     def write(self, part: Bundle | Pages) -> None:
         """Send messages. A connection that fails is closed, and keeps nothing from the others."""
-        try:
-            self._write(part)
-        except Exception as error:  # noqa: BLE001  # reported there
-            self._fail(error)
+        self._attempt(lambda: self._write(part))
 
     def write_shared(self, bundle: Bundle) -> None:
         """Send what others get too, as `write` does: the path of every recipient of every event."""

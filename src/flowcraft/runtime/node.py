@@ -23,7 +23,7 @@ from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import CursorUnusable, LimitExceeded, LogUnavailable
 from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Ringing, Wakeups
 from flowcraft.records import Batch, Ephemeral, Limit
-from flowcraft.runtime.fanout import FanOut
+from flowcraft.runtime.fanout import SLICE, FanOut
 from flowcraft.runtime.gateway import Gateway, Surroundings
 from flowcraft.runtime.lookout import Lookout
 from flowcraft.runtime.relay import Relay
@@ -31,8 +31,6 @@ from flowcraft.runtime.replays import Answer, Replays
 from flowcraft.runtime.supervisor import Supervisor, TaskHealth
 from flowcraft.settings import Settings
 
-_SLICE = 250
-"""Connections that hear a heartbeat before the event loop does something else."""
 _LONGEST_DETOUR_MS = 500
 """Who is sent away comes back within this time: the drain itself spreads the clients."""
 
@@ -248,8 +246,8 @@ class Node:
         while True:
             await asyncio.sleep(self._settings.heartbeat_seconds)
             sessions = list(self._gateways)
-            for first in range(0, len(sessions), _SLICE):
-                self._tell_position(sessions[first : first + _SLICE])
+            for first in range(0, len(sessions), SLICE):
+                self._tell_position(sessions[first : first + SLICE])
                 await asyncio.sleep(0)
 
     def _tell_position(self, sessions: Sequence[SessionId]) -> None:

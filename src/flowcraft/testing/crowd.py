@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from flowcraft.core.frames import websocket_frame
+
 AT_ONCE = 200
 """Connections that are opened side by side."""
 _EVENT, _SUBSCRIBED, _ERROR = b'{"channel":', b'{"subscribed":', b'{"error":'
@@ -196,6 +198,6 @@ class _Client(asyncio.Protocol):
 
 def _masked(payload: bytes) -> bytes:
     """A text frame as a client sends it; its mask is zero."""
-    length = len(payload)
-    head = bytes((0x81, 0x80 | length)) if length < 126 else b"\x81\xfe" + length.to_bytes(2, "big")
-    return head + bytes(4) + payload
+    frame = websocket_frame(payload)
+    head = len(frame) - len(payload)
+    return bytes((frame[0], frame[1] | 0x80)) + frame[2:head] + bytes(4) + payload

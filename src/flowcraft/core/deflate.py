@@ -9,7 +9,10 @@ import zlib
 
 AGREED = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 """What is answered to a client that may have it."""
+FROM_BYTES = 512
+"""Shorter messages gain little by compression, and cost as much time."""
 _WINDOW_BITS = 15
+_LEVEL = 6
 _TAIL = b"\x00\x00\xff\xff"
 _FLAGS = frozenset({"server_no_context_takeover", "client_no_context_takeover"})
 
@@ -25,6 +28,12 @@ class NotDeflated(Exception):
 def is_offered(extensions: str) -> bool:
     """Tell whether a client's `Sec-WebSocket-Extensions` has an offer that `AGREED` answers (§7.1)."""
     return any(_fits(*_parsed(offer)) for offer in extensions.split(","))
+
+
+def deflate(message: bytes) -> bytes:
+    """Return what leaves for a message (§7.2.1)."""
+    deflater = zlib.compressobj(_LEVEL, wbits=-_WINDOW_BITS)
+    return (deflater.compress(message) + deflater.flush(zlib.Z_SYNC_FLUSH)).removesuffix(_TAIL)
 
 
 def inflate(payload: bytes, max_bytes: int) -> bytes:

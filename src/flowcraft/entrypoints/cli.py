@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from flowcraft._version import __version__
-from flowcraft.entrypoints.commands import bench, channel, check, codegen, migrate, purge, serve
+from flowcraft.entrypoints.commands import (
+    bench,
+    channel,
+    check,
+    codegen,
+    doctor,
+    migrate,
+    publish,
+    purge,
+    serve,
+    tail,
+    token,
+)
 
 app = typer.Typer(
     name="flowcraft",
@@ -22,9 +34,13 @@ app.add_typer(channel.app)
 app.add_typer(codegen.app)
 bench.add_to(app)
 check.add_to(app)
+doctor.add_to(app)
 migrate.add_to(app)
+publish.add_to(app)
 purge.add_to(app)
 serve.add_to(app)
+tail.add_to(app)
+token.add_to(app)
 
 
 def _tell_version(wanted: bool) -> None:

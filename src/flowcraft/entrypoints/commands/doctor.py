@@ -1,0 +1,82 @@
+"""`flowcraft doctor`: how a running installation does, and why an event did not arrive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated
+
+import asyncpg
+import msgspec
+import typer
+
+from flowcraft.channels import Channels
+from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
+from flowcraft.entrypoints.compose import Realtime
+from flowcraft.entrypoints.doctoring import Said, follow_event, look_at_database, look_at_server
+
+MARKS = {"ok": "  ok", "note": "note", "wrong": "  !!"}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        "doctor",
+        epilog=example(
+            "flowcraft doctor --dsn postgresql://localhost/app --url ws://127.0.0.1:8400/realtime",
+            "flowcraft doctor --event 4711 --url ws://127.0.0.1:8400/realtime",
+        ),
+    )(_doctor)
+
+
+def _doctor(  # noqa: PLR0917  # the options of a command
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="The WebSocket of a server that runs: looked at too.")
+    ] = None,
+    event: Annotated[int | None, typer.Option(metavar="ID", help="Follow this event of the log.")] = None,
+    xid: Annotated[
+        int | None, typer.Option(metavar="XID", help="Follow what this transaction stated.")
+    ] = None,
+    token: Annotated[str | None, typer.Option(help="What the server wants to see.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+    dsn: Annotated[
+        str | None,
+        typer.Option(metavar="DSN", help="The database; else FLOWCRAFT_DSN, or DATABASE_URL."),
+    ] = None,
+) -> None:
+    """Look at the database and at a server, or follow an event from its row to a subscriber.
+
+    Nothing is published and nothing is changed. Exit status 1 says that something is not as it should be.
+    """
+    if event is not None and xid is not None:
+        fail("--event or --xid, one at a time", USAGE)
+    with failures_told():
+        dsn = Realtime(Channels(), dsn=dsn).dsn
+    try:
+        report = asyncio.run(_report(dsn, url, token, event, xid))
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        fail(f"the database cannot be examined: {str(error) or type(error).__name__}; see --dsn")
+    _tell(report, as_json)
+    if any(said.verdict == "wrong" for said in report):
+        raise typer.Exit(1)
+
+
+async def _report(
+    dsn: str, url: str | None, token: str | None, event: int | None, xid: int | None
+) -> list[Said]:
+    if event is not None or xid is not None:
+        return await follow_event(dsn, url, token, event, xid)
+    report = await look_at_database(dsn)
+    if url is not None:
+        report += await look_at_server(dsn, url, token)
+    return report
+
+
+def _tell(report: Sequence[Said], as_json: bool) -> None:
+    if as_json:
+        encoded = msgspec.json.encode([asdict(said) for said in report])
+        typer.echo(msgspec.json.format(encoded).decode())
+        return
+    for said in report:
+        typer.echo(f"{MARKS[said.verdict]}  {said.about}: {said.sentence}")

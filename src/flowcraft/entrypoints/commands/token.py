@@ -1,0 +1,59 @@
+"""`flowcraft token`: a signed token for trying things out."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Annotated
+
+import jwt
+import msgspec
+import typer
+
+from flowcraft.adapters.jwt import JwtAuthorizer
+from flowcraft.entrypoints.commands.reporting import USAGE, example, fail
+
+SECRET = "FLOWCRAFT_TOKEN_SECRET"  # noqa: S105  # the name of a variable
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        "token",
+        epilog=example(
+            "FLOWCRAFT_TOKEN_SECRET=… flowcraft token ada",
+            """flowcraft token ada --minutes 5 --claims '{"role": "admin"}'""",
+        ),
+    )(_token)
+
+
+def _token(
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="Who it proves: the claim `sub`.")],
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long it is good.")] = 60.0,
+    claims: Annotated[str, typer.Option(metavar="JSON", help="More claims, as an object.")] = "{}",
+    audience: Annotated[str | None, typer.Option(help="The claim `aud`.")] = None,
+    issuer: Annotated[str | None, typer.Option(help="The claim `iss`.")] = None,
+) -> None:
+    """Print a token that a JwtAuthorizer accepts, signed with HS256.
+
+    The secret comes from the variable FLOWCRAFT_TOKEN_SECRET, never from the command line, which others on
+    the machine can read. For tries and tests: in production your own login gives tokens out.
+    """
+    secret = os.environ.get(SECRET)
+    if not secret:
+        fail(f"set {SECRET} to the secret of your JwtAuthorizer", USAGE)
+    try:
+        JwtAuthorizer(secret)
+    except ValueError as error:
+        fail(f"{SECRET}: {error}", USAGE)
+    now = int(time.time())
+    told = {"sub": subject, "iat": now, "exp": now + round(60 * minutes), "aud": audience, "iss": issuer}
+    whole = _object(claims) | {name: value for name, value in told.items() if value is not None}
+    typer.echo(jwt.encode(whole, secret, algorithm="HS256"))
+
+
+def _object(text: str) -> dict[str, object]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, object])
+    except msgspec.DecodeError as error:
+        fail(f'--claims is a JSON object, such as \'{{"role": "admin"}}\': {error}', USAGE)

@@ -8,7 +8,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from flowcraft.settings import Settings
-from tests.integration.test_carriers import dedicated, frame, opened
+from tests.integration.test_carriers import frame, opened
+from tests.support.carriers import dedicated
 
 pytestmark = pytest.mark.asyncio
 WEIGHT = "heavy " * 1000

@@ -92,7 +92,11 @@ def test_a_request_that_asks_for_something_else_is_refused(
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        (head("POST /realtime HTTP/1.1"), 405),
+        (head("PUT /realtime HTTP/1.1"), 405),
+        (head("POST /realtime/events HTTP/1.1"), 411),
+        (head("POST /realtime/events HTTP/1.1", content_length="-1"), 411),
+        (head("POST /realtime/events HTTP/1.1", content_length="9" * 30), 413),
+        (head("POST /realtime/events HTTP/1.1", content_length="2") + b"too much", 400),
         (head("GET /realtime HTTP/1.0"), 505),
         (head("GET /realtime"), 400),
         (head() + b"\x81\x80", 400),
@@ -108,6 +112,14 @@ def test_what_is_no_request_is_refused(request_: bytes, status: int) -> None:
     with pytest.raises(BadRequest) as refused:
         rfc6455.read_request(request_)
     assert refused.value.status == status
+
+
+def test_a_body_is_read_once_all_of_it_is_there() -> None:
+    post = head("POST /realtime/events HTTP/1.1", content_length="4")
+    assert rfc6455.read_request(post + b"{}\n") is None
+    read = rfc6455.read_request(post + b"{}\n\n")
+    assert read is not None
+    assert (read.method, read.body) == ("POST", b"{}\n\n")
 
 
 def test_a_header_that_comes_twice_is_one_list() -> None:

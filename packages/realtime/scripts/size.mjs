@@ -6,14 +6,19 @@ const dist = new URL("../dist/", import.meta.url).pathname;
 const CLIENT = `export { createClient } from "${dist}client.js";`;
 const REACT = `export * from "${dist}react.js";`;
 
-await measure("client", CLIENT, 3200);
-await measure("client and hooks", CLIENT + REACT, 4 * 1024);
+await measure("client", CLIENT, 3300);
+await measure("client and hooks", CLIENT + REACT, 4180);
+await measure("fallback, where no WebSocket comes through", `export * from "${dist}fallback.js";`, 2200);
 
 async function measure(name, entry, limit) {
   const virtual = { name: "entry", resolveId: (id) => (id === "entry" ? id : null), load: (id) => (id === "entry" ? entry : null) };
   const bundle = await rolldown({ input: "entry", plugins: [virtual], external: ["react", "react/jsx-runtime"] });
   const { output } = await bundle.generate({ minify: true });
-  const size = gzipSync(output[0].code, { level: 9 }).length;
+  const chunks = new Map(output.map((chunk) => [chunk.fileName, chunk]));
+  const needed = (chunk) => [chunk, ...chunk.imports.flatMap((name) => (chunks.has(name) ? needed(chunks.get(name)) : []))];
+  // What is imported on demand is not counted; what it shares with the entry is, once.
+  const code = [...new Set(needed(output[0]))].map((chunk) => chunk.code).join("");
+  const size = gzipSync(code, { level: 9 }).length;
   console.log(`${name}: ${size} of ${limit} bytes`);
   if (size > limit) process.exitCode = 1;
 }

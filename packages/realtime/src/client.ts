@@ -159,7 +159,12 @@ export const createClient = (options: ClientOptions = {}): Client => {
       const token = await (fetching ??= Promise.resolve(getToken?.(renew)));
       if (mine !== attempt) return;
       fetching = undefined;
-      const opened = (socket = new (options.WebSocket ?? WebSocket)(address(options.url)));
+      // Where no WebSocket comes through, one that can do without is worth its kilobytes.
+      const Socket =
+        options.WebSocket ??
+        (machine.connection().attempts > 1 ? (await import("./fallback.js")).FallbackSocket : WebSocket);
+      if (mine !== attempt) return;
+      const opened = (socket = new Socket(address(options.url)));
       opened.onopen = () => run(machine.opened(token, Date.now()));
       opened.onmessage = ({ data }: { data: unknown }) => run(machine.received(data, Date.now()));
       opened.onclose = ({ code }: { code: number }) => run(machine.closed(code, Date.now()));

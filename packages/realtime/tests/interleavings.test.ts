@@ -1,7 +1,9 @@
 /** Random interleavings of an application, a network that breaks anywhere, and a small model of the server. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import type { ClientFrame } from "../src/core/frames.js";
 import { createMachine, type Effect, IDLE, type Subscriber } from "../src/core/machine.js";
+import { createStreams } from "../src/core/streams.js";
 import { CHANNELS, type Logged, type Name, Server } from "./model.js";
 
 const SILENCE = 25_000;
@@ -64,9 +66,33 @@ class World {
   connected = false;
   connecting = false;
   now = 0;
+  /** Where no WebSocket comes through: what is said takes a new stream. */
+  readonly overStreams: boolean;
+  streams = createStreams();
+  says = false;
 
-  constructor(countsAlways: boolean) {
+  constructor(countsAlways: boolean, overStreams: boolean) {
     this.server = new Server(countsAlways);
+    this.overStreams = overStreams;
+  }
+
+  say(frame: ClientFrame) {
+    if (!this.overStreams) this.server.requests.push(frame);
+    else if (this.streams.say(JSON.stringify(frame))) this.says = true;
+  }
+
+  /** The present stream ends wherever it is, and the next begins. */
+  speak() {
+    // A group that the server itself lost has to be found missing before: the next stream would not know.
+    if (!this.says || this.lost.size || !this.streams.rests()) return;
+    this.says = false;
+    this.stream();
+  }
+
+  stream() {
+    this.server.connect();
+    const said = this.streams.begin();
+    this.server.requests.push(...said.split("\n").flatMap((line) => (line ? [JSON.parse(line) as ClientFrame] : [])));
   }
 
   run(effects: readonly Effect<Handler, Ticket>[]) {
@@ -75,7 +101,7 @@ class World {
         this.connecting = true;
         expect(effect[1]).toBe(this.renews);
       }
-      else if (effect[0] === "send") this.server.requests.push(effect[1]);
+      else if (effect[0] === "send") this.say(effect[1]);
       else if (effect[0] === "soon") this.run(this.machine.ask(this.now));
       else if (effect[0] === "close") this.connected = this.connecting = this.renews = false;
       else if (effect[0] === "timer" && effect[1]) this.lingering.add(effect[1]);
@@ -134,7 +160,9 @@ class World {
     this.connected = true;
     this.lost.clear();
     this.damaged = false;
-    this.server.connect();
+    this.says = false;
+    this.streams = createStreams();
+    this.stream();
     this.run(this.machine.opened(undefined, ++this.now));
   }
 
@@ -177,7 +205,7 @@ class World {
     const { status } = this.machine.connection();
     this.run(this.machine.wake(++this.now));
     if (status === "waiting") expect(this.connecting).toBe(true);
-    else if (status === "open") expect(this.server.requests.at(-1)).toEqual({ settle: "0" });
+    else if (status === "open" && !this.overStreams) expect(this.server.requests.at(-1)).toEqual({ settle: "0" });
   }
 
   reconnect() {
@@ -203,8 +231,14 @@ class World {
       const frame = this.server.frames.shift();
       if (frame === undefined) return;
       if ("n" in frame || "reset" in frame) this.renews = false;
-      this.run(this.machine.received(JSON.stringify(frame), ++this.now));
+      const text = JSON.stringify(frame);
+      for (const message of this.overStreams ? this.streams.hear(text) : [text])
+        this.hear(message);
     }
+  }
+
+  private hear(message: string) {
+    if (this.connected) this.run(this.machine.received(message, ++this.now));
   }
 
   /** One damage a connection: two may make up for each other in a count. */
@@ -212,7 +246,7 @@ class World {
     const { frames } = this.server;
     const places = how === "lose event" ? frames.flatMap((f, at) => ("id" in f ? [[at, 1] as const] : [])) : this.server.groups();
     const [start, length] = places[index % places.length] ?? [0, 0];
-    if (this.damaged || !length) return;
+    if (this.damaged || !length || (how === "lose group" && this.overStreams && (this.says || !this.streams.rests()))) return;
     this.damaged = true;
     if (how === "repeat group") frames.splice(start, 0, ...frames.slice(start, start + length));
     else for (const { id } of frames.splice(start, length)) if (id !== undefined && how === "lose group") this.lost.add(id);
@@ -223,7 +257,7 @@ class World {
     const { server } = this;
     let confirmed = false;
     for (let i = 0; i < 1000; i++) {
-      const busy = server.position < server.committed || [server.requests, server.catchingUp, server.frames].some((q) => q.length);
+      const busy = this.says || server.position < server.committed || [server.requests, server.catchingUp, server.frames].some((q) => q.length);
       if (!this.connected || busy) confirmed = false;
       else if (confirmed) return;
       else {
@@ -231,6 +265,8 @@ class World {
         server.heartbeat(true);
       }
       this.connect();
+      if (this.says && this.connected && this.lost.size) server.heartbeat(true);
+      this.speak();
       this.server.relay();
       this.server.take();
       this.server.answer(true);
@@ -257,6 +293,7 @@ const action: fc.Arbitrary<(world: World) => void> = fc.oneof(
   { weight: 4, arbitrary: small.map((ago) => (w: World) => w.settle(Math.max(0, w.server.committed - ago))) },
   { weight: 4, arbitrary: fc.constant((w: World) => w.linger()) },
   { weight: 6, arbitrary: fc.constant((w: World) => w.connect()) },
+  { weight: 6, arbitrary: fc.constant((w: World) => w.speak()) },
   { weight: 2, arbitrary: code.map((code) => (w: World) => w.lose(code)) },
   { weight: 1, arbitrary: small.map((after) => (w: World) => w.leave(500 * after)) },
   { weight: 1, arbitrary: fc.constant((w: World) => w.wake()) },
@@ -268,10 +305,13 @@ const action: fc.Arbitrary<(world: World) => void> = fc.oneof(
   { weight: 2, arbitrary: small.map((ago) => (w: World) => (w.server.kept = Math.max(w.server.kept, w.server.position - ago))) },
 );
 
-test("every handler hears each event once, in order, in whole transactions, whatever happens when", () => {
+test.each([
+  ["a WebSocket", false],
+  ["streams", true],
+])("over %s every handler hears each event once, in order, in whole transactions, whatever happens when", (_, overStreams) => {
   fc.assert(
     fc.property(fc.boolean(), fc.array(action, { minLength: 20, maxLength: 200, size: "max" }), (countsAlways, actions) => {
-      const world = new World(countsAlways);
+      const world = new World(countsAlways, overStreams);
       for (const act of actions) act(world);
       world.quiesce();
       world.lost.clear(); // by now it is told, or a reset was

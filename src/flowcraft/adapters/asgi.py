@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
 from flowcraft.core.frames import Bundle
@@ -93,14 +93,19 @@ class AsgiConnection:
             await self._something_to_do.wait()
             self._something_to_do.clear()
             while (bundle := self._mailbox.take()) is not None:
-                for message in bundle.messages:
-                    await self._send({"type": "websocket.send", "text": message.decode()})
+                await self._send_bundle(bundle)
                 self._sent += bundle.size
                 self._ease()
             if self._closing is not None:
-                code, reason = self._closing
-                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+                await self._send_close(*self._closing)
                 return
+
+    async def _send_bundle(self, bundle: Bundle) -> None:
+        for message in bundle.messages:
+            await self._send({"type": "websocket.send", "text": message.decode()})
+
+    async def _send_close(self, code: int, reason: str) -> None:
+        await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
     def _ease(self) -> None:
         if self.congested and self.conversation is not None and not self._mailbox:
@@ -111,14 +116,7 @@ class AsgiConnection:
 async def serve_websocket(scope: Scope, receive: Receive, send: Send, reception: Reception) -> None:
     """Carry one WebSocket from its handshake to its end."""
     await receive()  # websocket.connect
-    headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    query = scope.get("query_string", b"").decode("latin-1")
-    judged = admit(
-        query, origin=headers.get(b"origin"), host=headers.get(b"host"), settings=reception.settings
-    )
-    if isinstance(judged, Admitted) and not reception.accepting:
-        reception.counts.refused += 1
-        judged = Refused(503, "not ready; try again")
+    judged = judge(scope, headers_of(scope), reception)
     if isinstance(judged, Refused):
         await _refuse(scope, send, judged)
         return
@@ -143,6 +141,26 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, reception:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Return the headers of a request, their names in lower case; of one that comes twice the last."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def judge(scope: Scope, headers: Mapping[str, str], reception: Reception) -> Admitted | Refused:
+    """Judge a request that wants to become a connection."""
+    query = scope.get("query_string", b"").decode("latin-1")
+    judged = admit(query, origin=headers.get("origin"), host=headers.get("host"), settings=reception.settings)
+    if isinstance(judged, Admitted) and not reception.accepting:
+        reception.counts.refused += 1
+        return Refused(503, "not ready; try again")
+    return judged
+
+
+def retry_after() -> list[tuple[bytes, bytes]]:
+    """Return the header that goes with a 503."""
+    return [(b"retry-after", b"%d" % random.randint(*RETRY_SECONDS))]  # noqa: S311  # no secret
+
+
 async def _read(
     receive: Receive, conversation: Conversation, connection: AsgiConnection, longest: int
 ) -> None:
@@ -165,17 +183,24 @@ async def _refuse(scope: Scope, send: Send, refused: Refused) -> None:
         return
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     if refused.status == 503:
-        headers.append((b"retry-after", b"%d" % random.randint(*RETRY_SECONDS)))  # noqa: S311  # no secret
+        headers += retry_after()
     await send({"type": "websocket.http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": refused.reason.encode() + b"\n"})
 
 
-async def answer_http(send: Send, status: int, body: str, content_type: str) -> None:
+async def answer_http(
+    send: Send,
+    status: int,
+    body: str,
+    content_type: str = "text/plain; charset=utf-8",
+    more: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
     """Send one whole HTTP response."""
     payload = body.encode()
     headers = [
         (b"content-type", content_type.encode()),
         (b"content-length", str(len(payload)).encode()),
+        *more,
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": payload})

@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TypeAlias
 
 from flowcraft.core import deflate
+from flowcraft.core.event_stream import BODY_BYTES
 from flowcraft.core.frames import websocket_frame
 
 _ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -44,34 +45,55 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The head of an HTTP request; names of headers in lower case, repeated ones joined (RFC 9110 §5.3)."""
+    """An HTTP request; names of headers in lower case, repeated ones joined (RFC 9110 §5.3)."""
 
+    method: str
     target: str
     headers: dict[str, str]
+    body: bytes = b""
 
 
-def read_request(head: bytes) -> Request | None:
-    """Read the head of a request once all of it is there; what follows on it is too early.
+def read_request(arrived: bytes) -> Request | None:
+    """Read a request once all of it is there; what follows on it is too early.
 
     Raises:
         BadRequest: it is none, or it is too long.
     """
-    end = head.find(b"\r\n\r\n")
-    if end < 0:
+    head, end, body = arrived.partition(b"\r\n\r\n")
+    if not end:
         if len(head) > _HEAD_BYTES:
             raise BadRequest(431, "the request is too long")
         return None
-    if end + 4 != len(head):
+    request = _read_head(head)
+    missing = _body_bytes(request) - len(body)
+    if missing > 0:
+        return None
+    if missing < 0:
         raise BadRequest(400, "nothing may follow on a request before it was answered")
+    return replace(request, body=body)
+
+
+def _body_bytes(request: Request) -> int:
+    if request.method == "GET":
+        return 0
+    length = request.headers.get("content-length", "")
+    if not (length.isascii() and length.isdigit()):
+        raise BadRequest(411, "a POST tells the length of its body")
+    if int(length[:10]) > BODY_BYTES:
+        raise BadRequest(413, f"a body has at most {BODY_BYTES} bytes")
+    return int(length)
+
+
+def _read_head(head: bytes) -> Request:
     try:
-        first, *lines = head[:end].decode("ascii").split("\r\n")
+        first, *lines = head.decode("ascii").split("\r\n")
         method, target, version = first.split(" ")
     except ValueError:
         raise BadRequest(400, "not an HTTP request in ASCII") from None
     if version != "HTTP/1.1":
         raise BadRequest(505, "HTTP/1.1 is spoken here")
-    if method != "GET":
-        raise BadRequest(405, "GET is all there is here")
+    if method not in {"GET", "POST"}:
+        raise BadRequest(405, "GET is all there is here, and POST for an event stream")
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
@@ -79,7 +101,7 @@ def read_request(head: bytes) -> Request | None:
             raise BadRequest(400, "a header has a name, a colon and a value")
         name, value = name.lower(), value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return Request(target, headers)
+    return Request(method, target, headers)
 
 
 def upgrade(request: Request, extensions: str = "") -> bytes:
@@ -115,14 +137,19 @@ def response(
 ) -> bytes:
     """Return a whole HTTP response, after which the connection closes."""
     payload = body.encode()
-    more = {"Content-Type": content_type, "Content-Length": str(len(payload)), "Connection": "close"}
+    more = {"Content-Type": content_type, "Content-Length": str(len(payload))}
     if status == HTTPStatus.UPGRADE_REQUIRED:
         more |= {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         more["Allow"] = "GET"
     more |= {name.replace("_", "-").title(): value for name, value in headers.items()}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in more.items())
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}\r\n".encode() + payload
+    return response_head(status, more) + payload
+
+
+def response_head(status: int, headers: Mapping[str, str]) -> bytes:
+    """Return the head of an HTTP response, whose body ends when the connection closes."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}Connection: close\r\n\r\n".encode()
 
 
 def _tokens(headers: dict[str, str], name: str) -> set[str]:

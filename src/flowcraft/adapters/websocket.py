@@ -1,43 +1,31 @@
-"""WebSocket: the dedicated server, an asyncio protocol of our own.
-
-What goes out are bundles that were framed once for all connections: they go to the transport as they are. An
-idle connection holds no buffer, no task and no timer.
-"""
+"""WebSocket: the dedicated server, an asyncio protocol of our own, from the HTTP request on."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
-import socket
-import sys
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import cast
-from urllib.parse import urlsplit
+from operator import attrgetter
+from urllib.parse import SplitResult, urlsplit
 
 from flowcraft.adapters import rfc6455
 from flowcraft.adapters.doorstep import Doorstep
+from flowcraft.adapters.event_stream import EventStreamConnection
 from flowcraft.adapters.rfc6455 import BadRequest, FrameReader, ProtocolError, Received
-from flowcraft.core import deflate
-from flowcraft.core.frames import Bundle
-from flowcraft.core.handshake import RETRY_SECONDS, Refused, admit
-from flowcraft.core.lag import Lag
+from flowcraft.adapters.sockets import ClientSocket
+from flowcraft.core import deflate, event_stream
+from flowcraft.core.handshake import RETRY_SECONDS, Admitted, Refused, admit
 from flowcraft.errors import LogUnavailable
-from flowcraft.ports import Conversation, Reception
+from flowcraft.ports import Reception
 
 logger = logging.getLogger("flowcraft")
-_write = os.write  # looked up once: it is called for every recipient of every event
 
 HttpAnswer = tuple[int, str, str]
 """Status, content type, body."""
 _HANDSHAKE_SECONDS = 5.0
 _CLOSING_SECONDS = 1.0
-NO_FD = -1
-_CONGESTED_BYTES = 64 * 1024
-_SEND_BUFFER_BYTES = 256 * 1024
-"""Of the kernel: it hides this much backlog from us, and by default several megabytes."""
 
 
 class _State(Enum):
@@ -49,7 +37,7 @@ class _State(Enum):
     OVER = auto()
 
 
-class WebSocketConnection(asyncio.Protocol):
+class WebSocketConnection(ClientSocket):
     """One client's socket, from its HTTP request to its last byte; a `flowcraft.ports.Connection`."""
 
     def __init__(
@@ -59,39 +47,23 @@ class WebSocketConnection(asyncio.Protocol):
         pages: Callable[[str], HttpAnswer | None],
         doorstep: Doorstep,
     ) -> None:
-        self._reception = reception
+        super().__init__(reception)
         self._doorstep = doorstep
         self._path = path
         self._pages = pages
-        self._settings = reception.settings
         self._state = _State.ARRIVING
         self._arrived = b""
         self._at_the_door = False
         self._reader: FrameReader | None = None
-        self._conversation: Conversation | None = None
-        self._transport: asyncio.Transport | None = None
-        self._deadline: asyncio.TimerHandle | None = None
         self._pong_due: asyncio.TimerHandle | None = None
-        self._open: asyncio.Transport | None = None
-        """The transport, for as long as messages may be written to it."""
-        self._fd = NO_FD
-        """Its file descriptor, for as long as they may go there directly: nothing waits before them."""
-        self._stalled = False
-        """Whether something waits because the kernel did not take it."""
-        self._written = 0
-        self._lag: Lag | None = None
         self._deflates = False
         """Whether compression was agreed on."""
 
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
-        raw: socket.socket | None = transport.get_extra_info("socket")
-        if raw is not None:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        self._transport.set_write_buffer_limits(high=0)
-        self._deadline = asyncio.get_running_loop().call_later(_HANDSHAKE_SECONDS, self._abort)
+        super().connection_made(transport)
+        self._end_within(_HANDSHAKE_SECONDS)
 
     def data_received(self, data: bytes) -> None:
         if self._state is _State.ARRIVING:
@@ -116,49 +88,12 @@ class WebSocketConnection(asyncio.Protocol):
             self._arrived = b""
             self._answer(request)
 
-    def eof_received(self) -> None:
-        """Say nothing more: a peer that closed its side is gone."""
-
-    def pause_writing(self) -> None:
-        self._stalled, self._fd = True, NO_FD
-        self._reception.watch(self)
-
-    def resume_writing(self) -> None:
-        self._stalled, self._lag = False, None
-        if self._open is not None:
-            self._fd = _descriptor(self._open)
-        if self._conversation is not None and self._open is not None:
-            self._conversation.drained()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's
-        for timer in (self._deadline, self._pong_due):
-            if timer is not None:
-                timer.cancel()
-        self._transport = None
-        self._shut()
-        if self._conversation is not None:
-            self._conversation.closed()
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._pong_due is not None:
+            self._pong_due.cancel()
+        super().connection_lost(exc)
 
     # the node's side (flowcraft.ports.Connection)
-
-    def write(self, bundle: Bundle) -> None:
-        """Write it now; what the kernel does not take waits in the transport.
-
-        Past the transport, which takes longer than the rest of this path, as long as nothing waits in it. Its
-        descriptor is ours until `connection_lost`: event loops close it after they have called that.
-        """
-        data = bundle.deflated if self._deflates else bundle.websocket
-        fd, length = self._fd, len(data)
-        if fd < 0:
-            self._write_behind(data)
-            return
-        self._written += length
-        try:
-            taken = _write(fd, data)
-        except OSError:  # it would block, or is broken: the transport knows what to do
-            taken = 0
-        if taken != length and self._open is not None:
-            self._open.write(data[taken:])
 
     def ping(self) -> None:
         if self._open is not None and self._pong_due is None:
@@ -172,51 +107,59 @@ class WebSocketConnection(asyncio.Protocol):
         self._shut()
         self._state = _State.CLOSING
         # A peer that does not read will not answer either: wait a moment, not for ever.
-        self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._abort)
-
-    @property
-    def congested(self) -> bool:
-        return self._stalled and self.waiting_bytes > _CONGESTED_BYTES
-
-    @property
-    def waiting_bytes(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
-
-    def close_slow(self) -> None:
-        if self._open is not None:
-            logger.info("a client reads too slowly; closed with 4408, it will resume from its cursor")
-            self._reception.counts.slow_closes += 1
-            self.close(4408, "too slow")
-
-    def bound_queue(self, now: float) -> bool:
-        if self._open is None or not self._stalled:
-            return False
-        self._lag = self._lag or Lag(self._settings.queue_seconds)
-        if not self._lag.is_over(self._written, self._sent, now):
-            return True
-        self.close_slow()
-        return False
+        self._end_within(_CLOSING_SECONDS)
 
     # the handshake
 
     def _answer(self, request: rfc6455.Request) -> None:
         url = urlsplit(request.target)
-        page = self._pages(url.path)
-        if page is not None:
+        if url.path == self._path + event_stream.BELOW:
+            self._open_event_stream(request, url)
+        elif request.method != "GET":
+            self._refuse(405, "GET is all there is here")
+        elif (page := self._pages(url.path)) is not None:
             status, content_type, body = page
             self._respond(rfc6455.response(status, body, content_type))
-            return
-        if url.path != self._path:
-            self._refuse(404, f"the WebSocket is at {self._path}")
-            return
-        headers = request.headers
-        extensions = headers.get("sec-websocket-extensions", "")
+        elif url.path == self._path:
+            self._open_websocket(request, url)
+        else:
+            self._refuse(404, f"the WebSocket is at {self._path}, an event stream below it")
+
+    def _open_websocket(self, request: rfc6455.Request, url: SplitResult) -> None:
+        extensions = request.headers.get("sec-websocket-extensions", "")
         self._deflates = self._settings.compress and deflate.is_offered(extensions)
         try:
             accepted = rfc6455.upgrade(request, deflate.AGREED if self._deflates else "")
         except BadRequest as error:
             self._refuse(error.status, str(error))
             return
+        judged = self._admit(request, url)
+        if judged is not None and self._transport is not None:
+            self._send(self._transport, accepted)
+            if self._deflates:
+                self._framed = attrgetter("deflated")
+            self._state = _State.OPEN
+            self._let_in(self._transport)
+            self._begin(judged.channels, judged.since)
+
+    def _open_event_stream(self, request: rfc6455.Request, url: SplitResult) -> None:
+        judged = self._admit(request, url)
+        if judged is None or self._transport is None:
+            return
+        headers = request.headers
+        messages = event_stream.opening(request.method, headers, request.body, judged, self._settings)
+        if isinstance(messages, Refused):
+            self._refuse(messages.status, messages.reason)
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+        stream = EventStreamConnection(self._reception)
+        self._transport.set_protocol(stream)
+        stream.begin(self._transport, headers.get("origin"), messages)
+
+    def _admit(self, request: rfc6455.Request, url: SplitResult) -> Admitted | None:
+        """Judge a request; one that is refused has its answer then."""
+        headers = request.headers
         judged = admit(
             url.query, origin=headers.get("origin"), host=headers.get("host"), settings=self._settings
         )
@@ -226,10 +169,9 @@ class WebSocketConnection(asyncio.Protocol):
             self._reception.counts.refused += 1
             seconds = random.randint(*RETRY_SECONDS)  # noqa: S311  # no secret
             self._refuse(503, "not ready; try again", retry_after=str(seconds))
-        elif self._transport is not None:
-            self._send(self._transport, accepted)
-            self._open, self._fd, self._state = self._transport, _descriptor(self._transport), _State.OPEN
-            self._begin(judged.channels, judged.since)
+        else:
+            return judged
+        return None
 
     def _refuse(self, status: int, reason: str, **headers: str) -> None:
         self._respond(rfc6455.response(status, reason + "\n", **headers))
@@ -290,29 +232,6 @@ class WebSocketConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    @property
-    def _sent(self) -> int:
-        """Bytes that the kernel has taken."""
-        return self._written - self.waiting_bytes
-
-    def _send(self, transport: asyncio.Transport, data: bytes) -> None:
-        self._written += len(data)
-        transport.write(data)
-
-    def _write_behind(self, data: bytes) -> None:
-        """Write after what waits already, unless that is too much."""
-        transport = self._open
-        if transport is None:
-            return
-        if self._stalled and transport.get_write_buffer_size() > self._settings.queue_bytes:
-            self.close_slow()
-            return
-        self._send(transport, data)
-
-    def _shut(self) -> None:
-        """Let nothing be written any more."""
-        self._open, self._fd = None, NO_FD
-
     def _await_pong(self, pinged: int) -> None:
         wait = self._settings.pong_timeout_seconds
         loop = asyncio.get_running_loop()
@@ -332,16 +251,3 @@ class WebSocketConnection(asyncio.Protocol):
         logger.info("a client does not answer; closed with 4409")
         self._reception.counts.dead_closes += 1
         self.close(4409, "no pong")
-
-    def _abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-
-def _descriptor(transport: asyncio.Transport) -> int:
-    """Where bytes leave as they are; nowhere if they are encrypted, on Windows, or if some wait already."""
-    raw: socket.socket | None = transport.get_extra_info("socket")
-    encrypted = transport.get_extra_info("sslcontext") is not None
-    if raw is None or encrypted or sys.platform == "win32" or transport.get_write_buffer_size():
-        return NO_FD
-    return raw.fileno()

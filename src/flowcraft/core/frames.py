@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from flowcraft.core import deflate
+from flowcraft.core import deflate, server_sent
 from flowcraft.cursors import Cursor
 from flowcraft.errors import BadRequest, RealtimeError
 from flowcraft.records import Ephemeral, Record
@@ -143,6 +143,11 @@ class Bundle:
         if all(len(message) < deflate.FROM_BYTES for message in self.messages):
             return self.websocket
         return b"".join(map(_deflated_frame, self.messages))
+
+    @cached_property
+    def event_stream(self) -> bytes:
+        """The messages as Server-Sent Events, joined."""
+        return b"".join(map(server_sent.event, self.messages))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Bundle) and self.messages == other.messages

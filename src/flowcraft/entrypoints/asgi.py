@@ -10,7 +10,9 @@ from typing import Any, Protocol
 import msgspec
 
 from flowcraft.adapters.asgi import AsgiApp, Receive, Scope, Send, answer_http, serve_websocket
+from flowcraft.adapters.asgi_event_stream import serve_event_stream
 from flowcraft.adapters.uvicorn import give_back, take_over
+from flowcraft.core import event_stream
 from flowcraft.runtime.node import Node
 
 _FIRST_READ_SECONDS = 2.0
@@ -25,7 +27,7 @@ class Startable(Protocol):
 
 
 class RealtimeApp:
-    """Serves WebSockets at `path`, and `/healthz` and `/readyz` below it.
+    """Serves WebSockets at `path`, and event streams, `/healthz` and `/readyz` below it.
 
     Wrapped around an application it starts and stops with it (the `lifespan` of ASGI). Mounted inside one,
     where frameworks do not pass that on, it starts with the first connection and ends with the event loop.
@@ -44,16 +46,22 @@ class RealtimeApp:
             assert self._app is not None
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
-            node = self._node = await self._realtime.start()
-            with contextlib.suppress(TimeoutError):  # then it is refused with 503
-                await asyncio.wait_for(node.until_accepting(), _FIRST_READ_SECONDS)
+            node = await self._ready()
             server = scope.get("server")
             if server is not None:  # what comes next need not come through here, if uvicorn has our class
                 host, port = server  # of a Unix socket it is the path and None
                 take_over((host if port is None else port, scope["path"]), node, node.drain)
             await serve_websocket(scope, receive, send, node)
+        elif scope["path"].endswith(event_stream.BELOW):
+            await serve_event_stream(scope, receive, send, await self._ready())
         else:
             await self._tell_health(scope["path"], send)
+
+    async def _ready(self) -> Node:
+        node = self._node = await self._realtime.start()
+        with contextlib.suppress(TimeoutError):  # then clients are refused with 503
+            await asyncio.wait_for(node.until_accepting(), _FIRST_READ_SECONDS)
+        return node
 
     def _is_ours(self, scope: Scope) -> bool:
         if self._app is None:
@@ -61,7 +69,7 @@ class RealtimeApp:
         path: str = scope["path"]
         if scope["type"] == "websocket":
             return path.rstrip("/") == self._path
-        return path in (f"{self._path}/healthz", f"{self._path}/readyz")
+        return path in {f"{self._path}{below}" for below in ("/healthz", "/readyz", event_stream.BELOW)}
 
     async def _tell_health(self, path: str, send: Send) -> None:
         if path.endswith("/healthz"):

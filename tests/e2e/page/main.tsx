@@ -23,7 +23,8 @@ declare global {
 
 window.seen = { events: [], perComponent: Array<number>(10).fill(0), renders: [], sockets: { opened: 0, open: 0 } };
 
-const url = new URLSearchParams(location.search).get("ws") ?? "";
+const asked = new URLSearchParams(location.search);
+const url = asked.get("ws") ?? "";
 
 class CountedWebSocket extends WebSocket {
   constructor(address: string) {
@@ -35,7 +36,9 @@ class CountedWebSocket extends WebSocket {
   }
 }
 
-const client = createClient({ url, WebSocket: CountedWebSocket, onError: (error) => console.info(String(error)) });
+const onError = (error: unknown) => console.info(String(error));
+// A class of one's own is used as it is; without one there is a fallback.
+const client = createClient(asked.has("fallback") ? { url, onError } : { url, onError, WebSocket: CountedWebSocket });
 
 function Listener({ index }: { readonly index: number }) {
   useChannel("item_update", () => {

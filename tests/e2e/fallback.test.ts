@@ -1,0 +1,102 @@
+/** Where no WebSocket comes through: the same promises, over Server-Sent Events. */
+import type { Browser } from "playwright-core";
+import type { PreviewServer } from "vite";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Gatekeeper } from "./gatekeeper.js";
+import { freePort, open, Program, psql, startBrowser, startPage, startServer, startStage } from "./harness.js";
+import type { Item, Seen } from "./page/main.js";
+
+let stage: Program;
+let dsn: string;
+let server: Program;
+let behind: number;
+let port: number;
+let gatekeeper: Gatekeeper;
+let site: PreviewServer;
+let address: string;
+let browser: Browser;
+
+beforeAll(async () => {
+  [{ stage, dsn }, { site, address }, browser, behind] = await Promise.all([
+    startStage(),
+    startPage(),
+    startBrowser(),
+    freePort(),
+  ]);
+  server = await startServer(dsn, behind);
+  ({ gatekeeper, port } = await Gatekeeper.before(behind));
+});
+
+afterAll(async () => {
+  gatekeeper.close();
+  await browser.close();
+  await site.close();
+  await server.stop();
+  await stage.stop();
+});
+
+const visit = async () => {
+  const { page, errors } = await open(browser, `${address}?fallback&ws=ws://127.0.0.1:${port}/realtime`);
+  await page.getByText("open fresh").waitFor();
+  return {
+    page,
+    errors,
+    seen: () => page.evaluate((): Seen => window.seen),
+    rows: (fits: string) => page.waitForFunction((text) => window.seen.renders.at(-1)?.includes(text), fits),
+  };
+};
+
+test("a page whose WebSockets are refused is told all the same, and a transaction renders once", async () => {
+  const { page, errors, seen, rows } = await visit();
+  expect(gatekeeper.passed).toBe(0);
+  expect(gatekeeper.refused).toBeGreaterThan(0);
+  const before = (await seen()).renders.length;
+  await psql(dsn, "begin; update items set version = 101 where id = 1; update items set version = 102 where id = 2; commit");
+  await rows('"2":102');
+  expect((await seen()).renders.slice(before)).toEqual(['{"1":101,"2":102}']);
+  const toggle = page.getByRole("button", { name: "toggle" });
+  await toggle.click();
+  await toggle.click();
+  await psql(dsn, "update items set version = 103 where id = 3");
+  await rows('"3":103');
+  expect(errors).toEqual([]);
+  await page.close();
+});
+
+test("the server is killed and restarted under 600 commits; the page ends complete, once, in order", async () => {
+  await psql(dsn, "update items set version = 0");
+  const { page, errors, seen } = await visit();
+  const writer = new Program(["-m", "tests.e2e.writer", dsn, "600"]);
+  for (const commits of [150, 350]) {
+    await writer.until((line) => Number(line) >= commits);
+    await server.stop("SIGKILL");
+    await writer.until((line) => Number(line) >= commits + 50);
+    server = await startServer(dsn, behind);
+  }
+  await writer.ended();
+  await page.waitForFunction(() => window.seen.events.length >= 600);
+  await page.getByText("open fresh").waitFor();
+  const { events } = await seen();
+  for (const id of new Set(events.map((item) => item.item_id))) {
+    const inOrder = events.filter((item: Item) => item.item_id === id).map((item) => item.version);
+    expect(inOrder).toEqual(inOrder.map((_, n) => n + 1));
+  }
+  expect(events).toHaveLength(600);
+  expect(gatekeeper.passed).toBe(0);
+  expect(errors).toEqual([]);
+  await page.close();
+});
+
+test("once WebSockets come through, the next connection is one", async () => {
+  const { page, rows } = await visit();
+  expect(gatekeeper.requests).toBe(1);
+  gatekeeper.letsWebSocketsThrough = true;
+  await server.stop();
+  server = await startServer(dsn, behind);
+  await page.getByText("open fresh").waitFor();
+  await psql(dsn, "update items set version = 1001 where id = 4");
+  await rows('"4":1001');
+  expect(gatekeeper.passed).toBeGreaterThan(0);
+  expect(gatekeeper.requests).toBe(0);
+  await page.close();
+});

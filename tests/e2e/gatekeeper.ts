@@ -1,0 +1,62 @@
+/** A proxy as some companies have it: it lets requests through, and WebSockets only if it is told to. */
+import { createServer, request, type Server } from "node:http";
+import { once } from "node:events";
+import { connect } from "node:net";
+
+export class Gatekeeper {
+  letsWebSocketsThrough = false;
+  refused = 0;
+  passed = 0;
+  /** Requests under way. */
+  requests = 0;
+  readonly #server: Server;
+
+  private constructor(port: number) {
+    this.#server = createServer((incoming, answer) => {
+      const { method, url, headers } = incoming;
+      const outgoing = request({ host: "127.0.0.1", port, method, path: url, headers }, (response) => {
+        answer.writeHead(response.statusCode ?? 502, response.headers);
+        response.pipe(answer);
+        response.on("error", () => answer.destroy());
+      });
+      outgoing.on("error", () => answer.destroy());
+      this.requests += 1;
+      answer.on("close", () => {
+        this.requests -= 1;
+        outgoing.destroy();
+      });
+      incoming.pipe(outgoing);
+    });
+    this.#server.on("upgrade", ({ url, rawHeaders }, near) => {
+      near.on("error", () => undefined);
+      if (!this.letsWebSocketsThrough) {
+        this.refused += 1;
+        near.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        return;
+      }
+      this.passed += 1;
+      const far = connect(port, "127.0.0.1");
+      const lines = rawHeaders.flatMap((name, n) => (n % 2 ? [] : [`${name}: ${rawHeaders[n + 1] ?? ""}\r\n`]));
+      far.write(`GET ${url ?? "/"} HTTP/1.1\r\n${lines.join("")}\r\n`);
+      far.on("error", () => near.destroy());
+      far.on("close", () => near.destroy());
+      near.on("close", () => far.destroy());
+      near.pipe(far).pipe(near);
+    });
+  }
+
+  /** Stand before a port. */
+  static async before(port: number): Promise<{ gatekeeper: Gatekeeper; port: number }> {
+    const gatekeeper = new Gatekeeper(port);
+    gatekeeper.#server.listen(0, "127.0.0.1");
+    await once(gatekeeper.#server, "listening");
+    const address = gatekeeper.#server.address();
+    if (address === null || typeof address === "string") throw new Error("no port");
+    return { gatekeeper, port: address.port };
+  }
+
+  close() {
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+}

@@ -72,6 +72,39 @@ async def test_commits_that_a_crash_lost_are_missed_even_when_all_their_ids_were
                     await log.read(before)
 
 
+async def test_the_loss_of_one_transaction_of_a_batch_is_missed_although_a_later_one_came_again() -> None:
+    """The first of two transactions commits last, and is lost; the other comes again, with the same ids."""
+    with await asyncio.to_thread(EmbeddedPostgres.start) as server:
+        await migrate(server.dsn, Channels())
+        saved = await save(server)
+        async with opened(server.dsn) as log:
+            begun = (await log.position()).cursor
+            await state_two(server.dsn, "commit")
+            batch = await log.read(begun)
+            late, early = sorted(batch.records, key=lambda record: record.payload, reverse=True)
+            assert late.xid > early.xid
+            server.kill()
+            shutil.rmtree(server.directory)
+            saved.rename(server.directory)
+            await asyncio.to_thread(server.restart)
+            await state_two(server.dsn, "rollback")
+            await emit_all(server.dsn, range(10, 20))
+            async with opened(server.dsn) as other:
+                assert late in (await other.read(begun)).records, "by this one it would be known again"
+            with pytest.raises(CursorRewound):
+                await log.read(batch.cursor)
+
+
+async def state_two(dsn: str, end: Literal["commit", "rollback"]) -> None:
+    async with connected(dsn) as early, connected(dsn) as late:
+        await early.execute("begin")
+        await emit(early, 1)
+        await late.execute("begin")
+        await emit(late, 2)
+        await late.execute("commit")
+        await early.execute(end)
+
+
 async def save(server: EmbeddedPostgres) -> Path:
     """Keep a copy of a server's directory, as it is now."""
     saved = server.directory.with_name("saved")

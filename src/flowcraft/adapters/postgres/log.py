@@ -36,6 +36,9 @@ class _Position(msgspec.Struct, frozen=True):
 
 TAIL_SECONDS = 5.0
 """Whoever follows the log takes a database that says nothing for this long for gone."""
+_MOST_WITNESSES = 1_000
+"""Of a larger batch the last are looked for: whoever committed last is among them, unless it had stated its
+events long before."""
 _decode_position = msgspec.json.Decoder(_Position).decode
 
 
@@ -44,18 +47,19 @@ class PostgresLog:
 
     It takes a pool, which stays the caller's, or a dsn, for which it opens its own; `close` closes that. With
     its own it notices when the server lost commits and has used their ids again since, even for so many that
-    no cursor looks ahead of it any more: after each new connection it looks for the last event it gave out.
+    no cursor looks ahead of it any more: after each new connection it looks for the last events it gave out.
     """
 
     def __init__(self, database: str | Pool) -> None:
         self._pool = OwnPool(database, connected=self._begin_to_doubt)
-        self._newest: Record | None = None
+        self._witnesses: tuple[Record, ...] = ()
+        """One event of each transaction of the last batch: whichever was last, a crash loses it first."""
         self._doubts = False
         self._purges: int = 0
 
     async def position(self) -> Batch:
         here, now = await self._here()
-        self._newest = await self._witness(here)
+        self._witnesses = await self._last_event(here)
         self._purges = await self._count_purges()
         beginning = max(here.floor, 0 if here.newest is None else here.newest + 1)
         return Batch((), Cursor(here.lineage, now.clamp(beginning)), now, here.at.astimezone(UTC))
@@ -84,7 +88,7 @@ class PostgresLog:
             raise CursorExpired(str(after))
         records = _records(rows if channels is None else [row[:-1] for row in rows])
         if channels is None:
-            self._newest = max(records, key=lambda record: record.xid, default=self._newest)
+            self._witnesses = _one_of_each_transaction(records[-_MOST_WITNESSES:]) or self._witnesses
         return Batch(records, after.advance(now, here.newest), now, here.at.astimezone(UTC))
 
     async def rewound(self, last: Cursor) -> Batch:
@@ -110,24 +114,26 @@ class PostgresLog:
         (row,) = await self._fetch("position")
         return msgspec.convert(dict(row), _Position), Snapshot.parse(row["snapshot"])
 
-    async def _witness(self, here: _Position) -> Record | None:
+    async def _last_event(self, here: _Position) -> tuple[Record, ...]:
         """Return an event that is there, by which this history is known again after a reconnect."""
         if here.newest is None:
-            return None
-        return next(iter(await self._since(here.lineage, here.newest, None, 1)), None)
+            return ()
+        return await self._since(here.lineage, here.newest, None, 1)
 
     def _begin_to_doubt(self) -> None:
         self._doubts = True
 
     async def _check_history(self, after: Cursor, floor: int) -> None:
         """After a reconnect: a crash may have lost commits, and others have their ids by now."""
-        newest = self._newest
-        if not self._doubts or newest is None or newest.xid < floor:
+        witnesses = [record for record in self._witnesses if record.xid >= floor]
+        if not self._doubts or not witnesses:
             return
-        there = await self._since(after.lineage, newest.xid, [newest.channel], None)
+        oldest = min(record.xid for record in witnesses)
+        channels = sorted({record.channel for record in witnesses})
+        there = set(await self._since(after.lineage, oldest, channels, None))
         purges = await self._count_purges()
-        # By its content, too: the numbers of both may have been given out again just so.
-        if newest not in there and purges == self._purges:
+        # By their content, too: the numbers may have been given out again just so.
+        if not there.issuperset(witnesses) and purges == self._purges:
             raise CursorRewound(str(after))
         self._doubts, self._purges = False, purges
 
@@ -149,6 +155,10 @@ class PostgresLog:
         with unavailable():
             async with self._pool.connection() as connection:
                 return await connection.fetch(statement(name), *arguments, timeout=timeout)
+
+
+def _one_of_each_transaction(records: Iterable[Record]) -> tuple[Record, ...]:
+    return tuple({record.xid: record for record in records}.values())
 
 
 def _records(rows: Iterable[Any]) -> tuple[Record, ...]:

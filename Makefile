@@ -18,7 +18,7 @@ FAULTS = .venv/bin/python -m tests.faults $(if $(SEED),--seed $(SEED)) --junit $
 WEB := examples/flowcraft/web
 WORKSPACES := $(wildcard packages/*/package.json $(WEB)/package.json)
 
-.PHONY: help demo test check unit e2e faults faults-counts faults-long bench bench-full bench-fanout bench-log bench-latency build format lock setup clean
+.PHONY: help demo test check unit e2e faults faults-counts faults-long bench bench-full bench-fanout bench-log bench-latency build package format lock setup clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ bench-log: setup ## what the log in PostgreSQL costs and carries
 
 build: setup ## the npm package
 	@npm run --silent build -w packages/realtime
+
+package: setup ## what is published, into build/dist: npm tarball, wheel, source archive
+	@scripts/package
 
 format: setup ## rewrite what the formatters can mend
 	.venv/bin/ruff check --fix --exit-zero --quiet .

@@ -1,0 +1,22 @@
+"""The artefacts and their installations, made once for all tests of this folder."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.artefacts import Artefacts, Installation, WebProject
+
+
+@pytest.fixture(scope="session")
+def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Artefacts:
+    return Artefacts.build(tmp_path_factory.mktemp("artefacts"))
+
+
+@pytest.fixture(scope="session")
+def installation(artefacts: Artefacts, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    return Installation.make(artefacts.wheel, tmp_path_factory.mktemp("installed") / "venv", ["embedded"])
+
+
+@pytest.fixture(scope="session")
+def page(artefacts: Artefacts, tmp_path_factory: pytest.TempPathFactory) -> WebProject:
+    return WebProject.make(artefacts.tarball, tmp_path_factory.mktemp("web") / "page")

@@ -1,0 +1,120 @@
+"""The npm tarball, installed in an empty project without its sources: imported, type-checked, rendered."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.package.serving import installed_server, started
+from tests.support.artefacts import ROOT, Installation, WebProject, run
+from tests.support.postgres import connected
+
+TSC = ROOT / "node_modules/.bin/tsc"
+IMPORTED = """
+const told = {};
+for (const entry of process.argv.slice(1)) told[entry] = Object.keys(await import(entry));
+console.log(JSON.stringify(told));
+"""
+TYPED = """
+import { createClient } from "@flowcraft/realtime";
+import { useChannelState, useWebSocket } from "@flowcraft/realtime/react";
+
+declare module "@flowcraft/realtime" {
+  interface Register { channels: { count_update: { readonly n: number } } }
+}
+
+export const client = createClient({ url: "ws://localhost/realtime" });
+client.subscribe("count_update", (event) => event.n.toFixed());
+// @ts-expect-error -- a channel that is not declared
+client.subscribe("count_updates", () => undefined);
+
+export function useCount(): number {
+  const { subscribe } = useWebSocket();
+  subscribe("count_update", (event) => event.n);
+  const load = () => Promise.resolve({ data: 0, cursor: "" as never });
+  return useChannelState("count_update", { load, reduce: (sum: number, event) => sum + event.n }).data ?? 0;
+}
+"""
+RENDERED = """
+import { Window } from "happy-dom";
+const window = new Window();
+Object.assign(globalThis, { window, document: window.document });
+globalThis.navigator ??= window.navigator;
+
+const { createElement, useEffect, useState } = await import("react");
+const { createRoot } = await import("react-dom/client");
+const { createClient } = await import("@flowcraft/realtime");
+const { RealtimeProvider, useConnection, useWebSocket } = await import("@flowcraft/realtime/react");
+const { WebSocket } = await import("ws");
+
+function Count() {
+  const { subscribe } = useWebSocket();
+  const { fresh } = useConnection();
+  const [n, setN] = useState(0);
+  useEffect(() => subscribe("count_update", (event) => setN(event.n)), [subscribe]);
+  useEffect(() => console.log(fresh ? "fresh" : "not fresh", n), [fresh, n]);
+  return createElement("p", null, n);
+}
+
+const client = createClient({ url: process.argv[2], WebSocket });
+createRoot(document.body).render(createElement(RealtimeProvider, { client }, createElement(Count)));
+process.stdin.on("end", () => { client.close(); process.exit(); }).resume();
+"""
+
+
+@pytest.fixture(autouse=True)
+def without_sources(page: WebProject) -> None:
+    shutil.rmtree(page.client / "src", ignore_errors=True)
+
+
+def test_every_entry_can_be_imported_by_node(page: WebProject) -> None:
+    command = ["node", "--input-type=module", "--eval", IMPORTED, *page.entries()]
+    told = json.loads(run(command, cwd=page.folder).stdout)
+    assert {"@flowcraft/realtime", "@flowcraft/realtime/react"} <= set(told)
+    assert all(told.values()), "an entry exports something"
+    assert not page.client.is_symlink(), "it is the tarball, not the workspace"
+
+
+@pytest.mark.parametrize(("module", "resolution"), [("ESNext", "bundler"), ("NodeNext", "nodenext")])
+def test_every_entry_has_types_that_a_strict_program_takes(
+    page: WebProject, module: str, resolution: str
+) -> None:
+    folder = page.folder / resolution
+    folder.mkdir()
+    imports = "".join(f'export * as e{n} from "{name}";\n' for n, name in enumerate(page.entries()))
+    (folder / "entries.ts").write_text(imports)
+    (folder / "typed.ts").write_text(TYPED)
+    options = {
+        "module": module,
+        "moduleResolution": resolution,
+        "target": "ES2022",
+        "lib": ["ES2022", "DOM", "DOM.Iterable"],
+        "strict": True,
+        "exactOptionalPropertyTypes": True,
+        "noEmit": True,
+        "types": [],
+    }
+    (folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": options}))
+    assert run([TSC, "-p", folder], cwd=page.folder).stdout == ""
+
+
+async def test_a_component_shows_what_was_committed_with_both_artefacts(
+    installation: Installation, page: WebProject, tmp_path: Path
+) -> None:
+    (page.folder / "rendered.mjs").write_text(RENDERED)
+    async with (
+        installed_server(installation, tmp_path) as (dsn, address),
+        connected(dsn) as connection,
+        started(page.folder, "node", "rendered.mjs", address) as (component, first),
+    ):
+        assert component.stdout is not None
+        assert first == "not fresh 0"
+        assert (await component.stdout.readline()).decode() == "fresh 0\n"
+        await connection.execute("""select flowcraft.emit('count_update', '{"type": "Counted", "n": 7}')""")
+        assert (await component.stdout.readline()).decode() == "fresh 7\n"
+        assert component.stdin is not None
+        component.stdin.close()
+        assert await component.wait() == 0

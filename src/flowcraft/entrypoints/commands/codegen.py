@@ -1,25 +1,35 @@
-"""`flowcraft codegen`: write down for other languages what the channels carry."""
+"""`flowcraft codegen`: write down for other languages and tools what the channels carry."""
 
 from __future__ import annotations
 
 import difflib
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
+from flowcraft.codegen.asyncapi import TITLE, Address, generate_asyncapi
 from flowcraft.codegen.typescript import generate_typescript
 from flowcraft.entrypoints.commands.reporting import FAILED, USAGE, example, fail, failures_told
-from flowcraft.entrypoints.commands.target import Target, channels_of
+from flowcraft.entrypoints.commands.target import Target, channels_of, realtime_of
+
+Out: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--out", "--output", "-o", metavar="FILE", help="Write to this file, not to the terminal."),
+]
+Check: TypeAlias = Annotated[
+    bool, typer.Option("--check", help="Write nothing; if the file is not up to date, show how and fail.")
+]
 
 app = typer.Typer(
-    name="codegen", help="Generate the channels' types for other languages.", no_args_is_help=True
+    name="codegen", help="Describe the channels to other languages and tools.", no_args_is_help=True
 )
 
 
 @app.callback()
 def _group() -> None:
-    """Generate the channels' types for other languages."""
+    """Describe the channels to other languages and tools."""
 
 
 @app.command(
@@ -28,31 +38,65 @@ def _group() -> None:
         "flowcraft codegen typescript app.realtime:channels --out web/src/realtime.gen.ts --check",
     )
 )
-def typescript(
-    target: Target,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "--output", "-o", metavar="FILE", help="Write to this file, not to the terminal."
-        ),
-    ] = None,
-    check: Annotated[
-        bool,
-        typer.Option("--check", help="Write nothing; if the file is not up to date, show how and fail."),
-    ] = False,
-) -> None:
+def typescript(target: Target, out: Out = None, check: Check = False) -> None:
     """Write the TypeScript module of the channels.
 
     It has a type for each event, the channels, builders of their names, and a hash of it all.
     """
-    if check and out is None:
-        fail("--check compares with a file; name it with --out FILE", USAGE)
+    _refuse_check_without_file(check, out)
     with failures_told():
         text = generate_typescript(channels_of(target))
+    _deliver(text, out, check, ["typescript", target])
+
+
+@app.command(
+    epilog=example(
+        "flowcraft codegen asyncapi app.realtime:realtime --server wss://app.example/realtime",
+        "flowcraft codegen asyncapi app.realtime:channels --out asyncapi.json --check",
+    )
+)
+def asyncapi(
+    target: Target,
+    out: Out = None,
+    check: Check = False,
+    title: Annotated[str, typer.Option(help="What the document calls itself.")] = TITLE,
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where the WebSocket is; without it none is named.")
+    ] = None,
+) -> None:
+    """Write an AsyncAPI 3.0 document of the channels, as JSON.
+
+    It has the channels with the frames of their events, what clients may ask, the answers, and who needs a
+    token: for documentation, and for clients in other languages. A Realtime object tells more than bare
+    channels: whether every client needs a token.
+    """
+    _refuse_check_without_file(check, out)
+    address = _address(server)
+    with failures_told():
+        realtime = realtime_of(target)
+        wants_token = realtime.authorizer is not None
+        text = generate_asyncapi(realtime.channels, title=title, address=address, wants_token=wants_token)
+    named = [*(["--title", title] if title != TITLE else []), *(["--server", server] if server else [])]
+    _deliver(text, out, check, ["asyncapi", target, *named])
+
+
+def _address(server: str | None) -> Address | None:
+    try:
+        return None if server is None else Address.parse(server)
+    except ValueError as error:
+        fail(f"--server: {error}", USAGE)
+
+
+def _refuse_check_without_file(check: bool, out: Path | None) -> None:
+    if check and out is None:
+        fail("--check compares with a file; name it with --out FILE", USAGE)
+
+
+def _deliver(text: str, out: Path | None, check: bool, command: list[str]) -> None:
     if out is None:
         typer.echo(text, nl=False)
     elif check:
-        _compare(out, text, f"flowcraft codegen typescript {target} --out {out}")
+        _compare(out, text, shlex.join(["flowcraft", "codegen", *command, "--out", str(out)]))
     else:
         _write(out, text)
 

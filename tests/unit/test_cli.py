@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -72,34 +71,6 @@ def outcome(result: Result) -> tuple[int, str, str]:
 
 def test_it_tells_its_version(run: Run) -> None:
     assert outcome(run("--version")) == (0, f"flowcraft {flowcraft.__version__}\n", "")
-
-
-@pytest.mark.parametrize(
-    "command",
-    [["check"], ["codegen", "typescript"], ["channel", "list"], ["migrate"], ["serve"]],
-    ids=" ".join,
-)
-def test_every_command_has_help_with_an_example_that_it_understands(run: Run, command: list[str]) -> None:
-    result = run(*command, "--help")
-    assert result.exit_code == 0
-    examples = re.findall(r"^    (flowcraft .*)$", result.stdout.partition("Example:")[2], re.MULTILINE)
-    assert examples
-    for example in examples:
-        words = example.partition("|")[0].split()
-        assert words[1 : 1 + len(command)] == command
-        assert run(*words[1:]).stderr.startswith("error: no module app is in"), (
-            "all but the module is understood"
-        )
-
-
-def test_help_names_the_exit_statuses_and_all_commands(run: Run) -> None:
-    text = " ".join(run("--help").stdout.split())
-    assert (
-        "Exit status: 0 all is well, 1 something was found or failed, 2 the command was not understood."
-        in text
-    )
-    for command in ("check", "codegen", "channel", "migrate", "purge", "serve"):
-        assert f" {command} " in text
 
 
 @pytest.mark.parametrize(

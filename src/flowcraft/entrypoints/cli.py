@@ -20,11 +20,17 @@ from flowcraft.entrypoints.commands import (
     tail,
     token,
 )
+from flowcraft.entrypoints.commands.reporting import example
 
 app = typer.Typer(
     name="flowcraft",
     help="Typed realtime channels from PostgreSQL commits to React components.",
-    epilog="Exit status: 0 all is well, 1 something was found or failed, 2 the command was not understood.",
+    epilog=example(
+        "flowcraft migrate app.realtime:realtime",
+        "flowcraft serve app.realtime:realtime",
+        done="all is well",
+        failed="something was found or failed",
+    ),
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # plain text: it is read by people and by scripts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -30,6 +31,15 @@ class NoDatabase(RealtimeError):
 
     def __init__(self) -> None:
         super().__init__("no database: pass dsn=..., or set FLOWCRAFT_DSN or DATABASE_URL")
+
+
+class DatabaseAddressInvalid(RealtimeError):
+    """What somebody said is not where a PostgreSQL could be. The text has no password in it."""
+
+    code = "bad_database_address"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the database's address {reason}; write postgresql://user:password@host:5432/name")
 
 
 class Realtime:
@@ -61,10 +71,12 @@ class Realtime:
 
         Raises:
             NoDatabase: nobody said.
+            DatabaseAddressInvalid: it is no address of a PostgreSQL.
         """
         dsn = self._dsn or os.environ.get("FLOWCRAFT_DSN") or os.environ.get("DATABASE_URL")
         if not dsn:
             raise NoDatabase
+        _check_address(dsn)
         return dsn
 
     @property
@@ -156,3 +168,15 @@ class _Serving:
 
     def _deliver(self, event: Ephemeral) -> None:
         self.node.broadcast_ephemeral(event)
+
+
+def _check_address(dsn: str) -> None:
+    """Refuse what no attempt to connect will ever make good: a server would go on trying."""
+    scheme, _, rest = dsn.partition("://")
+    if scheme not in ("postgresql", "postgres"):
+        raise DatabaseAddressInvalid(f"begins with {scheme[:24]!r}" if rest else "is not a URL")
+    hosts = re.split(r"[/?#]", rest.rpartition("@")[2] if "@" in rest.partition("?")[0] else rest)[0]
+    for host in hosts.split(","):
+        port = host.rpartition("]")[2].partition(":")[2]
+        if port and not port.isdigit():
+            raise DatabaseAddressInvalid("has a port that is no number")  # which may be half a password

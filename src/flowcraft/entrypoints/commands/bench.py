@@ -15,6 +15,7 @@ import typer
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.bench import BenchFailed, Installation, Step, bench, own_server, require_log
 from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
+from flowcraft.entrypoints.commands.target import check_websocket
 from flowcraft.entrypoints.compose import Realtime
 from flowcraft.entrypoints.serve import run
 from flowcraft.testing.crowd import CrowdRefused
@@ -65,6 +66,8 @@ def _bench(  # noqa: PLR0913, PLR0917  # options
         fail("--url, --channel and --payload go together: your subscribers will get what is published", USAGE)
     if url is None and token is not None:
         fail("--token goes with --url; the server of the bench asks nobody", USAGE)
+    if url is not None:
+        check_websocket("--url", url)
     if payload is not None:
         _check_json(payload)
     _allow_files(clients)
@@ -98,7 +101,7 @@ def _measure(
     except (BenchFailed, CrowdRefused) as error:
         fail(str(error))
     except ExceptionGroup as group:
-        fail(str(group.exceptions[0]))
+        fail(f"{group.exceptions[0]}; does a server run at --url?" if theirs else str(group.exceptions[0]))
     except (OSError, asyncpg.PostgresError) as error:
         fail(f"{str(error) or type(error).__name__}; is --dsn right?")
     finally:

@@ -11,7 +11,12 @@ from flowcraft.entrypoints.commands import channel_add, channel_show
 from flowcraft.entrypoints.commands.reporting import example
 from flowcraft.entrypoints.commands.target import Target, channels_of
 
-app = typer.Typer(name="channel", help="Look at the declared channels, and add one.", no_args_is_help=True)
+app = typer.Typer(
+    name="channel",
+    help="Look at the declared channels, and add one.",
+    epilog=example("flowcraft channel list app.realtime:channels"),
+    no_args_is_help=True,
+)
 
 channel_show.add_to(app)
 channel_add.add_to(app)

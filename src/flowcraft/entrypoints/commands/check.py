@@ -22,7 +22,7 @@ from flowcraft.checking.typescript_sources import find_web_folders, read_typescr
 from flowcraft.codegen.typescript import generate_typescript
 from flowcraft.entrypoints.commands.reporting import FAILED, USAGE, example, fail
 from flowcraft.entrypoints.commands.target import channels_of, realtime_of
-from flowcraft.entrypoints.compose import NoDatabase
+from flowcraft.entrypoints.compose import DatabaseAddressInvalid, NoDatabase
 from flowcraft.errors import DeclarationError
 
 
@@ -33,6 +33,8 @@ def add_to(app: typer.Typer) -> None:
         epilog=example(
             "flowcraft check app.realtime:channels --web web --dsn postgresql://localhost/app",
             "flowcraft check app.realtime:channels --github --ignore FC022",
+            done="nothing was found",
+            failed="something was, be it a warning",
         ),
     )(_check)
 
@@ -71,7 +73,7 @@ def _check(  # noqa: PLR0917  # the options of a command
 
     Events and names, the triggers in the database or the calls that broadcast, the generated types, the
     subscriptions of the web folder and that effects end them, hooks and their names, and the database itself.
-    Nothing is changed. The exit status is 1 if anything was found, be it a warning.
+    Nothing is changed.
     """
     if json and github:
         fail("--json and --github are two forms of one report; choose one", USAGE)
@@ -218,4 +220,6 @@ def _database(target: str, dsn: str | None, channels: Channels, skipped: list[st
     except NoDatabase:
         skipped.append("the database, since none is known; see --dsn, or set DATABASE_URL")
         return None
+    except DatabaseAddressInvalid as error:
+        fail(str(error), USAGE)
     return asyncio.run(inspect(address, channels))

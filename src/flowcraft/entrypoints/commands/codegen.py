@@ -22,8 +22,13 @@ Check: TypeAlias = Annotated[
     bool, typer.Option("--check", help="Write nothing; if the file is not up to date, show how and fail.")
 ]
 
+STALE = "it failed, or --check found a difference"
+
 app = typer.Typer(
-    name="codegen", help="Describe the channels to other languages and tools.", no_args_is_help=True
+    name="codegen",
+    help="Describe the channels to other languages and tools.",
+    epilog=example("flowcraft codegen typescript app.realtime:channels --out web/src/realtime.gen.ts"),
+    no_args_is_help=True,
 )
 
 
@@ -36,6 +41,7 @@ def _group() -> None:
     epilog=example(
         "flowcraft codegen typescript app.realtime:channels --out web/src/realtime.gen.ts",
         "flowcraft codegen typescript app.realtime:channels --out web/src/realtime.gen.ts --check",
+        failed=STALE,
     )
 )
 def typescript(target: Target, out: Out = None, check: Check = False) -> None:
@@ -53,6 +59,7 @@ def typescript(target: Target, out: Out = None, check: Check = False) -> None:
     epilog=example(
         "flowcraft codegen asyncapi app.realtime:realtime --server wss://app.example/realtime",
         "flowcraft codegen asyncapi app.realtime:channels --out asyncapi.json --check",
+        failed=STALE,
     )
 )
 def asyncapi(

@@ -13,6 +13,7 @@ import typer
 
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
+from flowcraft.entrypoints.commands.target import check_websocket
 from flowcraft.entrypoints.compose import Realtime
 from flowcraft.entrypoints.doctoring import Said, follow_event, look_at_database, look_at_server
 
@@ -26,6 +27,8 @@ def add_to(app: typer.Typer) -> None:
         epilog=example(
             "flowcraft doctor --dsn postgresql://localhost/app --url ws://127.0.0.1:8400/realtime",
             "flowcraft doctor --event 4711 --url ws://127.0.0.1:8400/realtime",
+            done="all is as it should be",
+            failed="something is not",
         ),
     )(_doctor)
 
@@ -47,10 +50,12 @@ def _doctor(  # noqa: PLR0917  # the options of a command
 ) -> None:
     """Look at the database and at a server, or follow an event from its row to a subscriber.
 
-    Nothing is published and nothing is changed. Exit status 1 says that something is not as it should be.
+    Nothing is published and nothing is changed.
     """
     if event is not None and xid is not None:
         fail("--event or --xid, one at a time", USAGE)
+    if url is not None:
+        check_websocket("--url", url)
     with failures_told():
         dsn = Realtime(Channels(), dsn=dsn).dsn
     try:

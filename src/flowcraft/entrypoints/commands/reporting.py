@@ -20,9 +20,10 @@ def fail(sentence: str, status: int = FAILED) -> NoReturn:
     raise typer.Exit(status)
 
 
-def example(*lines: str) -> str:
-    """Return the epilog of a command's help."""
-    return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])
+def example(*lines: str, done: str = "it is done", failed: str = "it failed and said why") -> str:
+    """Return the epilog of a command's help: examples, and what its exit status says."""
+    statuses = f"Exit status: 0 {done}, 1 {failed}, 2 the command was not understood."
+    return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines), "", statuses])
 
 
 @contextmanager

@@ -16,7 +16,11 @@ def add_to(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "serve",
-        epilog=example("flowcraft serve app.realtime:realtime --host 0.0.0.0 --port 8400"),
+        epilog=example(
+            "flowcraft serve app.realtime:realtime --host 0.0.0.0 --port 8400",
+            done="it was told to end",
+            failed="it cannot serve",
+        ),
     )(_serve)
 
 

@@ -28,6 +28,7 @@ def add_to(app: typer.Typer) -> None:
         epilog=example(
             "flowcraft tail run_update 'runs.*' --dsn postgresql://localhost/app",
             "flowcraft tail --json | jq .payload",
+            done="it was told to end, or has shown --count events",
         ),
     )(_tail)
 

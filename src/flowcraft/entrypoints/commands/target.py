@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, TypeAlias
+from urllib.parse import urlsplit
 
 import typer
 
@@ -37,6 +38,13 @@ def realtime_of(target: str, dsn: str | None = None) -> Realtime:
     if isinstance(found, Channels) or dsn is not None:
         return Realtime(found if isinstance(found, Channels) else found.channels, dsn=dsn)
     return found
+
+
+def check_websocket(option: str, url: str) -> None:
+    """End the command if an option is not the address of a WebSocket."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        fail(f"{option}: {url!r} is not of the form ws://127.0.0.1:8400/realtime", USAGE)
 
 
 def _load(target: str) -> Channels | Realtime:

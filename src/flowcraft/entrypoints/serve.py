@@ -14,6 +14,7 @@ import msgspec
 from flowcraft.adapters.doorstep import Doorstep
 from flowcraft.adapters.websocket import HttpAnswer, WebSocketConnection
 from flowcraft.entrypoints.compose import Realtime
+from flowcraft.entrypoints.open_files import SPARE_FILES, allow_files
 from flowcraft.runtime.node import Node
 from flowcraft.settings import Settings
 
@@ -108,6 +109,7 @@ def serve(realtime: Realtime, host: str, port: int, *, announce: Callable[[str],
     Raises:
         OSError: the port is taken, or may not be used.
     """
+    allow_clients(realtime.settings)
     log_limits(realtime.settings)
     run(_serve(realtime, host, port, announce))
 
@@ -142,6 +144,17 @@ def told_to_stop() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     return told
+
+
+def allow_clients(settings: Settings) -> None:
+    """Open as many files as clients may come; say so if the system allows fewer."""
+    wanted = settings.connections + SPARE_FILES
+    allowed = allow_files(wanted)
+    if allowed < wanted:
+        logger.warning(
+            "connections=%d needs %d open files, and %d are allowed: raise the hard limit (ulimit -Hn)",
+            *(settings.connections, wanted, allowed),
+        )
 
 
 def log_limits(settings: Settings) -> None:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from flowcraft.entrypoints.serve import address_of, log_limits, told_to_stop
+from flowcraft.entrypoints.serve import address_of, allow_clients, log_limits, told_to_stop
 from flowcraft.entrypoints.shared_port import SharedPort
 from flowcraft.entrypoints.worker import ACCEPTING, LISTENING, Place
 from flowcraft.runtime.supervisor import Supervisor
@@ -225,6 +225,7 @@ def serve_by_workers(
         OSError: the port is taken, or may not be used; or this system cannot share one.
     """
     port = SharedPort(*at)
+    allow_clients(settings)  # the workers inherit it
     log_limits(settings)
     try:
         asyncio.run(Workers(target, count, port, settings, announce=announce).run())

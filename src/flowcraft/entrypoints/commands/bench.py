@@ -17,11 +17,11 @@ from flowcraft.entrypoints.bench import BenchFailed, Installation, Step, bench, 
 from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
 from flowcraft.entrypoints.commands.target import check_websocket
 from flowcraft.entrypoints.compose import Realtime
+from flowcraft.entrypoints.open_files import SPARE_FILES, allow_files
 from flowcraft.entrypoints.serve import run
 from flowcraft.testing.crowd import CrowdRefused
 
 FIRST_STEP, GROWTH = 100, 10
-SPARE_FILES = 200
 COLUMNS = ("clients", "connects/s", "to all, p50 ms", "p99 ms", "messages/s", "events/s", "KB/client")
 
 
@@ -121,17 +121,10 @@ def _numbers(most: int) -> list[int]:
 
 def _allow_files(clients: int) -> None:
     """Each client is an open file, here and in the server."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = clients + SPARE_FILES
-    if soft >= wanted:
-        return
-    if hard < wanted:
-        fail(f"{clients:,} clients need {wanted:,} open files, and {hard:,} are allowed; see ulimit -Hn")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    allowed = allow_files(wanted)
+    if allowed < wanted:
+        fail(f"{clients:,} clients need {wanted:,} open files, and {allowed:,} are allowed; see ulimit -Hn")
 
 
 def _check_json(payload: str) -> None:

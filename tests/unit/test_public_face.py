@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import typer
+
 import flowcraft
+from flowcraft.entrypoints.cli import app
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
@@ -43,3 +47,22 @@ def test_every_public_hook_is_in_the_reference_and_the_other_way_round() -> None
 def test_the_package_loads_no_optional_dependency() -> None:
     loaded = f"import sys, flowcraft; print([m for m in {OPTIONAL!r} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", loaded], text=True).strip() == "[]"
+
+
+def test_every_command_is_in_the_reference_and_the_other_way_round() -> None:
+    section = REFERENCE.split("## Commands\n")[1].split("##")[0]
+    first_cells = re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE)
+    listed: set[tuple[str, ...]] = set()
+    for cell in first_cells:
+        first, *others = re.findall(r"`([^`]+)`", cell)
+        words = tuple(first.split()[1:])
+        listed |= {words, *((*words[:-1], other) for other in others)}
+    assert listed == set(leaves(typer.main.get_command(app)))
+
+
+def leaves(command: object, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    inside: dict[str, object] = getattr(command, "commands", {})
+    for name, inner in inside.items():
+        yield from leaves(inner, (*words, name))
+    if not inside:
+        yield words

@@ -30,8 +30,11 @@ Object: TypeAlias = dict[str, Any]
 _ABOUT = """\
 Typed events over one WebSocket. A message is one JSON object in one text frame. A client names the channels \
 that it wants with `subscribe`, and each event names its channel. The events of a transaction arrive \
-together, before the `cursor` that closes them: a client keeps that cursor, and resumes after it."""
-_PROOF = "A JSON Web Token, sent in the first message as `auth`: never in a header, never in the address."
+together, before the `cursor` that closes them: a client keeps that cursor, and resumes after it. Where \
+there can be no WebSocket, `/events` below its address answers with the same frames as Server-Sent Events."""
+_PROOF = """\
+A JSON Web Token: through a WebSocket in the first message, as `auth`; for Server-Sent Events in the header \
+`Authorization`; never in the address."""
 _DELIVERY = {
     True: "Exactly once and in order, for as long as the client's cursor is inside the log.",
     False: "At most once: what a client misses is not told again.",

@@ -29,8 +29,12 @@ class Herd:
         """Come all at once, and wait until each has its answer."""
         for number, (since, channels) in enumerate(members):
             self.replays.add(CatchUp(number, set(channels.split()), since, None))
+        await self.until_answered(len(members))
+
+    async def until_answered(self, count: int) -> None:
+        """Wait until so many have their answer."""
         async with asyncio.timeout(10):
-            while len(self.answers) < len(members):
+            while len(self.answers) < count:
                 self._done.clear()
                 await self._done.wait()
 
@@ -94,6 +98,29 @@ async def test_many_that_together_want_too_much_and_each_does_not_are_all_served
     herd = Herd(log, replay_events=50)
     await herd.come(*[(cursors[0], f"runs.{n}") for n in range(10)])
     assert [len(herd.answers[n]) for n in range(10)] == [20] * 10
+
+
+async def test_who_unsubscribes_while_too_much_is_read_spoils_it_for_nobody() -> None:
+    """What they wanted then was too much; what is left of it says nothing about others."""
+    log, cursors = log_of(200)
+    herd = Herd(log, replay_events=50)
+    leaver = CatchUp(0, {"runs.0", "runs.1", "runs.2"}, cursors[1], None)
+    read = log.read
+
+    async def read_slowly(
+        after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
+    ) -> Batch:
+        try:
+            return await read(after, channels=channels, limit=limit)
+        finally:
+            if after == leaver.since:  # it is alone by now
+                leaver.channels.clear()
+
+    log.read = read_slowly  # type: ignore[method-assign]
+    herd.replays.add(leaver)
+    herd.replays.add(CatchUp(1, {"runs.3"}, cursors[0], None))
+    await herd.until_answered(2)
+    assert herd.answers[1] == list(range(4, 201, 10))
 
 
 async def test_another_history_is_answered_apart() -> None:

@@ -21,6 +21,8 @@ from flowcraft.records import Batch, Limit, Record
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
 
+_Want: TypeAlias = tuple[Snapshot, frozenset[str]]
+"""What a catch-up asks of the log, as it is now: its client may unsubscribe while it is read for."""
 Answer: TypeAlias = Batch | CursorUnusable | LogUnavailable
 SLICE = 10
 """Catch-ups of about a millisecond between two turns of everything else; an event takes some five turns."""
@@ -76,18 +78,19 @@ class Replays:
         too much are not asked for again.
         """
         parts = [herd]
-        too_much: list[CatchUp] = []
+        too_much: set[_Want] = set()
         while parts:
-            hopeless, part = _parted(
-                parts.pop(), lambda c: any(_wants_as_much(c, other) for other in too_much)
-            )
+            hopeless, part = _parted(parts.pop(), lambda c: any(_wants_as_much(c, want) for want in too_much))
             await self._tell_all(hopeless, lambda c: CursorExpired(str(c.since)))
             if not part:
                 continue
+            wants = _wants(part)
             try:
                 batch = await self._read(part)
             except CursorExpired as error:
-                parts += await self._without_expired(part, error, too_much)
+                if error.floor is None and len(wants) == 1:
+                    too_much.update(wants)
+                parts += await self._without_expired(part, error)
             except (CursorUnusable, LogUnavailable) as error:
                 await self._tell_all(part, lambda _, error=error: error)  # type: ignore[misc]
             else:
@@ -99,18 +102,15 @@ class Replays:
         channels = sorted({channel for c in herd for channel in c.channels})
         return await self._log.read(since, channels=channels, limit=self._limit)
 
-    async def _without_expired(
-        self, herd: list[CatchUp], error: CursorExpired, too_much: list[CatchUp]
-    ) -> list[list[CatchUp]]:
+    async def _without_expired(self, herd: list[CatchUp], error: CursorExpired) -> list[list[CatchUp]]:
         """Answer those that are too old, or split what is too much; return what is left to be read."""
         if error.floor is not None:
             floor = error.floor
             expired, rest = _parted(herd, lambda c: c.since.seen.xmin < floor)
             await self._tell_all(expired or herd, lambda c: CursorExpired(str(c.since), floor))
             return [rest] if expired else []
-        if len({(c.since.seen, frozenset(c.channels)) for c in herd}) == 1:
-            too_much.append(herd[0])
-            return [herd]  # all of them are hopeless now
+        if len(_wants(herd)) == 1:
+            return [herd]  # they are hopeless now, or have unsubscribed meanwhile from what made it too much
         herd.sort(key=lambda c: (c.since.seen.xmin, c.since.seen.xmax, sorted(c.channels)))
         middle = _boundary(herd)
         return [herd[:middle], herd[middle:]]  # the last one is read first
@@ -149,9 +149,14 @@ def _parted(
     return those, others
 
 
-def _wants_as_much(catch_up: CatchUp, other: CatchUp) -> bool:
-    """Whether it is no younger than the other, on all of its channels at least."""
-    return catch_up.channels >= other.channels and other.since.seen.contains(catch_up.since.seen)
+def _wants(herd: Iterable[CatchUp]) -> set[_Want]:
+    return {(c.since.seen, frozenset(c.channels)) for c in herd}
+
+
+def _wants_as_much(catch_up: CatchUp, want: _Want) -> bool:
+    """Whether it is no younger than that, on all of its channels at least."""
+    seen, channels = want
+    return catch_up.channels >= channels and seen.contains(catch_up.since.seen)
 
 
 def _boundary(herd: Sequence[CatchUp]) -> int:

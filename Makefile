@@ -18,7 +18,7 @@ FAULTS = .venv/bin/python -m tests.faults $(if $(SEED),--seed $(SEED)) --junit $
 WEB := examples/flowcraft/web
 WORKSPACES := $(wildcard packages/*/package.json $(WEB)/package.json)
 
-.PHONY: help demo test check unit e2e faults faults-counts faults-long bench bench-full bench-fanout bench-log bench-latency build package format lock setup clean
+.PHONY: help demo test check docs unit e2e faults faults-counts faults-long bench bench-full bench-fanout bench-log bench-latency build package format lock setup clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ bench-fanout: setup $(PEERS_READY) ## messages per second to thousands, beside t
 
 bench-log: setup ## what the log in PostgreSQL costs and carries
 	.venv/bin/python -m benchmarks.log
+
+docs: setup ## the site of docs/ in build/site, every link of it checked
+	@scripts/site
 
 build: setup ## the npm package
 	@npm run --silent build -w packages/realtime

@@ -11,7 +11,10 @@ PAGE = Path(__file__).parents[1] / "docs/checks.md"
 TEXT = """\
 # What `flowcraft check` checks
 
-    flowcraft check app.realtime:channels --web web --dsn postgresql://localhost/app
+<!-- snippet: skip elsewhere tests/checks/test_command.py -->
+```sh
+flowcraft check app.realtime:channels --web web --dsn postgresql://localhost/app
+```
 
 It reads the service's sources, the web folder and the database, changes nothing, and writes a sentence for
 each thing that does not hold, with the file, the line and what to do next. `--json` writes one object;

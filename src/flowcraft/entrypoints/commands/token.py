@@ -6,7 +6,6 @@ import os
 import time
 from typing import Annotated
 
-import jwt
 import msgspec
 import typer
 
@@ -39,6 +38,8 @@ def _token(
     The secret comes from the variable FLOWCRAFT_TOKEN_SECRET, never from the command line, which others on
     the machine can read. For tries and tests: in production your own login gives tokens out.
     """
+    import jwt  # the other commands start sooner without it
+
     secret = os.environ.get(SECRET)
     if not secret:
         fail(f"set {SECRET} to the secret of your JwtAuthorizer", USAGE)

@@ -1,0 +1,23 @@
+"""The channels of a page that declares none: its TypeScript is checked against these."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from flowcraft import Channels, Event, Table
+
+
+class RunUpdate(Event):
+    run_id: UUID
+    status: Literal["queued", "running", "succeeded", "failed"]
+
+
+class StepCompleted(Event):
+    run_id: UUID
+    step: str
+
+
+channels = Channels()
+run_update = channels.declare("run_update", RunUpdate, source=Table("runs", run_id="id"))
+run = channels.declare("runs.{run_id}", RunUpdate | StepCompleted, params={"run_id": UUID})

@@ -25,9 +25,9 @@ class RealtimeService(Protocol):
     async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
         """State an event on a channel.
 
-        Alone it commits by itself. With `via`, the caller's psycopg or asyncpg connection or SQLAlchemy
-        connection or session, it is part of the caller's transaction: it commits and rolls back with it,
-        and an error here is an error of that transaction.
+        Alone it commits by itself. With `via`, the caller's psycopg or asyncpg connection, SQLAlchemy
+        connection or session, or connection of Django, it is part of the caller's transaction: it commits
+        and rolls back with it, and an error here is an error of that transaction.
 
         Raises:
             PayloadInvalid: the event does not fit its type; nothing was stored.

@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from flowcraft.adapters.postgres.service import PostgresRealtimeService
+from flowcraft.adapters.postgres.service import PostgresRealtimeService, broadcast_sync
 from flowcraft.channels import Channels
 from flowcraft.errors import PayloadInvalid
 from flowcraft.events import Event
@@ -189,6 +189,58 @@ async def test_a_broadcast_via_the_callers_transaction_shares_its_fate(
     assert len(await read(log)) == 1
 
 
+SYNC_WAYS = [way for way in WAYS if "synchronous" in way]
+
+
+@pytest.mark.parametrize("way", SYNC_WAYS)
+async def test_code_that_cannot_wait_broadcasts_in_its_transaction_too(
+    log: AppendablePostgresLog, database: str, way: str
+) -> None:
+    async with WAYS[way](database) as (via, commit, _):
+        broadcast_sync(run(RUN), Stepped(step=1), via=via)
+        assert await read(log) == []
+        await commit()
+    async with WAYS[way](database) as (via, _, rollback):
+        broadcast_sync(run(RUN), Stepped(step=2), via=via)
+        await rollback()
+    assert await read(log) == stepped(1)
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way not in SYNC_WAYS])
+async def test_code_that_cannot_wait_is_told_what_needs_an_await(
+    log: AppendablePostgresLog, database: str, way: str
+) -> None:
+    async with WAYS[way](database) as (via, _, rollback):
+        with pytest.raises(TypeError, match=r"that one needs `await broadcast\(\.\.\.\)`"):
+            broadcast_sync(run(RUN), Stepped(step=1), via=via)
+        await rollback()
+
+
+async def test_a_connection_without_a_transaction_is_refused_since_nothing_would_take_the_event_back(
+    service: RealtimeService, log: AppendablePostgresLog, database: str
+) -> None:
+    engine = create_engine(url(database, "psycopg"), isolation_level="AUTOCOMMIT")
+    async_engine = create_async_engine(url(database, "asyncpg")).execution_options(
+        isolation_level="AUTOCOMMIT"
+    )
+    async with (
+        connected(database) as by_asyncpg,
+        await psycopg.AsyncConnection.connect(database, autocommit=True) as by_psycopg,
+        AsyncSession(async_engine) as by_async_session,
+    ):
+        with engine.connect() as by_engine, Session(engine) as by_session:
+            for via in (by_asyncpg, by_psycopg, by_engine, by_session, by_async_session):
+                with pytest.raises(
+                    TypeError, match="has no transaction, so the event would be committed whatever"
+                ):
+                    await service.broadcast(run(RUN), Stepped(step=1), via=via)
+        async with by_psycopg.transaction():
+            await service.broadcast(run(RUN), Stepped(step=2), via=by_psycopg)
+    assert await read(log) == stepped(2)
+    engine.dispose()
+    await async_engine.dispose()
+
+
 async def test_an_error_of_the_database_is_the_transactions_error(
     service: RealtimeService, database: str
 ) -> None:
@@ -217,7 +269,7 @@ async def test_what_is_no_connection_is_refused_with_a_sentence(
         for via in (pool, engine):
             with pytest.raises(TypeError, match="take a connection from it, and pass that"):
                 await service.broadcast(run(RUN), Stepped(step=1), via=via)
-    with pytest.raises(TypeError, match=r"via takes an asyncpg or psycopg connection .*, got builtins.str"):
+    with pytest.raises(TypeError, match=r"via takes an asyncpg or psycopg connection, .*; got builtins.str"):
         await service.broadcast(run(RUN), Stepped(step=1), via=database)
     await engine.dispose()
 

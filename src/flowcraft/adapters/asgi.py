@@ -21,7 +21,8 @@ logger = logging.getLogger("flowcraft")
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Each framework writes these types in its own way, and their applications are all taken.
+AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 _CLOSING_SECONDS = 1.0
 _CONGESTED_BYTES = 64 * 1024

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import MutableMapping
 from typing import Any, Protocol
 
 import msgspec
 
-from flowcraft.adapters.asgi import AsgiApp, Receive, Scope, Send, answer_http, serve_websocket
+from flowcraft.adapters.asgi import AsgiApp, Scope, Send, answer_http, serve_websocket
 from flowcraft.adapters.asgi_event_stream import serve_event_stream
-from flowcraft.adapters.uvicorn import give_back, take_over
+from flowcraft.adapters.uvicorn import take_over
 from flowcraft.core import event_stream
+from flowcraft.entrypoints.lifespan import Lifespan
 from flowcraft.runtime.node import Node
 
 _FIRST_READ_SECONDS = 2.0
@@ -37,11 +37,12 @@ class RealtimeApp:
         self._realtime = realtime
         self._app = app
         self._path = path.rstrip("/")
-        self._node: Node | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  # see AsgiApp
         if scope["type"] == "lifespan":
-            await self._live(scope, receive, send)
+            await Lifespan(receive, send, start=self._realtime.start, stop=self._realtime.stop).run(
+                self._app, scope
+            )
         elif not self._is_ours(scope):
             assert self._app is not None
             await self._app(scope, receive, send)
@@ -50,15 +51,15 @@ class RealtimeApp:
             server = scope.get("server")
             if server is not None:  # what comes next need not come through here, if uvicorn has our class
                 host, port = server  # of a Unix socket it is the path and None
-                take_over((host if port is None else port, scope["path"]), node, node.drain)
+                take_over((host if port is None else port, _path_asked_for(scope)), node, node.drain)
             await serve_websocket(scope, receive, send, node)
-        elif scope["path"].endswith(event_stream.BELOW):
+        elif scope["path"].rstrip("/").endswith(event_stream.BELOW):
             await serve_event_stream(scope, receive, send, await self._ready())
         else:
-            await self._tell_health(scope["path"], send)
+            await self._tell_health(scope["path"].rstrip("/"), send)
 
     async def _ready(self) -> Node:
-        node = self._node = await self._realtime.start()
+        node = await self._realtime.start()
         with contextlib.suppress(TimeoutError):  # then clients are refused with 503
             await asyncio.wait_for(node.until_accepting(), _FIRST_READ_SECONDS)
         return node
@@ -66,7 +67,7 @@ class RealtimeApp:
     def _is_ours(self, scope: Scope) -> bool:
         if self._app is None:
             return True
-        path: str = scope["path"]
+        path = _path_inside(scope)
         if scope["type"] == "websocket":
             return path.rstrip("/") == self._path
         return path in {f"{self._path}{below}" for below in ("/healthz", "/readyz", event_stream.BELOW)}
@@ -81,31 +82,16 @@ class RealtimeApp:
         else:
             await answer_http(send, 426, "this is a WebSocket\n", "text/plain; charset=utf-8")
 
-    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def watch() -> MutableMapping[str, Any]:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await self._realtime.start()
-            elif message["type"] == "lifespan.shutdown":
-                await self._stop()
-            return message
 
-        if self._app is None:
-            await _answer_lifespan(watch, send)
-            return
-        try:
-            await self._app(scope, watch, send)
-        finally:
-            await asyncio.shield(self._stop())
-
-    async def _stop(self) -> None:
-        if self._node is not None:
-            give_back(self._node)
-        await self._realtime.stop()
+def _path_inside(scope: Scope) -> str:
+    """The path below the one that the server says we are at: `--root-path` of uvicorn."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 
-async def _answer_lifespan(receive: Receive, send: Send) -> None:
-    for stage in ("startup", "shutdown"):
-        message = await receive()
-        assert message["type"] == f"lifespan.{stage}"
-        await send({"type": f"lifespan.{stage}.complete"})
+def _path_asked_for(scope: Scope) -> str:
+    """The path in the request: a framework that mounts us may have cut it from `path`, as Litestar does."""
+    raw: bytes | None = scope.get("raw_path")
+    path: str = scope["path"]
+    return path if raw is None else raw.decode("ascii", "replace")

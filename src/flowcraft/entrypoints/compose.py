@@ -11,7 +11,8 @@ from flowcraft.adapters.asgi import AsgiApp
 from flowcraft.adapters.postgres.listener import PostgresListener
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.retention import PostgresRetention
-from flowcraft.adapters.postgres.service import PostgresRealtimeService
+from flowcraft.adapters.postgres.service import PostgresRealtimeService, broadcast_sync
+from flowcraft.adapters.uvicorn import give_back
 from flowcraft.channels import Channel, Channels
 from flowcraft.entrypoints.asgi import RealtimeApp
 from flowcraft.errors import RealtimeError
@@ -90,12 +91,25 @@ class Realtime:
             self._service = PostgresRealtimeService(self.dsn)
         await self._service.broadcast(channel, event, via=via)
 
+    def broadcast_sync(self, channel: Channel[E], event: E, *, via: object) -> None:
+        """State an event from synchronous code, such as a view of Django, in its transaction.
+
+        `via` is a psycopg connection, an SQLAlchemy connection or session, or a connection of Django or its
+        alias. This opens no connection of its own.
+
+        Raises:
+            PayloadInvalid: the event does not fit its type; nothing was stored.
+            TypeError: `via` is something else, or has no transaction open.
+        """
+        broadcast_sync(channel, event, via=via)
+
     def asgi(self, app: AsgiApp | None = None, *, path: str = "/realtime") -> RealtimeApp:
         """Return an ASGI application that serves WebSockets at `path`, and leaves all else to `app`.
 
         `app = realtime.asgi(app)` wraps an application of any framework, and starts and stops with it.
         Without `app` it can be mounted: after `app.mount("/realtime", realtime.asgi())` the address of the
-        WebSocket is `/realtime/`, with the slash that Starlette wants.
+        WebSocket is `/realtime/`, with the slash that Starlette wants. Frameworks do not tell what is mounted
+        that they end: use `async with realtime` around the `yield` of the application's own lifespan.
         """
         return RealtimeApp(self, app, path)
 
@@ -161,6 +175,7 @@ class _Serving:
         self.node.supervisor.keep("retention", self._retention.run)
 
     async def stop(self) -> None:
+        give_back(self.node)
         await self.node.drain()
         await self.node.stop()
         await self._retention.close()

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import AnyConnection
 
 OLDEST_POSTGRES = 14
-_LOCK = "select pg_advisory_xact_lock(1718382455, 3)"
+LOCK = "select pg_advisory_xact_lock(1718382455, 3)"
 _FUNCTIONS = ("column(regclass, jsonb)", "table(jsonb)", "body(jsonb, regclass)", "install(jsonb, text)")
-_CLEAR = "drop function " + ", ".join(
+CLEAR = "drop function " + ", ".join(
     f"pg_temp.flowcraft_{name}" for name in (*_FUNCTIONS, "restored()", "apply(jsonb, boolean)")
 )
 
@@ -42,7 +42,7 @@ async def migrate(database: str | AnyConnection, channels: Channels, *, prune: b
     sources = msgspec.json.encode(table_sources(channels)).decode()
     async with _connected(database) as connection, _transaction(connection):
         _check_version(connection)
-        await connection.execute(_LOCK)
+        await connection.execute(LOCK)
         await connection.execute(statement("bootstrap"))
         done = [await _upgrade(connection, *missing) for missing in await _missing(connection)]
         await connection.execute(statement("install"))
@@ -52,22 +52,22 @@ async def migrate(database: str | AnyConnection, channels: Channels, *, prune: b
             if error.sqlstate != DOES_NOT_FIT:
                 raise
             raise DeclarationError(_sentence(error)) from None
-        await connection.execute(_CLEAR)
+        await connection.execute(CLEAR)
     return done
 
 
 def migration_sql(channels: Channels, *, prune: bool = True) -> str:
     """Return a script that does what `migrate` does, for psql or for somebody else to read and run."""
     sources = msgspec.json.format(msgspec.json.encode(table_sources(channels)), indent=2).decode()
-    arguments = f"{_literal(sources)}::jsonb, {str(prune).lower()}"
+    arguments = f"{literal(sources)}::jsonb, {str(prune).lower()}"
     parts = [
         "-- The log of FlowCraft Realtime, and the triggers of the declared sources. It may be run again.",
-        f"begin isolation level read committed;\n{_LOCK};",
+        f"begin isolation level read committed;\n{LOCK};",
         statement("bootstrap"),
-        *(_guarded(version, name, text) for version, (name, text) in migrations().items()),
+        *(guarded(version, name, text) for version, (name, text) in migrations().items()),
         statement("install"),
         f"select pg_temp.flowcraft_apply({arguments}) as done;",
-        f"{_CLEAR};\ncommit;\n",
+        f"{CLEAR};\ncommit;\n",
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
@@ -112,17 +112,17 @@ async def _upgrade(connection: AnyConnection, version: int, name: str, text: str
     return f"schema flowcraft: {name}"
 
 
-def _guarded(version: int, name: str, text: str) -> str:
+def guarded(version: int, name: str, text: str) -> str:
     return (
         "do $flowcraft_do$\nbegin\n"
         f"if not exists (select from flowcraft.migration where version = {version}) then\n"
         f"execute $flowcraft_migration$\n{text}$flowcraft_migration$;\n"
-        f"insert into flowcraft.migration (version, name) values ({version}, {_literal(name)});\n"
+        f"insert into flowcraft.migration (version, name) values ({version}, {literal(name)});\n"
         "end if;\nend $flowcraft_do$;"
     )
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     # The e'' form means the same whatever standard_conforming_strings says.
     return "e'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 

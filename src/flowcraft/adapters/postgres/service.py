@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
-
-import asyncpg
-from asyncpg.pool import PoolConnectionProxy
+from typing import TYPE_CHECKING, TypeVar
 
 from flowcraft.adapters.postgres.connections import OwnPool
 from flowcraft.adapters.postgres.statements import statement
+from flowcraft.adapters.postgres.via import send, send_sync
 from flowcraft.channels import Channel
 
 if TYPE_CHECKING:
@@ -36,70 +33,32 @@ class PostgresRealtimeService:
 
         Raises:
             PayloadInvalid: the event does not fit its type; nothing was stored.
-            TypeError: `via` is nothing that an event can travel through.
+            TypeError: `via` is nothing that an event can travel through, or has no transaction open.
         """
-        payload = channel.declaration.payload.encode(event)
-        name = "emit" if channel.declaration.durable else "announce"
+        name, values = _stated(channel, event)
         if via is None:
             async with self._pool.connection() as connection:
-                await connection.execute(statement(name), channel.name, payload)
+                await connection.execute(statement(name), *values)
         else:
-            await _send(via, name, channel.name, payload)
+            await send(via, name, values)
 
     async def close(self) -> None:
         """Close the connections that the service opened itself."""
         await self._pool.close()
 
 
-async def _send(via: object, name: str, channel: str, payload: str) -> None:
-    if isinstance(via, asyncpg.Connection | PoolConnectionProxy):
-        connection = cast("asyncpg.Connection[asyncpg.Record]", via)
-        await connection.execute(statement(name), channel, payload)
-    elif _is_one_of(via, "psycopg", "Connection", "AsyncConnection"):
-        await _execute(via, _with(name, "%s", "%s"), (channel, payload))
-    elif _is_one_of(via, "sqlalchemy", "Connection", "AsyncConnection", "Session", "AsyncSession"):
-        await _send_by_sqlalchemy(via, name, channel, payload)
-    elif _is_one_of(via, "sqlalchemy", "scoped_session", "async_scoped_session"):
-        await _send_by_sqlalchemy(cast(Any, via)(), name, channel, payload)
-    else:
-        raise TypeError(
-            f"via takes an asyncpg or psycopg connection or an SQLAlchemy connection or session, "
-            f"got {type(via).__module__}.{type(via).__qualname__}{_hint(via)}"
-        )
+def broadcast_sync(channel: Channel[E], event: E, *, via: object) -> None:
+    """State an event from code that cannot wait, in the transaction of its synchronous connection.
+
+    Raises:
+        PayloadInvalid: the event does not fit its type; nothing was stored.
+        TypeError: `via` is nothing that an event can travel through here, or has no transaction open.
+    """
+    name, values = _stated(channel, event)
+    send_sync(via, name, values)
 
 
-async def _send_by_sqlalchemy(via: object, name: str, channel: str, payload: str) -> None:
-    from sqlalchemy import text  # the caller has imported it
-
-    query = text(_with(name, "cast(:channel as text)", "cast(:payload as text)").replace("::text", ""))
-    await _execute(via, query, {"channel": channel, "payload": payload})
-
-
-class _Executes(Protocol):
-    def execute(self, query: Any, arguments: Any, /) -> object: ...  # noqa: ANN401  # of optional libraries
-
-
-async def _execute(via: object, query: object, arguments: object) -> None:
-    result = cast(_Executes, via).execute(query, arguments)
-    if isinstance(result, Awaitable):
-        await cast(Awaitable[object], result)
-
-
-def _with(name: str, channel: str, payload: str) -> str:
-    # Without its comment, in which a driver would look for placeholders.
-    query = "".join(line for line in statement(name).splitlines() if not line.startswith("--"))
-    return query.replace("$1", channel).replace("$2", payload)
-
-
-def _is_one_of(via: object, library: str, *names: str) -> bool:
-    # By name and not by import: the library is optional, and whoever has an instance has imported it.
-    return any(
-        ancestor.__name__ in names and ancestor.__module__.partition(".")[0] == library
-        for ancestor in type(via).__mro__
-    )
-
-
-def _hint(via: object) -> str:
-    if hasattr(via, "acquire") or hasattr(via, "connect") or hasattr(via, "connection"):
-        return "; take a connection from it, and pass that"
-    return ""
+def _stated(channel: Channel[E], event: E) -> tuple[str, list[str]]:
+    """The statement that states an event, and its values."""
+    payload = channel.declaration.payload.encode(event)
+    return ("emit" if channel.declaration.durable else "announce"), [channel.name, payload]

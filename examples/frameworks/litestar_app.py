@@ -1,0 +1,93 @@
+"""Litestar with SQLAlchemy's AsyncSession: what a request commits, every subscribed browser hears.
+
+DATABASE_URL=postgresql://localhost/shop uvicorn examples.frameworks.litestar_app:app
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar, get, post, put
+from litestar.di import NamedDependency, Provide
+from litestar.exceptions import HTTPException
+from litestar.params import FromPath, FromQuery
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from flowcraft import Channels, Event, Realtime, Table, migrate
+
+
+class Base(DeclarativeBase):
+    """What SQLAlchemy knows of the database."""
+
+
+class Item(Base):
+    """Something to sell."""
+
+    __tablename__ = "items"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    stock: Mapped[int]
+
+
+class ItemUpdate(Event):
+    """How many are left."""
+
+    item_id: int
+    stock: int
+
+
+channels = Channels()
+item_update = channels.declare("item_update", ItemUpdate, source=Table("items", item_id="id"))
+realtime = Realtime(channels)
+engine = create_async_engine(os.environ["DATABASE_URL"].replace("postgresql://", "postgresql+asyncpg://", 1))
+
+
+@asynccontextmanager
+async def lifespan(_: Litestar) -> AsyncIterator[None]:
+    """Make the table and its trigger; an application that lives longer has Alembic do it."""
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    await migrate(realtime.dsn, channels)
+    yield
+    await engine.dispose()
+
+
+async def transaction() -> AsyncIterator[AsyncSession]:
+    """One transaction for a request: committed when its handler returns, rolled back when it raises."""
+    async with AsyncSession(engine) as session, session.begin():
+        yield session
+
+
+Session = NamedDependency[AsyncSession]
+
+
+@get("/items")
+async def items() -> dict[str, object]:
+    """The state, and the cursor after it in the same view of the database: a page subscribes since that."""
+    async with AsyncSession(engine.execution_options(isolation_level="REPEATABLE READ")) as session:
+        rows = await session.execute(select(Item.id, Item.stock).order_by(Item.id))
+        cursor = await session.scalar(select(func.flowcraft.cursor()))
+    return {"items": [{"item_id": row.id, "stock": row.stock} for row in rows], "cursor": cursor}
+
+
+@put("/items/{item_id:int}")
+async def replace(item_id: FromPath[int], stock: FromQuery[int], session: Session) -> None:
+    """Say how many there are."""
+    await session.merge(Item(id=item_id, stock=stock))
+
+
+@post("/items/{item_id:int}/take", status_code=200)
+async def take(item_id: FromPath[int], count: FromQuery[int], session: Session) -> None:
+    """Take some away, unless that is too many: then nothing has happened, and nobody hears of it."""
+    item = await session.get_one(Item, item_id, with_for_update=True)
+    item.stock -= count
+    await session.flush()
+    if item.stock < 0:
+        raise HTTPException("there are not that many", status_code=409)
+
+
+api = Litestar([items, replace, take], lifespan=[lifespan], dependencies={"session": Provide(transaction)})
+app = realtime.asgi(api)

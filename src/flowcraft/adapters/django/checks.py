@@ -1,0 +1,70 @@
+"""Checks: tell with `manage.py check` what the migrations, or a database, lack of the declared channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+
+from flowcraft.adapters.django.declared import declared_sources, migrated, missing
+from flowcraft.adapters.postgres import steps
+
+
+def check_migrations(app_configs: object = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001
+    """Whether the migrations make what is declared. It reads them, and no database."""
+    try:
+        lacking = missing(MigrationLoader(None, ignore_no_migrations=True))
+    except ImproperlyConfigured as error:
+        return [Error(str(error), id="flowcraft.E001")]
+    hint = "Run `manage.py makerealtimemigrations <app>`."
+    return [
+        Warning(f"no migration does this yet: {operation.describe()}", hint=hint, id="flowcraft.W001")
+        for operation in lacking
+    ]
+
+
+def check_database(
+    app_configs: object = None,  # noqa: ARG001  # Django passes it
+    databases: Sequence[str] | None = None,
+    **_: Any,  # noqa: ANN401
+) -> Sequence[CheckMessage]:
+    """Whether the triggers in a database are those of the migrations, once all of these are applied."""
+    return [message for alias in databases or () for message in _behind(connections[alias])]
+
+
+def _behind(connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
+    if connection.vendor != "postgresql":
+        return []
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return []  # Django tells that
+    made = migrated(executor.loader)
+    if not made.sources:
+        return []
+    declared_sources()
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+
+        def execute(statement: str) -> steps.Rows:
+            cursor.execute(statement)
+            return [] if cursor.description is None else cursor.fetchall()
+
+        found = steps.differences(execute, list(made.sources.values()))
+        transaction.set_rollback(True, using=connection.alias)
+    return [_message(one, connection.alias) for one in found if one.source is not None]
+
+
+def _message(found: steps.Difference, alias: str) -> CheckMessage:
+    assert found.source is not None
+    how = "differ from what they should do" if found.present else "are not there"
+    return Warning(
+        f"database {alias!r}: the triggers of channel {found.source.channel} on {found.source.table} {how}, "
+        "although every migration is applied",
+        hint="If columns have changed: `manage.py makerealtimemigrations <app> --again`, then `migrate`.",
+        id="flowcraft.W002",
+    )

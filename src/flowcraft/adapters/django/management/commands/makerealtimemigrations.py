@@ -1,0 +1,96 @@
+"""`manage.py makerealtimemigrations`: write the migration that makes the log and the triggers as declared."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.apps import apps
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.migrations import Migration
+from django.db.migrations.autodetector import MigrationAutodetector
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.writer import MigrationWriter
+
+from flowcraft.adapters.django.declared import missing
+from flowcraft.adapters.django.migrations import RealtimeTriggers
+
+_EXAMPLE = """examples:
+  manage.py makerealtimemigrations shop            write it into the app `shop`
+  manage.py makerealtimemigrations --check         in a CI: exit with 1 if there is something to write
+"""
+
+
+class Command(BaseCommand):
+    """What `makemigrations` is for models, for the triggers of the channels in FLOWCRAFT_CHANNELS."""
+
+    help = (
+        "Write the migration that brings a database to the declared channels: their log, and their triggers."
+    )
+    requires_system_checks = []  # noqa: RUF012  # they tell to run this
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:  # noqa: ANN401
+        return super().create_parser(
+            prog_name,
+            subcommand,
+            epilog=_EXAMPLE,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **kwargs,
+        )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("app", nargs="?", help="The label of the app whose migration it becomes.")
+        parser.add_argument(
+            "--check", action="store_true", help="Write nothing; exit with 1 if something is missing."
+        )
+        parser.add_argument("--dry-run", action="store_true", help="Show the file, and write nothing.")
+        parser.add_argument(
+            "--again",
+            action="store_true",
+            help="Make all triggers anew: the columns of a table have changed.",
+        )
+
+    def handle(self, *_: Any, **options: Any) -> None:  # noqa: ANN401
+        loader = MigrationLoader(None, ignore_no_migrations=True)
+        operations = missing(loader, again=bool(options["again"]))
+        for operation in operations:
+            self.stdout.write(f"  - {operation.describe()}")
+        if not operations:
+            self.stdout.write("nothing to write: the migrations make what is declared")
+        elif options["check"]:
+            sys.exit(1)
+        else:
+            self._write(loader, str(options["app"] or ""), operations, dry=bool(options["dry_run"]))
+
+    def _write(self, loader: MigrationLoader, app: str, operations: list[Operation], *, dry: bool) -> None:
+        if app not in {config.label for config in apps.get_app_configs()}:
+            known = ", ".join(config.label for config in apps.get_app_configs())
+            raise CommandError(f"name the app that gets the migration, one of {known}")
+        writer = MigrationWriter(_migration(loader, app, operations))
+        if dry:
+            self.stdout.write(writer.as_string())
+            return
+        Path(writer.path).parent.mkdir(exist_ok=True)
+        Path(writer.path).write_text(writer.as_string(), encoding="utf-8")
+        self.stdout.write(f"wrote {writer.path}; next: manage.py migrate")
+
+
+def _migration(loader: MigrationLoader, app: str, operations: list[Operation]) -> Migration:
+    own = loader.graph.leaf_nodes(app)
+    owners = {label for operation in operations for label in _owners(operation)} - {app}
+    number = max((MigrationAutodetector.parse_number(name) or 0 for _, name in own), default=0) + 1
+    others = [leaf for label in sorted(owners) for leaf in loader.graph.leaf_nodes(label)]
+    members = {"operations": operations, "dependencies": own + others, "initial": not own or None}
+    made: type[Migration] = type("Migration", (Migration,), members)
+    return made(f"{number:04}_realtime", app)
+
+
+def _owners(operation: Operation) -> list[str]:
+    """The apps whose models have the table that triggers are made on: these come first."""
+    if not isinstance(operation, RealtimeTriggers) or operation.source is None:
+        return []
+    table = operation.source["table"]
+    return [model._meta.app_label for model in apps.get_models() if model._meta.db_table == table]  # noqa: SLF001

@@ -1,0 +1,140 @@
+"""Operations for Django's migrations: the log, and the triggers of declared channels.
+
+`manage.py makerealtimemigrations` writes them. Each holds what was declared when it was written, and what was
+before, so that a migration does the same for ever, in both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError, router
+from django.db.migrations.operations.base import Operation
+
+from flowcraft.adapters.postgres import steps
+from flowcraft.adapters.postgres.frozen import thawed
+from flowcraft.adapters.postgres.inspection import function_name
+from flowcraft.adapters.postgres.statements import DOES_NOT_FIT
+from flowcraft.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+    from django.db.migrations.state import ProjectState
+
+
+class _RealtimeOperation(Operation):
+    """What changes the schema `flowcraft`, and no model. On other databases it does nothing."""
+
+    reduces_to_sql = True
+    reversible = True
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """No model changes."""
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,  # noqa: ARG002
+        to_state: ProjectState,  # noqa: ARG002
+    ) -> None:
+        if self._is_for(app_label, schema_editor):
+            self.change(_executing(schema_editor), forwards=True)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,  # noqa: ARG002
+        to_state: ProjectState,  # noqa: ARG002
+    ) -> None:
+        if self._is_for(app_label, schema_editor):
+            self.change(_executing(schema_editor), forwards=False)
+
+    def change(self, execute: steps.Execute, *, forwards: bool) -> None:
+        """Do it, or take it back."""
+        raise NotImplementedError
+
+    def _is_for(self, app_label: str, schema_editor: BaseDatabaseSchemaEditor) -> bool:
+        connection = schema_editor.connection
+        return connection.vendor == "postgresql" and router.allow_migrate(connection.alias, app_label)
+
+
+class RealtimeLog(_RealtimeOperation):
+    """Bring the log to a version. Taken back, the first of them drops it, with every event in it."""
+
+    def __init__(self, version: int, *, previous: int = 0) -> None:
+        self.version = version
+        self.previous = previous
+
+    def change(self, execute: steps.Execute, *, forwards: bool) -> None:
+        """Do it, or take it back: to no log, but not to an earlier version."""
+        if forwards:
+            steps.upgrade_log(execute, self.version)
+        elif self.previous == 0:
+            steps.drop_log(execute)
+
+    def describe(self) -> str:
+        return f"Bring the log of FlowCraft Realtime to version {self.version}"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return "realtime_log"
+
+
+class RealtimeTriggers(_RealtimeOperation):
+    """Make the triggers of one source of a channel, or drop them.
+
+    `source` is None where it is no longer declared, `previous` where it was not declared before.
+    """
+
+    serialization_expand_args = ["source", "previous"]  # noqa: RUF012  # as Django has it
+
+    def __init__(
+        self, *, source: Mapping[str, object] | None, previous: Mapping[str, object] | None = None
+    ) -> None:
+        self.source = source
+        self.previous = previous
+
+    @property
+    def function(self) -> str:
+        """The trigger function that this is about."""
+        values = self.previous if self.source is None else self.source
+        assert values is not None, "a source, a previous one, or both"
+        return function_name(thawed(values))
+
+    def change(self, execute: steps.Execute, *, forwards: bool) -> None:
+        """Do it, or take it back.
+
+        Raises:
+            DeclarationError: the source does not fit its table.
+        """
+        source = self.source if forwards else self.previous
+        if source is None:
+            steps.drop_triggers(execute, self.function)
+            return
+        try:
+            steps.create_triggers(execute, thawed(source))
+        except DatabaseError as error:
+            if getattr(error.__cause__, "sqlstate", None) != DOES_NOT_FIT:
+                raise
+            raise DeclarationError(str(error).partition("\n")[0]) from None
+
+    def describe(self) -> str:
+        values = self.previous if self.source is None else self.source
+        assert values is not None
+        does = "Drop" if self.source is None else "Make"
+        return f"{does} the triggers of channel {values['channel']} on {values['table']}"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return "realtime_triggers"
+
+
+def _executing(schema_editor: BaseDatabaseSchemaEditor) -> steps.Execute:
+    def execute(statement: str) -> steps.Rows:
+        schema_editor.execute(statement, params=None)
+        return ()
+
+    return execute

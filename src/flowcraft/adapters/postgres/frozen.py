@@ -1,0 +1,99 @@
+"""Frozen sources: a declared source as it stands in a migration file, in plain values and for ever.
+
+A migration must do tomorrow what it does today, so it holds what was declared when it was written, and not
+the channels. What goes without saying is left out: a field whose column has its name is only that name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import cast
+
+import msgspec
+
+from flowcraft.adapters.postgres.triggers import SourceField, TableSource, quoted
+from flowcraft.errors import DeclarationError
+
+_SIMPLE = re.compile(r'"[a-z_][a-z0-9_]*"(\."[a-z_][a-z0-9_]*"){0,2}')
+
+
+class _Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    name: str
+    column: str | None = None
+    cast: str | None = None
+    required: bool = True
+    default: str | None = None
+
+
+class _Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    channel: str
+    table: str
+    event: str
+    on: tuple[str, ...] = ("insert", "update")
+    parameter: str | None = None
+    tag_field: str | None = None
+    tag: str | None = None
+    fields: tuple[str | _Field, ...]
+
+
+def frozen(source: TableSource) -> dict[str, object]:
+    """Return a source in plain values."""
+    simple = _SIMPLE.fullmatch(source.table) is not None
+    kept = _Source(
+        channel=source.channel,
+        table=source.table.replace('"', "") if simple else source.table,
+        event=source.event,
+        on=source.on,
+        parameter=source.parameter,
+        tag_field=source.tag_field,
+        tag=source.tag,
+        fields=tuple(map(_frozen_field, source.fields)),
+    )
+    return _listed(cast(dict[str, object], msgspec.to_builtins(kept)))
+
+
+def thawed(values: Mapping[str, object]) -> TableSource:
+    """Return the source that plain values describe.
+
+    Raises:
+        DeclarationError: they are not what `frozen` returns.
+    """
+    try:
+        kept = msgspec.convert(dict(values), _Source, strict=False)
+    except msgspec.ValidationError as error:
+        raise DeclarationError(
+            f"triggers in a migration: {error}; have them written anew, docs/guides/migrations.md tells how"
+        ) from None
+    return TableSource(
+        channel=kept.channel,
+        prefix=kept.channel.partition(".")[0],
+        parameter=kept.parameter,
+        table=quoted(kept.table),
+        on=kept.on,
+        event=kept.event,
+        tag_field=kept.tag_field,
+        tag=kept.tag,
+        fields=tuple(map(_thawed_field, kept.fields)),
+    )
+
+
+def _frozen_field(field: SourceField) -> str | _Field:
+    column = None if field.column == field.name else field.column
+    kept = _Field(
+        name=field.name, column=column, cast=field.cast, required=field.required, default=field.default
+    )
+    return field.name if kept == _Field(name=field.name) else kept
+
+
+def _thawed_field(kept: str | _Field) -> SourceField:
+    field = _Field(name=kept) if isinstance(kept, str) else kept
+    return SourceField(field.name, field.column or field.name, field.cast, field.required, field.default)
+
+
+def _listed(values: dict[str, object]) -> dict[str, object]:
+    # Lists read better than tuples in a file, where one item would need its comma.
+    return {
+        key: list(cast(tuple[object, ...], value)) if isinstance(value, tuple) else value
+        for key, value in values.items()
+    }

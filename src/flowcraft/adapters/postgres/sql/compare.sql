@@ -1,0 +1,34 @@
+-- compare: functions of this session that tell what differs from the declared sources. After `install`.
+
+-- flowcraft_same: whether the triggers of a source are there and do what is declared.
+create or replace function pg_temp.flowcraft_same(source jsonb, function text) returns boolean
+language plpgsql stable as $$
+declare
+    relation regclass := to_regclass(source ->> 'table');
+    styled boolean := exists (
+        select from pg_attribute where attrelid = relation and atttypid = 'interval'::regtype and not attisdropped);
+begin
+    return exists (
+        select from pg_proc as p
+        where p.pronamespace = to_regnamespace('flowcraft') and p.proname = function and p.prosecdef
+            and p.prosrc = pg_temp.flowcraft_body(source, pg_temp.flowcraft_table(source))
+            and coalesce('intervalstyle=iso_8601' = any(p.proconfig), false) = styled
+            and array(select jsonb_array_elements_text(source -> 'on') order by 1) = array(
+                select split_part(t.tgname, '_', 3) from pg_trigger as t
+                where t.tgrelid = relation and t.tgfoid = p.oid order by 1)
+    );
+exception when sqlstate 'RT001' then
+    return false;
+end $$;
+
+-- flowcraft_text: what makes a trigger function as it is now, with its triggers; null if it is not there.
+create or replace function pg_temp.flowcraft_text(function text) returns text language sql stable as $$
+    select rtrim(pg_get_functiondef(p.oid), e'\n') || format(
+            e';\nrevoke all on function flowcraft.%1$I() from public;\ncomment on function flowcraft.%1$I() is %2$L;',
+            p.proname, obj_description(p.oid, 'pg_proc'))
+        || coalesce((
+            select string_agg(e'\n' || pg_get_triggerdef(t.oid) || ';', '' order by t.tgname)
+            from pg_trigger as t where t.tgfoid = p.oid and t.tgparentid = 0), '')
+    from pg_proc as p
+    where p.pronamespace = to_regnamespace('flowcraft') and p.proname = function
+$$;

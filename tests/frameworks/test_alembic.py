@@ -1,0 +1,288 @@
+"""Alembic generates, upgrades and downgrades by itself, with either kind of driver."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import Column, Integer, MetaData, Text, create_engine, text
+from sqlalchemy import Table as SqlTable
+
+from flowcraft import Channels, DeclarationError, Event, Table
+from flowcraft.adapters.postgres.steps import LATEST
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+ENV = dedent("""
+    import asyncio
+    from alembic import context
+    from sqlalchemy import create_engine
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from flowcraft.adapters.alembic import include_name
+
+    attributes, url = context.config.attributes, context.config.get_main_option("sqlalchemy.url")
+    target_metadata, channels = attributes["metadata"], attributes["channels"]
+
+    def run(**how):
+        context.configure(
+            target_metadata=target_metadata,
+            flowcraft_channels=channels,
+            include_name=include_name,
+            **how,
+            **attributes["options"],
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+
+    async def run_async():
+        engine = create_async_engine(url)
+        try:
+            async with engine.connect() as connection:
+                await connection.run_sync(lambda sync: run(connection=sync))
+        finally:
+            await engine.dispose()
+
+    if context.is_offline_mode():
+        run(url=url, literal_binds=True)
+    elif "asyncpg" in url:
+        asyncio.run(run_async())
+    else:
+        engine = create_engine(url)
+        try:
+            with engine.connect() as connection:
+                run(connection=connection)
+        finally:
+            engine.dispose()
+""")
+
+
+class RunUpdate(Event):
+    run_id: int
+    status: str
+    note: str = "none : %(s)s"
+
+
+def channels_of(*, on: tuple[str, ...] = ("insert", "update"), declare: bool = True) -> Channels:
+    channels = Channels()
+    if declare:
+        channels.declare("run_update", RunUpdate, source=Table("runs", run_id="id", on=on))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    return channels
+
+
+def tables(*columns: str) -> MetaData:
+    metadata = MetaData()
+    SqlTable("runs", metadata, Column("id", Integer, primary_key=True), *(Column(c, Text) for c in columns))
+    return metadata
+
+
+class Project:
+    """A project with Alembic in a folder of its own."""
+
+    def __init__(self, folder: Path, dsn: str, driver: str) -> None:
+        self.folder = folder
+        self.dsn = dsn
+        self.said = io.StringIO()
+        self.config = Config(stdout=io.StringIO(), output_buffer=self.said)
+        url = dsn.replace("postgresql://", f"postgresql+{driver}://").replace("%", "%%")
+        self.config.set_main_option("sqlalchemy.url", url)
+        self.config.set_main_option("script_location", str(folder))
+        self.config.set_main_option("path_separator", "os")
+        (folder / "versions").mkdir(parents=True)
+        (folder / "env.py").write_text(ENV)
+        template = "revision = ${repr(up_revision)}\ndown_revision = ${repr(down_revision)}\n"
+        template += "from alembic import op\nimport sqlalchemy as sa\n"
+        template += "def upgrade():\n    ${upgrades}\n\ndef downgrade():\n    ${downgrades}\n"
+        (folder / "script.py.mako").write_text(template)
+        self.engine: Engine = create_engine(dsn.replace("postgresql://", "postgresql+psycopg://"))
+
+    def declare(self, metadata: MetaData, channels: Channels, **options: object) -> None:
+        self.config.attributes.update(
+            metadata=metadata, channels=channels, options={"include_schemas": True, **options}
+        )
+
+    def generate(self) -> str:
+        """Generate a revision, and return its text without its head."""
+        script = command.revision(self.config, autogenerate=True)
+        assert script is not None
+        assert not isinstance(script, list)
+        return Path(script.path).read_text().partition("import sqlalchemy as sa\n")[2]
+
+    def upgrade(self, to: str = "head") -> None:
+        command.upgrade(self.config, to)
+
+    def downgrade(self, to: str = "-1") -> None:
+        command.downgrade(self.config, to)
+
+    def is_current(self) -> bool:
+        try:
+            command.check(self.config)
+        except CommandError:
+            return False
+        return True
+
+    def query(self, sql: str) -> list[tuple[object, ...]]:
+        with self.engine.begin() as connection:
+            result = connection.execute(text(sql))
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    def told(self) -> list[object]:
+        """Change a row, and return the events of that."""
+        self.query("insert into runs (id) values (1) on conflict (id) do update set id = 1")
+        told = [row[0] for row in self.query("select payload from flowcraft.event order by id")]
+        self.query("truncate flowcraft.event")
+        return told
+
+    def triggers(self) -> list[object]:
+        found = "select tgname from pg_trigger where not tgisinternal order by 1"
+        return [re.sub(r"_[0-9a-f]{8}_", "_", str(row[0])) for row in self.query(found)]
+
+
+by_both_drivers = pytest.mark.parametrize("project", ["psycopg", "asyncpg"], indirect=True)
+
+
+@pytest.fixture
+def project(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> Iterator[Project]:
+    project = Project(tmp_path / "migrations", database, getattr(request, "param", "psycopg"))
+    yield project
+    project.engine.dispose()
+
+
+REVISION = """
+    op.flowcraft_log(2)
+    op.flowcraft_triggers(
+        channel='run_update',
+        table='runs',
+        event='RunUpdate',
+        on=['insert', 'update'],
+        tag_field='type',
+        tag='RunUpdate',
+        fields=[
+            {'name': 'run_id', 'column': 'id'},
+            {'name': 'status', 'cast': 'text'},
+            {'name': 'note', 'cast': 'text', 'required': False, 'default': '"none : %(s)s"'},
+        ],
+    )
+"""
+BOTH = ["flowcraft_insert", "flowcraft_update"]
+
+
+@by_both_drivers
+def test_a_table_and_its_channel_come_in_one_revision_and_go_in_its_downgrade(project: Project) -> None:
+    project.declare(tables("status"), channels_of())
+    revision = project.generate()
+    assert (
+        revision.index("create_table")
+        < revision.index("op.flowcraft_log(")
+        < revision.index("op.flowcraft_triggers(")
+    )
+    project.upgrade()
+    assert project.is_current()
+    assert project.told() == ['{"type":"RunUpdate","run_id":1,"status":null,"note":"none : %(s)s"}']
+    project.downgrade("base")
+    assert project.query("select to_regclass('runs'), to_regnamespace('flowcraft')") == [(None, None)]
+    project.upgrade()
+    assert project.triggers() == BOTH
+
+
+def test_a_revision_holds_what_was_declared_in_plain_values(project: Project) -> None:
+    project.declare(tables("status"), channels_of())
+    assert REVISION.replace("log(2)", f"log({LATEST})") in project.generate()
+
+
+def test_nothing_is_generated_where_all_agrees(project: Project) -> None:
+    project.declare(tables("status"), channels_of())
+    project.generate()
+    project.upgrade()
+    assert "pass" in project.generate().partition("def downgrade")[0]
+
+
+@by_both_drivers
+def test_a_changed_source_replaces_its_triggers_and_the_downgrade_brings_the_old_ones_back(
+    project: Project,
+) -> None:
+    project.declare(tables("status"), channels_of())
+    project.generate()
+    project.upgrade()
+    project.declare(tables("status"), channels_of(on=("delete",)))
+    assert not project.is_current()
+    project.generate()
+    project.upgrade()
+    assert project.triggers() == ["flowcraft_delete"]
+    assert project.is_current()
+    project.downgrade()
+    assert project.triggers() == BOTH
+    project.declare(tables("status"), channels_of())
+    project.query("delete from alembic_version")
+    command.stamp(project.config, "head")
+    assert project.is_current()
+
+
+def test_a_column_that_comes_later_is_told_from_its_revision_on(project: Project) -> None:
+    project.declare(tables("status"), channels_of())
+    project.generate()
+    project.upgrade()
+    project.declare(tables("status", "note"), channels_of())
+    revision = project.generate()
+    assert revision.index("op.add_column") < revision.index("op.flowcraft_triggers(")
+    project.upgrade()
+    assert project.is_current()
+    assert project.told() == ['{"type":"RunUpdate","run_id":1,"status":null,"note":null}']
+    project.downgrade()
+    assert project.told() == ['{"type":"RunUpdate","run_id":1,"status":null,"note":"none : %(s)s"}']
+
+
+def test_a_channel_that_is_no_longer_declared_loses_its_triggers_and_its_downgrade_returns_them(
+    project: Project,
+) -> None:
+    project.declare(tables("status"), channels_of())
+    project.generate()
+    project.upgrade()
+    project.declare(tables("status"), channels_of(declare=False), flowcraft_prune=False)
+    assert project.is_current()
+    project.declare(tables("status"), channels_of(declare=False))
+    project.generate()
+    project.upgrade()
+    assert project.triggers() == []
+    assert project.is_current()
+    project.downgrade()
+    assert project.triggers() == BOTH
+
+
+def test_the_tables_of_the_log_are_not_taken_for_tables_that_nobody_wants(project: Project) -> None:
+    project.declare(tables("status"), channels_of())
+    project.generate()
+    project.upgrade()
+    project.declare(tables(), channels_of(declare=False))
+    assert "drop_table" not in project.generate()
+
+
+def test_the_sql_of_a_revision_does_the_same_without_a_connection(project: Project) -> None:
+    project.declare(tables("status"), channels_of())
+    project.generate()
+    command.upgrade(project.config, "head", sql=True)
+    script = project.said.getvalue()
+    assert project.query("select to_regclass('runs')") == [(None,)]
+    project.query("drop table alembic_version")
+    with psycopg.connect(project.dsn, autocommit=True) as connection:
+        connection.execute(script.encode())  # with its own begin and commit
+    assert project.is_current()
+    assert project.told() == ['{"type":"RunUpdate","run_id":1,"status":null,"note":"none : %(s)s"}']
+
+
+@by_both_drivers
+def test_triggers_that_do_not_fit_their_table_are_told_in_a_sentence(project: Project) -> None:
+    project.declare(tables(), channels_of())
+    project.generate()
+    with pytest.raises(DeclarationError, match="table runs has no column status for the field status"):
+        project.upgrade()
+    assert project.query("select to_regclass('runs')") == [(None,)]

@@ -1,0 +1,17 @@
+"""What it stores."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Item(models.Model):
+    """Something to sell."""
+
+    stock: models.IntegerField[int, int] = models.IntegerField()
+
+    class Meta:
+        """Its table."""
+
+        app_label = "shop"
+        db_table = "items"

@@ -16,9 +16,10 @@ REPORTS := build/reports
 VITEST := node_modules/.bin/vitest run --reporter=default --reporter=junit
 FAULTS = .venv/bin/python -m tests.faults $(if $(SEED),--seed $(SEED)) --junit $(REPORTS)/faults.xml
 WEB := examples/flowcraft/web
-WORKSPACES := $(wildcard packages/*/package.json $(WEB)/package.json)
+ORDERS := examples/orders/web
+WORKSPACES := $(wildcard packages/*/package.json examples/*/web/package.json)
 
-.PHONY: help demo test check docs unit e2e faults faults-counts faults-long bench bench-full bench-fanout bench-log bench-latency build package format lock setup clean
+.PHONY: help demo orders test check docs unit e2e faults faults-counts faults-long bench bench-full bench-fanout bench-log bench-latency build package format lock setup clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +27,10 @@ help: ## say what can be made
 demo: setup build ## run the example app: PostgreSQL, server and web page (PORT=... to choose the port)
 	npm run --silent build -w $(WEB)
 	.venv/bin/python -m examples.flowcraft.demo
+
+orders: setup build ## run the smaller example: orders, balances and their live page (PORT=... too)
+	npm run --silent build -w $(ORDERS)
+	.venv/bin/python -m examples.orders
 
 test: check unit e2e faults-counts ## everything that must hold: static gates, tests, the app in a browser, the fault harness
 	@.venv/bin/python scripts/sum_reports.py $(REPORTS)/python.xml $(REPORTS)/typescript.xml $(REPORTS)/e2e.xml \
@@ -38,8 +43,8 @@ unit: setup build ## the Python and the TypeScript tests, up to end to end
 	.venv/bin/python -m pytest --junitxml=$(REPORTS)/python.xml
 	$(VITEST) --outputFile.junit=$(REPORTS)/typescript.xml
 
-e2e: setup build $(BROWSER_READY) ## the example app in a real browser
-	npm run --silent build -w $(WEB)
+e2e: setup build $(BROWSER_READY) ## the example apps in a real browser
+	npm run --silent build -w $(WEB) -w $(ORDERS)
 	CHROMIUM="$$(cat $(BROWSER_READY))" node_modules/.bin/vitest run --config tests/e2e/vitest.config.ts \
 		--reporter=default --reporter=junit --outputFile.junit=$(CURDIR)/$(REPORTS)/e2e.xml
 
@@ -109,7 +114,7 @@ $(PEERS_READY): benchmarks/peers.lock benchmarks/fanout/package-lock.json benchm
 	@touch $@
 
 clean: ## remove everything that was built or installed
-	rm -rf .venv node_modules build packages/*/dist packages/*/node_modules $(WEB)/dist $(WEB)/node_modules tests/e2e/node_modules
+	rm -rf .venv node_modules build packages/*/dist packages/*/node_modules $(WEB)/dist $(WEB)/node_modules $(ORDERS)/dist $(ORDERS)/node_modules tests/e2e/node_modules
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 bench-latency: setup build $(BROWSER_READY) ## how long from a commit to the page

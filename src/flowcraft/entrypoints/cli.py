@@ -13,6 +13,7 @@ from flowcraft.entrypoints.commands import (
     check,
     codegen,
     doctor,
+    init,
     migrate,
     publish,
     purge,
@@ -41,6 +42,7 @@ app.add_typer(codegen.app)
 bench.add_to(app)
 check.add_to(app)
 doctor.add_to(app)
+init.add_to(app)
 migrate.add_to(app)
 publish.add_to(app)
 purge.add_to(app)

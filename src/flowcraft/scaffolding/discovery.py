@@ -39,7 +39,7 @@ def discover(here: Path, hints: Hints, *, from_table: bool) -> Project:
         PlaceUnknown: one cannot be told; the error names the option for it.
     """
     channels, variable = _channels(here, hints.channels)
-    root = _import_root(channels)
+    root = import_root(channels)
     types = _types(here, hints.web)
     ini = _upward(channels, here, "alembic.ini") if hints.migrations is None else None
     if hints.migrations is not None and (here / hints.migrations).name == "alembic.ini":
@@ -56,6 +56,7 @@ def discover(here: Path, hints: Hints, *, from_table: bool) -> Project:
         alembic=ini if from_table else None,
         alias=_has_alias(types),
         dom=_dom(types),
+        react=any((folder / "package.json").exists() for folder in _up_to(types, here)),
     )
 
 
@@ -63,45 +64,50 @@ def _channels(here: Path, hint: str | None) -> tuple[Path, str]:
     if hint is not None:
         place, _, variable = hint.partition(":")
         path = _module_path(here, place, "--channels-module")
-        variables = _channels_of(path)
+        variables = _made_in(path, "Channels")
         if variable or len(variables) == 1:
             return path, variable or variables[0]
         raise PlaceUnknown(
             "--channels-module", f"the Channels object of {hint}", [f"{hint}:{v}" for v in variables]
         )
-    found = [
-        (path, variable)
-        for path in _files(here, ".py")
-        if "tests" not in path.relative_to(here).parts and "Channels(" in (text_of(path) or "")
-        for variable in _channels_of(path)
-    ]
+    found = objects_made(here, "Channels")
     if len(found) != 1:
         names = [f"{shown(path, here)}:{variable}" for path, variable in found]
         raise PlaceUnknown("--channels-module", "the module that makes the Channels()", names)
     return found[0]
 
 
-def _channels_of(path: Path) -> list[str]:
+def objects_made(here: Path, kind: str) -> list[tuple[Path, str]]:
+    """Return where modules outside of tests make an object of a class, and what they call it."""
+    return [
+        (path, variable)
+        for path in files_below(here, ".py")
+        if "tests" not in path.relative_to(here).parts and f"{kind}(" in (text_of(path) or "")
+        for variable in _made_in(path, kind)
+    ]
+
+
+def _made_in(path: Path, kind: str) -> list[str]:
     tree = parsed(text_of(path) or "", path)
     return [
         target.id
         for node in tree.body
-        if isinstance(node, ast.Assign | ast.AnnAssign) and _makes_channels(node.value)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and _makes(node.value, kind)
         for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         if isinstance(target, ast.Name)
     ]
 
 
-def _makes_channels(value: ast.expr | None) -> bool:
+def _makes(value: ast.expr | None, kind: str) -> bool:
     if not isinstance(value, ast.Call):
         return False
     function = value.func
     name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
-    return name == "Channels"
+    return name == kind
 
 
-def _import_root(path: Path) -> Path:
-    """The folder that the project's modules are imported from, as their own imports of each other tell."""
+def import_root(path: Path) -> Path:
+    """Return the folder that a module is imported from, as the project's imports of each other tell."""
     tree = parsed(text_of(path) or "", path)
     modules = [
         node.module
@@ -113,7 +119,9 @@ def _import_root(path: Path) -> Path:
         for ancestor in path.parents[:_DEPTH]:
             if _file_of(ancestor, module) is not None:
                 return ancestor
-    folder = path.parent
+    # `from .x import y` is of a package, be there an __init__.py or not.
+    levels = (node.level for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    folder = path.parents[max(levels, default=0)]
     while (folder / "__init__.py").exists():
         folder = folder.parent
     return folder
@@ -160,11 +168,11 @@ def _types(here: Path, hint: str | None) -> Path:
     base = here if hint is None else here / hint
     if hint is not None and not base.is_dir():
         raise PlaceUnknown("--web", f"the folder {hint} of the web application")
-    found = [path for path in _files(base, ".ts") if (text_of(path) or "").startswith(_GENERATED)]
+    found = [path for path in files_below(base, ".ts") if (text_of(path) or "").startswith(_GENERATED)]
     if len(found) == 1:
         return found[0]
     if not found:
-        packages = [p for p in _files(base, "package.json") if "@flowcraft/realtime" in _dependencies(p)]
+        packages = [p for p in files_below(base, "package.json") if "@flowcraft/realtime" in _dependencies(p)]
         found = [package.parent / "src" / "realtime.gen.ts" for package in packages]
     if not found and hint is not None:
         found = [(base / "src" if (base / "src").is_dir() else base) / "realtime.gen.ts"]
@@ -190,6 +198,11 @@ def _dom(types: Path) -> str:
     return (
         "jsdom" if any("jsdom" in package.get("devDependencies", {}) for package in packages) else "happy-dom"
     )
+
+
+def _up_to(path: Path, folder: Path) -> list[Path]:
+    """The folders from a file up to one that it is in."""
+    return [parent for parent in path.parents if parent.is_relative_to(folder)]
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -224,7 +237,7 @@ def _tests(here: Path, hint: str | None, channels: Path, root: Path) -> Path:
     if tests is None:
         return (here if here.is_relative_to(root) else root) / "tests"
     top = channels.relative_to(root).parts[0].removesuffix(".py")
-    folders = Counter(path.parent for path in _files(tests, ".py") if top in _imported_tops(path))
+    folders = Counter(path.parent for path in files_below(tests, ".py") if top in _imported_tops(path))
     return folders.most_common(1)[0][0] if folders else tests
 
 
@@ -253,7 +266,12 @@ def _module_path(here: Path, place: str, flag: str, root: Path | None = None) ->
     return path.resolve()
 
 
-def _files(folder: Path, ending: str) -> Iterator[Path]:
+def files_below(folder: Path, ending: str) -> Iterator[Path]:
+    """Yield the project's own files with an ending.
+
+    Raises:
+        ScaffoldingRefused: it is no folder.
+    """
     if not folder.is_dir():
         raise ScaffoldingRefused(f"{folder} is no folder; name another")
     for base, folders, files in os.walk(folder):

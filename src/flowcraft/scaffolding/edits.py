@@ -58,6 +58,20 @@ class Edit:
         return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file that is no text, and new."""
+
+    step: str
+    path: Path
+    content: bytes
+
+    @property
+    def changes(self) -> bool:
+        """Tell whether there is anything to do."""
+        return not self.path.exists()
+
+
 def shown(path: Path, root: Path) -> str:
     """Return a path as a person in that folder would write it."""
     return os.path.relpath(path, root)
@@ -73,8 +87,8 @@ def text_of(path: Path) -> str | None:
         raise ScaffoldingRefused(f"{path} cannot be read: {error}; nothing was changed") from None
 
 
-def apply(edits: Sequence[Edit]) -> None:
-    """Write every edit, or none.
+def apply(edits: Sequence[Edit], assets: Sequence[Asset] = ()) -> None:
+    """Write every edit and every new asset, or none.
 
     Raises:
         ScaffoldingRefused: a file is no longer as it was planned with, or cannot be written.
@@ -86,7 +100,10 @@ def apply(edits: Sequence[Edit]) -> None:
     try:
         for edit in edits:
             done.append(edit)
-            _write(edit.path, edit.after)
+            _write(edit.path, edit.after.encode())
+        for asset in (asset for asset in assets if asset.changes):
+            done.append(Edit(asset.step, asset.path, None, ""))
+            _write(asset.path, asset.content)
     except OSError as error:
         for edit in reversed(done):
             _restore(edit)
@@ -95,11 +112,11 @@ def apply(edits: Sequence[Edit]) -> None:
         ) from None
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.new")
     try:
-        beside.write_bytes(text.encode())
+        beside.write_bytes(content)
         if path.exists():
             beside.chmod(path.stat().st_mode)
         beside.replace(path)
@@ -111,4 +128,4 @@ def _restore(edit: Edit) -> None:
     if edit.before is None:
         edit.path.unlink(missing_ok=True)
     elif text_of(edit.path) != edit.before:
-        _write(edit.path, edit.before)
+        _write(edit.path, edit.before.encode())

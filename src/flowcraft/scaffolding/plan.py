@@ -86,7 +86,8 @@ def plan_rest(draft: Draft, request: Request, project: Project, preview: Preview
         module, others = _plan_service(draft, request, project)
         test = python_templates.service_test(request, project, preview, module, others)
     draft.write(TYPES, project.types, preview.typescript)
-    _plan_hook(draft, request, project, preview, declared=declared)
+    if project.react:
+        _plan_hook(draft, request, project, preview, declared=declared)
     word = request.names.words.replace("-", "_")
     path = project.tests / f"test_{word}_channel.py"
     draft.write(TESTS, *_own(draft, [path], {path: test}, declared=declared, flag="--tests"))

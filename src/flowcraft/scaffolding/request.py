@@ -56,6 +56,8 @@ class Project:
     """`@/` stands for the folder of the generated types."""
     dom: str = "happy-dom"
     """What tests of the page have for a browser."""
+    react: bool = True
+    """There are hooks; a page without a package.json has none."""
 
     def module(self, path: Path) -> str:
         """Return the name under which a file is imported."""

@@ -306,7 +306,7 @@ def _finish(
 def _next(edits: Sequence[Edit], project: Project, wish: Wish, service: str | None) -> list[str]:
     here = Path.cwd()
     tests = [shown(edit.path, here) for edit in edits if edit.step == TESTS]
-    hook = next(shown(edit.path, here) for edit in edits if edit.step == HOOK)
+    hooks = [shown(edit.path, here) for edit in edits if edit.step == HOOK]
     if service is None:
         act = f"flowcraft migrate {project.target}   (or run your migrations), and start the service again"
     else:
@@ -315,6 +315,13 @@ def _next(edits: Sequence[Edit], project: Project, wish: Wish, service: str | No
     return [
         f"{wish.names.channel} is declared. Next:",
         f"  {act}",
-        f"  call the hook of {hook} in a component",
+        *(f"  call the hook of {hook} in a component" for hook in hooks),
+        *([] if hooks else [f"  subscribe in the page: client.subscribe({_quoted(wish.names)}, heard)"]),
         *(f"  {'pytest' if test.endswith('.py') else 'vitest run'} {test}" for test in tests),
     ]
+
+
+def _quoted(names: Names) -> str:
+    """A channel's name as JavaScript writes it."""
+    prefix = names.channel.partition(".")[0]
+    return f'"{prefix}"' if names.parameter is None else f"`{prefix}.${{id}}`"

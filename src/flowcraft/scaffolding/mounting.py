@@ -1,0 +1,212 @@
+"""Mounting: realtime in an application that is there already, by lines that leave it what it is."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowcraft.scaffolding.applications import Application, Framework
+from flowcraft.scaffolding.discovery import files_below, import_root, objects_made
+from flowcraft.scaffolding.edits import Edit, ScaffoldingRefused, shown, text_of
+from flowcraft.scaffolding.python_text import bound_names, parsed, with_import
+from flowcraft.scaffolding.starting import templates
+
+CHANNELS = "1 channels"
+MOUNT = "2 application"
+_NAMES = ("realtime.py", "live_channels.py")
+_PAGES: Mapping[Framework, tuple[str, str, str]] = {
+    "FastAPI": (
+        "fastapi.staticfiles",
+        "StaticFiles",
+        'mount("/live", StaticFiles(directory=PAGE, html=True))',
+    ),
+    "Starlette": (
+        "starlette.staticfiles",
+        "StaticFiles",
+        'mount("/live", StaticFiles(directory=PAGE, html=True))',
+    ),
+    "Litestar": (
+        "litestar.static_files",
+        "create_static_files_router",
+        'register(create_static_files_router("/live", directories=[PAGE], html_mode=True))',
+    ),
+}
+"""How a framework serves the files of a page: what it imports, and the call. Django does it in `urls.py`."""
+_DJANGO_PAGE = 'urlpatterns += [path("live/<path:path>", serve, {"document_root": PAGE})]'
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The `Realtime` object of a project: where it is made, and the edit that makes it, if it needs one."""
+
+    path: Path
+    root: Path
+    variable: str
+    edit: Edit | None = None
+    page: Path | None = None
+    """The folder of the first page that was planned with it."""
+
+    @property
+    def module(self) -> str:
+        """The name under which its module is imported."""
+        parts = self.path.relative_to(self.root).with_suffix("").parts
+        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+    @property
+    def target(self) -> str:
+        """The object as commands take it."""
+        return f"{self.module}:{self.variable}"
+
+
+def plan_realtime(here: Path, application: Application, *, page: bool) -> Served:
+    """Find the project's `Realtime` object, or plan one: of its channels, or with the first channel.
+
+    With a first channel comes, with `page`, the folder of a first page; what is in it is planned elsewhere.
+
+    Raises:
+        ScaffoldingRefused: there are several, or both names for its module are taken.
+    """
+    known = objects_made(here, "Realtime")
+    if len(known) > 1:
+        raise ScaffoldingRefused(
+            f"there are several Realtime objects: {_places(known, here)}; choose one, and add by hand:\n"
+            f"{by_hand(application, 'realtime')}"
+        )
+    if known:
+        path, variable = known[0]
+        return Served(path, _root_of(path, application), variable)
+    channels = objects_made(here, "Channels")
+    if len(channels) > 1:
+        raise ScaffoldingRefused(
+            f"there are several Channels objects: {_places(channels, here)}; make the Realtime(channels) of "
+            "the one that is to be served, and run this again"
+        )
+    return _of_channels(application, *channels[0]) if channels else _new_module(application, page=page)
+
+
+def plan_mount(here: Path, application: Application, served: Served) -> list[Edit]:
+    """Plan the lines that serve it beside the application; none if something serves it already.
+
+    Raises:
+        ScaffoldingRefused: the module gives another meaning to a name that the lines need.
+    """
+    if any(_mounts(path, served.variable) for path in files_below(here, ".py")):
+        return []
+    before = text_of(application.path) or ""
+    try:
+        after = _with_lines(before, application, served)
+        for module, *names in _imports(application, served):
+            after = with_import(after, module, *names)
+        return [Edit(MOUNT, application.path, before, after), *_page_of_django(application, served)]
+    except ScaffoldingRefused as error:
+        lines = by_hand(application, served.variable)
+        raise ScaffoldingRefused(f"{application.path}: {error}, or add by hand:\n{lines}") from None
+
+
+def by_hand(application: Application, realtime: str) -> str:
+    """Return the lines that somebody adds where this is not to edit."""
+    if application.framework == "Django":
+        return f"{application.variable} = {realtime}.asgi({ast.unparse(application.value)})"
+    return "\n".join(_lines(application, realtime))
+
+
+def _imports(application: Application, served: Served) -> list[tuple[str, ...]]:
+    """What the lines use, by module."""
+    paged = served.page is not None and application.framework != "Django"
+    names = ("PAGE", served.variable) if paged else (served.variable,)
+    litestar = [("litestar", "asgi")] if application.framework == "Litestar" else []
+    page = [_PAGES[application.framework][:2]] if paged else []
+    return [(served.module, *names), *litestar, *page]
+
+
+def _root_of(path: Path, application: Application) -> Path:
+    return application.root if path.is_relative_to(application.root) else import_root(path)
+
+
+def _of_channels(application: Application, path: Path, channels: str) -> Served:
+    before = text_of(path) or ""
+    after = with_import(before, "flowcraft", "Realtime").rstrip() + f"\n\nrealtime = Realtime({channels})\n"
+    return Served(path, _root_of(path, application), "realtime", Edit(CHANNELS, path, before, after))
+
+
+def _new_module(application: Application, *, page: bool) -> Served:
+    (_, template), *_others = templates("added")
+    folder = application.path.with_name("live")
+    paged = page and not folder.exists() and (application.framework != "Django" or _has_urls(application))
+    text = template.replace("{{imports}}", "from pathlib import Path\n\n" if paged else "")
+    text = text.replace("{{page}}", '\nPAGE = Path(__file__).with_name("live")\n' if paged else "")
+    for name in _NAMES:
+        path = application.path.with_name(name)
+        if not path.exists():
+            edit = Edit(CHANNELS, path, None, text)
+            return Served(path, application.root, "realtime", edit, folder if paged else None)
+    raise ScaffoldingRefused(
+        f"{application.path.parent} has a {' and a '.join(_NAMES)} already, without channels; write "
+        "`channels = Channels()` where they shall be declared, and run this again"
+    )
+
+
+def _with_lines(text: str, application: Application, served: Served) -> str:
+    lines = text.splitlines(keepends=True)
+    if application.framework == "Django":
+        value = ast.get_source_segment(text, application.value) or ""
+        at = application.value.lineno - 1
+        first, last = lines[at].encode(), (application.value.end_lineno or at + 1) - 1
+        head = first[: application.value.col_offset].decode()
+        tail = lines[last].encode()[application.value.end_col_offset or 0 :].decode()
+        lines[at : last + 1] = [f"{head}{served.variable}.asgi({value}){tail}"]
+        return "".join(lines)
+    end = application.statement.end_lineno or application.statement.lineno
+    if end == len(lines) and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    added = _lines(application, served.variable)
+    if served.page is not None:
+        added.append(f"{application.variable}.{_PAGES[application.framework][2]}")
+    lines[end:end] = [f"{application.indent}{line}\n" for line in added]
+    return "".join(lines)
+
+
+def _has_urls(application: Application) -> bool:
+    urls = application.path.with_name("urls.py")
+    return "urlpatterns" in bound_names(parsed(text_of(urls) or "", urls))
+
+
+def _page_of_django(application: Application, served: Served) -> list[Edit]:
+    if served.page is None or application.framework != "Django":
+        return []
+    urls = application.path.with_name("urls.py")
+    before = text_of(urls) or ""
+    after = f"{before.rstrip()}\n\n{_DJANGO_PAGE}\n"
+    wanted = (("django.urls", "path"), ("django.views.static", "serve"), (served.module, "PAGE"))
+    for module, name in wanted:
+        after = with_import(after, module, name)
+    return [Edit(MOUNT, urls, before, after)]
+
+
+def _lines(application: Application, realtime: str) -> list[str]:
+    app = application.variable
+    if application.framework == "Litestar":
+        return [
+            f'{app}.register(asgi("/realtime", is_mount=True, copy_scope=True)({realtime}.asgi()))',
+            f"{app}.on_startup.append({realtime}.start)",
+            f"{app}.on_shutdown.append({realtime}.stop)",
+        ]
+    # As a middleware, so that the name still stands for the framework's own object.
+    return [f"{app}.add_middleware({realtime}.asgi)"]
+
+
+def _mounts(path: Path, realtime: str) -> bool:
+    text = text_of(path) or ""
+    return f"{realtime}.asgi" in text and any(
+        isinstance(node, ast.Attribute)
+        and node.attr == "asgi"
+        and isinstance(node.value, ast.Name)
+        and node.value.id == realtime
+        for node in ast.walk(parsed(text, path))
+    )
+
+
+def _places(found: list[tuple[Path, str]], here: Path) -> str:
+    return ", ".join(f"{shown(path, here)}:{variable}" for path, variable in found)

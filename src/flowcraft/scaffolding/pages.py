@@ -1,0 +1,95 @@
+"""Pages: the client and the types for the React application that a project has, or else a first page."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from flowcraft.scaffolding import web_templates
+from flowcraft.scaffolding.discovery import files_below
+from flowcraft.scaffolding.edits import Asset, Edit, PlaceUnknown, shown, text_of
+from flowcraft.scaffolding.naming import names_of
+from flowcraft.scaffolding.npm_package import npm_package
+from flowcraft.scaffolding.request import Field, Project, Request
+from flowcraft.scaffolding.starting import templates, vendored
+
+CLIENT = "3 client"
+PAGE = "3 page"
+TYPES = "4 TypeScript types"
+HOOK = "5 hook"
+_PACKAGE = "@flowcraft/realtime"
+_DEPENDENCIES = re.compile(r'("dependencies"\s*:\s*\{)(\s*)(?=")')
+
+
+@dataclass(frozen=True, slots=True)
+class WebPlan:
+    """What changes in a web application; `by_hand` is what somebody has to do themselves."""
+
+    edits: tuple[Edit, ...] = ()
+    assets: tuple[Asset, ...] = ()
+    by_hand: tuple[str, ...] = ()
+
+
+def find_web(here: Path, hint: str | None) -> Path | None:
+    """Return the folder of the project's React application, None if it has none.
+
+    Raises:
+        PlaceUnknown: there are several, or none where the hint says.
+    """
+    found = [file.parent for file in files_below(here / (hint or ""), "package.json") if _uses_react(file)]
+    if len(found) > 1 or (hint is not None and not found):
+        raise PlaceUnknown("--web", "the folder of the React application", [shown(f, here) for f in found])
+    return found[0] if found else None
+
+
+def plan_web(web: Path, types: str, module: Path) -> WebPlan:
+    """Plan the client, and types and hook of the first channel, for the React application in a folder."""
+    client = _plan_client(web)
+    source = web / "src" if (web / "src").is_dir() else web
+    project = Project(web, module, "channels", module, source / "realtime.gen.ts", web)
+    request = Request(names_of("system"), "Notice", (Field("text", "str"),), "system")
+    hook = source / "features/system/hooks/use-system.ts"
+    edits = [
+        Edit(TYPES, project.types, text_of(project.types), types),
+        Edit(HOOK, hook, text_of(hook), text_of(hook) or web_templates.hook(request, project, "use-system")),
+    ]
+    return WebPlan((*client.edits, *edits), client.assets, client.by_hand)
+
+
+def plan_page(folder: Path, types: str) -> WebPlan:
+    """Plan a page that shows events, in a folder that is not there yet."""
+    planned = [(PAGE, name, text) for part in ("live", "typed", "shared") for name, text in templates(part)]
+    planned += [(CLIENT, path, text) for path, text in vendored(npm_package()).items()]
+    planned.append((TYPES, "realtime.gen.ts", types))
+    return WebPlan(tuple(Edit(step, folder / path, None, text) for step, path, text in planned))
+
+
+def _plan_client(web: Path) -> WebPlan:
+    file = web / "package.json"
+    before = text_of(file) or ""
+    if _PACKAGE in _dependencies(file):
+        return WebPlan()
+    package = npm_package()
+    asset = Asset(CLIENT, web / "vendor" / package.name, package.content)
+    line = f'"{_PACKAGE}": "file:vendor/{package.name}",'
+    after, replaced = _DEPENDENCIES.subn(rf"\g<1>\g<2>{line}\g<2>", before, count=1)
+    if not replaced:
+        return WebPlan((), (asset,), (f"add {line} to the dependencies of {file}",))
+    return WebPlan((Edit(CLIENT, file, before, after),), (asset,))
+
+
+def _uses_react(package: Path) -> bool:
+    return "vendor" not in package.parts and "react" in _dependencies(package)
+
+
+def _dependencies(package: Path) -> dict[str, Any]:
+    try:
+        found: object = json.loads(text_of(package) or "{}")
+    except ValueError:
+        return {}
+    groups = cast(dict[str, Any], found) if isinstance(found, dict) else {}
+    dependencies: dict[str, Any] = groups.get("dependencies") or {}
+    return dependencies

@@ -9,7 +9,7 @@ from flowcraft.channels import Channel
 from flowcraft.core.counts import Counts
 from flowcraft.core.frames import Bundle
 from flowcraft.cursors import Cursor, Snapshot
-from flowcraft.records import Batch, Limit
+from flowcraft.records import Batch, Limit, Record
 from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
 
@@ -190,6 +190,18 @@ class Authorizer(Protocol):
             TokenExpired: it was good once.
             TokenInvalid: anything else that is wrong with it.
         """
+        ...
+
+
+class Tracer(Protocol):
+    """Carries a trace along with events (W3C Trace Context), and tells the tracing system of deliveries."""
+
+    def traceparent(self) -> str | None:
+        """Return the context of what is being done now, if it is recorded."""
+        ...
+
+    def delivered(self, record: Record, family: str, recipients: int, seconds: float) -> None:
+        """Tell that a record with a trace has been written, in so many seconds that end now."""
         ...
 
 

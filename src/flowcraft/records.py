@@ -19,6 +19,8 @@ class Record:
     id: int
     channel: str
     payload: str
+    trace: str | None = None
+    """The trace it was stated in, as a W3C `traceparent`; not checked yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,12 @@ class Batch:
     """The difference between two positions: whole transactions, the changes of one row in order.
 
     `cursor` is the position after it. `seen` is the plain snapshot it was read at, which also covers
-    transactions that wrote no event; `at` is the database's time of that read.
+    transactions that wrote no event; `at` is the database's time of that read, `oldest` its time when the
+    oldest of the records was stated, where a log knows it and all of it is read.
     """
 
     records: tuple[Record, ...]
     cursor: Cursor
     seen: Snapshot
     at: datetime
+    oldest: datetime | None = None

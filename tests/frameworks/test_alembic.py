@@ -158,7 +158,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> It
 
 
 REVISION = """
-    op.flowcraft_log(2)
+    op.flowcraft_log(3)
     op.flowcraft_triggers(
         channel='run_update',
         table='runs',
@@ -196,7 +196,7 @@ def test_a_table_and_its_channel_come_in_one_revision_and_go_in_its_downgrade(pr
 
 def test_a_revision_holds_what_was_declared_in_plain_values(project: Project) -> None:
     project.declare(tables("status"), channels_of())
-    assert REVISION.replace("log(2)", f"log({LATEST})") in project.generate()
+    assert REVISION.replace("log(3)", f"log({LATEST})") in project.generate()
 
 
 def test_nothing_is_generated_where_all_agrees(project: Project) -> None:

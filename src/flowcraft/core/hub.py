@@ -9,6 +9,7 @@ Every method returns effects; none of them waits.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -103,6 +104,7 @@ class Hub:
         self._recent = Recent(start.cursor, self._settings)
         self._sessions: dict[SessionId, dict[str, None]] = {}
         self._live: dict[str, dict[SessionId, None]] = {}
+        self._audience: Counter[str] = Counter()
         self._catching_up: dict[str, dict[CatchUp, None]] = {}
         self._catch_ups: dict[SessionId, dict[CatchUp, None]] = {}
         self._ahead: dict[CatchUp, None] = {}
@@ -122,6 +124,10 @@ class Hub:
         """Return how many sessions are live on a channel."""
         return len(self._live.get(channel, ()))
 
+    def audience(self, prefix: str) -> int:
+        """Return how many sessions are live on the channels of a prefix, each as often as it is."""
+        return self._audience[prefix]
+
     @property
     def subscription_count(self) -> int:
         """How many entries there are, live or catching up."""
@@ -135,7 +141,7 @@ class Hub:
         """End a session and forget all about it."""
         channels = self._sessions.pop(session, {})
         for channel in channels:
-            _discard(self._live, channel, session)
+            self._detach(session, channel)
         for catch_up in tuple(self._catch_ups.get(session, ())):
             self._finish(catch_up)
         self._settling.pop(session, None)
@@ -186,7 +192,7 @@ class Hub:
         """Follow channels no longer; a no-op for those that were not followed."""
         for channel in channels:
             if self._sessions.get(session, {}).pop(channel, True) is None:
-                _discard(self._live, channel, session)
+                self._detach(session, channel)
             for catch_up in self._catch_ups.get(session, ()):
                 catch_up.channels.discard(channel)
                 _discard(self._catching_up, channel, catch_up)
@@ -273,9 +279,16 @@ class Hub:
         return [Subscribed(session, channels, records, self.cursor, ref)]
 
     def _attach(self, session: SessionId, channels: Iterable[str]) -> None:
+        followed = self._sessions[session]
         for channel in channels:
-            self._sessions[session][channel] = None
+            if channel not in followed:
+                self._audience[_prefix(channel)] += 1
+                followed[channel] = None
             self._live.setdefault(channel, {})[session] = None
+
+    def _detach(self, session: SessionId, channel: str) -> None:
+        self._audience[_prefix(channel)] -= 1
+        _discard(self._live, channel, session)
 
     def _begin(self, catch_up: CatchUp) -> None:
         self._catch_ups.setdefault(catch_up.session, {})[catch_up] = None
@@ -313,6 +326,10 @@ class Hub:
         _discard(self._catch_ups, catch_up.session, catch_up)
         for name in catch_up.channels:
             _discard(self._catching_up, name, catch_up)
+
+
+def _prefix(channel: str) -> str:
+    return channel.partition(".")[0]
 
 
 def _discard(index: dict[_K, dict[_V, None]], key: _K, entry: _V) -> None:

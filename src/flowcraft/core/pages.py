@@ -20,9 +20,11 @@ class Pages:
     however slowly it reads. On the wire pages cannot be seen: the replay is one group.
     """
 
-    def __init__(self, records: Sequence[Record], closing: bytes) -> None:
+    def __init__(self, records: Sequence[Record], closing: bytes, size: int) -> None:
         self._records = records
         self._closing = closing
+        self.size = size
+        """About how many bytes all of it will be."""
         self._next = 0
         self.told = False
         """Whether the last page has been taken."""
@@ -41,6 +43,6 @@ class Pages:
         return Bundle(messages, self._next - first)
 
 
-def is_long(records: Sequence[Record]) -> bool:
-    """Tell whether a replay is more than one page."""
-    return sum(len(record.payload) + _FRAME_BYTES for record in records) > PAGE_BYTES
+def about(records: Sequence[Record]) -> int:
+    """Tell about how many bytes a replay will be."""
+    return sum(len(record.payload) + _FRAME_BYTES for record in records)

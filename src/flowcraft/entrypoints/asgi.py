@@ -13,6 +13,7 @@ from flowcraft.adapters.asgi_event_stream import serve_event_stream
 from flowcraft.adapters.uvicorn import take_over
 from flowcraft.core import event_stream
 from flowcraft.entrypoints.lifespan import Lifespan
+from flowcraft.entrypoints.metrics import metrics_page
 from flowcraft.runtime.node import Node
 
 _FIRST_READ_SECONDS = 2.0
@@ -27,7 +28,7 @@ class Startable(Protocol):
 
 
 class RealtimeApp:
-    """Serves WebSockets at `path`, and event streams, `/healthz` and `/readyz` below it.
+    """Serves WebSockets at `path`, and event streams, `/healthz`, `/readyz` and `/metrics` below it.
 
     Wrapped around an application it starts and stops with it (the `lifespan` of ASGI). Mounted inside one,
     where frameworks do not pass that on, it starts with the first connection and ends with the event loop.
@@ -70,7 +71,8 @@ class RealtimeApp:
         path = _path_inside(scope)
         if scope["type"] == "websocket":
             return path.rstrip("/") == self._path
-        return path in {f"{self._path}{below}" for below in ("/healthz", "/readyz", event_stream.BELOW)}
+        pages = ("/healthz", "/readyz", "/metrics", event_stream.BELOW)
+        return path in {f"{self._path}{below}" for below in pages}
 
     async def _tell_health(self, path: str, send: Send) -> None:
         if path.endswith("/healthz"):
@@ -79,6 +81,9 @@ class RealtimeApp:
             health = (await self._realtime.start()).health()
             body = msgspec.json.encode(health).decode() + "\n"
             await answer_http(send, 200 if health.ready else 503, body, "application/json")
+        elif path.endswith("/metrics"):
+            status, content_type, body = metrics_page(await self._realtime.start())
+            await answer_http(send, status, body, content_type)
         else:
             await answer_http(send, 426, "this is a WebSocket\n", "text/plain; charset=utf-8")
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cached_property
 from types import TracebackType
 from typing import Self, TypeVar
 
 from flowcraft.adapters.asgi import AsgiApp
+from flowcraft.adapters.board import Board
+from flowcraft.adapters.opentelemetry import find_tracer
 from flowcraft.adapters.postgres.listener import PostgresListener
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.retention import PostgresRetention
@@ -16,7 +19,7 @@ from flowcraft.adapters.uvicorn import give_back
 from flowcraft.channels import Channel, Channels
 from flowcraft.entrypoints.asgi import RealtimeApp
 from flowcraft.errors import RealtimeError
-from flowcraft.ports import Authorizer, RealtimeService
+from flowcraft.ports import Authorizer, RealtimeService, Tracer
 from flowcraft.records import Ephemeral
 from flowcraft.runtime.clock import SystemClock
 from flowcraft.runtime.node import Node
@@ -85,10 +88,14 @@ class Realtime:
         """The port that services take in their constructor."""
         return self
 
+    @cached_property
+    def _tracer(self) -> Tracer | None:
+        return find_tracer()
+
     async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
         """State an event on a channel; see `RealtimeService.broadcast`."""
         if self._service is None:
-            self._service = PostgresRealtimeService(self.dsn)
+            self._service = PostgresRealtimeService(self.dsn, self._tracer)
         await self._service.broadcast(channel, event, via=via)
 
     def broadcast_sync(self, channel: Channel[E], event: E, *, via: object) -> None:
@@ -101,7 +108,7 @@ class Realtime:
             PayloadInvalid: the event does not fit its type; nothing was stored.
             TypeError: `via` is something else, or has no transaction open.
         """
-        broadcast_sync(channel, event, via=via)
+        broadcast_sync(channel, event, via=via, tracer=self._tracer)
 
     def asgi(self, app: AsgiApp | None = None, *, path: str = "/realtime") -> RealtimeApp:
         """Return an ASGI application that serves WebSockets at `path`, and leaves all else to `app`.
@@ -162,6 +169,7 @@ class _Serving:
             settings=realtime.settings,
             authorizer=realtime.authorizer,
             clock=SystemClock(),
+            tracer=find_tracer(),
         )
         self._retention = PostgresRetention(
             realtime.dsn,
@@ -173,6 +181,9 @@ class _Serving:
         self.node.start()
         self.node.supervisor.keep("listener", self._listener.run)
         self.node.supervisor.keep("retention", self._retention.run)
+        board = Board.found()
+        if board is not None:
+            self.node.supervisor.keep("metrics", lambda: board.keep(self.node.measure))
 
     async def stop(self) -> None:
         give_back(self.node)

@@ -1,4 +1,4 @@
-"""Serve: the dedicated server, a WebSocket and two health pages on one port."""
+"""Serve: the dedicated server, a WebSocket and the pages about its health on one port."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import msgspec
 from flowcraft.adapters.doorstep import Doorstep
 from flowcraft.adapters.websocket import HttpAnswer, WebSocketConnection
 from flowcraft.entrypoints.compose import Realtime
+from flowcraft.entrypoints.metrics import metrics_page
 from flowcraft.entrypoints.open_files import SPARE_FILES, allow_files
 from flowcraft.runtime.node import Node
 from flowcraft.settings import Settings
@@ -22,7 +23,7 @@ logger = logging.getLogger("flowcraft")
 
 
 def health_pages(node: Node) -> Callable[[str], HttpAnswer | None]:
-    """Return the pages beside the WebSocket: `/healthz` (the process is alive), `/readyz` (it can serve)."""
+    """Return the pages beside the WebSocket: `/healthz` (it lives), `/readyz` (it can serve), `/metrics`."""
 
     def page(path: str) -> HttpAnswer | None:
         if path == "/healthz":
@@ -31,6 +32,8 @@ def health_pages(node: Node) -> Callable[[str], HttpAnswer | None]:
             health = node.health()
             body = msgspec.json.encode(health).decode() + "\n"
             return (200 if health.ready else 503), "application/json", body
+        if path == "/metrics":
+            return metrics_page(node)
         return None
 
     return page

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from flowcraft.entrypoints.metrics import shared_board
 from flowcraft.entrypoints.serve import address_of, allow_clients, log_limits, told_to_stop
 from flowcraft.entrypoints.shared_port import SharedPort
 from flowcraft.entrypoints.worker import ACCEPTING, LISTENING, Place
@@ -228,7 +229,8 @@ def serve_by_workers(
     allow_clients(settings)  # the workers inherit it
     log_limits(settings)
     try:
-        asyncio.run(Workers(target, count, port, settings, announce=announce).run())
+        with shared_board():
+            asyncio.run(Workers(target, count, port, settings, announce=announce).run())
     finally:
         port.close()
 

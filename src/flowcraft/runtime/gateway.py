@@ -81,6 +81,11 @@ class Gateway:
         self._backlog: Backlog | None = None
         self._closed = False
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that wait here, before the connection."""
+        return 0 if self._backlog is None else self._backlog.size
+
     def open(self, cursor: Cursor, schema: str, channels: Sequence[str], since: str | None) -> None:
         """Greet the client and take the subscriptions of its URL."""
         self._later("auth", self._settings.auth_timeout_seconds, self._auth_deadline)

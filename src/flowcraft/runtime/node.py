@@ -8,7 +8,7 @@ import os
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import assert_never
 
 from flowcraft.channels import Channels
 from flowcraft.core import frames
@@ -17,11 +17,12 @@ from flowcraft.core.counts import Counts
 from flowcraft.core.delivery import Encoder
 from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import Effect, Hub, ReadBacklog, ReadNow, SessionId
+from flowcraft.core.measures import Measures, State
 from flowcraft.core.replay import CatchUp
 from flowcraft.core.session import Session
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import CursorUnusable, LimitExceeded, LogUnavailable
-from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Ringing, Wakeups
+from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Ringing, Tracer, Wakeups
 from flowcraft.records import Batch, Ephemeral, Limit
 from flowcraft.runtime.fanout import SLICE, FanOut
 from flowcraft.runtime.gateway import Gateway, Surroundings
@@ -29,12 +30,11 @@ from flowcraft.runtime.lookout import Lookout
 from flowcraft.runtime.relay import Relay
 from flowcraft.runtime.replays import Answer, Replays
 from flowcraft.runtime.supervisor import Supervisor, TaskHealth
+from flowcraft.runtime.telemetry import Telemetry
 from flowcraft.settings import Settings
 
 _LONGEST_DETOUR_MS = 500
 """Who is sent away comes back within this time: the drain itself spreads the clients."""
-
-State = Literal["starting", "live", "stale", "draining"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ class Node:
         settings: Settings,
         authorizer: Authorizer | None,
         clock: Clock,
+        tracer: Tracer | None = None,
     ) -> None:
         self._channels = channels
         self._schema = channels.schema_hash()
@@ -78,21 +79,24 @@ class Node:
         self._gateways: dict[SessionId, Gateway] = {}
         self._numbers = itertools.count(1)
         self.supervisor = Supervisor()
+        self.counts = Counts()
+        self._telemetry = Telemetry(channels, self.counts, clock, tracer)
         self._fan_out = FanOut(self._gateways, self.supervisor)
         self._relay = Relay(
             log,
             wakeups,
             feed=self._feed,
             begin=self._begin,
-            paced=self._fan_out.until_idle,
+            paced=self._until_written,
+            reading=self._telemetry.reading,
             limit=Limit(settings.backlog_events),
         )
         self._wakeups = wakeups
         self._read_at = float("-inf")
+        self._started = clock.monotonic()
         self._has_read = asyncio.Event()
         self._draining = False
-        self.counts = Counts()
-        self._lookout = Lookout(settings.queue_seconds, clock)
+        self._lookout = Lookout(settings.queue_seconds, clock, self.counts.loop_delay)
         self._replays = Replays(log, self.supervisor, self._answer, settings)
         self._surroundings = Surroundings(
             self, authorizer, settings, self.supervisor, clock, Conflation(channels) or None
@@ -130,12 +134,7 @@ class Node:
 
     def health(self) -> Health:
         """Tell whether this node can serve."""
-        state: State = "live" if self._is_fresh() else "stale"
-        if self._hub is None:
-            state = "starting"
-        if self._draining:
-            state = "draining"
-        tasks = self.supervisor.health()
+        state, tasks = self._state(), self.supervisor.health()
         errors = {name: task.last_error for name, task in tasks.items() if task.last_error}
         if self._wakeups.trouble is not None:
             errors["wakeups"] = self._wakeups.trouble
@@ -155,6 +154,27 @@ class Node:
             tasks=tasks,
         )
 
+    def measure(self) -> Measures:
+        """Tell in numbers what this node is and did."""
+        queues = self._lookout.waiting()
+        held = sum([gateway.held_bytes for gateway in self._gateways.values()])
+        return Measures(
+            pid=os.getpid(),
+            state=self._state(),
+            doorbell=self._wakeups.ringing,
+            connections=len(self._gateways),
+            subscribers={
+                d.name: 0 if self._hub is None else self._hub.audience(d.prefix) for d in self._channels
+            },
+            queued_connections=len(queues),
+            queue_bytes=sum(queues) + held,
+            relay_lag_seconds=self._clock.monotonic() - max(self._read_at, self._started),
+            replay_reads=self._replays.reads,
+            replays_from_memory=0 if self._hub is None else self._hub.remembered,
+            restarts={name: task.restarts for name, task in self.supervisor.health().items()},
+            counts=self.counts,
+        )
+
     def connect(
         self, connection: Connection, channels: Sequence[str] = (), since: str | None = None
     ) -> Gateway:
@@ -171,6 +191,7 @@ class Node:
         session = Session(self._channels, self._settings, token_required=required)
         gateway = Gateway(number, session, connection, self._surroundings)
         self._gateways[number] = gateway
+        self.counts.connections += 1
         self._hub.join(number)
         gateway.open(self._hub.cursor, self._schema, channels, since)
         return gateway
@@ -196,11 +217,13 @@ class Node:
     def follow(
         self, gateway: SessionId, channels: tuple[str, ...], since: Cursor | None, ref: int | None
     ) -> None:
+        self.counts.resumes += since is not None
         self._perform(self._require_hub().subscribe(gateway, channels, since, ref))
 
     def follow_fresh(
         self, gateway: SessionId, channels: tuple[str, ...], reason: ResetReason, ref: int | None
     ) -> None:
+        self.counts.resumes += 1
         self._perform(self._require_hub().reset(gateway, channels, reason, ref))
 
     def unfollow(self, gateway: SessionId, channels: tuple[str, ...]) -> None:
@@ -224,10 +247,19 @@ class Node:
 
     def _feed(self, batch: Batch) -> None:
         self._confirm_read()
-        self._perform(self._require_hub().broadcast(batch, self._read_at))
+        hub = self._require_hub()
+        followed = sum([hub.subscriber_count(record.channel) > 0 for record in batch.records])
+        effects = hub.broadcast(batch, self._read_at)
+        self._telemetry.read(batch, followed, effects)
+        self._perform(effects)
+
+    async def _until_written(self) -> None:
+        await self._fan_out.until_idle()
+        self._telemetry.written()
 
     def _begin(self, start: Batch, reason: ResetReason) -> None:
         self._confirm_read()
+        self._telemetry.begun(start)
         if self._hub is None:
             self._hub = Hub(start, self._settings)
             self._has_read.set()
@@ -237,6 +269,13 @@ class Node:
     def _confirm_read(self) -> None:
         self._read_at = self._clock.monotonic()
         self.supervisor.recovered("relay")
+
+    def _state(self) -> State:
+        if self._draining:
+            return "draining"
+        if self._hub is None:
+            return "starting"
+        return "live" if self._is_fresh() else "stale"
 
     def _is_fresh(self) -> bool:
         # Five missed polls: one may be late on a busy machine, five mean that the log cannot be read.
@@ -269,7 +308,7 @@ class Node:
         return self._hub
 
     def _perform(self, effects: Iterable[Effect]) -> None:
-        encoder = Encoder()
+        encoder = Encoder(self.counts)
         for effect in effects:
             match effect:
                 case ReadBacklog(catch_up):
@@ -286,6 +325,7 @@ class Node:
         for catch_up, answer in answers:
             match answer:
                 case Batch():
+                    self.counts.replays_from_log += 1
                     effects += hub.replayed(catch_up, answer)
                 case CursorUnusable():
                     effects += hub.unbridgeable(catch_up, answer.reason)

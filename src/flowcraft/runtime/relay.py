@@ -13,8 +13,9 @@ from flowcraft.records import Batch, Limit
 class Relay:
     """Reads what became visible, again and again. It holds the position, not the subscribers.
 
-    `feed` is told of every read, also of an empty one: the position has then been confirmed. `begin` is told
-    where it starts, and starts anew when the database does not continue what was delivered: with the reason.
+    `reading` is told before every read, `feed` after it, also of an empty one: the position has then been
+    confirmed. `begin` is told where it starts, and starts anew when the database does not continue what was
+    delivered: with the reason.
     `paced` returns once what was fed has left, so that no more is read than can be written.
     A reader that is more than `limit` behind starts anew too (`expired`): one read is held in memory.
     """
@@ -27,6 +28,7 @@ class Relay:
         feed: Callable[[Batch], None],
         begin: Callable[[Batch, ResetReason], None],
         paced: Callable[[], Awaitable[None]] | None = None,
+        reading: Callable[[], None] | None = None,
         limit: Limit | None = None,
     ) -> None:
         self._log = log
@@ -34,6 +36,7 @@ class Relay:
         self._feed = feed
         self._begin = begin
         self._paced = paced
+        self._reading = reading
         self._limit = limit
         self._cursor: Cursor | None = None
 
@@ -44,6 +47,8 @@ class Relay:
             LogUnavailable: it cannot be read; run again, and it goes on from the same cursor.
         """
         while True:
+            if self._reading is not None:
+                self._reading()
             batch = await self._read()
             self._cursor = batch.cursor
             if self._paced is not None:

@@ -86,10 +86,12 @@ class PostgresLog:
             await self._check_history(after, here.floor)
         if limit is not None and (len(rows) > limit.events or _is_larger(head, most_bytes)):
             raise CursorExpired(str(after))
-        records = _records(rows if channels is None else [row[:-1] for row in rows])
+        records = _records(rows)
+        oldest = None
         if channels is None:
             self._witnesses = _one_of_each_transaction(records[-_MOST_WITNESSES:]) or self._witnesses
-        return Batch(records, after.advance(now, here.newest), now, here.at.astimezone(UTC))
+            oldest = min([row["stated_at"] for row in rows if row["stated_at"]], default=None)
+        return Batch(records, after.advance(now, here.newest), now, here.at.astimezone(UTC), oldest)
 
     async def rewound(self, last: Cursor) -> Batch:
         here, _ = await self._here()
@@ -125,8 +127,10 @@ class PostgresLog:
 
     async def _check_history(self, after: Cursor, floor: int) -> None:
         """After a reconnect: a crash may have lost commits, and others have their ids by now."""
+        if not self._doubts:
+            return
         witnesses = [record for record in self._witnesses if record.xid >= floor]
-        if not self._doubts or not witnesses:
+        if not witnesses:
             return
         oldest = min(record.xid for record in witnesses)
         channels = sorted({record.channel for record in witnesses})
@@ -162,7 +166,10 @@ def _one_of_each_transaction(records: Iterable[Record]) -> tuple[Record, ...]:
 
 
 def _records(rows: Iterable[Any]) -> tuple[Record, ...]:
-    return tuple(Record(xid, id_, channel, payload) for id_, xid, channel, payload in rows)
+    # The last column is what the statement adds for itself.
+    return tuple(
+        Record(xid, id_, channel, payload, trace or None) for id_, xid, channel, payload, trace, _ in rows
+    )
 
 
 def _is_larger(head: asyncpg.Record, most_bytes: int | None) -> bool:

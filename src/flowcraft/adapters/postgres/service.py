@@ -11,6 +11,7 @@ from flowcraft.channels import Channel
 
 if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import Pool
+    from flowcraft.ports import Tracer
 
 E = TypeVar("E")
 
@@ -19,11 +20,12 @@ class PostgresRealtimeService:
     """Broadcasts into the log of one database. An error of the database is the caller's to see, as it is.
 
     It takes a pool, which stays the caller's, or a dsn, for which it opens its own when a broadcast first
-    needs it; `close` closes that.
+    needs it; `close` closes that. With a tracer, events on channels that are kept carry the active trace.
     """
 
-    def __init__(self, database: str | Pool) -> None:
+    def __init__(self, database: str | Pool, tracer: Tracer | None = None) -> None:
         self._pool = OwnPool(database)
+        self._tracer = tracer
 
     async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
         """State an event on a channel: `ports.RealtimeService`.
@@ -35,7 +37,7 @@ class PostgresRealtimeService:
             PayloadInvalid: the event does not fit its type; nothing was stored.
             TypeError: `via` is nothing that an event can travel through, or has no transaction open.
         """
-        name, values = _stated(channel, event)
+        name, values = _stated(channel, event, self._tracer)
         if via is None:
             async with self._pool.connection() as connection:
                 await connection.execute(statement(name), *values)
@@ -47,18 +49,21 @@ class PostgresRealtimeService:
         await self._pool.close()
 
 
-def broadcast_sync(channel: Channel[E], event: E, *, via: object) -> None:
+def broadcast_sync(channel: Channel[E], event: E, *, via: object, tracer: Tracer | None = None) -> None:
     """State an event from code that cannot wait, in the transaction of its synchronous connection.
 
     Raises:
         PayloadInvalid: the event does not fit its type; nothing was stored.
         TypeError: `via` is nothing that an event can travel through here, or has no transaction open.
     """
-    name, values = _stated(channel, event)
+    name, values = _stated(channel, event, tracer)
     send_sync(via, name, values)
 
 
-def _stated(channel: Channel[E], event: E) -> tuple[str, list[str]]:
+def _stated(channel: Channel[E], event: E, tracer: Tracer | None) -> tuple[str, list[str]]:
     """The statement that states an event, and its values."""
-    payload = channel.declaration.payload.encode(event)
-    return ("emit" if channel.declaration.durable else "announce"), [channel.name, payload]
+    values = [channel.name, channel.declaration.payload.encode(event)]
+    if not channel.declaration.durable:
+        return "announce", values
+    trace = None if tracer is None else tracer.traceparent()
+    return ("emit", values) if trace is None else ("emit_traced", [*values, trace])

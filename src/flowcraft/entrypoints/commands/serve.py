@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import logging
+import os
+from enum import Enum
 from typing import Annotated
 
 import typer
 
+from flowcraft.adapters.json_logs import JsonLines
 from flowcraft.entrypoints.commands.reporting import example, fail, failures_told
 from flowcraft.entrypoints.commands.target import Target, realtime_of
 from flowcraft.entrypoints.compose import Realtime
+
+_LOG_FORMAT = "FLOWCRAFT_LOG_FORMAT"
+
+
+class LogFormat(Enum):
+    """How log lines are written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,6 +38,7 @@ def add_to(app: typer.Typer) -> None:
 
 def _serve(
     target: Target,
+    *,
     host: Annotated[
         str, typer.Option(help="The address to listen on; 0.0.0.0 for all of IPv4.")
     ] = "127.0.0.1",
@@ -35,11 +48,14 @@ def _serve(
     workers: Annotated[
         int, typer.Option(min=1, help="Server processes that share the port; one for each core to use.")
     ] = 1,
+    log_format: Annotated[
+        LogFormat, typer.Option(envvar=_LOG_FORMAT, help="Log lines for people, or one JSON object a line.")
+    ] = LogFormat.TEXT,
     worker: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Serve the channels to browsers.
 
-    There is a WebSocket at /realtime, and /healthz and /readyz beside it.
+    There is a WebSocket at /realtime, and /healthz, /readyz and /metrics beside it.
 
     A Realtime object brings its settings and its authorizer; bare channels are served with the defaults.
     It ends on SIGTERM or SIGINT, after its clients were sent away to resume elsewhere. With several workers
@@ -48,9 +64,10 @@ def _serve(
     with failures_told():
         realtime = realtime_of(target)
         if worker:
-            _work(realtime, worker)
+            _work(realtime, worker, log_format)
             return
-        _log_to_stderr("%(name)s")
+        os.environ[_LOG_FORMAT] = log_format.value  # of the workers too
+        _log_to_stderr(log_format)
         try:
             _listen(target, realtime, host, port, workers)
         except OSError as error:
@@ -68,13 +85,19 @@ def _listen(target: str, realtime: Realtime, host: str, port: int, workers: int)
         serve_by_workers(target, workers, (host, port), realtime.settings, announce=typer.echo)
 
 
-def _work(realtime: Realtime, place: str) -> None:
+def _work(realtime: Realtime, place: str, log_format: LogFormat) -> None:
     from flowcraft.entrypoints.worker import Place, work
 
     given = Place.parse(place)
-    _log_to_stderr(f"%(name)s worker {given.number}")
+    _log_to_stderr(log_format, worker=given.number)
     work(realtime, given)
 
 
-def _log_to_stderr(who: str) -> None:
-    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s {who}: %(message)s")
+def _log_to_stderr(log_format: LogFormat, **who: int) -> None:
+    handler = logging.StreamHandler()
+    if log_format is LogFormat.JSON:
+        handler.setFormatter(JsonLines(**who))
+    else:
+        name = "".join(f" {what} {number}" for what, number in who.items())
+        handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s %(name)s{name}: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -6,10 +6,10 @@ with here as materialized (select * from flowcraft.position())
 select 0::bigint as id, 0::bigint as xid, snapshot::text as channel, json_build_object(
     'system', system, 'timeline', timeline, 'generation', generation, 'floor', floor::text::bigint,
     'newest', newest::text::bigint, 'at', at
-)::text as payload
+)::text as payload, null as trace, null::timestamptz as stated_at
 from here
 union all
-select d.id, d.xid::text::bigint, d.channel, d.payload
+select d.id, d.xid::text::bigint, d.channel, d.payload, d.trace, d.stated_at
 from here cross join lateral flowcraft.difference($2::text::xid8, $3::text[]::xid8[], $5::text[], $6::bigint) as d
 where $1::text = format('%s/%s.%s', here.system, here.timeline, here.generation) and $4::text::xid8 >= here.floor
 order by id

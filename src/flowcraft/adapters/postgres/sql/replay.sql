@@ -1,6 +1,6 @@
 -- replay: what `read` returns, and on each row how many bytes of payload that is; if these are more than $7 (null: no
 -- limit), the first row alone.
-select id, xid, channel, payload, total
+select id, xid, channel, payload, trace, total
 from (
     select *, coalesce(sum(octet_length(payload)) filter (where id > 0) over (), 0)::bigint as total
     from (

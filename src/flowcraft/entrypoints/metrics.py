@@ -1,0 +1,46 @@
+"""Metrics: the page that Prometheus reads, of one process or of all that share a port."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from flowcraft.adapters.board import FOLDER, Board
+from flowcraft.adapters.prometheus import CONTENT_TYPE, MISSING, exposition
+from flowcraft.adapters.websocket import HttpAnswer
+from flowcraft.runtime.node import Node
+
+logger = logging.getLogger("flowcraft")
+
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it
+
+
+def metrics_page(node: Node) -> HttpAnswer:
+    """Return the page; where the environment names a board, that of every process that uses it."""
+    board = Board.found()
+    try:
+        text = exposition([node.measure()]) if board is None else exposition(board.read(), by_process=True)
+    except ImportError:
+        return 501, "text/plain; charset=utf-8", MISSING
+    return 200, CONTENT_TYPE, text
+
+
+@contextmanager
+def shared_board() -> Iterator[None]:
+    """Name a board to the processes that are started meanwhile, unless somebody has named one already."""
+    if Board.found() is not None:
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            memory = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
+            folder = tempfile.TemporaryDirectory(prefix="flowcraft-", dir=memory)
+            os.environ[FOLDER] = stack.enter_context(folder)
+            stack.callback(os.environ.pop, FOLDER)
+        except OSError as error:  # nothing here may be written to
+            logger.warning("each worker tells of its own metrics only, at random: %s; set %s", error, FOLDER)
+        yield

@@ -1,0 +1,77 @@
+"""Telemetry: times each batch from the log to the sockets, and tells a tracer of what was delivered."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+
+from flowcraft.channels import Channels
+from flowcraft.core.counts import Counts
+from flowcraft.core.hub import Deliver, Effect
+from flowcraft.core.lateness import Lateness
+from flowcraft.ports import Clock, Tracer
+from flowcraft.records import Batch, Record
+
+logger = logging.getLogger("flowcraft")
+
+
+class Telemetry:
+    """Of one node. The relay comes by once for each read, so recipients cost nothing here.
+
+    What is timed ends when the last recipient of a batch has been written to, which is when the kernel or the
+    queue of a slow client has it. All events of a batch count as late as the oldest of them, and
+    those that nobody here follows do not count.
+    """
+
+    def __init__(self, channels: Channels, counts: Counts, clock: Clock, tracer: Tracer | None) -> None:
+        self._channels = channels
+        self._counts = counts
+        self._clock = clock
+        self._tracer = tracer
+        self._lateness = Lateness()
+        self._began = 0.0
+        self._leaving: Batch | None = None
+        self._waited = 0.0
+        self._followed = 0
+        self._recipients: Counter[int] = Counter()
+
+    def reading(self) -> None:
+        """Take note that the log is about to be read."""
+        self._began = self._clock.monotonic()
+
+    def begun(self, start: Batch) -> None:
+        """Take a position that does not continue the last one."""
+        self._lateness.begin(start)
+
+    def read(self, batch: Batch, followed: int, effects: Iterable[Effect]) -> None:
+        """Take what was read, how many of its events somebody follows, and what the hub makes of it."""
+        self._counts.reads += 1
+        self._counts.events += len(batch.records)
+        self._waited = self._lateness.of(batch)
+        self._leaving, self._followed = (batch, followed) if followed else (None, 0)
+        self._recipients.clear()
+        if self._tracer is not None and any(record.trace for record in batch.records):
+            for effect in effects:
+                if isinstance(effect, Deliver):
+                    self._recipients.update({record.id: len(effect.to) for record in effect.records})
+
+    def written(self) -> None:
+        """Take note that all of it has been written."""
+        batch, self._leaving = self._leaving, None
+        if batch is None:
+            return
+        took = self._clock.monotonic() - self._began
+        self._counts.lateness.observe(self._waited + took, self._followed)
+        if self._recipients:
+            self._tell(batch.records, took)
+
+    def _tell(self, records: Iterable[Record], took: float) -> None:
+        for record in records:
+            recipients = self._recipients[record.id]
+            if record.trace and recipients and self._tracer is not None:
+                family = self._channels.resolve(record.channel)[0].name
+                try:
+                    self._tracer.delivered(record, family, recipients, took)
+                except Exception:
+                    logger.exception("a delivery cannot be told to the tracing system")

@@ -1,16 +1,21 @@
 """FlowCraft Realtime: typed channels from PostgreSQL commits to React components."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from flowcraft._version import __version__
-from flowcraft.adapters.jwt import JwtAuthorizer
-from flowcraft.adapters.postgres.schema import migrate
-from flowcraft.channels import Channel, ChannelFamily, Channels, Notify, Table
-from flowcraft.cursors import Cursor
-from flowcraft.entrypoints.compose import Realtime
-from flowcraft.errors import DeclarationError, PayloadInvalid, RealtimeError
-from flowcraft.events import Event, Int64
-from flowcraft.ports import Authorizer, RealtimeService
-from flowcraft.settings import Settings
-from flowcraft.viewers import Viewer
+
+if TYPE_CHECKING:
+    from flowcraft.adapters.jwt import JwtAuthorizer
+    from flowcraft.adapters.postgres.schema import migrate
+    from flowcraft.channels import Channel, ChannelFamily, Channels, Notify, Table
+    from flowcraft.cursors import Cursor
+    from flowcraft.entrypoints.compose import Realtime
+    from flowcraft.errors import DeclarationError, PayloadInvalid, RealtimeError
+    from flowcraft.events import Event, Int64
+    from flowcraft.ports import Authorizer, RealtimeService
+    from flowcraft.settings import Settings
+    from flowcraft.viewers import Viewer
 
 __all__ = [
     "Authorizer",
@@ -33,3 +38,37 @@ __all__ = [
     "__version__",
     "migrate",
 ]
+
+# Loaded when first asked for: pytest imports this package with its plugin, also where nobody uses it.
+_HOMES = {
+    "Authorizer": "ports",
+    "Channel": "channels",
+    "ChannelFamily": "channels",
+    "Channels": "channels",
+    "Cursor": "cursors",
+    "DeclarationError": "errors",
+    "Event": "events",
+    "Int64": "events",
+    "JwtAuthorizer": "adapters.jwt",
+    "Notify": "channels",
+    "PayloadInvalid": "errors",
+    "Realtime": "entrypoints.compose",
+    "RealtimeError": "errors",
+    "RealtimeService": "ports",
+    "Settings": "settings",
+    "Table": "channels",
+    "Viewer": "viewers",
+    "migrate": "adapters.postgres.schema",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -92,5 +92,5 @@ def test_exactly_the_wrong_lines_are_reported(
 
 
 def test_there_is_something_to_report() -> None:
-    assert [case.stem for case in CASES] == ["broadcasting", "declaring", "events", "guarding"]
+    assert [case.stem for case in CASES] == ["broadcasting", "declaring", "events", "expecting", "guarding"]
     assert all(len(wrong_lines(case)) >= 7 for case in CASES)

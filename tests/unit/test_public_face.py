@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import typer
 
 import flowcraft
@@ -48,16 +50,37 @@ def test_every_public_name_of_typescript_is_in_the_reference_and_the_other_way_r
     assert set(re.findall(r"`(\w+)`", section)) == names
 
 
-def test_every_public_hook_is_in_the_reference_and_the_other_way_round() -> None:
-    react = (ROOT / "packages/realtime/src/react.tsx").read_text()
-    section = REFERENCE.split("## TypeScript: `@flowcraft/realtime/react`\n")[1]
-    declared = set(re.findall(r"^export (?:function|const|type) (\w+)", react, re.MULTILINE))
-    passed_on = set(re.findall(r"^export type \{ (\w+) \}", react, re.MULTILINE))
+@pytest.mark.parametrize("entry", ["react.tsx", "store.ts", "query.ts", "testing.ts"])
+def test_every_public_name_of_an_entry_is_in_the_reference_and_the_other_way_round(entry: str) -> None:
+    source = (ROOT / "packages/realtime/src" / entry).read_text()
+    section = REFERENCE.split(f"## TypeScript: `@flowcraft/realtime/{Path(entry).stem}`\n")[1].split("##")[0]
+    declared = set(re.findall(r"^export (?:function|const|type) (\w+)", source, re.MULTILINE))
+    passed_on = {
+        name.strip().removeprefix("type ")
+        for group in re.findall(r"^export (?:type )?\{ ([^}]*) \}", source, re.MULTILINE)
+        for name in group.split(",")
+    }
     assert set(re.findall(r"`(\w+)`", section)) == declared | passed_on
 
 
+def test_the_names_of_the_tests_are_where_the_reference_says() -> None:
+    section = REFERENCE.split("## Python: `flowcraft.testing`")[1].split("##")[0]
+    names = re.findall(r"^\| `([\w.]+)` \|", section, re.MULTILINE)
+    assert len(names) == 7
+    assert all(callable(pkgutil.resolve_name(name)) for name in names)
+
+
+def test_the_package_loads_nothing_before_it_is_used() -> None:
+    loaded = "import sys, flowcraft; print([m for m in sys.modules if m.startswith('flowcraft.')])"
+    assert (
+        subprocess.check_output([sys.executable, "-c", loaded], text=True).strip() == "['flowcraft._version']"
+    )
+    assert set(flowcraft.__all__) <= set(dir(flowcraft))
+    assert not hasattr(flowcraft, "no_such_name")
+
+
 def test_the_package_loads_no_optional_dependency() -> None:
-    loaded = f"import sys, flowcraft; print([m for m in {OPTIONAL!r} if m in sys.modules])"
+    loaded = f"import sys; from flowcraft import *; print([m for m in {OPTIONAL!r} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", loaded], text=True).strip() == "[]"
 
 

@@ -12,7 +12,7 @@ import {
 } from "react";
 import type { Client, SubscribeOptions } from "./client.js";
 import type { Connection } from "./core/machine.js";
-import { type ChannelStateOptions, createChannelState, type Snapshot } from "./state.js";
+import { type ChannelStateOptions, channelStore, type Snapshot } from "./state.js";
 import type { ChannelName, Payload } from "./types.js";
 
 export type { ChannelStateOptions } from "./state.js";
@@ -75,10 +75,9 @@ export function useChannelState<C extends ChannelName, S>(
 ): ChannelState<S | undefined> {
   const client = useClient();
   const latest = useLatest(options);
-  const state = useMemo(() => createChannelState(client, channel, latest), [client, channel, latest]);
-  useEffect(() => state.start(), [state]);
-  const shown = useSyncExternalStore(state.subscribe, state.get, state.get);
-  return { ...shown, reload: state.reload };
+  const store = useMemo(() => channelStore(client, channel, latest), [client, channel, latest]);
+  const shown = useSyncExternalStore(store.subscribe, store.get, store.get);
+  return { ...shown, reload: store.reload };
 }
 
 /** One object for a component's whole life, holding what it was last rendered with. */

@@ -1,4 +1,4 @@
-/** Channel state: data that was loaded once and is kept true by a channel's events; rendered once a frame at most. */
+/** Channel state: data that was loaded once and is kept true by a channel's events; published once a frame at most. */
 import type { Client } from "./client.js";
 import type { Cursor } from "./core/frames.js";
 import { retryDelay } from "./core/retry.js";
@@ -20,6 +20,15 @@ export type ChannelStateOptions<C extends ChannelName, S> = {
   readonly reduce: (data: S, payload: Payload<C>) => S;
 };
 
+/** What any framework can read: `subscribe` is Svelte's contract, `subscribe` and `get` are `useSyncExternalStore`'s. */
+export type ChannelStore<S> = {
+  /** Calls `run` at once and after each change; returns the function that ends it. Only while somebody subscribes it loads and follows. */
+  readonly subscribe: (run: (snapshot: Snapshot<S>) => void) => () => void;
+  readonly get: () => Snapshot<S>;
+  /** Load again; what is shown stays until then. */
+  readonly reload: () => void;
+};
+
 const dirty = new Set<() => void>();
 let waiting = false;
 
@@ -34,7 +43,8 @@ const schedule = (publish: () => void) => {
   queueMicrotask(flush);
 };
 
-const flush = () => {
+/** Also called before the frame, by tests, which have none to wait for. */
+export const flush = () => {
   waiting = dirty.size > 0;
   if (!waiting) return;
   for (const publish of dirty) publish();
@@ -56,11 +66,21 @@ const nextFrame = (f: () => void) => {
   const frame = frames.requestAnimationFrame?.(done);
 };
 
-export const createChannelState = <C extends ChannelName, S>(
+export function channelStore<C extends ChannelName, S>(
+  client: Client,
+  channel: C | null,
+  options: ChannelStateOptions<C, S> & { readonly initial: S },
+): ChannelStore<S>;
+export function channelStore<C extends ChannelName, S>(
   client: Client,
   channel: C | null,
   options: ChannelStateOptions<C, S> & { readonly initial?: S },
-) => {
+): ChannelStore<S | undefined>;
+export function channelStore<C extends ChannelName, S>(
+  client: Client,
+  channel: C | null,
+  options: ChannelStateOptions<C, S> & { readonly initial?: S },
+): ChannelStore<S | undefined> {
   type State = Snapshot<S | undefined>;
   const listeners = new Set<() => void>();
   const blank: State = { data: options.initial, fresh: false, error: undefined, loading: false };
@@ -72,6 +92,7 @@ export const createChannelState = <C extends ChannelName, S>(
   let failures = 0;
   let retry: ReturnType<typeof setTimeout> | undefined;
   let unsubscribe: (() => void) | undefined;
+  let forget: () => void;
 
   const publish = () => {
     shown = next;
@@ -91,7 +112,7 @@ export const createChannelState = <C extends ChannelName, S>(
   };
 
   const reload = async () => {
-    if (channel === null) return;
+    if (channel === null || !listeners.size) return;
     const mine = (turn = {});
     clearTimeout(retry);
     set({ loading: true });
@@ -129,35 +150,41 @@ export const createChannelState = <C extends ChannelName, S>(
     set(fresh && whole ? { error: undefined } : {});
   };
 
-  const stop = () => {
+  /** The first has come. */
+  const start = () => {
+    forget = client.connection.subscribe(() => {
+      const { status, code } = client.connection.get();
+      if (status !== "stopped" || code !== undefined) return;
+      pause();
+      set(blank);
+    });
+    // Not for somebody who only looks in: Svelte's `get`, or the first of StrictMode's two mounts.
+    const mine = turn;
+    queueMicrotask(() => mine === turn && void reload());
+  };
+
+  const pause = () => {
     turn = {};
     clearTimeout(retry);
     unsubscribe?.();
-    unsubscribe = undefined;
     live = false;
   };
 
   return {
     get: () => shown,
-    subscribe: (listener: () => void) => {
+    subscribe: (run) => {
+      const listener = () => run(shown);
+      if (!listeners.size) start();
       listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
-    reload: () => void reload(),
-    /** Load and follow, until the function it returns is called. */
-    start: () => {
-      const { connection } = client;
-      const forget = connection.subscribe(() => {
-        const { status, code } = connection.get();
-        if (status !== "stopped" || code !== undefined) return;
-        stop();
-        set(blank);
-      });
-      void reload();
+      run(shown);
       return () => {
+        listeners.delete(listener);
+        if (listeners.size) return;
         forget();
-        stop();
+        pause();
+        set({});
       };
     },
+    reload: () => void reload(),
   };
-};
+}

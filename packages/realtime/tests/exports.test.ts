@@ -1,14 +1,23 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import * as main from "../src/index.js";
+import * as query from "../src/query.js";
 import * as react from "../src/react.js";
+import * as store from "../src/store.js";
+import * as testing from "../src/testing.js";
 
 test("the README names every export", () => {
   const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-  const names = [...Object.keys(main), ...Object.keys(react)];
+  const names = [main, react, store, query, testing].flatMap((entry) => Object.keys(entry));
   expect(names.filter((name) => !readme.includes(name))).toEqual([]);
 });
 
 test("the main module does not load React", () => {
   expect(Object.keys(main).sort()).toEqual(["RealtimeError", "createClient"]);
+});
+
+test.each(["query", "store", "testing", "state", "client"])("%s loads neither React nor TanStack Query", (name) => {
+  const source = readFileSync(new URL(`../src/${name}.ts`, import.meta.url), "utf8");
+  const imported = [...source.matchAll(/from "([^"]+)"/g)].map(([, from]) => from);
+  expect(imported.filter((from) => !from?.startsWith("./"))).toEqual([]);
 });

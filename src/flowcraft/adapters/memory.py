@@ -71,6 +71,11 @@ class MemoryLog:
         transaction.commit()
         return transaction.xid
 
+    @property
+    def running(self) -> int:
+        """How many transactions have begun and not ended."""
+        return len(self._running)
+
     def snapshot(self) -> Snapshot:
         """Return what is visible now; as in PostgreSQL, `xmax` is one above the newest *finished* one."""
         xmax = self._completed + 1

@@ -70,11 +70,18 @@ class Payload:
         Raises:
             PayloadInvalid: it is not JSON, or fits none of them.
         """
+        return self.encode(self.decode(encoded))
+
+    def decode(self, encoded: str) -> object:
+        """Return the event that a JSON text is.
+
+        Raises:
+            PayloadInvalid: it is not JSON, or fits none of the members.
+        """
         try:
-            event = self._codecs[self._member_of(encoded)].decode(encoded.encode())
+            return self._codecs[self._member_of(encoded)].decode(encoded.encode())
         except (ValueError, RecursionError) as error:
             raise PayloadInvalid(str(self), reason(error)) from None
-        return self.encode(event)
 
     def schema(self) -> JsonSchema:
         """Return the JSON Schema (2020-12) of the payload as it is written; alternatives are in `anyOf`."""

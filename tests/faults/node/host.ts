@@ -1,7 +1,7 @@
 /** The host: real clients in Node, which do what the harness says on standard input, an object a line. */
 import { createInterface } from "node:readline";
 import { type Client, createClient } from "../../../packages/realtime/src/client.js";
-import { createChannelState } from "../../../packages/realtime/src/state.js";
+import { channelStore } from "../../../packages/realtime/src/state.js";
 import { race } from "./race.js";
 
 type Rows = Readonly<Record<string, number>>;
@@ -89,7 +89,7 @@ const load = (name: string) => {
 
 /** Everything it shows is told. */
 const keepState = ({ state: name, client, channel }: State) => {
-  const state = createChannelState<string, Rows>(named(clients, client), channel, {
+  const state = channelStore<string, Rows>(named(clients, client), channel, {
     load: () => load(name),
     reduce: (rows, payload) => {
       const { row, version } = payload as Change;
@@ -100,15 +100,10 @@ const keepState = ({ state: name, client, channel }: State) => {
     const { data = null, fresh } = state.get();
     return { data, fresh };
   };
-  const forget = state.subscribe(() => say({ shown: name, ...get() }));
-  const stop = state.start();
-  states.set(name, {
-    get,
-    stop: () => {
-      forget();
-      stop();
-    },
-  });
+  let began = false;
+  const stop = state.subscribe(() => (began ? say({ shown: name, ...get() }) : undefined));
+  began = true;
+  states.set(name, { get, stop });
 };
 
 const obey = (command: Command): void => {

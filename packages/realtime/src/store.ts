@@ -1,0 +1,14 @@
+/** Stores: a channel's state, and the connection, for any framework; `useChannelState` is a skin over the same. */
+import type { Client } from "./client.js";
+import type { Connection } from "./core/machine.js";
+
+export { type ChannelStateOptions, type ChannelStore, channelStore, type Snapshot } from "./state.js";
+
+/** The connection by Svelte's contract: `run` is called at once and after each change. */
+export const connectionStore = ({ connection }: Client) => ({
+  get: connection.get,
+  subscribe: (run: (connection: Connection) => void): (() => void) => {
+    run(connection.get());
+    return connection.subscribe(() => run(connection.get()));
+  },
+});

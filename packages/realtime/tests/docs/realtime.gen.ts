@@ -1,0 +1,2 @@
+// Stands for what `flowcraft codegen typescript` writes.
+export * from "../types/channels.js";

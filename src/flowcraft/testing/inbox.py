@@ -1,0 +1,90 @@
+"""The inbox: the client's end of one connection in memory; it reads frames, and keeps events and answers."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import msgspec
+
+from flowcraft.core.frames import Bundle
+from flowcraft.records import Ephemeral, Record
+
+
+class _Frame(msgspec.Struct):
+    """Any frame of the server that matters here; see `spec/protocol.md`."""
+
+    channel: str | None = None
+    payload: msgspec.Raw = msgspec.Raw()
+    id: int | None = None
+    n: int = 0
+    cursor: str | None = None
+    subscribed: list[str] | None = None
+    reset: list[str] | None = None
+    reason: str = ""
+    settled: str | None = None
+    error: dict[str, object] | None = None
+
+
+_decode = msgspec.json.Decoder(_Frame).decode
+Heard = Record | Ephemeral
+
+
+@dataclass(slots=True, eq=False)
+class Inbox:
+    """Implements `flowcraft.ports.Connection`. Events count once the frame came that closes their group."""
+
+    heard: list[Heard] = field(default_factory=list[Heard])
+    settled: set[int] = field(default_factory=set[int])
+    answer: str | None = None
+    """How the subscription was answered: `subscribed`, a code such as `forbidden`, or a reset's reason."""
+    closed: tuple[int, str] | None = None
+    congested: bool = False
+    waiting_bytes: int = 0
+    _group: list[Record] = field(default_factory=list[Record])
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def news(self) -> None:
+        """Wait until something comes."""
+        self._news.clear()
+        await self._news.wait()
+
+    def write(self, bundle: Bundle) -> None:
+        for message in bundle.messages:
+            self._take(_decode(message))
+        self._news.set()
+
+    def ping(self) -> None:
+        """It is there."""
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed = (code, reason)
+        self._news.set()
+
+    def close_slow(self) -> None:
+        self.close(4408, "too slow")
+
+    def bound_queue(self, now: float) -> bool:  # noqa: ARG002  # the port's
+        return False
+
+    def _take(self, frame: _Frame) -> None:
+        if frame.channel is not None:
+            self._hear(frame.channel, bytes(frame.payload).decode(), frame.id)
+        elif frame.settled is not None:
+            self.settled.add(int(frame.settled))
+        elif frame.error is not None:
+            self.answer = self.answer or str(frame.error["code"])
+        elif frame.reset is not None:
+            self.answer = frame.reason
+        elif frame.cursor is not None:
+            assert frame.n == len(self._group), "the server miscounted a group; please report this"
+            self.heard += self._group
+            self._group.clear()
+            if frame.subscribed is not None:
+                self.answer = "subscribed"
+
+    def _hear(self, channel: str, payload: str, number: int | None) -> None:
+        if number is None:
+            self.heard.append(Ephemeral(channel, payload))
+        else:
+            self._group.append(Record(0, number, channel, payload))  # a client is not told the transaction

@@ -7,7 +7,7 @@ const CLIENT = `export { createClient } from "${dist}client.js";`;
 const REACT = `export * from "${dist}react.js";`;
 
 await measure("client", CLIENT, 3300);
-await measure("client and hooks", CLIENT + REACT, 4180);
+await measure("client and hooks", CLIENT + REACT, 4220);
 await measure("fallback, where no WebSocket comes through", `export * from "${dist}fallback.js";`, 2200);
 await measure("store", `export * from "${dist}store.js";`, 1200);
 await measure("query", `export * from "${dist}query.js";`, 1400);

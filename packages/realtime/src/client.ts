@@ -159,10 +159,10 @@ export const createClient = (options: ClientOptions = {}): Client => {
       const token = await (fetching ??= Promise.resolve(getToken?.(renew)));
       if (mine !== attempt) return;
       fetching = undefined;
-      // Where no WebSocket comes through, one that can do without is worth its kilobytes.
-      const Socket =
-        options.WebSocket ??
-        (machine.connection().attempts > 1 ? (await import("./fallback.js")).FallbackSocket : WebSocket);
+      // Where no WebSocket comes through, one that can do without is worth its kilobytes, if they can be had.
+      const able =
+        !options.WebSocket && machine.connection().attempts > 1 ? await import("./fallback.js").catch(() => undefined) : undefined;
+      const Socket = options.WebSocket ?? able?.FallbackSocket ?? WebSocket;
       if (mine !== attempt) return;
       const opened = (socket = new Socket(address(options.url)));
       opened.onopen = () => run(machine.opened(token, Date.now()));

@@ -1,0 +1,52 @@
+/** The fallback as the client meets it; what it does is tested in a browser, behind a proxy that refuses WebSockets. */
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { type Client, createClient } from "../src/index.js";
+import { FakeSocket } from "./socket.js";
+
+let client: Client | undefined;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.stubGlobal("WebSocket", FakeSocket);
+  FakeSocket.opened = [];
+});
+afterEach(() => {
+  client?.close();
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  vi.doUnmock("../src/fallback.js");
+});
+
+/** Fail as often, each time as soon as there is a socket. */
+const fail = async (times: number) => {
+  client = createClient({ url: "wss://flowcraft.example/realtime" });
+  client.subscribe("run_update", () => undefined);
+  for (let failed = 0; failed < times; failed++) {
+    await vi.waitUntil(() => FakeSocket.opened.length > failed);
+    FakeSocket.last.lose();
+    await vi.advanceTimersByTimeAsync(5_000);
+  }
+  await vi.waitUntil(() => FakeSocket.opened.length > times);
+};
+
+test("after two failures the fallback is loaded, and not before", async () => {
+  const loaded = vi.fn();
+  vi.doMock("../src/fallback.js", () => {
+    loaded();
+    return { FallbackSocket: FakeSocket };
+  });
+  await fail(1);
+  expect(loaded).not.toHaveBeenCalled();
+  client?.close();
+  FakeSocket.opened = [];
+  await fail(2);
+  expect(loaded).toHaveBeenCalledOnce();
+});
+
+test("where the fallback cannot be had, as after a deploy, WebSockets go on", async () => {
+  vi.doMock("../src/fallback.js", () => {
+    throw new Error("404");
+  });
+  await fail(6);
+  expect(FakeSocket.opened).toHaveLength(7);
+});

@@ -37,6 +37,7 @@ from tests.support.carriers import (
     make_node,
     mounted,
     private,
+    until,
 )
 
 everywhere = pytest.mark.parametrize(
@@ -267,6 +268,35 @@ async def test_a_slow_client_gets_the_latest_of_a_conflated_channel_and_who_keep
         if "n" in text:
             assert text["n"] == group
             group = 0
+
+
+@everywhere
+async def test_a_batch_larger_than_the_queue_is_no_reason_to_close_where_the_latest_will_do(
+    carrier: OpenStage,
+) -> None:
+    settings = Settings(drain_seconds=0.01, queue_bytes=256 * 1024)
+    async with carrier(settings, None) as stage:
+        reader, writer = await raw(stage, "latest_update")
+        batch = stage.log.begin()
+        for n in range(100):
+            batch.emit("latest_update", json.dumps({"n": n, "weight": f"{n % 3}{'y' * 50_000}"}))
+        batch.commit()
+        for n in range(100, 200):
+            await until_told(stage, n)
+            await stage.service.broadcast(latest_update, Ping(n=n, weight=str(n % 3)))
+        await until_told(stage, 200)
+        writer.write(b"\x81\x8e\x00\x00\x00\x00" + b'{"settle":"1"}')
+        try:
+            texts = await until_settled(reader)
+        finally:
+            writer.close()
+        assert stage.node.counts.slow_closes == 0
+    heard = [text["payload"]["n"] for text in texts if "id" in text]
+    assert heard == [*range(100), 197, 198, 199]
+
+
+async def until_told(stage: Stage, events: int) -> None:
+    await until(lambda: stage.node.counts.events == events)
 
 
 async def number(client: ClientConnection) -> int:

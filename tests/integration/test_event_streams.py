@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ from tests.support.carriers import (
     make_node,
     mounted,
     private,
+    until,
 )
 
 pytestmark = pytest.mark.asyncio
@@ -88,12 +89,6 @@ async def listening(
         ) as response,
     ):
         yield Stream(response)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110  # the sockets of this very loop change it
-            await asyncio.sleep(0)
 
 
 @everywhere

@@ -133,3 +133,10 @@ async def nobody(scope: Scope, receive: Receive, send: Send) -> None:
 
 OpenStage = Callable[[Settings, Authorizer | None], AbstractAsyncContextManager[Stage]]
 QUICK = Settings(drain_seconds=0.01)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what this very loop makes true."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)

@@ -161,7 +161,7 @@ class Gateway:
 
     def _hold(self, part: Bundle | Pages) -> None:
         backlog = self._backlog = self._backlog or Backlog(self._conflation)
-        if self._connection.waiting_bytes + backlog.size <= self._settings.queue_bytes:
+        if self._waiting_bytes() + backlog.size <= self._settings.queue_bytes:
             backlog.add(part)
             self._release()
         elif backlog.has_replay:
@@ -169,6 +169,15 @@ class Gateway:
         else:
             self._backlog = None
             self._connection.close_slow()
+
+    def _waiting_bytes(self) -> int:
+        """Bytes that count as waiting before what is held here.
+
+        One batch may be larger than all the room there is. Where channels are conflated that is no reason to
+        close: what follows on it takes little.
+        """
+        waiting = self._connection.waiting_bytes
+        return waiting if self._conflation is None else min(waiting, self._settings.queue_bytes // 2)
 
     def _release(self) -> None:
         """Send what waits for as long as the connection takes it."""

@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from flowcraft.adapters.memory import MemoryLog, MemoryWakeups
+from flowcraft.adapters.uvicorn import give_back
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.asgi import RealtimeApp
 from flowcraft.runtime.clock import SystemClock
@@ -46,6 +47,7 @@ class Started:
         return self.node
 
     async def stop(self) -> None:
+        give_back(self.node)
         await self.node.stop()
 
 

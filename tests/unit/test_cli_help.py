@@ -53,7 +53,7 @@ def help_of(command: tuple[str, ...]) -> tuple[str, str]:
 
 def understood(line: str) -> tuple[str, ...]:
     """Parse the part of a shell's line that is this command; return which command it was."""
-    (part,) = (part for part in re.split(r" \| ", line) if "flowcraft " in part)
+    (part,) = (part for part in re.split(r" (?:\||&&) ", line) if "flowcraft " in part)
     _, *words = shlex.split(part[part.index("flowcraft ") :])
     name: tuple[str, ...] = ()
     while inside(command_of(name)):

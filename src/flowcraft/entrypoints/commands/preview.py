@@ -11,7 +11,15 @@ import importlib
 import sys
 import traceback
 from collections.abc import Mapping
-from importlib.machinery import FileFinder, SourceFileLoader
+from importlib.machinery import (
+    BYTECODE_SUFFIXES,
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+    SourcelessFileLoader,
+)
 from pathlib import Path
 
 import msgspec
@@ -63,7 +71,12 @@ def answer(question: Question) -> Answer:
     """Import the application, and look."""
     _Overlay.files = question.files
     sys.dont_write_bytecode = True
-    sys.path_hooks.insert(0, FileFinder.path_hook((_Overlay, [".py"])))
+    loaders = [
+        (ExtensionFileLoader, EXTENSION_SUFFIXES),
+        (_Overlay, SOURCE_SUFFIXES),
+        (SourcelessFileLoader, BYTECODE_SUFFIXES),
+    ]
+    sys.path_hooks.insert(0, FileFinder.path_hook(*loaders))
     sys.path_importer_cache.clear()
     sys.path.insert(0, question.root)
     try:

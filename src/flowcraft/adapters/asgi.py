@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
+from flowcraft.adapters.doorstep import headers_of_refusal, judge
 from flowcraft.core.frames import Bundle
-from flowcraft.core.handshake import RETRY_SECONDS, Admitted, Refused, admit
+from flowcraft.core.handshake import Refused
 from flowcraft.core.lag import Lag
 from flowcraft.core.mailbox import Mailbox
 from flowcraft.errors import LogUnavailable
@@ -117,7 +117,7 @@ class AsgiConnection:
 async def serve_websocket(scope: Scope, receive: Receive, send: Send, reception: Reception) -> None:
     """Carry one WebSocket from its handshake to its end."""
     await receive()  # websocket.connect
-    judged = judge(scope, headers_of(scope), reception)
+    judged = judge(query_of(scope), headers_of(scope), reception)
     if isinstance(judged, Refused):
         await _refuse(scope, send, judged)
         return
@@ -147,19 +147,15 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-def judge(scope: Scope, headers: Mapping[str, str], reception: Reception) -> Admitted | Refused:
-    """Judge a request that wants to become a connection."""
-    query = scope.get("query_string", b"").decode("latin-1")
-    judged = admit(query, origin=headers.get("origin"), host=headers.get("host"), settings=reception.settings)
-    if isinstance(judged, Admitted) and not reception.accepting:
-        reception.counts.refused += 1
-        return Refused(503, "not ready; try again")
-    return judged
+def query_of(scope: Scope) -> str:
+    """Return the query of a request."""
+    query: bytes = scope.get("query_string", b"")
+    return query.decode("latin-1")
 
 
-def retry_after() -> list[tuple[bytes, bytes]]:
-    """Return the header that goes with a 503."""
-    return [(b"retry-after", b"%d" % random.randint(*RETRY_SECONDS))]  # noqa: S311  # no secret
+def refusal_headers(refused: Refused) -> list[tuple[bytes, bytes]]:
+    """Return `headers_of_refusal` as ASGI wants them."""
+    return [(k.lower().encode(), v.encode()) for k, v in headers_of_refusal(refused).items()]
 
 
 async def _read(
@@ -182,9 +178,7 @@ async def _refuse(scope: Scope, send: Send, refused: Refused) -> None:
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": refused.reason[:120]})
         return
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    if refused.status == 503:
-        headers += retry_after()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), *refusal_headers(refused)]
     await send({"type": "websocket.http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": refused.reason.encode() + b"\n"})
 

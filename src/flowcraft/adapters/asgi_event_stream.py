@@ -12,9 +12,10 @@ from flowcraft.adapters.asgi import (
     Send,
     answer_http,
     headers_of,
-    judge,
-    retry_after,
+    query_of,
+    refusal_headers,
 )
+from flowcraft.adapters.doorstep import judge
 from flowcraft.core.event_stream import BODY_BYTES, EventStream, opening, response_headers
 from flowcraft.core.frames import Bundle
 from flowcraft.core.handshake import Refused
@@ -48,8 +49,7 @@ async def serve_event_stream(scope: Scope, receive: Receive, send: Send, recepti
     headers = headers_of(scope)
     opened = await _open(scope, headers, receive, reception)
     if isinstance(opened, Refused):
-        more = retry_after() if opened.status == 503 else []
-        await answer_http(send, opened.status, opened.reason + "\n", more=more)
+        await answer_http(send, opened.status, opened.reason + "\n", more=refusal_headers(opened))
         return
     told = [(k.lower().encode(), v.encode()) for k, v in response_headers(headers.get("origin")).items()]
     await send({"type": "http.response.start", "status": 200, "headers": told})
@@ -72,10 +72,12 @@ async def _converse(
     try:
         for message in messages:
             conversation.received(message)
-        while not (await asyncio.wait({sending, gone}, timeout=_LOOK_SECONDS, return_when="FIRST_COMPLETED"))[
-            0
-        ]:
-            if _is_leaving():
+        ended: set[asyncio.Task[None]] = set()
+        while not ended:
+            ended, _ = await asyncio.wait(
+                {sending, gone}, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not ended and _is_leaving():
                 connection.close(1012, "restart")
     finally:
         conversation.closed()
@@ -89,7 +91,7 @@ async def _open(
 ) -> tuple[str, ...] | Refused:
     if scope["method"] not in {"GET", "POST"}:
         return Refused(405, "GET opens an event stream, or POST with the client's messages")
-    judged = judge(scope, headers, reception)
+    judged = judge(query_of(scope), headers, reception)
     if isinstance(judged, Refused):
         return judged
     body = await _body(receive)

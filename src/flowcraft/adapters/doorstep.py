@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+from flowcraft.core.handshake import RETRY_SECONDS, Admitted, Refused, admit
+from flowcraft.ports import Reception
 
 AT_ONCE = 16
 """Handshakes of about 0.4 ms each between two turns of everything else."""
@@ -35,3 +39,18 @@ class Doorstep:
         finally:
             if self._waiting:
                 self._turn = asyncio.get_running_loop().call_soon(self._open)
+
+
+def judge(query: str, headers: Mapping[str, str], reception: Reception) -> Admitted | Refused:
+    """Judge a request that wants to become a connection; names of headers in lower case."""
+    judged = admit(query, origin=headers.get("origin"), host=headers.get("host"), settings=reception.settings)
+    if isinstance(judged, Admitted) and not reception.accepting:
+        reception.counts.refused += 1
+        return Refused(503, "not ready; try again")
+    return judged
+
+
+def headers_of_refusal(refused: Refused) -> dict[str, str]:
+    """Return the headers that go with an answer: when to come back, if that makes sense."""
+    seconds = random.randint(*RETRY_SECONDS)  # noqa: S311  # no secret
+    return {"Retry-After": str(seconds)} if refused.status == 503 else {}

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
 from enum import Enum, auto
 from operator import attrgetter
 from urllib.parse import SplitResult, urlsplit
 
 from flowcraft.adapters import rfc6455
-from flowcraft.adapters.doorstep import Doorstep
+from flowcraft.adapters.doorstep import Doorstep, headers_of_refusal, judge
 from flowcraft.adapters.event_stream import EventStreamConnection
 from flowcraft.adapters.rfc6455 import BadRequest, FrameReader, ProtocolError, Received
 from flowcraft.adapters.sockets import ClientSocket
 from flowcraft.core import deflate, event_stream
-from flowcraft.core.handshake import RETRY_SECONDS, Admitted, Refused, admit
+from flowcraft.core.handshake import Admitted, Refused
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import Reception
 
@@ -159,18 +158,10 @@ class WebSocketConnection(ClientSocket):
 
     def _admit(self, request: rfc6455.Request, url: SplitResult) -> Admitted | None:
         """Judge a request; one that is refused has its answer then."""
-        headers = request.headers
-        judged = admit(
-            url.query, origin=headers.get("origin"), host=headers.get("host"), settings=self._settings
-        )
-        if isinstance(judged, Refused):
-            self._refuse(judged.status, judged.reason)
-        elif not self._reception.accepting:
-            self._reception.counts.refused += 1
-            seconds = random.randint(*RETRY_SECONDS)  # noqa: S311  # no secret
-            self._refuse(503, "not ready; try again", retry_after=str(seconds))
-        else:
+        judged = judge(url.query, request.headers, self._reception)
+        if isinstance(judged, Admitted):
             return judged
+        self._refuse(judged.status, judged.reason, **headers_of_refusal(judged))
         return None
 
     def _refuse(self, status: int, reason: str, **headers: str) -> None:

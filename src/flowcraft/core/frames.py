@@ -127,7 +127,7 @@ class Bundle:
         (point,) = self.messages
         return Bundle([b'%s,"sent":%d}' % (point[:-1], sent)], live=self.live)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes of all messages, without the carrier's framing."""
         return sum(map(len, self.messages))

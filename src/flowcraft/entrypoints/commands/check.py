@@ -21,7 +21,7 @@ from flowcraft.checking.rules import DATABASE, RULES, SERVICE, WEB
 from flowcraft.checking.typescript_sources import find_web_folders, read_typescript
 from flowcraft.codegen.typescript import generate_typescript
 from flowcraft.entrypoints.commands.reporting import FAILED, USAGE, example, fail
-from flowcraft.entrypoints.commands.target import channels_of, realtime_of
+from flowcraft.entrypoints.commands.target import Dsn, channels_of, realtime_of
 from flowcraft.entrypoints.compose import DatabaseAddressInvalid, NoDatabase
 from flowcraft.errors import DeclarationError
 
@@ -54,13 +54,7 @@ def _check(  # noqa: PLR0917  # the options of a command
             metavar="DIR", help="The web folder; else the one whose package.json has @flowcraft/realtime."
         ),
     ] = None,
-    dsn: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DSN",
-            help="The database; else that of the Realtime object, FLOWCRAFT_DSN, or DATABASE_URL.",
-        ),
-    ] = None,
+    dsn: Dsn = None,
     json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
     github: Annotated[bool, typer.Option("--github", help="Write annotations for GitHub Actions.")] = False,
     ignore: Annotated[

@@ -11,7 +11,7 @@ import typer
 from flowcraft.adapters.postgres.schema import migrate, migration_sql
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
-from flowcraft.entrypoints.commands.target import Target, realtime_of
+from flowcraft.entrypoints.commands.target import Dsn, Target, realtime_of
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,13 +27,7 @@ def add_to(app: typer.Typer) -> None:
 
 def _migrate(
     target: Target,
-    dsn: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DSN",
-            help="The database; else that of the Realtime object, FLOWCRAFT_DSN, or DATABASE_URL.",
-        ),
-    ] = None,
+    dsn: Dsn = None,
     sql: Annotated[
         bool, typer.Option("--sql", help="Write the SQL to the terminal; connect to nothing.")
     ] = False,

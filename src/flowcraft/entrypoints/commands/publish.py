@@ -13,7 +13,7 @@ from flowcraft.adapters.postgres.connections import connect
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.channels import Declaration
 from flowcraft.entrypoints.commands.reporting import example, fail, failures_told
-from flowcraft.entrypoints.commands.target import Target, realtime_of
+from flowcraft.entrypoints.commands.target import Dsn, Target, realtime_of
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,13 +33,7 @@ def _publish(
     payload: Annotated[
         str, typer.Argument(metavar="JSON", help="The event; - reads it from standard input.")
     ],
-    dsn: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DSN",
-            help="The database; else that of the Realtime object, FLOWCRAFT_DSN, or DATABASE_URL.",
-        ),
-    ] = None,
+    dsn: Dsn = None,
 ) -> None:
     """State an event on a channel, in a transaction of its own.
 

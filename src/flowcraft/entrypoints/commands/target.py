@@ -24,6 +24,13 @@ Target: TypeAlias = Annotated[
         help="Where the channels are: a Channels or a Realtime object of a module that can be imported here.",
     ),
 ]
+Dsn: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DSN",
+        help="The database; else that of the Realtime object, FLOWCRAFT_DSN, or DATABASE_URL.",
+    ),
+]
 
 
 def channels_of(target: str) -> Channels:

@@ -35,7 +35,7 @@ const burst = async (page: Page, devtools: CDPSession): Promise<Spent> => {
   last += EVENTS;
   await psql(
     dsn,
-    `select count(flowcraft.emit('item_update', json_build_object('type', 'ItemUpdate', 'item_id', 1, 'version', n)))
+    `select count(flowcraft.broadcast('item_update', json_build_object('type', 'ItemUpdate', 'item_id', 1, 'version', n)))
      from generate_series(${last - EVENTS + 1}, ${last}) as n`,
   );
   await page.waitForFunction(

@@ -48,7 +48,7 @@ end $$;
 create procedure commit_events(n int) language plpgsql as $$
 begin
     for i in 1..n loop
-        perform flowcraft.emit('lanes.1', to_json(repeat('x', 188)));
+        perform flowcraft.broadcast('lanes.1', to_json(repeat('x', 188)));
         commit;
     end loop;
 end $$;
@@ -204,7 +204,7 @@ async def _histories(dsn: str, connection: Plain) -> Figures:
             cursor = (await log.position()).cursor
             times: list[float] = []
             for _ in range(50):
-                await connection.execute("select flowcraft.emit('lanes.1', '1')")
+                await connection.execute("select flowcraft.broadcast('lanes.1', '1')")
                 began = time.monotonic()
                 batch = await log.read(cursor)
                 times.append(time.monotonic() - began)

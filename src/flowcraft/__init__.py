@@ -39,7 +39,7 @@ __all__ = [
     "migrate",
 ]
 
-# Loaded when first asked for: pytest imports this package with its plugin, also where nobody uses it.
+# Loaded when first asked for: pytest imports this package with its plugin, also where it is not used.
 _HOMES = {
     "Authorizer": "ports",
     "Channel": "channels",

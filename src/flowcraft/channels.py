@@ -36,7 +36,7 @@ class Table:
     """Source: rows of a table. A generated trigger writes the event in the transaction that changes the row.
 
     Fields of the event take the column of the same name, or the one named here: `Table("runs", run_id="id")`.
-    Where the channel carries a union, `event` says which member a row becomes. A field called like one of
+    Where the channel carries a union, `event` is the member that a row becomes. A field called like one of
     this class's own arguments goes into `columns`. For a delete the columns are those of the row that went.
     """
 
@@ -66,7 +66,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Source: an existing `pg_notify(name, json)` that somebody else sends.
+    """Source: an existing `pg_notify(name, json)` that other code sends.
 
     Delivered **at most once**: PostgreSQL keeps no NOTIFY for a listener that is away, so there is no
     replay and no id. For a family of channels the JSON must hold the parameter under its name.
@@ -101,7 +101,7 @@ class Parameter:
         return self.type(text)
 
     def reads(self, text: str) -> bool:
-        """Tell whether a text is the one spelling of a value of this type."""
+        """Return whether a text is the one spelling of a value of this type."""
         try:
             return str(self.parse(text)) == text
         except ValueError:
@@ -197,7 +197,7 @@ def _set_guard(declaration: Declaration, check: Guard) -> None:
         raise DeclarationError(f"{declaration.name} has a guard already; combine the two in one function")
     expected = ["viewer"] if declaration.parameter is None else ["viewer", declaration.parameter.name]
     try:
-        # A guard that cannot be called would say no to everybody, and nobody would know why.
+        # A guard that cannot be called would refuse every client, without a reason that anyone sees.
         inspect.signature(check).bind(*expected)
     except TypeError as error:
         raise DeclarationError(
@@ -248,10 +248,10 @@ class Channels:
     ) -> Channel[E] | ChannelFamily[P, E]:
         """Declare a channel, or with `params` a family of channels.
 
-        `durable=False` makes it ephemeral: its events skip the log and reach whoever is there, **at most
-        once**.
+        `durable=False` makes it ephemeral: its events skip the log and reach the clients that are connected,
+        **at most once**.
 
-        `conflate=True` says that each event makes the ones before it on its channel superfluous, and
+        with `conflate=True` each event makes the ones before it on its channel superfluous, and with
         `conflate="run_id"` those with the same value in that field: a client that cannot keep up is then
         sent the latest. Who keeps up is sent every one.
 
@@ -404,5 +404,5 @@ def _check_parameter(declaration: Declaration, event: type, where: str) -> None:
         return
     if parameter.name not in [field.name for field in declaration.payload.fields(event)]:
         raise DeclarationError(
-            f"{where}: {event.__name__} needs a field {parameter.name!r}, which tells the channel"
+            f"{where}: {event.__name__} needs a field {parameter.name!r}, which names the channel"
         )

@@ -79,7 +79,7 @@ class Cursor:
     """A position in the log of one lineage. Its text is opaque to clients."""
 
     lineage: Lineage
-    seen: Snapshot
+    snapshot: Snapshot
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
@@ -98,15 +98,15 @@ class Cursor:
         return cls(lineage, seen)
 
     def __str__(self) -> str:
-        return f"{self.lineage}/{self.seen.xmax}:{','.join(map(str, sorted(self.seen.xip)))}"
+        return f"{self.lineage}/{self.snapshot.xmax}:{','.join(map(str, sorted(self.snapshot.xip)))}"
 
     def covers(self, xid: int) -> bool:
         """Tell whether the events of a transaction lie before this position."""
-        return self.seen.covers(xid)
+        return self.snapshot.covers(xid)
 
     def advance(self, now: Snapshot, newest: int | None) -> Cursor:
         """Return the cursor after a read at snapshot `now` whose newest event was written by `newest`."""
-        xmax = self.seen.xmax if newest is None else max(self.seen.xmax, newest + 1)
+        xmax = self.snapshot.xmax if newest is None else max(self.snapshot.xmax, newest + 1)
         return Cursor(self.lineage, now.clamp(xmax))
 
 

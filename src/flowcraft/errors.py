@@ -12,7 +12,7 @@ class RealtimeError(Exception):
 
 
 class DeclarationError(TypeError):
-    """A channel, an event or a source is declared wrongly; the text says what to write instead."""
+    """A channel, an event or a source is declared wrongly; the text has what to write instead."""
 
 
 class PayloadInvalid(RealtimeError, ValueError):
@@ -52,7 +52,7 @@ class ChannelUnknown(RealtimeError, LookupError):
 
 
 class TokenInvalid(RealtimeError):
-    """A token that proves nothing: malformed, forged, or for somebody else. One text for all."""
+    """A token that proves nothing: malformed, forged, or for another audience. One text for all."""
 
     code = "invalid_token"
 
@@ -79,7 +79,7 @@ class LimitExceeded(RealtimeError):
 
 
 class CursorUnusable(RealtimeError):
-    """What lies after a cursor cannot be told; the client must reload its state.
+    """What lies after a cursor cannot be replayed; the client must reload its state.
 
     `reason` is that of the `reset` frame.
     """

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from flowcraft.channels import Channel
-from flowcraft.core.counts import Counts
-from flowcraft.core.frames import Bundle
+from flowcraft.core.bundles import Framing
+from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor, Snapshot
 from flowcraft.records import Batch, Limit, Record
 from flowcraft.settings import Settings
@@ -20,10 +20,10 @@ Ringing: TypeAlias = Literal["asleep", "standby", "awake", "letting go", "pollin
 
 
 class RealtimeService(Protocol):
-    """What a service needs to tell the world: take it in the constructor."""
+    """What a service needs to broadcast events: take it in the constructor."""
 
     async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
-        """State an event on a channel.
+        """Put an event on a channel.
 
         Alone it commits by itself. With `via`, the caller's psycopg or asyncpg connection, SQLAlchemy
         connection or session, or connection of Django, it is part of the caller's transaction: it commits
@@ -93,48 +93,56 @@ class Wakeups(Protocol):
 
 
 class Connection(Protocol):
-    """One client's socket. Writing never waits; what a peer does not read is bounded, then closed (4408)."""
+    """One client's socket, as a carrier has it: it takes bytes, signals when it can take more, and closes.
 
-    def write(self, bundle: Bundle) -> None:
-        """Send the messages of a bundle, in order, after all that was written before."""
-        ...
+    A connection keeps at most one chunk; the gateway's outbox keeps the rest. Nothing here blocks, or raises
+    for a client that is gone: `GatewayPort.closed` reports that.
+    """
 
-    def ping(self) -> None:
-        """Ask the peer for a sign of life; without one in time the connection is closed (4409)."""
-        ...
-
-    def close(self, code: int, reason: str) -> None:
-        """Close after what was written; idempotent."""
+    @property
+    def framing(self) -> Framing:
+        """How messages become the bytes that `try_send` takes."""
         ...
 
     @property
-    def congested(self) -> bool:
-        """Whether so much waits that it is better to merge; the end is told by `Conversation.drained`."""
+    def address(self) -> str:
+        """The client's address, for log lines: `host:port`, or empty if it is not known."""
+        ...
+
+    def try_send(self, data: bytes) -> int:
+        """Send whole messages; return how many bytes wait in the carrier now, 0 if all have left.
+
+        After a result above 0 it must not be called again before `GatewayPort.writable`.
+        """
         ...
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes that were written and have not left."""
+        """Bytes that wait in the carrier."""
         ...
 
-    def close_slow(self) -> None:
-        """Close (4408) because the peer does not take what it is sent."""
+    def ping(self) -> None:
+        """Ask the client for a sign of life; if none comes in time, `GatewayPort.unresponsive` is called."""
         ...
 
-    def bound_queue(self, now: float) -> bool:
-        """Close (4408) if bytes have waited for too long; False once none wait, see `Reception.watch`."""
+    def close(self, code: int, reason: str, rest: bytes = b"") -> None:
+        """Close after what was sent and after `rest`, within a second or so; idempotent."""
         ...
 
 
-class Conversation(Protocol):
-    """What a carrier tells about a connection that was taken."""
+class GatewayPort(Protocol):
+    """What a carrier reports of a connection that was accepted."""
 
     def received(self, message: str) -> None:
         """The client sent a message."""
         ...
 
-    def drained(self) -> None:
-        """The connection is no longer `congested`."""
+    def writable(self) -> None:
+        """Nothing waits in the carrier any more."""
+        ...
+
+    def unresponsive(self) -> None:
+        """The client did not answer a ping in time."""
         ...
 
     def closed(self) -> None:
@@ -142,7 +150,7 @@ class Conversation(Protocol):
         ...
 
 
-class Reception(Protocol):
+class NodePort(Protocol):
     """Where carriers bring new connections."""
 
     @property
@@ -157,16 +165,12 @@ class Reception(Protocol):
 
     @property
     def counts(self) -> Counts:
-        """Where a carrier counts what it did to connections."""
-        ...
-
-    def watch(self, connection: Connection) -> None:
-        """Call its `bound_queue` again and again: what was written to it waits."""
+        """Where a carrier counts what it refused."""
         ...
 
     def connect(
         self, connection: Connection, channels: Sequence[str] = (), since: str | None = None
-    ) -> Conversation:
+    ) -> GatewayPort:
         """Take a connection whose handshake is done, with the subscriptions of its URL.
 
         Raises:
@@ -194,14 +198,14 @@ class Authorizer(Protocol):
 
 
 class Tracer(Protocol):
-    """Carries a trace along with events (W3C Trace Context), and tells the tracing system of deliveries."""
+    """Carries a trace along with events (W3C Trace Context), and reports deliveries to the tracing system."""
 
     def traceparent(self) -> str | None:
         """Return the context of what is being done now, if it is recorded."""
         ...
 
     def delivered(self, record: Record, family: str, recipients: int, seconds: float) -> None:
-        """Tell that a record with a trace has been written, in so many seconds that end now."""
+        """Report that a record with a trace has been sent, in so many seconds that end now."""
         ...
 
 

@@ -25,7 +25,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Ephemeral:
-    """An event outside the log: delivered at most once, to whoever is there."""
+    """An event outside the log: delivered at most once, to the clients that are connected."""
 
     channel: str
     payload: str
@@ -50,6 +50,6 @@ class Batch:
 
     records: tuple[Record, ...]
     cursor: Cursor
-    seen: Snapshot
+    snapshot: Snapshot
     at: datetime
     oldest: datetime | None = None

@@ -13,16 +13,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     heartbeat_seconds: float = 25.0
-    """A connection hears a commit point at least this often."""
+    """A connection receives a commit point at least this often."""
     pong_timeout_seconds: float = 8.0
     """A peer that answers no ping for this long is closed (4409)."""
     auth_timeout_seconds: float = 5.0
     """Where a token is required, the first message must bring it within this time (4501)."""
     safety_poll_seconds: float = 0.75
-    """The log is read at least this often, doorbell or not: a lost ring delays an event by no more."""
-    queue_bytes: int = 1024 * 1024
+    """The log is read at least this often: a lost notification delays an event by no more."""
+    outbox_bytes: int = 1024 * 1024
     """Bytes that wait for one client before it is closed to resume later (4408)."""
-    queue_seconds: float = 15.0
+    outbox_seconds: float = 15.0
     """A client that has not taken what was written to it this long ago is closed too (4408)."""
     message_bytes: int = 64 * 1024
     """The longest message a client may send."""
@@ -45,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     replay_bytes: int = 32 * 1024 * 1024
     """So is one with more bytes of payload: what is read is in memory until those who asked have it."""
     backlog_events: int = 200_000
-    """A server that is further behind than this begins anew, and tells its clients `reset` (`expired`)."""
+    """A server that is further behind goes on from the end of the log and resets its clients (`expired`)."""
     recent_events: int = 20_000
     """Events kept in memory for clients that come back soon."""
     recent_bytes: int = 16 * 1024 * 1024
@@ -61,7 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: tuple[str, ...] = ()
     """Pages that may connect, such as `https://app.example.com`; without any, those of the server's host."""
     development: bool = False
-    """Tell clients which channel they may have meant."""
+    """Answer a channel that is not declared with the name that was probably meant."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:

@@ -139,10 +139,10 @@ FAULTS = {
         "flowcraft.old_123: the triggers on flows of a source that nobody declares",
     ),
     "a function that searches where its caller says": fault(
-        "alter function flowcraft.emit(text, json) reset search_path",
+        "alter function flowcraft.broadcast(text, json) reset search_path",
         "FC064",
         None,
-        "run `alter function flowcraft.emit(text,json) set search_path = pg_catalog, pg_temp`",
+        "run `alter function flowcraft.broadcast(text,json) set search_path = pg_catalog, pg_temp`",
     ),
 }
 
@@ -224,9 +224,9 @@ def test_a_role_without_grants_is_told_which_it_lacks(service: Project, product:
         execute(product, f"set role none; drop owned by {name}; drop role {name}")
     assert sorted(found) == ["FC065", "FC066", "FC067"]
     assert f"role {name} may not broadcast" in found["FC065"]
-    assert f"flowcraft.emit, flowcraft.announce, flowcraft.cursor to {name}" in found["FC065"]
+    assert f"flowcraft.broadcast, flowcraft.broadcast_ephemeral, flowcraft.cursor to {name}" in found["FC065"]
     assert (
-        "flowcraft.position, flowcraft.difference, flowcraft.renew, flowcraft.ring, flowcraft.rotate, "
+        "flowcraft.position, flowcraft.difference, flowcraft.renew, flowcraft.wake, flowcraft.rotate, "
         f"flowcraft.purges to {name}" in found["FC066"]
     )
 

@@ -9,11 +9,11 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from flowcraft.adapters.doorstep import Doorstep
+from flowcraft.adapters.accept_queue import AcceptQueue
 from flowcraft.adapters.websocket import WebSocketConnection
-from flowcraft.core.counts import Counts
-from flowcraft.core.frames import Bundle
-from flowcraft.ports import Connection, Conversation
+from flowcraft.core.bundles import Bundle
+from flowcraft.core.report import Counts
+from flowcraft.ports import Connection, GatewayPort
 from flowcraft.settings import Settings
 
 LARGEST_CASE = 16 * 1024 * 1024
@@ -26,9 +26,12 @@ class Echo:
         self._connection = connection
 
     def received(self, message: str) -> None:
-        self._connection.write(Bundle((message.encode(),)))
+        self._connection.try_send(Bundle((message.encode(),)).framed[self._connection.framing])
 
-    def drained(self) -> None:
+    def writable(self) -> None:
+        pass
+
+    def unresponsive(self) -> None:
         pass
 
     def closed(self) -> None:
@@ -41,26 +44,23 @@ class EchoReception:
     settings = Settings(
         message_bytes=LARGEST_CASE,
         message_fragments=LARGEST_CASE,
-        queue_bytes=2 * LARGEST_CASE,
+        outbox_bytes=2 * LARGEST_CASE,
         allowed_origins=("*",),
     )
     accepting = True
     counts = Counts()
 
-    def watch(self, connection: Connection) -> None:
-        pass
-
     def connect(
         self, connection: Connection, channels: Sequence[str] = (), since: str | None = None
-    ) -> Conversation:
+    ) -> GatewayPort:
         return Echo(connection)
 
 
 async def main(port: int) -> None:
     """Serve until killed."""
-    reception, doorstep = EchoReception(), Doorstep()
+    node, accept_queue = EchoReception(), AcceptQueue()
     server = await asyncio.get_running_loop().create_server(
-        lambda: WebSocketConnection(reception, "/", lambda _: None, doorstep), "127.0.0.1", port
+        lambda: WebSocketConnection(node, "/", lambda _: None, accept_queue), "127.0.0.1", port
     )
     print("ready", flush=True)
     await server.serve_forever()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.docs.following import Follower
+from tests.docs.following import ReferenceClient
 from tests.docs.processes import HERE, ROOT, Answering
 
 FOLDERS = ROOT / "build/snippets"  # within the repository: packages are found from there
@@ -25,11 +25,11 @@ def compiler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answering]:
 
 
 @pytest.fixture
-def follower(request: pytest.FixtureRequest, database: str, compiler: Answering) -> Iterator[Follower]:
+def follower(request: pytest.FixtureRequest, database: str, compiler: Answering) -> Iterator[ReferenceClient]:
     """Somebody who does what a page says."""
     folder = FOLDERS / re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    follower = Follower(folder, database, compiler)
+    follower = ReferenceClient(folder, database, compiler)
     yield follower
     follower.close()

@@ -51,7 +51,7 @@ _DATABASE = re.compile(r"postgres(?:ql)?://(?:[^\s\"'@]*@)?localhost[^\s\"']*")
 _DEFAULT_PORTS = {"flowcraft": 8400, "uvicorn": 8000}
 
 
-class Follower:
+class ReferenceClient:
     """Does what a page says. `folder` is new; `dsn` is an empty database; `compiler` checks TypeScript."""
 
     def __init__(self, folder: Path, dsn: str, compiler: Answering) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.docs.blocks import Unreadable, blocks
-from tests.docs.following import Follower
+from tests.docs.following import ReferenceClient
 from tests.docs.processes import SnippetFailed
 
 LIES = {
@@ -41,14 +41,14 @@ LIES = {
 }
 
 
-def follow(page: str, follower: Follower) -> None:
+def follow(page: str, follower: ReferenceClient) -> None:
     for block in blocks(page):
         follower.follow(block)
     follower.finish()
 
 
 @pytest.mark.parametrize(("page", "told"), LIES.values(), ids=LIES)
-def test_a_lie_is_found_out(page: str, told: str, follower: Follower) -> None:
+def test_a_lie_is_found_out(page: str, told: str, follower: ReferenceClient) -> None:
     with pytest.raises(SnippetFailed) as caught:
         follow(page, follower)
     assert told in str(caught.value)
@@ -107,7 +107,7 @@ createClient().subscribe("system", (note) => note.texte);
 """
 
 
-def test_the_truth_passes(follower: Follower) -> None:
+def test_the_truth_passes(follower: ReferenceClient) -> None:
     follow(TRUTHS, follower)
 
 

@@ -42,7 +42,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.blocks import Unreadable, followed_by, of_file
-from tests.docs.following import Follower
+from tests.docs.following import ReferenceClient
 from tests.docs.processes import ROOT, SnippetFailed
 
 BESIDE = ("README.md", "examples/flowcraft/README.md", "packages/realtime/README.md")
@@ -62,7 +62,7 @@ def test_every_page_says_of_which_kind_its_snippets_are(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "```" in page.read_text("utf-8")], ids=name_of)
-def test_every_snippet_does_what_the_page_says(page: Path, follower: Follower) -> None:
+def test_every_snippet_does_what_the_page_says(page: Path, follower: ReferenceClient) -> None:
     line = 0
     try:
         for block in of_file(page):

@@ -7,10 +7,10 @@ import time
 
 import msgspec
 
-from flowcraft.adapters.websocket import WebSocketConnection
-from flowcraft.core.frames import Bundle
+from flowcraft.core.bundles import Bundle
+from flowcraft.runtime.gateway import Gateway
 
-_write = WebSocketConnection.write
+_write_shared = Gateway.write_shared
 _time = time.time
 
 
@@ -33,30 +33,31 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
         if self.lose_event or self.lose_group or self.repeat_group:
             chance = random.Random(1)
 
-            def write(connection: WebSocketConnection, bundle: Bundle) -> None:
-                self._write(connection, bundle, chance)
+            def write_shared(gateway: Gateway, bundle: Bundle) -> None:
+                self._write(gateway, bundle, chance)
 
-            setattr(WebSocketConnection, "write", write)  # noqa: B010  # a method, on purpose
+            setattr(Gateway, "write_shared", write_shared)  # noqa: B010  # a method, on purpose
         if self.clock_offset_seconds:
             offset = self.clock_offset_seconds
             time.time = lambda: _time() + offset
 
-    def _write(self, connection: WebSocketConnection, bundle: Bundle, chance: random.Random) -> None:
-        group = bundle.messages
+    def _write(self, gateway: Gateway, bundle: Bundle, chance: random.Random) -> None:
+        batch = bundle.messages
         drawn = chance.random()
-        if not group[0].startswith(b'{"channel"'):
-            _write(connection, bundle)
+        if not batch[0].startswith(b'{"channel"'):
+            _write_shared(gateway, bundle)
         elif drawn < self.lose_event:
             _tell("lose_event")
-            _write(connection, Bundle(group[1:]))
+            _write_shared(gateway, Bundle(batch[1:], bundle.events))
         elif drawn < self.lose_event + self.lose_group:
             _tell("lose_group")
+            _write_shared(gateway, Bundle((), bundle.events))
         elif drawn < self.lose_event + self.lose_group + self.repeat_group:
             _tell("repeat_group")
-            _write(connection, bundle)
-            _write(connection, bundle)
+            _write_shared(gateway, bundle)
+            _write_shared(gateway, Bundle(batch))
         else:
-            _write(connection, bundle)
+            _write_shared(gateway, bundle)
 
 
 def _tell(kind: str) -> None:

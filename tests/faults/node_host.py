@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from flowcraft.cursors import Cursor
-from flowcraft.testing.histories import Began, Heard, History, WasReset
+from flowcraft.testing.histories import Began, History, Received, WasReset
 from tests.faults.writers import TRANSIENT
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ ENDING_SECONDS = 10.0
 Rows: TypeAlias = Mapping[str, int]
 Fresh: TypeAlias = Callable[[], Awaitable[Cursor]]
 Load: TypeAlias = Callable[[], Awaitable[tuple[Rows, Cursor]]]
-Line: TypeAlias = dict[str, Any]
+ListenConnection: TypeAlias = dict[str, Any]
 
 
 class HostError(Exception):
@@ -77,7 +77,7 @@ class NodeHost:
         self._names = itertools.count(1)
         self._followings: dict[str, Following] = {}
         self._states: dict[str, HostState] = {}
-        self._answers: dict[str, asyncio.Future[Line]] = {}
+        self._answers: dict[str, asyncio.Future[ListenConnection]] = {}
         self._answering: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -167,14 +167,14 @@ class NodeHost:
     def _name(self) -> str:
         return str(next(self._names))
 
-    async def _ask(self, command: Line, key: str) -> Line:
+    async def _ask(self, command: ListenConnection, key: str) -> ListenConnection:
         """Say something under a name of its own, and wait for the answer to it."""
         name = self._name()
         self._answers[name] = asyncio.get_running_loop().create_future()
         await self._say({**command, key: name})
         return await self._answers[name]
 
-    async def _say(self, command: Line) -> None:
+    async def _say(self, command: ListenConnection) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(command).encode() + b"\n")
@@ -190,7 +190,7 @@ class NodeHost:
             if not answer.done():
                 answer.set_exception(HostError("the host has ended"))
 
-    def _take(self, line: Line) -> None:
+    def _take(self, line: ListenConnection) -> None:
         match line:
             case {"settled": name} | {"raced": name} | {"answer": name}:
                 self._answers.pop(name).set_result(line)
@@ -202,10 +202,10 @@ class NodeHost:
             case _:
                 self._take_of_following(line)
 
-    def _take_of_following(self, line: Line) -> None:
+    def _take_of_following(self, line: ListenConnection) -> None:
         match line:
             case {"heard": name, "row": row, "version": version, "at": at}:
-                self._followings[name].history.marks.append(Heard(row, version, at))
+                self._followings[name].history.marks.append(Received(row, version, at))
             case {"echo": name, "text": text}:
                 self._followings[name].texts.append(text)
             case {"fresh": name}:
@@ -217,7 +217,7 @@ class NodeHost:
             case _:
                 raise AssertionError(f"the host says {line}")
 
-    def _take_of_state(self, state: HostState, line: Line) -> None:
+    def _take_of_state(self, state: HostState, line: ListenConnection) -> None:
         if "load" in line:
             self._answer(self._load(state, line["call"]))
         else:

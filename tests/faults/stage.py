@@ -20,7 +20,7 @@ from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.cursors import Cursor
 from flowcraft.records import Record
-from flowcraft.testing.histories import Heard, History, Verdict, judge
+from flowcraft.testing.histories import History, Received, Verdict, judge
 from flowcraft.testing.postgres_proxy import WithoutNotifications
 from flowcraft.testing.probe import Probe
 from flowcraft.testing.proxy import FaultProxy
@@ -233,7 +233,7 @@ class Stage:
                 async with self.connection() as connection:
                     while not full():
                         await connection.execute(
-                            "select flowcraft.emit('fill_update', (select json_agg(md5(random()::text)) "
+                            "select flowcraft.broadcast('fill_update', (select json_agg(md5(random()::text)) "
                             "from generate_series(1, 4000)))"
                         )
 
@@ -294,7 +294,7 @@ class Stage:
         """When each event that was heard had been committed, and how long after that it was heard."""
         for history in self.histories:
             for mark in history.marks:
-                if isinstance(mark, Heard):
+                if isinstance(mark, Received):
                     at = writers.committed.get((history.channel, str(mark.row), mark.version))
                     if at is not None:
                         yield at, max(0.0, mark.at - at)
@@ -323,7 +323,7 @@ class Stage:
 def _heard_since(history: History, moment: float) -> list[float]:
     found: list[float] = []
     for mark in reversed(history.marks):
-        if isinstance(mark, Heard):
+        if isinstance(mark, Received):
             if mark.at < moment:
                 break
             found.append(mark.at)

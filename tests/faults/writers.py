@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Plain = asyncpg.Connection[asyncpg.Record]
 
 HOT_ROWS = 8
-EMIT = "select flowcraft.emit($1, $2::text::json)"
+EMIT = "select flowcraft.broadcast($1, $2::text::json)"
 UPDATE = "update items set version = version + 1 where id = $1"
 TRANSIENT = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What a database that is restarted does to its clients."""

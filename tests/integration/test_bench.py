@@ -13,7 +13,7 @@ import pytest
 
 from flowcraft.entrypoints.bench import EMIT, PAYLOAD, own_server
 from flowcraft.entrypoints.bench_app import CHANNEL
-from flowcraft.testing.crowd import Crowd, CrowdRefused
+from flowcraft.testing.load_clients import LoadClients, LoadClientsRefused
 from tests.support.postgres import connected, migrated
 
 FLOWCRAFT = Path(sys.executable).parent / "flowcraft"
@@ -64,7 +64,7 @@ async def test_a_server_that_runs_is_measured_by_its_own_channel(database: str) 
 
 async def test_every_client_of_a_crowd_counts(database: str) -> None:
     async with migrated(database), own_server(database, 2) as served, connected(database) as connection:
-        crowd = Crowd(served.address)
+        crowd = LoadClients(served.address)
         await crowd.grow(20)
         for count in (1, 3):
             complete = crowd.expect(20 * count)
@@ -77,9 +77,9 @@ async def test_every_client_of_a_crowd_counts(database: str) -> None:
 async def test_a_crowd_at_the_wrong_door_says_what_it_heard(database: str) -> None:
     async with migrated(database), own_server(database, 1) as served:
         with pytest.raises(ExceptionGroup) as refused:
-            await Crowd(served.url.replace("/realtime", "/nowhere")).grow(1)
+            await LoadClients(served.url.replace("/realtime", "/nowhere")).grow(1)
         (error,) = refused.value.exceptions
-        assert isinstance(error, CrowdRefused)
+        assert isinstance(error, LoadClientsRefused)
         assert "404" in str(error)
 
 

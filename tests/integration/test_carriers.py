@@ -188,7 +188,7 @@ async def test_a_message_that_is_too_long_closes_the_connection(carrier: OpenSta
 
 @everywhere
 async def test_a_client_that_does_not_read_is_closed_and_harms_nobody(carrier: OpenStage) -> None:
-    settings = Settings(drain_seconds=0.01, queue_bytes=256 * 1024)
+    settings = Settings(drain_seconds=0.01, outbox_bytes=256 * 1024)
     async with carrier(settings, None) as stage, connect(f"{stage.address}?channel=ping_update") as good:
         await frame(good)
         await frame(good)
@@ -220,7 +220,7 @@ async def test_a_client_that_does_not_read_is_closed_and_harms_nobody(carrier: O
 
 @everywhere
 async def test_a_client_that_takes_nothing_for_too_long_is_closed(carrier: OpenStage) -> None:
-    settings = Settings(drain_seconds=0.01, queue_bytes=64 * 1024 * 1024, queue_seconds=1.0)
+    settings = Settings(drain_seconds=0.01, outbox_bytes=64 * 1024 * 1024, outbox_seconds=1.0)
     async with carrier(settings, None) as stage, connect(f"{stage.address}?channel=ping_update") as well:
         _, stuck = await raw(stage, "ping_update")
         for n in range(120):  # 12 MB: more than the kernel hides
@@ -240,7 +240,7 @@ async def test_a_client_that_takes_nothing_for_too_long_is_closed(carrier: OpenS
 async def test_a_slow_client_gets_the_latest_of_a_conflated_channel_and_who_keeps_up_gets_all(
     carrier: OpenStage,
 ) -> None:
-    settings = Settings(drain_seconds=0.01, queue_bytes=8 * 1024 * 1024)
+    settings = Settings(drain_seconds=0.01, outbox_bytes=8 * 1024 * 1024)
     names = "channel=latest_update&channel=ping_update"
     async with carrier(settings, None) as stage, connect(f"{stage.address}?{names}") as well:
         await opened(well)
@@ -274,7 +274,7 @@ async def test_a_slow_client_gets_the_latest_of_a_conflated_channel_and_who_keep
 async def test_a_batch_larger_than_the_queue_is_no_reason_to_close_where_the_latest_will_do(
     carrier: OpenStage,
 ) -> None:
-    settings = Settings(drain_seconds=0.01, queue_bytes=256 * 1024)
+    settings = Settings(drain_seconds=0.01, outbox_bytes=256 * 1024)
     async with carrier(settings, None) as stage:
         reader, writer = await raw(stage, "latest_update")
         batch = stage.log.begin()
@@ -371,14 +371,14 @@ async def test_a_peer_that_answers_no_ping_is_closed() -> None:
 
 async def test_a_peer_whose_ping_cannot_even_be_written_is_closed_as_slow() -> None:
     settings = Settings(
-        drain_seconds=0.01, heartbeat_seconds=0.2, pong_timeout_seconds=0.2, queue_bytes=64 * 1024 * 1024
+        drain_seconds=0.01, heartbeat_seconds=0.2, pong_timeout_seconds=0.2, outbox_bytes=64 * 1024 * 1024
     )
     async with dedicated(settings, None) as stage:
         _, stuck = await raw(stage, "ping_update")
         for n in range(20):  # 2 MB: more than the kernel hides of such a peer
             await stage.ping(n, weight="x" * 100_000)
         async with asyncio.timeout(5):
-            while stage.node.health().connections:  # noqa: ASYNC110
+            while stage.node.report().connections:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         stuck.close()
         assert (stage.node.counts.slow_closes, stage.node.counts.dead_closes) == (1, 0)
@@ -419,9 +419,9 @@ async def test_a_full_server_tells_when_to_try_again(carrier: OpenStage) -> None
         async with connect(stage.address) as client:
             await frame(client)
             assert await retry_after(stage.address)
-            health = stage.node.health()
-            assert (health.connections, health.refused, health.ready) == (1, 1, True)
-        while stage.node.health().connections:  # noqa: ASYNC110
+            health = stage.node.report()
+            assert (health.connections, health.counts.refused, health.ready) == (1, 1, True)
+        while stage.node.report().connections:  # noqa: ASYNC110
             await asyncio.sleep(0)
         async with connect(stage.address) as client:
             assert "hello" in await frame(client)

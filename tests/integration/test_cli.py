@@ -113,7 +113,7 @@ async def test_purged_events_are_gone_from_the_log(application: Path, database: 
     async with migrated(database) as log, connected(database) as connection:
         start = (await log.position()).cursor
         for name in ("runs.1", "runs.1", "runs.2", "runs_2", "run_update"):
-            await connection.execute("select flowcraft.emit($1, '{}')", name)
+            await connection.execute("select flowcraft.broadcast($1, '{}')", name)
 
         counted = flowcraft(application, "purge", "--all", "--dry-run", dsn=database)
         assert (counted.returncode, counted.stdout) == (0, "all channels: 5 events would be removed\n")
@@ -139,7 +139,7 @@ async def test_purged_events_are_gone_from_the_log(application: Path, database: 
 async def test_a_purge_of_everything_spares_who_follows_a_transaction_that_runs(database: str) -> None:
     async with migrated(database) as log, connected(database) as connection:
         late = await log.begin()
-        await connection.execute("select flowcraft.emit('runs.1', '1')")
+        await connection.execute("select flowcraft.broadcast('runs.1', '1')")
         cursor = (await log.position()).cursor
         assert await purge(database, [None], dry_run=False) == [1]
         await late.emit("runs.1", "2")

@@ -12,34 +12,17 @@ import pytest
 import yaml
 
 from flowcraft.adapters.prometheus import METRICS, exposition
-from flowcraft.core.counts import Counts
-from flowcraft.core.measures import Measures
+from flowcraft.core.report import TaskReport
+from tests.support.reports import blank_report
 from tests.support.scraping import Scrape
 
 ROOT = Path(__file__).parents[2]
 ADDED = {"job", "instance"}
 """By Prometheus itself."""
 GUIDE = (ROOT / "docs/guides/monitoring.md").read_text()
+RELAY = TaskReport("running", 0.0, 0, None)
 TOLD = Scrape(
-    exposition(
-        [
-            Measures(
-                pid=1,
-                state="live",
-                doorbell="asleep",
-                connections=0,
-                subscribers={"runs.{run_id}": 1},
-                queued_connections=0,
-                queue_bytes=0,
-                relay_lag_seconds=0.0,
-                replay_reads=0,
-                replays_from_memory=0,
-                restarts={"relay": 0},
-                counts=Counts(),
-            )
-        ],
-        by_process=True,
-    )
+    exposition([blank_report(subscribers={"runs.{run_id}": 1}, tasks={"relay": RELAY})], by_process=True)
 )
 
 

@@ -94,7 +94,7 @@ async def test_a_server_on_another_database_is_found_out(database: str, other_da
     await migrate(other_database, channels)
     async with connected(database) as connection:
         for _ in range(50):  # transactions that the other database has not had
-            await connection.execute("select flowcraft.emit('note_update', '{\"n\":1}')")
+            await connection.execute("select flowcraft.broadcast('note_update', '{\"n\":1}')")
         newest = await connection.fetchval("select max(id) from flowcraft.event")
     async with serving(other_database) as url:
         status, said = await doctor("--event", str(newest), "--url", url, dsn=database)
@@ -105,7 +105,7 @@ async def test_a_server_on_another_database_is_found_out(database: str, other_da
 async def test_an_event_is_followed_to_a_subscriber(database: str) -> None:
     await migrate(database, channels)
     async with connected(database) as connection:
-        await connection.execute("""select flowcraft.emit('note_update', '{"type":"Noted","n":1}')""")
+        await connection.execute("""select flowcraft.broadcast('note_update', '{"type":"Noted","n":1}')""")
         row = await connection.fetchrow("select id, xid::text from flowcraft.event")
         assert row is not None
         async with serving(database) as url:
@@ -133,15 +133,15 @@ async def test_why_there_is_no_event(database: str) -> None:
 
 
 async def test_an_open_transaction_is_named(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flowcraft.entrypoints import doctoring
+    from flowcraft.entrypoints import diagnosis
 
-    monkeypatch.setattr(doctoring, "OPEN_SECONDS", 0.0)
+    monkeypatch.setattr(diagnosis, "OPEN_SECONDS", 0.0)
     async with migrated(database):
         writer = await asyncpg.connect(database, server_settings={"application_name": "the importer"})
         transaction = writer.transaction()
         await transaction.start()
-        await writer.execute("select flowcraft.emit('note_update', '1')")
-        said = {one.about: one.sentence for one in await doctoring.look_at_database(database)}
+        await writer.execute("select flowcraft.broadcast('note_update', '1')")
+        said = {one.about: one.sentence for one in await diagnosis.look_at_database(database)}
         assert "the importer" in said["open transaction"]
         await transaction.rollback()
         await writer.close()

@@ -232,13 +232,13 @@ async def test_a_client_that_went_away_is_forgotten(carrier: OpenStage) -> None:
     async with carrier(QUICK, None) as stage:
         async with listening(stage) as stream:
             await stream.until("subscribed")
-            assert stage.node.health().connections == 1
-        await until(lambda: stage.node.health().connections == 0)
+            assert stage.node.report().connections == 1
+        await until(lambda: stage.node.report().connections == 0)
 
 
 @everywhere
 async def test_a_client_that_does_not_read_is_closed(carrier: OpenStage) -> None:
-    settings = Settings(drain_seconds=0.01, queue_bytes=100_000, queue_seconds=60)
+    settings = Settings(drain_seconds=0.01, outbox_bytes=100_000, outbox_seconds=60)
     async with carrier(settings, None) as stage:
         url = urlsplit(stage.address)
         sock = socket.socket()
@@ -254,7 +254,7 @@ async def test_a_client_that_does_not_read_is_closed(carrier: OpenStage) -> None
                 await stage.ping(0, weight)
                 await asyncio.sleep(0)
         writer.transport.abort()
-        await until(lambda: stage.node.health().connections == 0)
+        await until(lambda: stage.node.report().connections == 0)
 
 
 async def test_uvicorn_ends_although_a_stream_is_open() -> None:

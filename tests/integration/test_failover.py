@@ -67,7 +67,7 @@ async def test_commits_that_a_crash_lost_are_missed_even_when_all_their_ids_were
                 assert followed.reasons == ["expired", "rewound"]
                 after = (await log.position()).cursor
                 assert after.lineage == replace(before.lineage, generation=before.lineage.generation + 1)
-                assert after.seen.xmax > before.seen.xmax, "no comparison of numbers could have told"
+                assert after.snapshot.xmax > before.snapshot.xmax, "no comparison of numbers could have told"
                 with pytest.raises(CursorRewound):
                     await log.read(before)
 
@@ -136,7 +136,7 @@ async def test_a_purge_is_no_loss() -> None:
 
 
 async def emit(connection: Plain, n: int) -> None:
-    await connection.execute("select flowcraft.emit('runs.1', to_json($1::int))", n)
+    await connection.execute("select flowcraft.broadcast('runs.1', to_json($1::int))", n)
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])

@@ -62,12 +62,16 @@ async def converse(address: str, dsn: str, good: str, bad: str) -> None:
         await client.send(json.dumps({"auth": good}))
         await client.send(json.dumps({"subscribe": ["note_update", "presence_update"]}))
         await until(client, "subscribed")
-        await connection.execute("select flowcraft.emit('note_update', $1::text::json)", payload)
+        await connection.execute("select flowcraft.broadcast('note_update', $1::text::json)", payload)
         await until(client, "channel")
-        await connection.execute("select flowcraft.announce('presence_update', $1::text::json)", payload)
+        await connection.execute(
+            "select flowcraft.broadcast_ephemeral('presence_update', $1::text::json)", payload
+        )
         await until(client, "channel")
         for rejected in (f'{{"type":"Noted","text":{{"{SECRET}":1}}}}', f'"{SECRET}"'):
-            await connection.execute("select flowcraft.announce('presence_update', $1::text::json)", rejected)
+            await connection.execute(
+                "select flowcraft.broadcast_ephemeral('presence_update', $1::text::json)", rejected
+            )
         for message in (f'{{"{SECRET}":1}}', SECRET, json.dumps({"subscribe": [SECRET, "diary_update"]})):
             await client.send(message)
             await until(client, "error")

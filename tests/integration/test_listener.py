@@ -11,10 +11,10 @@ from uuid import UUID
 
 import pytest
 
-from flowcraft.adapters.postgres.line import Line
+from flowcraft.adapters.postgres.listen_connection import ListenConnection
 from flowcraft.adapters.postgres.listener import PostgresListener
 from flowcraft.channels import Channels, Notify
-from flowcraft.core.doorbell import BUSY_READS, Asleep, Awake
+from flowcraft.core.wakeup import BUSY_READS, Idle, Leader
 from flowcraft.events import Event
 from flowcraft.records import Ephemeral
 from tests.support.following import Followed, following, listening
@@ -53,7 +53,7 @@ async def log(database: str) -> AsyncIterator[AppendablePostgresLog]:
 async def emit(connection: Plain, *numbers: int) -> list[str]:
     payloads = [f'{{"type":"Noted","n":{n}}}' for n in numbers]
     for payload in payloads:
-        await connection.execute("select flowcraft.emit('note_update', $1::text::json)", payload)
+        await connection.execute("select flowcraft.broadcast('note_update', $1::text::json)", payload)
     return payloads
 
 
@@ -73,7 +73,7 @@ async def test_an_idle_commit_costs_one_ring_and_one_read(log: AppendablePostgre
 async def fall_asleep(followed: Followed) -> None:
     """Have a relay read until it sleeps."""
     async with asyncio.timeout(10):
-        while followed.listener.state != Asleep():
+        while followed.listener.state != Idle():
             before = followed.reads
             followed.listener.hurry()
             await followed.until(lambda: followed.reads > before)  # noqa: B023
@@ -95,7 +95,7 @@ async def test_a_transaction_that_began_before_the_relay_and_ends_after_it_rings
 COMMITS = """
 do $$ begin
     for n in 1..1000 loop
-        perform flowcraft.emit('note_update', format('{"type":"Noted","n":%s}', n)::json);
+        perform flowcraft.broadcast('note_update', format('{"type":"Noted","n":%s}', n)::json);
         commit;
     end loop;
 end $$
@@ -115,7 +115,7 @@ async def commit_until(connection: Plain, enough: Callable[[], bool]) -> list[st
 
 async def test_a_busy_relay_is_not_rung_and_misses_nothing(log: AppendablePostgresLog) -> None:
     async with following(log, log.dsn) as followed, connected(log.dsn) as connection:
-        payloads = await commit_until(connection, lambda: Awake in followed.states)
+        payloads = await commit_until(connection, lambda: Leader in followed.states)
         await followed.until_read(len(payloads))
         assert followed.payloads == payloads
         assert followed.listener.rings < len(payloads)
@@ -128,7 +128,7 @@ async def test_of_two_relays_one_holds_the_lock_and_rings_the_other(log: Appenda
         following(log, log.dsn) as other,
         connected(log.dsn) as connection,
     ):
-        payloads = await commit_until(connection, lambda: Awake in one.states | other.states)
+        payloads = await commit_until(connection, lambda: Leader in one.states | other.states)
         await one.until_read(len(payloads))
         await other.until_read(len(payloads))
         assert one.payloads == other.payloads == payloads
@@ -195,7 +195,7 @@ async def test_taking_the_lock_is_cut_short_together_with_its_session(
     log: AppendablePostgresLog, turns: int
 ) -> None:
     async with connected(log.dsn) as connection:
-        async with Line.open(log.dsn, [], lambda: None, Ear()) as line:
+        async with ListenConnection.open(log.dsn, [], lambda: None, Ear()) as line:
             trying = asyncio.create_task(line.try_lock())
             for _ in range(turns):
                 await asyncio.sleep(0)

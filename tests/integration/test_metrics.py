@@ -24,18 +24,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 from websockets.asyncio.client import ClientConnection, connect
 
 from flowcraft import Channels, Event, Realtime, Settings, migrate
-from flowcraft.adapters.board import FOLDER, Board
 from flowcraft.adapters.memory import MemoryLog, MemoryWakeups
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.prometheus import METRICS, collector, exposition
-from flowcraft.core.counts import Counts
-from flowcraft.core.measures import Measures
+from flowcraft.adapters.shared_metrics import FOLDER, SharedMetrics
 from flowcraft.entrypoints import metrics
 from flowcraft.entrypoints.serve import Server
 from flowcraft.errors import LogUnavailable
 from flowcraft.runtime.node import Node
 from flowcraft.settings import Settings as NodeSettings
 from tests.integration.test_node import FakeClock, FlakyLog, Recorder
+from tests.support.reports import blank_report
 from tests.support.scraping import Scrape, scrape
 
 
@@ -113,7 +112,7 @@ async def test_a_server_tells_what_it_delivered_to_whom_and_how_late(realtime: R
     }
     assert (told("connections"), told("connections_opened_total"), told("resumes_total")) == (3, 3, 2)
     assert (told("ready"), told.by("state", "state")["live"]) == (1, 1)
-    assert sum(told.by("state", "doorbell").values()) == 1
+    assert sum(told.by("state", "wakeup").values()) == 1
     assert told("relay_events_total") == 3
     assert told("commit_to_socket_seconds_count") == 2  # nobody follows the first
     assert told("commit_to_socket_seconds_sum") > 0
@@ -145,7 +144,7 @@ async def test_every_metric_is_told_and_a_registry_of_your_own_may_have_them(rea
     async with serving(realtime) as address:
         node = await realtime.start()
         registry = CollectorRegistry(auto_describe=True)
-        registry.register(collector(lambda: [node.measure()]))
+        registry.register(collector(lambda: [node.report()]))
         ours, yours = await scrape(address), Scrape(generate_latest(registry).decode())
     assert ours.names == yours.names
     assert ours.names == {
@@ -167,24 +166,26 @@ async def running(log: MemoryLog, settings: NodeSettings, clock: FakeClock) -> A
 
 
 class Slow(Recorder):
-    """A connection whose peer has not taken everything yet."""
+    """A connection whose client takes nothing."""
 
-    def __init__(self, waiting_bytes: int) -> None:
-        super().__init__()
-        self.waiting_bytes = waiting_bytes
-
-    def bound_queue(self, now: float) -> bool:
-        return True
+    def try_send(self, data: bytes) -> int:
+        super().try_send(data)
+        self.waiting_bytes = len(data)
+        return self.waiting_bytes
 
 
-async def test_bytes_that_wait_are_told_with_how_many_they_wait_for() -> None:
+async def test_the_bytes_that_wait_in_outboxes_and_carriers_are_counted() -> None:
     async with running(MemoryLog(), QUICK, FakeClock()) as node:
-        for size in (1000, 0, 234):
-            slow = Slow(size)
-            node.connect(slow, ["count_update"])
-            node.watch(slow)
-        measures = node.measure()
-        assert (measures.queued_connections, measures.queue_bytes) == (2, 1234)
+        node.connect(Recorder(), ["count_update"])
+        connections = [Slow(), Slow()]
+        for connection in connections:
+            node.connect(connection)
+        report = node.report()
+        greeting = connections[0].waiting_bytes
+        assert greeting > 0
+        assert (report.waiting_connections, report.outbox_bytes) == (2, 2 * greeting)
+        node.connect(Slow(), ["count_update"])
+        assert node.report().outbox_bytes > 3 * greeting  # the answer to its subscription waits in an outbox
 
 
 async def test_the_relays_lag_grows_while_the_log_cannot_be_read() -> None:
@@ -194,7 +195,7 @@ async def test_the_relays_lag_grows_while_the_log_cannot_be_read() -> None:
         log.emit("count_update", "1")
         await log.failed.wait()
         clock.turned += 100
-        told = Scrape(exposition([node.measure()]))
+        told = Scrape(exposition([node.report()]))
         assert told("relay_lag_seconds") >= 100
         assert (told("ready"), told.by("state", "state")["stale"]) == (0, 1)
         log.failures = 0
@@ -203,34 +204,18 @@ async def test_the_relays_lag_grows_while_the_log_cannot_be_read() -> None:
             node.connect(client)
 
 
-def measured(pid: int, **changes: Any) -> Measures:
-    none = Measures(
-        pid=pid,
-        state="live",
-        doorbell="asleep",
-        connections=0,
-        subscribers={},
-        queued_connections=0,
-        queue_bytes=0,
-        relay_lag_seconds=0.0,
-        replay_reads=0,
-        replays_from_memory=0,
-        restarts={},
-        counts=Counts(),
-    )
-    return msgspec.structs.replace(none, **changes)
-
-
-async def test_a_board_shows_every_process_that_runs_and_none_that_has_ended(tmp_path: Path) -> None:
+async def test_shared_metrics_show_every_process_that_runs_and_none_that_has_ended(
+    tmp_path: Path,
+) -> None:
     ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
     await ended.wait()
     other = await asyncio.create_subprocess_exec(
         sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE
     )
     for pid in (ended.pid, other.pid):
-        (tmp_path / f"{pid}.json").write_bytes(msgspec.json.encode(measured(pid)))
+        (tmp_path / f"{pid}.json").write_bytes(msgspec.json.encode(blank_report(pid)))
     (tmp_path / "notes.json").write_text("not ours")
-    assert [measures.pid for measures in Board(tmp_path).read()] == [other.pid]
+    assert [report.pid for report in SharedMetrics(tmp_path).read()] == [other.pid]
     await other.communicate(b"\n")
 
 
@@ -267,7 +252,7 @@ async def test_processes_of_an_application_may_share_a_board(
 
 
 def measured_pid(folder: Path) -> int:
-    (measures,) = Board(folder).read()
+    (measures,) = SharedMetrics(folder).read()
     return measures.pid
 
 
@@ -297,7 +282,7 @@ def test_where_nothing_can_be_written_the_workers_start_without_a_board(
     monkeypatch.setattr(tempfile, "tempdir", "/proc/nowhere")
     monkeypatch.setattr(metrics, "_IN_MEMORY", Path("/proc/nowhere"))
     with metrics.shared_board():
-        assert Board.found() is None
+        assert SharedMetrics.found() is None
     assert "each worker tells of its own metrics only" in caplog.text
 
 
@@ -305,4 +290,4 @@ def test_workers_have_a_board_until_they_have_ended() -> None:
     with metrics.shared_board():
         folder = Path(os.environ[FOLDER])
         assert folder.is_dir()
-    assert (folder.exists(), Board.found()) == (False, None)
+    assert (folder.exists(), SharedMetrics.found()) == (False, None)

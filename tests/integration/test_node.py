@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
+from flowcraft.adapters.asgi import json_sequence, split_sequence
 from flowcraft.adapters.memory import MemoryLog, MemoryWakeups
 from flowcraft.channels import Channels
-from flowcraft.core.frames import Bundle
+from flowcraft.core.bundles import Framing
 from flowcraft.cursors import Cursor
 from flowcraft.errors import LogUnavailable
 from flowcraft.events import Event
@@ -65,26 +66,23 @@ class Recorder:
     def __init__(self) -> None:
         self.frames: list[dict[str, object]] = []
         self.closed: tuple[int, str] | None = None
-        self.congested = False
+        self.framing: Framing = json_sequence
+        self.address = "a test"
         self.waiting_bytes = 0
         self._changed = asyncio.Event()
 
-    def write(self, bundle: Bundle) -> None:
-        self.frames += map(msgspec.json.decode, bundle.messages)
+    def try_send(self, data: bytes) -> int:
+        self.frames += map(msgspec.json.decode, split_sequence(data))
         self._changed.set()
+        return 0
 
     def ping(self) -> None:
         pass
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str, rest: bytes = b"") -> None:
+        Recorder.try_send(self, rest)
         self.closed = (code, reason)
         self._changed.set()
-
-    def close_slow(self) -> None:
-        self.close(4408, "too slow")
-
-    def bound_queue(self, now: float) -> bool:
-        return False
 
     async def until(self, member: str) -> dict[str, object]:
         """Wait for a frame with this member, and return it."""
@@ -100,10 +98,10 @@ class Recorder:
 class Broken(Recorder):
     """A client whose socket fails at the first event."""
 
-    def write(self, bundle: Bundle) -> None:
-        if any(b'"channel"' in message for message in bundle.messages):
+    def try_send(self, data: bytes) -> int:
+        if b'"channel"' in data:
             raise OSError("the socket went to lunch")
-        super().write(bundle)
+        return super().try_send(data)
 
 
 class FakeClock(SystemClock):
@@ -141,9 +139,9 @@ async def test_a_log_that_cannot_be_read_at_first_is_tried_again() -> None:
     async with running(log) as node:
         await log.failed.wait()
         assert not node.accepting
-        assert not node.health().ready
+        assert not node.report().ready
         await node.until_accepting()
-        assert node.health().errors == {}
+        assert node.report().errors == {}
 
 
 async def test_nothing_is_lost_while_the_log_cannot_be_read() -> None:
@@ -171,7 +169,7 @@ async def test_a_connection_that_fails_is_closed_and_the_others_miss_nothing() -
             log.emit("ping_update", str(n))
             assert (await client.until("channel"))["payload"] == n
         assert broken.closed == (1011, "the connection failed")
-        assert (client.closed, node.health().connections) == (None, 1)
+        assert (client.closed, node.report().connections) == (None, 1)
 
 
 async def test_clients_are_sent_away_one_by_one_and_hear_everything_until_then() -> None:
@@ -193,7 +191,7 @@ async def test_clients_are_sent_away_one_by_one_and_hear_everything_until_then()
         await draining
         assert all(0 <= ms <= 500 for ms in waits)
         assert 0.3 <= asyncio.get_running_loop().time() - began < 0.4
-        assert node.health().connections == 0
+        assert node.report().connections == 0
 
 
 async def test_without_clients_a_drain_takes_no_time() -> None:
@@ -208,9 +206,9 @@ async def test_health_counts_subscriptions() -> None:
         await node.until_accepting()
         gateway = node.connect(Recorder(), ["ping_update"])
         node.connect(Recorder())
-        assert node.health().subscriptions == 1
+        assert node.report().subscriptions == 1
         gateway.closed()
-        assert node.health().subscriptions == 0
+        assert node.report().subscriptions == 0
 
 
 async def test_heartbeats_count_what_was_sent_on_each_connection() -> None:
@@ -240,14 +238,15 @@ class Slow(Recorder):
 
     gateway: Gateway
 
-    def write(self, bundle: Bundle) -> None:
-        super().write(bundle)
-        self.waiting_bytes += bundle.size
-        self.congested = True
+    def try_send(self, data: bytes) -> int:
+        assert not self.waiting_bytes, "it is not writable"
+        super().try_send(data)
+        self.waiting_bytes = len(data)
+        return self.waiting_bytes
 
     def take(self) -> None:
-        self.waiting_bytes, self.congested = 0, False
-        self.gateway.drained()
+        self.waiting_bytes = 0
+        self.gateway.writable()
 
 
 async def slow_client_of_a_long_replay(log: MemoryLog, node: Node) -> Slow:
@@ -297,7 +296,10 @@ async def test_a_client_that_falls_behind_while_it_catches_up_is_closed_once_it_
             client.take()
             assert str((await client.until("channel"))["payload"]).startswith("x")
         assert (await client.until("subscribed"))["n"] == 30
-        assert client.closed == (4408, "too slow")
+        closed = [client.closed]
+        client.take()
+        closed.append(client.closed)
+        assert closed == [None, (4408, "too slow")]
         assert not any("channel" in frame for frame in client.frames)
 
 
@@ -313,9 +315,9 @@ async def test_a_client_that_is_sent_away_in_the_middle_of_a_replay_hears_the_by
 
 
 async def client_error(node: Node) -> str:
-    while not node.health().errors:  # noqa: ASYNC110
+    while not node.report().errors:  # noqa: ASYNC110
         await asyncio.sleep(0)
-    return node.health().errors["relay"]
+    return node.report().errors["relay"]
 
 
 async def test_a_node_that_cannot_read_its_log_takes_no_connections_until_it_can() -> None:
@@ -325,12 +327,12 @@ async def test_a_node_that_cannot_read_its_log_takes_no_connections_until_it_can
         client = Recorder()
         node.connect(client, ["ping_update"])
         clock.turned = 60
-        assert (node.accepting, node.health().state) == (False, "stale")
+        assert (node.accepting, node.report().state) == (False, "stale")
         with pytest.raises(LogUnavailable):
             node.connect(Recorder())
         log.emit("ping_update", "1")
         await client.until("channel")
-        assert (node.accepting, node.health().state) == (True, "live")
+        assert (node.accepting, node.report().state) == (True, "live")
 
 
 async def test_a_replay_that_cannot_be_read_sends_its_client_away_to_ask_again() -> None:
@@ -345,7 +347,7 @@ async def test_a_replay_that_cannot_be_read_sends_its_client_away_to_ask_again()
         node.connect(client, ["ping_update"], since="1/1.0/700:")
         await client.until("bye")
         assert client.closed == (1012, "restart")
-        assert node.health().connections == 1
+        assert node.report().connections == 1
 
 
 async def test_a_database_that_lost_commits_resets_every_subscriber() -> None:
@@ -406,7 +408,7 @@ async def test_a_kept_task_that_fails_is_restarted_and_reported() -> None:
     supervisor.keep("unlucky", fail)
     for _ in range(3):
         await runs.get()
-    health = supervisor.health()["unlucky"]
+    health = supervisor.report()["unlucky"]
     assert (health.last_error, health.restarts) == ("ValueError: no luck", 2)
     await supervisor.stop()
 
@@ -420,17 +422,17 @@ async def test_what_a_kept_task_failed_with_is_told_until_it_has_run_well_again(
 
     async def fail_once() -> None:
         runs.put_nowait(1)
-        if not supervisor.health()["once"].last_error:
+        if not supervisor.report()["once"].last_error:
             raise ValueError("no luck")
         await asyncio.Event().wait()
 
     supervisor.keep("once", fail_once)
     await runs.get()
     await runs.get()
-    again = supervisor.health()["once"]
+    again = supervisor.report()["once"]
     assert (again.state, again.restarts, again.last_error) == ("running", 1, "ValueError: no luck")
     async with asyncio.timeout(5):
-        while supervisor.health()["once"].last_error:  # noqa: ASYNC110
+        while supervisor.report()["once"].last_error:  # noqa: ASYNC110
             await asyncio.sleep(0)
     await supervisor.stop()
 
@@ -438,11 +440,11 @@ async def test_what_a_kept_task_failed_with_is_told_until_it_has_run_well_again(
 async def test_a_node_tells_how_each_of_its_tasks_is_doing() -> None:
     async with running(MemoryLog()) as node:
         await node.until_accepting()
-        health = node.health()
-        assert (health.pid, health.doorbell) == (os.getpid(), "asleep")
+        health = node.report()
+        assert (health.pid, health.wakeup) == (os.getpid(), "asleep")
         assert {name: (task.state, task.restarts) for name, task in health.tasks.items()} == {
             "relay": ("running", 0),
             "heartbeat": ("running", 0),
-            "lookout": ("running", 0),
+            "outbox-sweep": ("running", 0),
         }
         assert len(msgspec.json.encode(health)) < 500

@@ -61,7 +61,7 @@ class Followers:
         seen: set[int] = set()
         last = False
         while not last:
-            await listener.wait(batch.seen, records=len(batch.records))
+            await listener.wait(batch.snapshot, records=len(batch.records))
             last = done.is_set()
             batch = await log.read(batch.cursor)
             self._take(batch, seen)

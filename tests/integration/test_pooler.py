@@ -51,7 +51,9 @@ async def test_a_ring_that_comes_back_within_one_transaction_is_no_proof(
         async with following(log, pooled, probe_seconds=0.1, polling_seconds=0.01) as followed:
             assert followed.listener.ringing == "polling"
             assert "do not come through" in str(followed.listener.trouble)
-            await connection.execute("""select flowcraft.emit('note_update', '{"type":"Noted","n":1}')""")
+            await connection.execute(
+                """select flowcraft.broadcast('note_update', '{"type":"Noted","n":1}')"""
+            )
             await followed.until_read(1)
         # A session that others use too must not hold locks.
         assert await connection.fetchval("select count(*) from pg_locks where locktype = 'advisory'") == 0

@@ -28,7 +28,7 @@ from flowcraft.records import Record
 from flowcraft.runtime.clock import SystemClock
 from flowcraft.runtime.node import Node
 from flowcraft.settings import Settings
-from flowcraft.testing.histories import Began, Ended, Heard, History, Mark, WasReset, judge
+from flowcraft.testing.histories import Began, Ended, History, Mark, Received, WasReset, judge
 from flowcraft.testing.probe import Probe, ProbeStopped
 from flowcraft.testing.proxy import FaultProxy
 from tests.support.postgres import connected, migrated
@@ -87,7 +87,7 @@ def changed(row: int, version: int, weight: str = "") -> str:
 
 def told(history: History) -> list[Mark]:
     """Its marks, all at the same time."""
-    return [Heard(m.row, m.version, 0.0) if isinstance(m, Heard) else m for m in history.marks]
+    return [Received(m.row, m.version, 0.0) if isinstance(m, Received) else m for m in history.marks]
 
 
 async def test_it_hears_what_it_follows_until_it_does_not() -> None:
@@ -102,9 +102,9 @@ async def test_it_hears_what_it_follows_until_it_does_not() -> None:
         probe.unfollow("rows.1")
         log.emit("rows.1", changed(1, 2))
         await probe.settled(log.emit("row_update", changed(1, 3)))
-        assert told(both[0]) == [Began(START), *(Heard(1, n, 0.0) for n in (1, 2, 3))]
+        assert told(both[0]) == [Began(START), *(Received(1, n, 0.0) for n in (1, 2, 3))]
         began, heard, ended = told(both[1])
-        assert (began, heard) == (Began(Cursor.parse("1/1.0/701:")), Heard(1, 1, 0.0))
+        assert (began, heard) == (Began(Cursor.parse("1/1.0/701:")), Received(1, 1, 0.0))
         assert isinstance(ended, Ended)
         assert judge(log.read_now(START).records, both).ok
 
@@ -249,7 +249,7 @@ async def test_after_a_wrong_count_it_resumes_from_its_last_good_position() -> N
         assert closed.value.rcvd.code == 4002
         assert (await asked(await script.greet()))["since"] == "1/1.0/701:"
         assert (probe.mismatches, probe.closes, probe.connects) == (1, {4002: 1}, 2)
-        assert told(history) == [Began(START), Heard(1, 1, 0.0)]
+        assert told(history) == [Began(START), Received(1, 1, 0.0)]
 
 
 async def test_a_total_that_does_not_add_up_is_noticed_at_the_next_heartbeat() -> None:
@@ -353,7 +353,7 @@ async def commit(dsn: str, row: int, commits: int, committed: Callable[[], None]
             async with connection.transaction():
                 for channel in ("row_update", f"rows.{row}"):
                     await connection.execute(
-                        "select flowcraft.emit($1, $2::text::json)", channel, changed(row, version)
+                        "select flowcraft.broadcast($1, $2::text::json)", channel, changed(row, version)
                     )
                 xid = int(await connection.fetchval("select pg_current_xact_id()::text"))
             committed()

@@ -56,7 +56,7 @@ class Rotation:
         return [row[0] for row in rows]
 
     async def emit(self, payload: str) -> None:
-        await self.connection.execute("select flowcraft.emit('runs.1', $1::text::json)", payload)
+        await self.connection.execute("select flowcraft.broadcast('runs.1', $1::text::json)", payload)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ async def test_a_transaction_without_events_holds_up_what_live_cursors_need(
     running = await log.begin()
     await rotation.emit("1")
     cursor = (await log.position()).cursor
-    assert cursor.seen.xip == {running.xid}
+    assert cursor.snapshot.xip == {running.xid}
     assert "emptied event_0" not in await rotation.go(5 * KEEP)
     await running.emit("runs.1", "2")
     await running.commit()
@@ -185,14 +185,14 @@ async def test_a_removal_that_takes_long_is_in_no_writers_way(rotation: Rotation
     await rotation.go(KEEP / 2)
     async with connected(database) as writer, rotation.connection.transaction():
         await rotation.connection.execute("truncate only flowcraft.event_0")
-        await writer.execute("set lock_timeout = '1ms'; select flowcraft.emit('runs.1', '1')")
+        await writer.execute("set lock_timeout = '1ms'; select flowcraft.broadcast('runs.1', '1')")
 
 
 async def test_a_reader_whose_snapshot_is_older_than_a_removal_is_told(
     rotation: Rotation, database: str, log: AppendablePostgresLog
 ) -> None:
     start = (await log.position()).cursor
-    seen = [str(start.seen.xmax), [*map(str, start.seen.xip)]]
+    seen = [str(start.snapshot.xmax), [*map(str, start.snapshot.xip)]]
     async with connected(database) as reader, reader.transaction(isolation="repeatable_read"):
         await rotation.emit("1")
         assert len(await reader.fetch("select pg_current_snapshot()")) == 1, "from here on it does not change"
@@ -263,7 +263,7 @@ async def write(dsn: str, number: int) -> list[str]:
             texts = [f'"{number}.{n}.{m}"' for m in range(chance.choice([1, 1, 3]))]
             await connection.execute("begin")
             for text in texts:
-                await connection.execute("select flowcraft.emit('runs.1', $1::text::json)", text)
+                await connection.execute("select flowcraft.broadcast('runs.1', $1::text::json)", text)
                 if chance.random() < 0.05:
                     await connection.execute("select pg_sleep(0.02)")
             kept = chance.random() < 0.9
@@ -336,11 +336,11 @@ async def test_reading_looks_things_up_by_index_in_every_slot(
     for _ in range(3):
         await rotation.emit("1")
         await rotation.go(KEEP / 2)
-    await log.trim(before=start.seen.xmax)
+    await log.trim(before=start.snapshot.xmax)
     await rotation.connection.execute("select pg_stat_force_next_flush()")
     scans = "select sum(seq_scan) from pg_stat_user_tables where relname like 'event%'"
     before = await rotation.connection.fetchval(scans)
-    seen = [str(start.seen.xmax), [*map(str, start.seen.xip)]]
+    seen = [str(start.snapshot.xmax), [*map(str, start.snapshot.xip)]]
     await rotation.connection.execute("analyze flowcraft.event")  # so that it knows how small they are
     await rotation.connection.fetch("select flowcraft.position(), flowcraft.cursor()")
     assert len(await rotation.connection.fetch(READ, *seen)) == 3

@@ -85,11 +85,11 @@ async def test_a_server_sees_to_it_and_serves_on_while_it_cannot(
         node = await realtime.start()
         await node.until_accepting()
         await reports.until("retention stopped (LogUnavailable: the database has no schema flowcraft")
-        health = node.health()
+        health = node.report()
         assert (health.ready, [*health.errors]) == (True, ["retention"])
         await owner.execute("alter function flowcraft.away rename to rotate")
         await reports.until("retention: opened event_1")
-        assert node.health().errors == {}
+        assert node.report().errors == {}
 
 
 @pytest.fixture

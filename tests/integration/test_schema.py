@@ -195,7 +195,7 @@ async def run_psql(dsn: str, script: Path) -> str:
 async def test_a_log_from_a_dump_is_not_read_until_a_migration_has_emptied_it(database: str) -> None:
     async with migrated(database) as log, connected(database) as connection:
         before = (await log.position()).cursor
-        await connection.execute("select flowcraft.emit('run_update', '{}')")
+        await connection.execute("select flowcraft.broadcast('run_update', '{}')")
         # What pg_dump and pg_restore into another system leave behind.
         await connection.execute("update flowcraft.event set xid = '900000000000'")
         await connection.execute("update flowcraft.state set system = 1")
@@ -207,14 +207,14 @@ async def test_a_log_from_a_dump_is_not_read_until_a_migration_has_emptied_it(da
         with pytest.raises(CursorExpired):
             await log.read(before)
         position = await log.position()
-        await connection.execute("select flowcraft.emit('run_update', '{}')")
+        await connection.execute("select flowcraft.broadcast('run_update', '{}')")
         assert len((await log.read(position.cursor)).records) == 1
 
 
 async def test_an_upgraded_log_keeps_its_events(database: str) -> None:
     async with migrated(database) as log, connected(database) as connection:
         before = (await log.position()).cursor
-        await connection.execute("select flowcraft.emit('run_update', '{}')")
+        await connection.execute("select flowcraft.broadcast('run_update', '{}')")
         await connection.execute("update flowcraft.state set system = 1")
         assert await migrate(connection, Channels()) == ["adopted the log of another database system"]
         assert len((await log.read(before)).records) == 1
@@ -234,7 +234,7 @@ async def test_a_transaction_older_than_the_log_may_write_to_it(database: str) -
         await old.execute("begin; select pg_current_xact_id()")
         async with migrated(database) as log:
             start = await log.position()
-            await old.execute("select flowcraft.emit('run_update', '{}')")
+            await old.execute("select flowcraft.broadcast('run_update', '{}')")
             await old.execute("commit")
             assert len((await log.read(start.cursor)).records) == 1
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flowcraft.adapters.postgres import connections, line
+from flowcraft.adapters.postgres import connections, listen_connection
 from flowcraft.adapters.postgres.listener import PostgresListener
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.service import PostgresRealtimeService
@@ -27,7 +27,7 @@ class Noted(Event):
 
 channels = Channels()
 note = channels.declare("note_update", Noted)
-EMIT = """select flowcraft.emit('note_update', '{"type":"Noted","n":1}')"""
+EMIT = """select flowcraft.broadcast('note_update', '{"type":"Noted","n":1}')"""
 
 
 @asynccontextmanager
@@ -62,7 +62,7 @@ async def test_a_read_and_a_broadcast_end_with_an_error_and_work_again_afterward
 async def test_a_listener_finds_out_and_connects_again(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(listen_connection, "ANSWER_SECONDS", 0.2)
     async with behind_a_gate(database, tmp_path) as (dsn, gate):
         listener = PostgresListener(dsn, channels, lambda _: None, check_seconds=0.05)
         async with asyncio.timeout(10), listening(listener):

@@ -16,7 +16,7 @@ import pytest
 
 from flowcraft.adapters.jwt import JwtAuthorizer
 from flowcraft.adapters.postgres.retention import purge
-from flowcraft.entrypoints.tailing import Patterns
+from flowcraft.entrypoints.log_tail import Patterns
 from tests.support.postgres import connected, migrated
 
 FLOWCRAFT = Path(sys.executable).parent / "flowcraft"
@@ -76,7 +76,7 @@ async def tailing(dsn: str, *arguments: str) -> AsyncIterator[asyncio.subprocess
 
 async def emit(dsn: str, channel: str, payload: str) -> None:
     async with connected(dsn) as connection:
-        await connection.execute("select flowcraft.emit($1, $2::text::json)", channel, payload)
+        await connection.execute("select flowcraft.broadcast($1, $2::text::json)", channel, payload)
 
 
 @pytest.mark.parametrize(
@@ -174,11 +174,17 @@ async def test_what_cannot_be_meant_is_refused(arguments: tuple[str, ...], said:
 async def test_an_event_is_published_as_declared_or_not_at_all(database: str, application: Path) -> None:
     async with migrated(database), connected(database) as connection:
         done = await flowcraft(
-            "publish", "live:channels", "notes.a", '{"n": 1}', dsn=database, folder=application
+            "broadcast", "live:channels", "notes.a", '{"n": 1}', dsn=database, folder=application
         )
         assert (done.returncode, done.stderr) == (0, "")
         said = await flowcraft(
-            "publish", "live:channels", "note_update", "-", dsn=database, folder=application, said='{"n": 2}'
+            "broadcast",
+            "live:channels",
+            "note_update",
+            "-",
+            dsn=database,
+            folder=application,
+            said='{"n": 2}',
         )
         assert said.returncode == 0
         for channel, payload, reason in (
@@ -186,7 +192,7 @@ async def test_an_event_is_published_as_declared_or_not_at_all(database: str, ap
             ("nots_update", '{"n": 1}', "nots_update"),
         ):
             refused = await flowcraft(
-                "publish", "live:channels", channel, payload, dsn=database, folder=application
+                "broadcast", "live:channels", channel, payload, dsn=database, folder=application
             )
             assert refused.returncode == 1
             assert reason in refused.stderr
@@ -199,7 +205,7 @@ async def test_an_event_is_published_as_declared_or_not_at_all(database: str, ap
 
 async def test_without_a_log_publishing_says_how_to_get_one(database: str, application: Path) -> None:
     refused = await flowcraft(
-        "publish", "live:channels", "note_update", '{"n": 1}', dsn=database, folder=application
+        "broadcast", "live:channels", "note_update", '{"n": 1}', dsn=database, folder=application
     )
     assert refused.returncode == 1
     assert "flowcraft migrate" in refused.stderr

@@ -167,7 +167,7 @@ async def following(served: Served) -> AsyncIterator[Client]:
 async def emit(connection: Plain, *numbers: int) -> None:
     for n in numbers:
         payload = json.dumps({"type": "Counted", "n": n})
-        await connection.execute("select flowcraft.emit('count_update', $1::text::json)", payload)
+        await connection.execute("select flowcraft.broadcast('count_update', $1::text::json)", payload)
 
 
 def two(pids: set[int]) -> bool:

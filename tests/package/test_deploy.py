@@ -94,7 +94,7 @@ async def last_frame(socket: ClientConnection) -> dict[str, Any]:
 
 async def publish(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
-    await connection.execute("""select flowcraft.emit('count_update', '{"type": "Counted", "n": 7}')""")
+    await connection.execute("""select flowcraft.broadcast('count_update', '{"type": "Counted", "n": 7}')""")
     await connection.close()
 
 

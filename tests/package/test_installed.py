@@ -81,7 +81,7 @@ async def test_an_event_goes_from_sql_to_a_websocket(installation: Installation,
             while "subscribed" not in json.loads(await socket.recv()):
                 pass
             await connection.execute(
-                """select flowcraft.emit('count_update', '{"type": "Counted", "n": 7}')"""
+                """select flowcraft.broadcast('count_update', '{"type": "Counted", "n": 7}')"""
             )
             while "payload" not in (frame := json.loads(await socket.recv())):
                 pass

@@ -113,7 +113,9 @@ async def test_a_component_shows_what_was_committed_with_both_artefacts(
         assert component.stdout is not None
         assert first == "not fresh 0"
         assert (await component.stdout.readline()).decode() == "fresh 0\n"
-        await connection.execute("""select flowcraft.emit('count_update', '{"type": "Counted", "n": 7}')""")
+        await connection.execute(
+            """select flowcraft.broadcast('count_update', '{"type": "Counted", "n": 7}')"""
+        )
         assert (await component.stdout.readline()).decode() == "fresh 7\n"
         assert component.stdin is not None
         component.stdin.close()

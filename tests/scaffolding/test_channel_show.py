@@ -42,7 +42,7 @@ TypeScript:
 
 SQL:
   update flows set id = id;
-  select flowcraft.emit('flow_update', '{"type": "FlowUpdate", "flow_id": "flow_id", "name": "name", \
+  select flowcraft.broadcast('flow_update', '{"type": "FlowUpdate", "flow_id": "flow_id", "name": "name", \
 "description": "description", "steps": ["steps"], "paused": true}');
 
 Python:

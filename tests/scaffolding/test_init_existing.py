@@ -131,7 +131,7 @@ async def test_an_event_arrives_and_a_page_is_there_beside_what_the_application_
             assert "javascript" in script.headers["content-type"]
         events = told(f"{address.replace('http', 'ws')}/realtime?channel=system")
         await anext(events)
-        say = ("flowcraft", "publish", found[1], "system", '{"text": "hello"}')
+        say = ("flowcraft", "broadcast", found[1], "system", '{"text": "hello"}')
         await asyncio.to_thread(run, here, *say, **where)
         assert await anext(events) == {"type": "Notice", "text": "hello"}
         await events.aclose()

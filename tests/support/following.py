@@ -10,7 +10,7 @@ from typing import Any
 from flowcraft.adapters.postgres.listener import PostgresListener
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.channels import Channels
-from flowcraft.core.doorbell import State
+from flowcraft.core.wakeup import State
 from flowcraft.cursors import ResetReason
 from flowcraft.records import Batch
 from flowcraft.runtime.relay import Relay

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from flowcraft.adapters.memory import MemoryLog
-from flowcraft.core.hub import Deliver, Effect, Hub, ReadBacklog, ReadNow, Reset, Subscribed
-from flowcraft.core.replay import CatchUp
+from flowcraft.core.hub import Deliver, Effect, Hub, ReadNow, ReadReplay, Reset, Subscribed
+from flowcraft.core.replay import Replay
+from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import CursorRewound, CursorUnusable
 from flowcraft.records import Batch, Limit, Record
@@ -118,7 +119,7 @@ class SteppedNode:
         self,
         log: HeldLog,
         settings: Settings,
-        judge: Callable[[CatchUp], set[ResetReason | None]],
+        judge: Callable[[Replay], set[ResetReason | None]],
         runner: asyncio.Runner,
     ) -> None:
         self.log = log
@@ -128,18 +129,18 @@ class SteppedNode:
         self.clock = 0.0
         self._runner = runner
         self._supervisor = Supervisor()
-        self._replays = Replays(log, self._supervisor, self._answer, settings)
+        self._replays = Replays(log, self._supervisor, self._answer, settings, Counts())
         self._judge = judge
-        self._verdicts: dict[CatchUp, set[ResetReason | None]] = {}
+        self._verdicts: dict[Replay, set[ResetReason | None]] = {}
         self._newest: Record | None = None
-        self._asked: deque[CatchUp] = deque()
+        self._asked: deque[Replay] = deque()
         self._to_feed: Callable[[], list[Effect]] | None = None
         log.on_read = self._note_verdicts
 
     def perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, ReadBacklog):
-                self._ask(effect.catch_up)
+            if isinstance(effect, ReadReplay):
+                self._ask(effect.replay)
             elif not isinstance(effect, ReadNow):  # the relay reads when the script says so
                 self.clients.apply(effect)
 
@@ -184,23 +185,23 @@ class SteppedNode:
 
     def _begin_anew(self, start: Batch, reason: ResetReason) -> None:
         self._newest = self.log.newest()
-        self._to_feed = lambda: self.hub.begin_anew(start, reason)
+        self._to_feed = lambda: self.hub.restart(start, reason)
 
-    def _ask(self, catch_up: CatchUp) -> None:
-        self._verdicts[catch_up] = set()
-        self._asked.append(catch_up)
+    def _ask(self, replay: Replay) -> None:
+        self._verdicts[replay] = set()
+        self._asked.append(replay)
 
     def _note_verdicts(self) -> None:
-        for catch_up, verdicts in self._verdicts.items():
-            verdicts.update(self._judge(catch_up))
+        for replay, verdicts in self._verdicts.items():
+            verdicts.update(self._judge(replay))
 
-    def _answer(self, answers: Sequence[tuple[CatchUp, Answer]]) -> None:
-        for catch_up, answer in answers:
-            verdicts = self._verdicts.pop(catch_up)
+    def _answer(self, answers: Sequence[tuple[Replay, Answer]]) -> None:
+        for replay, answer in answers:
+            verdicts = self._verdicts.pop(replay)
             if isinstance(answer, Batch):
-                assert None in verdicts, (catch_up, verdicts)
-                self.perform(self.hub.replayed(catch_up, answer))
+                assert None in verdicts, (replay, verdicts)
+                self.perform(self.hub.replayed(replay, answer))
             else:
                 assert isinstance(answer, CursorUnusable)
-                assert answer.reason in verdicts, (catch_up, answer)
-                self.perform(self.hub.unbridgeable(catch_up, answer.reason))
+                assert answer.reason in verdicts, (replay, answer)
+                self.perform(self.hub.replay_failed(replay, answer.reason))

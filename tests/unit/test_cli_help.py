@@ -115,7 +115,7 @@ def same_sys_path() -> Iterator[None]:
     [
         ["migrate", "tests.unit.typescript_sample:channels"],
         ["serve", "tests.unit.typescript_sample:channels", "--port", "0"],
-        ["publish", "tests.unit.typescript_sample:channels", "typing_update", '{"user": "ada"}'],
+        ["broadcast", "tests.unit.typescript_sample:channels", "typing_update", '{"user": "ada"}'],
         ["check", "tests.unit.typescript_sample:channels"],
         ["tail"],
         ["doctor"],

@@ -37,7 +37,7 @@ def test_a_cursor_names_its_lineage_and_the_transactions_it_has_not_seen() -> No
     assert str(Cursor(HERE, Snapshot(3))) == "7711228394610713425/1.0/3:"
 
 
-@given(st.builds(Cursor, lineage=lineages, seen=snapshots(largest=LARGEST)))
+@given(st.builds(Cursor, lineage=lineages, snapshot=snapshots(largest=LARGEST)))
 def test_a_cursor_survives_the_way_to_the_browser_and_back(cursor: Cursor) -> None:
     assert Cursor.parse(str(cursor)) == cursor
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
-from flowcraft.adapters.rfc6455 import FrameReader, Message, ProtocolError
-from flowcraft.core import deflate
-from flowcraft.core.frames import Bundle
+from flowcraft.adapters import deflate
+from flowcraft.adapters.rfc6455 import FrameReader, Message, ProtocolError, deflated_text_frames, text_frames
+from flowcraft.core.bundles import Bundle
 
 SHORT = b"{}"
 LONG = b'{"channel":"run_update","payload":"%b"}' % (b"abc " * deflate.FROM_BYTES)
@@ -47,8 +47,8 @@ def as_a_client() -> PerMessageDeflate:
 
 def test_a_long_message_leaves_compressed_as_the_library_reads_it() -> None:
     bundle = Bundle((SHORT, LONG))
-    assert len(bundle.deflated) < len(bundle.websocket) / 10
-    short, rest = bundle.deflated[:4], bundle.deflated[4:]
+    assert len(bundle.framed[deflated_text_frames]) < len(bundle.framed[text_frames]) / 10
+    short, rest = bundle.framed[deflated_text_frames][:4], bundle.framed[deflated_text_frames][4:]
     assert short == b"\x81\x02{}"
     assert (rest[0], rest[1] & 0x7F) == (0xC1, len(rest) - 2)
     frame = Frame(Opcode.TEXT, rest[2:], rsv1=True)
@@ -57,7 +57,7 @@ def test_a_long_message_leaves_compressed_as_the_library_reads_it() -> None:
 
 def test_a_bundle_of_short_messages_is_the_same_bytes_for_everybody() -> None:
     bundle = Bundle((SHORT, SHORT))
-    assert bundle.deflated is bundle.websocket
+    assert bundle.framed[deflated_text_frames] == bundle.framed[text_frames]
 
 
 def masked(opcode: Opcode, payload: bytes, *, fin: bool = True, reserved: int = 0) -> bytes:

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from flowcraft.core.frames import Bundle
+from flowcraft.core.bundles import Bundle
 from flowcraft.runtime.fanout import SLICE, FanOut, Part
 from flowcraft.runtime.supervisor import Supervisor
 

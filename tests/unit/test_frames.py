@@ -13,11 +13,10 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
+from flowcraft.adapters.rfc6455 import text_frames
 from flowcraft.core import frames
-from flowcraft.core.delivery import Encoder
-from flowcraft.core.frames import Bundle
+from flowcraft.core.bundles import Bundle, Encoder
 from flowcraft.core.hub import Deliver, Subscribed
-from flowcraft.core.mailbox import Mailbox
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.records import Ephemeral, Record
 
@@ -40,7 +39,7 @@ def test_a_channel_that_the_database_made_up_cannot_break_the_json() -> None:
 @given(st.lists(st.text(max_size=200), max_size=5))
 def test_a_bundle_is_what_a_websocket_client_reads(texts: list[str]) -> None:
     client = ClientProtocol(parse_uri("ws://here/"), state=OPEN)
-    client.receive_data(Bundle([text.encode() for text in texts]).websocket)
+    client.receive_data(Bundle([text.encode() for text in texts]).framed[text_frames])
     received = [event for event in client.events_received() if isinstance(event, Frame)]
     assert [frame.opcode for frame in received] == [Opcode.TEXT] * len(texts)
     assert [bytes(frame.data).decode() for frame in received] == texts
@@ -49,7 +48,7 @@ def test_a_bundle_is_what_a_websocket_client_reads(texts: list[str]) -> None:
 @pytest.mark.parametrize("length", [0, 125, 126, 65535, 65536, 200_000])
 def test_frames_of_every_length_class_are_read_back(length: int) -> None:
     client = ClientProtocol(parse_uri("ws://here/"), state=OPEN, max_size=None)
-    client.receive_data(Bundle([b"x" * length]).websocket)
+    client.receive_data(Bundle([b"x" * length]).framed[text_frames])
     (frame,) = client.events_received()
     assert isinstance(frame, Frame)
     assert len(frame.data) == length
@@ -68,24 +67,6 @@ def test_a_heartbeat_tells_each_connection_what_it_was_sent_and_a_group_is_share
     assert isinstance(replay, Bundle)
     assert (group.counted(7), replay.counted(7)) == (group, replay)
     assert (group.events, replay.events, heartbeat.events) == (1, 1, 0)
-
-
-def test_a_mailbox_gives_back_in_order_and_counts_what_waits() -> None:
-    mailbox = Mailbox(10)
-    first, second = Bundle([b"1234"]), Bundle([b"56", b"78"])
-    assert [mailbox.put(first), mailbox.put(second)] == [True, True]
-    assert mailbox.waiting_bytes == 8
-    assert [mailbox.take(), mailbox.take(), mailbox.take()] == [first, second, None]
-    assert mailbox.waiting_bytes == 0
-
-
-def test_a_mailbox_refuses_once_more_than_its_limit_waits() -> None:
-    mailbox = Mailbox(10)
-    large = Bundle([b"x" * 100])
-    assert mailbox.put(large), "one bundle may be larger than the limit, or it could never be sent"
-    assert not mailbox.put(Bundle([b"x"]))
-    mailbox.clear()
-    assert mailbox.put(large)
 
 
 @pytest.mark.parametrize(("seconds", "written"), [(25, b"25"), (25.0, b"25"), (0.5, b"0.5")])

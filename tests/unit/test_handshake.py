@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowcraft.core.handshake import Admitted, Refused, admit
+from flowcraft.adapters.handshake import Admitted, Refused, admit
 from flowcraft.settings import Settings
 
 ANYWHERE = Settings()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.records import Record
-from flowcraft.testing.histories import Began, Ended, Heard, History, Mark, Verdict, WasReset, judge
+from flowcraft.testing.histories import Began, Ended, History, Mark, Received, Verdict, WasReset, judge
 
 CHANNELS = ("run_update", "step_update")
 FAULTS = ("lost", "gaps", "doubled", "reordered", "phantoms", "strayed", "late", "stale")
@@ -39,7 +39,7 @@ class Story:
 
     def heard(self, channel: str, begin: int, end: int) -> list[Mark]:
         records = [r for commit in self.commits[begin:end] for r in commit if r.channel == channel]
-        return [Heard(*tag(record), at=float(record.id)) for record in records]
+        return [Received(*tag(record), at=float(record.id)) for record in records]
 
     def told(self, channel: str, *positions: int, ends: bool = False) -> History:
         """From the first position to the second, a reset, from the third on; to the end, or to the last."""
@@ -95,7 +95,7 @@ def faults(story: Story, history: History) -> dict[str, int]:
 
 
 def heard_at(history: History) -> list[int]:
-    return [index for index, mark in enumerate(history.marks) if isinstance(mark, Heard)]
+    return [index for index, mark in enumerate(history.marks) if isinstance(mark, Received)]
 
 
 def chosen(draw: st.DataObject, history: History, accept: Callable[[History, int], bool]) -> int:
@@ -112,9 +112,9 @@ def anything(history: History, index: int) -> bool:
 def followed(history: History, index: int) -> bool:
     """Something later of the same row was heard in the same segment."""
     mark = history.marks[index]
-    assert isinstance(mark, Heard)
+    assert isinstance(mark, Received)
     for later in history.marks[index + 1 :]:
-        if not isinstance(later, Heard):
+        if not isinstance(later, Received):
             return False
         if later.row == mark.row:
             return True
@@ -195,7 +195,7 @@ def test_one_that_the_position_covers_is_doubled(told: tuple[Story, History], da
     assert isinstance(cursor, Began)
     covered = [r for r in story.log if r.channel == history.channel and cursor.cursor.covers(r.xid)]
     assume(covered)
-    history.marks.insert(begin + 1, Heard(*tag(data.draw(st.sampled_from(covered))), at=0.0))
+    history.marks.insert(begin + 1, Received(*tag(data.draw(st.sampled_from(covered))), at=0.0))
     assert faults(story, history) == {"doubled": 1}
 
 
@@ -206,7 +206,7 @@ def test_two_of_a_row_that_came_the_wrong_way_round_are_reordered(
     story, history = told
     first = chosen(data, history, followed)
     mark = history.marks[first]
-    assert isinstance(mark, Heard)
+    assert isinstance(mark, Received)
     second = next(
         i for i in heard_at(history) if i > first and getattr(history.marks[i], "row", None) == mark.row
     )
@@ -219,8 +219,8 @@ def test_the_last_two_of_a_row_the_wrong_way_round_leave_it_stale(story: Story) 
     history = story.told(CHANNELS[1], 0)
     assume(len(heard_at(history)) > 1)
     last, before = history.marks[-1], history.marks[-2]
-    assert isinstance(last, Heard)
-    assert isinstance(before, Heard)
+    assert isinstance(last, Received)
+    assert isinstance(before, Received)
     assume(last.row == before.row)
     history.marks[-2:] = [last, before]
     assert faults(story, history) == {"reordered": 1, "stale": 1}
@@ -231,7 +231,7 @@ def test_one_that_was_invented_is_a_phantom(told: tuple[Story, History], data: s
     story, history = told
     index = chosen(data, history, anything)
     mark = history.marks[index]
-    assert isinstance(mark, Heard)
+    assert isinstance(mark, Received)
     history.marks.insert(index, replace(mark, version=mark.version + 1000))
     assert faults(story, history) == {"phantoms": 1}
 
@@ -241,7 +241,7 @@ def test_one_of_another_channel_has_strayed(told: tuple[Story, History], data: s
     story, history = told
     foreign = [record for record in story.log if record.channel != history.channel]
     assume(foreign)
-    history.marks.insert(1, Heard(*tag(data.draw(st.sampled_from(foreign))), at=0.0))
+    history.marks.insert(1, Received(*tag(data.draw(st.sampled_from(foreign))), at=0.0))
     assert faults(story, history) == {"strayed": 1}
 
 
@@ -254,7 +254,7 @@ def test_one_after_the_end_is_late(told: tuple[Story, History], data: st.DataObj
 
 @given(stories())
 def test_one_between_a_reset_and_the_next_position_is_late(story: Story) -> None:
-    mark = Heard(*tag(story.log[0]), at=0.0)
+    mark = Received(*tag(story.log[0]), at=0.0)
     history = History("ada", story.log[0].channel, [Began(story.cursor(0)), WasReset("expired"), mark])
     assert faults(story, history) == {"late": 1}
 
@@ -265,7 +265,9 @@ def test_a_whole_transaction_that_was_dropped_is_lost(story: Story, data: st.Dat
     dropped = data.draw(st.sampled_from(story.commits))
     tags = {tag(record) for record in dropped if record.channel == CHANNELS[0]}
     assume(tags)
-    history.marks = [m for m in history.marks if not isinstance(m, Heard) or (m.row, m.version) not in tags]
+    history.marks = [
+        m for m in history.marks if not isinstance(m, Received) or (m.row, m.version) not in tags
+    ]
     found = faults(story, history)
     assert found.pop("lost") == len(tags)
     assert found.keys() <= {"gaps", "stale"}
@@ -288,8 +290,8 @@ def test_without_its_reset_a_gap_is_lost(story: Story, data: st.DataObject) -> N
 def test_what_a_rewind_took_back_is_no_phantom_and_may_come_again_with_another_content() -> None:
     story = Story([[Record(700 + n, n, "run_update", f'{{"row":1,"version":{n}}}')] for n in range(1, 4)])
     far = Cursor(Lineage(1, 1, 0), Snapshot(705))
-    lost_and_made_again = [Heard(1, 3, 0.0), Heard(1, 4, 0.0)]
-    again: list[Mark] = [Began(story.cursor(2)), Heard(1, 3, 1.0)]
+    lost_and_made_again = [Received(1, 3, 0.0), Received(1, 4, 0.0)]
+    again: list[Mark] = [Began(story.cursor(2)), Received(1, 3, 1.0)]
     rewound = History("ada", "run_update", [Began(far), *lost_and_made_again, WasReset("rewound"), *again])
     assert judge(story.log, [rewound]) == Verdict(events=3, deliveries=3, resets=1, undone=1)
     rewound.marks[3] = WasReset("expired")
@@ -314,7 +316,7 @@ def test_an_event_that_the_log_holds_twice_is_doubled() -> None:
 
 def test_rows_and_versions_can_be_told_in_another_way() -> None:
     log = [Record(700, 1, "run_update", "a:1"), Record(701, 2, "run_update", "a:2")]
-    marks: list[Mark] = [Began(Story([]).cursor(0)), Heard("a", 1, 0.0), Heard("a", 2, 0.0)]
+    marks: list[Mark] = [Began(Story([]).cursor(0)), Received("a", 1, 0.0), Received("a", 2, 0.0)]
 
     def split(payload: str) -> tuple[str, int]:
         row, version = payload.split(":")
@@ -349,8 +351,8 @@ def test_a_hole_that_a_client_told_of_is_an_explicit_gap_and_no_other_reset_excu
     here, end = Cursor(Lineage(1, 1, 0), Snapshot(701)), Cursor(Lineage(1, 1, 0), Snapshot(704))
 
     def judged(reason: str) -> Verdict:
-        heard = [Heard(1, 1, 0.0), Heard(1, 3, 0.0)]
-        marks: list[Mark] = [Began(here), *heard, WasReset(reason), Began(end), Heard(1, 4, 0.0)]
+        heard = [Received(1, 1, 0.0), Received(1, 3, 0.0)]
+        marks: list[Mark] = [Began(here), *heard, WasReset(reason), Began(end), Received(1, 4, 0.0)]
         return judge(log, [History("s", "runs.7", marks)])
 
     assert (judged("lost").ok, judged("lost").resets) == (True, 1)

@@ -15,12 +15,13 @@ from flowcraft.core.hub import (
     DeliverEphemeral,
     Effect,
     Hub,
-    ReadBacklog,
     ReadNow,
+    ReadReplay,
     Reset,
     Settled,
     Subscribed,
 )
+from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.records import Batch, Ephemeral, Record
 from flowcraft.settings import Settings
@@ -42,33 +43,37 @@ def batch(*records: Record, xmax: int | None = None, running: Iterable[int] = ()
     return Batch(records, cursor(top, *running), Snapshot(top, frozenset(running)), AT)
 
 
-def hub_with(*sessions: int, channel: str = "runs.7") -> Hub:
-    hub = Hub(batch())
+def hub_with(*sessions: int, channel: str = "runs.7", counts: Counts | None = None) -> Hub:
+    hub = Hub(batch(), counts=counts)
     for session in sessions:
-        hub.join(session)
+        hub.connect(session)
         hub.subscribe(session, (channel,))
     return hub
 
 
 def test_a_subscription_without_a_cursor_is_live_from_the_hubs_position() -> None:
     hub = hub_with()
-    hub.join(1)
+    hub.connect(1)
     assert hub.subscribe(1, ("runs.7",), ref=4) == [Subscribed(1, ("runs.7",), (), cursor(700), 4)]
     assert hub.broadcast(batch(record(1))) == [Deliver((record(1),), cursor(702), AT, (1,))]
 
 
-def test_the_audience_of_a_family_is_counted_and_not_the_sessions_that_only_come_and_go() -> None:
+def test_the_live_subscriptions_of_a_family_are_counted() -> None:
     hub = hub_with(1, 2)
     hub.subscribe(1, ("runs.7", "runs.8", "run_update"))
     hub.subscribe(2, ("runs.7",), since=cursor(700))
-    assert (hub.audience("runs"), hub.audience("run_update"), hub.audience("steps")) == (3, 1, 0)
+    assert (
+        hub.family_subscriber_count("runs"),
+        hub.family_subscriber_count("run_update"),
+        hub.family_subscriber_count("steps"),
+    ) == (3, 1, 0)
     hub.unsubscribe(1, ("runs.8", "runs.9"))
-    hub.leave(2)
-    hub.leave(2)
-    assert (hub.audience("runs"), hub.audience("run_update")) == (1, 1)
-    hub.begin_anew(batch(xmax=700), "rewound")
-    hub.leave(1)
-    assert (hub.audience("runs"), hub.audience("run_update")) == (0, 0)
+    hub.disconnect(2)
+    hub.disconnect(2)
+    assert (hub.family_subscriber_count("runs"), hub.family_subscriber_count("run_update")) == (1, 1)
+    hub.restart(batch(xmax=700), "rewound")
+    hub.disconnect(1)
+    assert (hub.family_subscriber_count("runs"), hub.family_subscriber_count("run_update")) == (0, 0)
 
 
 def test_a_batch_reaches_a_session_as_one_group_however_many_channels_it_touches() -> None:
@@ -94,13 +99,13 @@ def test_nobody_is_told_of_a_channel_that_nobody_follows() -> None:
 
 def test_live_records_wait_behind_the_replay_of_a_session_that_is_catching_up() -> None:
     hub = hub_with()
-    hub.join(1)
+    hub.connect(1)
     (request,) = hub.subscribe(1, ("runs.7",), cursor(690), ref=2)
-    assert isinstance(request, ReadBacklog)
+    assert isinstance(request, ReadReplay)
     assert request.channels == ("runs.7",)
     assert hub.broadcast(batch(record(2))) == []
     replay = batch(record(1, xid=695), xmax=701)
-    assert hub.replayed(request.catch_up, replay) == [
+    assert hub.replayed(request.replay, replay) == [
         Subscribed(1, ("runs.7",), (record(1, xid=695), record(2)), cursor(703), 2)
     ]
     assert hub.broadcast(batch(record(3))) == [Deliver((record(3),), cursor(704), AT, (1,))]
@@ -108,19 +113,19 @@ def test_live_records_wait_behind_the_replay_of_a_session_that_is_catching_up() 
 
 def test_a_replay_that_is_ahead_of_the_hub_leaves_to_the_live_feed_what_is_the_live_feeds() -> None:
     hub = hub_with()
-    hub.join(1)
+    hub.connect(1)
     (request,) = hub.subscribe(1, ("runs.7",), cursor(690))
-    assert isinstance(request, ReadBacklog)
+    assert isinstance(request, ReadReplay)
     replay = batch(record(1, xid=695), record(2), record(3))
     hub.broadcast(batch(record(2)))
-    assert hub.replayed(request.catch_up, replay) == [
+    assert hub.replayed(request.replay, replay) == [
         Subscribed(1, ("runs.7",), (record(1, xid=695), record(2)), cursor(703), None)
     ]
 
 
 def test_a_cursor_ahead_of_the_hub_is_not_told_again_what_its_state_holds() -> None:
     hub = hub_with()
-    hub.join(1)
+    hub.connect(1)
     assert hub.subscribe(1, ("runs.7",), cursor(703, 701), ref=6) == [ReadNow()]
     assert hub.broadcast(batch(record(1), record(2), record(3))) == [
         Subscribed(1, ("runs.7",), (record(1), record(3)), cursor(704), 6)
@@ -129,44 +134,45 @@ def test_a_cursor_ahead_of_the_hub_is_not_told_again_what_its_state_holds() -> N
 
 def test_a_cursor_that_the_hub_does_not_come_past_is_asked_about_at_the_log() -> None:
     hub = hub_with()
-    hub.join(1)
+    hub.connect(1)
     assert hub.subscribe(1, ("runs.7",), cursor(709), ref=6) == [ReadNow()]
     assert hub.broadcast(batch(record(1))) == [ReadNow()]
     (request,) = hub.broadcast(batch(record(2)))
-    assert isinstance(request, ReadBacklog)
-    assert hub.unbridgeable(request.catch_up, "rewound") == [Reset(1, ("runs.7",), "rewound", cursor(703), 6)]
+    assert isinstance(request, ReadReplay)
+    assert hub.replay_failed(request.replay, "rewound") == [Reset(1, ("runs.7",), "rewound", cursor(703), 6)]
 
 
 def test_a_read_of_the_log_that_is_ahead_of_the_hub_waits_for_it() -> None:
     hub = hub_with()
-    hub.join(1)
+    hub.connect(1)
     hub.subscribe(1, ("runs.7",), cursor(703, 701), ref=6)
     hub.broadcast(batch(xmax=700))
     (request,) = hub.broadcast(batch(xmax=700))
-    assert isinstance(request, ReadBacklog)
-    assert hub.replayed(request.catch_up, batch(xmax=703, running=(701,))) == [ReadNow()]
+    assert isinstance(request, ReadReplay)
+    assert hub.replayed(request.replay, batch(xmax=703, running=(701,))) == [ReadNow()]
     assert hub.broadcast(batch(record(1), record(2), record(3))) == [
         Subscribed(1, ("runs.7",), (record(1), record(3)), cursor(704), 6)
     ]
 
 
 def test_who_comes_back_soon_is_answered_from_memory() -> None:
-    hub = hub_with(1)
+    counts = Counts()
+    hub = hub_with(1, counts=counts)
     hub.broadcast(batch(record(1), record(2, "runs.8")))
     hub.broadcast(batch(record(3)))
-    hub.join(2)
+    hub.connect(2)
     assert hub.subscribe(2, ("runs.7", "runs.8"), cursor(702, 701), ref=4) == [
         Subscribed(2, ("runs.7", "runs.8"), (record(1), record(2, "runs.8"), record(3)), cursor(704), 4)
     ]
-    assert hub.remembered == 1
+    assert counts.replays_from_memory == 1
 
 
 def test_a_second_reader_catches_up_while_the_first_stays_live() -> None:
     hub = hub_with(1)
     (request,) = hub.subscribe(1, ("runs.7",), cursor(690), ref=9)
-    assert isinstance(request, ReadBacklog)
+    assert isinstance(request, ReadReplay)
     assert hub.broadcast(batch(record(1))) == [Deliver((record(1),), cursor(702), AT, (1,))]
-    assert hub.replayed(request.catch_up, batch(record(1))) == [
+    assert hub.replayed(request.replay, batch(record(1))) == [
         Subscribed(1, ("runs.7",), (record(1),), cursor(702), 9)
     ]
     assert hub.subscriber_count("runs.7") == 1
@@ -174,11 +180,11 @@ def test_a_second_reader_catches_up_while_the_first_stays_live() -> None:
 
 def test_an_unsubscribe_during_a_catch_up_is_answered_without_the_channel() -> None:
     hub = hub_with()
-    hub.join(1)
+    hub.connect(1)
     (request,) = hub.subscribe(1, ("runs.7", "runs.8"), cursor(690), ref=1)
-    assert isinstance(request, ReadBacklog)
+    assert isinstance(request, ReadReplay)
     hub.unsubscribe(1, ("runs.7",))
-    assert hub.replayed(request.catch_up, batch(record(1), record(2, "runs.8"))) == [
+    assert hub.replayed(request.replay, batch(record(1), record(2, "runs.8"))) == [
         Subscribed(1, ("runs.8",), (), cursor(700), 1)
     ]
     assert hub.broadcast(batch(record(3))) == []
@@ -187,33 +193,33 @@ def test_an_unsubscribe_during_a_catch_up_is_answered_without_the_channel() -> N
 def test_a_session_that_leaves_is_forgotten_with_its_catch_ups_and_questions() -> None:
     hub = hub_with(1)
     (request,) = hub.subscribe(1, ("runs.7",), cursor(690))
-    assert isinstance(request, ReadBacklog)
+    assert isinstance(request, ReadReplay)
     hub.settle(1, 990)
-    hub.leave(1)
-    assert hub.replayed(request.catch_up, batch()) == []
+    hub.disconnect(1)
+    assert hub.replayed(request.replay, batch()) == []
     assert hub.broadcast(batch(record(300))) == []
     assert (len(hub), hub.heartbeat()) == (0, [])
 
 
 def test_what_cannot_be_bridged_is_reset_and_live_from_the_hubs_position() -> None:
     hub = hub_with()
-    hub.join(1)
+    hub.connect(1)
     (request,) = hub.subscribe(1, ("runs.7",), cursor(5), ref=3)
-    assert isinstance(request, ReadBacklog)
-    assert hub.unbridgeable(request.catch_up, "expired") == [Reset(1, ("runs.7",), "expired", cursor(700), 3)]
+    assert isinstance(request, ReadReplay)
+    assert hub.replay_failed(request.replay, "expired") == [Reset(1, ("runs.7",), "expired", cursor(700), 3)]
     assert hub.broadcast(batch(record(1))) == [Deliver((record(1),), cursor(702), AT, (1,))]
 
 
 def test_a_new_beginning_tells_every_live_reader_and_every_one_that_is_catching_up() -> None:
     hub = hub_with(1)
-    hub.join(2)
+    hub.connect(2)
     (request,) = hub.subscribe(1, ("runs.7",), cursor(690), ref=5)
-    assert isinstance(request, ReadBacklog)
-    assert hub.begin_anew(batch(xmax=650), "rewound") == [
+    assert isinstance(request, ReadReplay)
+    assert hub.restart(batch(xmax=650), "rewound") == [
         Reset(1, ("runs.7",), "rewound", cursor(650), None),
         Reset(1, ("runs.7",), "rewound", cursor(650), 5),
     ]
-    assert hub.replayed(request.catch_up, batch(record(1))) == []
+    assert hub.replayed(request.replay, batch(record(1))) == []
 
 
 def test_a_transaction_settles_after_its_events_and_at_once_if_it_is_covered() -> None:
@@ -243,7 +249,7 @@ def test_a_running_transaction_does_not_settle() -> None:
 
 def test_a_heartbeat_reaches_sessions_without_subscriptions_too() -> None:
     hub = hub_with(1)
-    hub.join(2)
+    hub.connect(2)
     assert hub.heartbeat() == [Deliver((), cursor(700), AT, (1, 2))]
 
 
@@ -258,7 +264,7 @@ class HubFollowsLog(RuleBasedStateMachine):
     """Whatever commits, lags and interleaves: each reader gets each record after its cursor once."""
 
     transactions = Bundle("transactions")
-    catch_ups = Bundle("catch_ups")
+    replays = Bundle("replays")
     cursors = Bundle("cursors")
 
     def __init__(self) -> None:
@@ -267,7 +273,7 @@ class HubFollowsLog(RuleBasedStateMachine):
         self.hub = Hub(self.log.position_now(), Settings(recent_events=3))
         self.readers: dict[int, list[int]] = {}
         self.expected_from: dict[int, Cursor] = {}
-        self.asked: dict[int, ReadBacklog] = {}
+        self.asked: dict[int, ReadReplay] = {}
         self.live: set[int] = set()
         self.committed: list[Record] = []
 
@@ -297,30 +303,30 @@ class HubFollowsLog(RuleBasedStateMachine):
     def relay_reads(self) -> None:
         self.apply(self.hub.broadcast(self.log.read_now(self.hub.cursor)))
 
-    @rule(target=catch_ups, since=cursors)
+    @rule(target=replays, since=cursors)
     def subscribe(self, since: Cursor) -> int:
         reader = len(self.readers) + 1
         self.readers[reader] = []
         self.expected_from[reader] = since
-        self.hub.join(reader)
+        self.hub.connect(reader)
         self.apply(self.hub.subscribe(reader, ("runs.7",), since, ref=reader))
         return reader
 
-    @rule(reader=consumes(catch_ups), read_first=st.booleans())
+    @rule(reader=consumes(replays), read_first=st.booleans())
     def replay(self, reader: int, read_first: bool) -> None:
         request = self.asked.pop(reader, None)
         if request is None:  # it was live at once
             return
-        replay = self.log.read_now(request.catch_up.since, channels=request.channels)
+        replay = self.log.read_now(request.replay.since, channels=request.channels)
         if read_first:  # the hub moves on between the read and its answer
             self.relay_reads()
-        self.apply(self.hub.replayed(request.catch_up, replay))
+        self.apply(self.hub.replayed(request.replay, replay))
 
     def apply(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             match effect:
-                case ReadBacklog(catch_up):
-                    self.asked[catch_up.session] = effect
+                case ReadReplay(replay):
+                    self.asked[replay.session] = effect
                 case Subscribed(session, _, records, _, _):
                     self.live.add(session)
                     self.readers[session] += [r.id for r in records]
@@ -358,10 +364,10 @@ def test_a_replay_is_the_same_wherever_the_hub_and_the_read_stand(read_at: int, 
         log.emit("runs.7", "{}")
     everything = log.read_now(cursor(700)).records
     hub = hub_with()
-    hub.join(1)
+    hub.connect(1)
     (request,) = hub.subscribe(1, ("runs.7",), cursor(690))
-    assert isinstance(request, ReadBacklog)
+    assert isinstance(request, ReadReplay)
     if hub_at:
         hub.broadcast(batch(*everything[:hub_at]))
-    answer = hub.replayed(request.catch_up, batch(*everything[:read_at]))
+    answer = hub.replayed(request.replay, batch(*everything[:read_at]))
     assert answer == [Subscribed(1, ("runs.7",), everything[:hub_at], hub.cursor, None)]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flowcraft.adapters.memory import MemoryLog
-from flowcraft.core.replay import CatchUp
+from flowcraft.core.replay import Replay
+from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorUnusable, LogUnavailable
 from flowcraft.records import Batch, Limit
@@ -22,13 +23,16 @@ class Herd:
     def __init__(self, log: MemoryLog, replay_events: int = 100_000) -> None:
         self.answers: dict[int, str | list[int]] = {}
         self.supervisor = Supervisor()
-        self.replays = Replays(log, self.supervisor, self._take, Settings(replay_events=replay_events))
+        self.counts = Counts()
+        self.replays = Replays(
+            log, self.supervisor, self._take, Settings(replay_events=replay_events), self.counts
+        )
         self._done = asyncio.Event()
 
     async def come(self, *members: tuple[Cursor, str]) -> None:
         """Come all at once, and wait until each has its answer."""
         for number, (since, channels) in enumerate(members):
-            self.replays.add(CatchUp(number, set(channels.split()), since, None))
+            self.replays.add(Replay(number, set(channels.split()), since, None))
         await self.until_answered(len(members))
 
     async def until_answered(self, count: int) -> None:
@@ -38,17 +42,17 @@ class Herd:
                 self._done.clear()
                 await self._done.wait()
 
-    def _take(self, answers: Sequence[tuple[CatchUp, Answer]]) -> None:
-        for catch_up, answer in answers:
-            assert catch_up.session not in self.answers, "answered twice"
+    def _take(self, answers: Sequence[tuple[Replay, Answer]]) -> None:
+        for replay, answer in answers:
+            assert replay.session not in self.answers, "answered twice"
             if isinstance(answer, Batch):
-                catch_up.replayed = answer.records
-                mine = catch_up.merge(answer.cursor)
-                self.answers[catch_up.session] = [record.id for record in mine]
+                replay.replayed = answer.records
+                mine = replay.merge(answer.cursor)
+                self.answers[replay.session] = [record.id for record in mine]
             elif isinstance(answer, CursorUnusable):
-                self.answers[catch_up.session] = answer.reason
+                self.answers[replay.session] = answer.reason
             else:
-                self.answers[catch_up.session] = "unavailable"
+                self.answers[replay.session] = "unavailable"
         self._done.set()
 
 
@@ -66,7 +70,7 @@ async def test_ten_thousand_with_cursors_of_their_own_cost_a_handful_of_reads() 
     herd = Herd(log)
     members = [(cursors[n % 100], f"runs.{n % 10}") for n in range(10_000)]
     await herd.come(*members)
-    assert herd.replays.reads <= 2
+    assert herd.counts.replay_reads <= 2
     for number, (since, channel) in enumerate(members):
         owed = [r.id for r in log.read_now(since, channels=[channel]).records]
         assert herd.answers[number] == owed
@@ -77,7 +81,7 @@ async def test_those_that_are_too_old_do_not_spoil_it_for_the_others() -> None:
     log.trim(before=725)
     herd = Herd(log)
     await herd.come(*[(since, "runs.0 runs.1") for since in cursors])
-    assert herd.replays.reads <= 2
+    assert herd.counts.replay_reads <= 2
     kept = [n for n, answer in herd.answers.items() if answer != "expired"]
     assert kept == list(range(25, 50))
     assert herd.answers[25] == [31, 32, 41, 42]
@@ -87,7 +91,7 @@ async def test_those_that_want_too_much_are_told_so_and_the_others_are_served() 
     log, cursors = log_of(1_000)
     herd = Herd(log, replay_events=30)
     await herd.come(*[(since, "runs.0") for since in cursors])
-    assert herd.replays.reads <= 20
+    assert herd.counts.replay_reads <= 20
     for number, since in enumerate(cursors):
         owed = [r.id for r in log.read_now(since, channels=["runs.0"]).records]
         assert herd.answers[number] == (owed if len(owed) <= 30 else "expired")
@@ -104,7 +108,7 @@ async def test_who_unsubscribes_while_too_much_is_read_spoils_it_for_nobody() ->
     """What they wanted then was too much; what is left of it says nothing about others."""
     log, cursors = log_of(200)
     herd = Herd(log, replay_events=50)
-    leaver = CatchUp(0, {"runs.0", "runs.1", "runs.2"}, cursors[1], None)
+    leaver = Replay(0, {"runs.0", "runs.1", "runs.2"}, cursors[1], None)
     read = log.read
 
     async def read_slowly(
@@ -118,7 +122,7 @@ async def test_who_unsubscribes_while_too_much_is_read_spoils_it_for_nobody() ->
 
     log.read = read_slowly  # type: ignore[method-assign]
     herd.replays.add(leaver)
-    herd.replays.add(CatchUp(1, {"runs.3"}, cursors[0], None))
+    herd.replays.add(Replay(1, {"runs.3"}, cursors[0], None))
     await herd.until_answered(2)
     assert herd.answers[1] == list(range(4, 201, 10))
 
@@ -127,7 +131,7 @@ async def test_another_history_is_answered_apart() -> None:
     log, cursors = log_of(10)
     other = replace(cursors[3], lineage=Lineage(9, 1, 0))
     earlier = replace(cursors[3], lineage=Lineage(1, 1, 7))
-    ahead = replace(cursors[3], seen=Snapshot(10_000))
+    ahead = replace(cursors[3], snapshot=Snapshot(10_000))
     herd = Herd(log)
     await herd.come((cursors[8], "runs.8"), (other, "runs.8"), (earlier, "runs.8"), (ahead, "runs.8"))
     assert herd.answers == {0: [9], 1: "other_database", 2: "rewound", 3: "rewound"}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
 from flowcraft.adapters.memory import MemoryTransaction
-from flowcraft.core.replay import CatchUp
+from flowcraft.core.replay import Replay
 from flowcraft.cursors import Cursor, Lineage, ResetReason, Snapshot
 from flowcraft.records import Record
 from flowcraft.runtime import replays
@@ -161,7 +161,7 @@ class Resuming(RuleBasedStateMachine):
     @rule(target=cursors, xmax=st.integers(-20, 20), running=st.sets(st.integers(-9, 9), max_size=2))
     def a_cursor_is_made_up(self, xmax: int, running: set[int]) -> Cursor:
         here = self.node.hub.cursor
-        top = here.seen.xmax + xmax
+        top = here.snapshot.xmax + xmax
         return Cursor(here.lineage, Snapshot(top, frozenset(x for n in running if (x := top + n) < top)))
 
     @rule(target=cursors, change=st.sampled_from(["system", "timeline", "generation"]))
@@ -173,12 +173,12 @@ class Resuming(RuleBasedStateMachine):
             "timeline": Lineage(system, timeline + 1, generation),
             "generation": Lineage(system, timeline, generation + 7),
         }
-        return Cursor(changed[change], here.seen)
+        return Cursor(changed[change], here.snapshot)
 
     @rule(since=st.none() | cursors, channels=SOME_CHANNELS, session=FEW)
     def subscribe(self, since: Cursor | None, channels: set[str], session: int) -> None:
         if session not in {reader.session for reader in self.readers.values()}:
-            self.node.hub.join(session)
+            self.node.hub.connect(session)
         ref = len(self.readers) + 1
         self.readers[ref] = Reader(session, ref, set(channels), since)
         self.node.perform(self.node.hub.subscribe(session, tuple(channels), since, ref))
@@ -217,18 +217,18 @@ class Resuming(RuleBasedStateMachine):
 
     # The promise
 
-    def answers_to(self, catch_up: CatchUp) -> set[ResetReason | None]:
+    def answers_to(self, replay: Replay) -> set[ResetReason | None]:
         """Tell how the log may answer a cursor now: with a reason to refuse it, or with none."""
-        since, here = catch_up.since, self.log.snapshot()
+        since, here = replay.since, self.log.snapshot()
         if since.lineage.system != self.log.lineage.system:
             return {"other_database"}
         if since.lineage != self.log.lineage:
             return {"rewound"}
-        own = [r for r in self.committed if r.channel in catch_up.channels and not since.covers(r.xid)]
+        own = [r for r in self.committed if r.channel in replay.channels and not since.covers(r.xid)]
         reasons: set[ResetReason | None] = set()
-        if since.seen.xmax > here.xmax:
+        if since.snapshot.xmax > here.xmax:
             reasons.add("rewound")
-        if since.seen.xmin < min(self.floor, here.xmax) or len(own) > LIMITS.replay_events:
+        if since.snapshot.xmin < min(self.floor, here.xmax) or len(own) > LIMITS.replay_events:
             reasons.add("expired")
         return reasons or {None}
 

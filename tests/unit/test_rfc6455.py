@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from flowcraft.adapters import rfc6455
-from flowcraft.adapters.rfc6455 import BadRequest, Close, FrameReader, Message, Ping, Pong, ProtocolError
-from flowcraft.core.frames import websocket_frame
+from flowcraft.adapters.rfc6455 import BadRequest, CloseFrame, FrameReader, Message, Ping, Pong, ProtocolError
 
 ASKED = {
     "Host": "server.example.com",
@@ -176,7 +175,7 @@ def test_messages_arrive_whole_whatever_their_frames_and_the_pieces_they_come_in
                 expected.append(Ping(b"%d" % n))
         expected.append(Message(text))
     stream += masked(Opcode.PONG, b"") + masked(Opcode.CLOSE, b"\x03\xe8bye")
-    expected += [Pong(), Close(1000)]
+    expected += [Pong(), CloseFrame(1000)]
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     bounds = [0, *cuts, len(stream)]
     reader = FrameReader(65_536, 16)
@@ -234,13 +233,13 @@ def test_a_frame_that_is_too_long_is_refused_before_it_has_come() -> None:
 @pytest.mark.parametrize("payload", [b"", b"\x03\xe8", b"\x03\xe8bye", b"\x0f\xa0"])
 def test_a_close_tells_its_code(payload: bytes) -> None:
     code = int.from_bytes(payload[:2], "big") if payload else 1005
-    assert read(masked(Opcode.CLOSE, payload)) == [Close(code)]
+    assert read(masked(Opcode.CLOSE, payload)) == [CloseFrame(code)]
 
 
 @pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536])
 def test_frames_that_leave_are_those_of_the_library(length: int) -> None:
     payload = b"x" * length
-    assert websocket_frame(payload) == Frame(Opcode.TEXT, payload).serialize(mask=False)
+    assert rfc6455.frame(payload) == Frame(Opcode.TEXT, payload).serialize(mask=False)
     assert Frame(Opcode.PING, b"").serialize(mask=False) == rfc6455.PING
 
 

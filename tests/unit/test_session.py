@@ -8,18 +8,19 @@ import msgspec
 import pytest
 
 from flowcraft.channels import Channels
+from flowcraft.core import frames
 from flowcraft.core.session import (
     Authenticate,
     Authorize,
-    AwaitSettled,
+    AwaitSettle,
+    BeginSubscription,
     Close,
     Effect,
-    Follow,
-    FollowFresh,
-    Question,
+    EndSubscription,
+    GuardQuestion,
+    ResetSubscription,
     Send,
     Session,
-    Unfollow,
 )
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import TokenExpired, TokenInvalid
@@ -61,8 +62,8 @@ def errors(effects: list[Effect]) -> list[tuple[str, str | None]]:
     return [(error["code"], error.get("channel")) for error in found]
 
 
-def question(name: str) -> Question:
-    return Question(name, *channels.resolve(name))
+def question(name: str) -> GuardQuestion:
+    return GuardQuestion(name, *channels.resolve(name))
 
 
 def test_a_client_is_greeted_and_follows_the_channels_of_its_url() -> None:
@@ -71,12 +72,12 @@ def test_a_client_is_greeted_and_follows_the_channels_of_its_url() -> None:
     assert msgspec.json.decode(hello.message) == {
         "hello": {"protocol": 1, "schema": "abc", "heartbeat": 25, "cursor": "1/1.0/700:"}
     }
-    assert follow == Follow(("run_update",), None, None)
+    assert follow == BeginSubscription(("run_update",), None, None)
 
 
 def test_a_subscription_follows_from_its_cursor() -> None:
     assert tell(session(), subscribe=["runs.42"], since="1/1.0/690:688", ref=3) == [
-        Follow(("runs.42",), Cursor(Lineage(1, 1, 0), Snapshot(690, frozenset({688}))), 3)
+        BeginSubscription(("runs.42",), Cursor(Lineage(1, 1, 0), Snapshot(690, frozenset({688}))), 3)
     ]
 
 
@@ -85,13 +86,13 @@ def test_a_subscription_follows_from_its_cursor() -> None:
 )
 def test_a_cursor_that_is_none_of_ours_is_answered_with_malformed(cursor: str) -> None:
     assert tell(session(), subscribe=["run_update"], since=cursor) == [
-        FollowFresh(("run_update",), "malformed", None)
+        ResetSubscription(("run_update",), "malformed", None)
     ]
 
 
 def test_unsubscribe_and_settle_pass_through() -> None:
-    assert tell(session(), unsubscribe=["runs.42"]) == [Unfollow(("runs.42",))]
-    assert tell(session(), settle="757") == [AwaitSettled(757)]
+    assert tell(session(), unsubscribe=["runs.42"]) == [EndSubscription(("runs.42",))]
+    assert tell(session(), settle="757") == [AwaitSettle(757)]
 
 
 @pytest.mark.parametrize("name", ["runz.1", "runs.x", "run_update.1", "runs", "secrets.1"])
@@ -114,7 +115,7 @@ def test_in_development_a_misspelt_channel_is_told_its_neighbour() -> None:
 def test_a_refused_channel_leaves_the_others_of_its_request_alone() -> None:
     effects = tell(session(), subscribe=["nope", "run_update", "Bad Name"], ref=4)
     assert errors(effects) == [("forbidden", "nope"), ("bad_channel", "Bad Name")]
-    assert effects[-1] == Follow(("run_update",), None, 4)
+    assert effects[-1] == BeginSubscription(("run_update",), None, 4)
 
 
 def test_a_guarded_channel_asks_its_guard_and_follows_what_is_allowed() -> None:
@@ -126,7 +127,7 @@ def test_a_guarded_channel_asks_its_guard_and_follows_what_is_allowed() -> None:
     ]
     effects = ada.authorized(frozenset({"secrets.1"}))
     assert errors(effects) == [("forbidden", "secrets.2")]
-    assert effects[-1] == Follow(("secrets.1", "run_update"), None, 2)
+    assert effects[-1] == BeginSubscription(("secrets.1", "run_update"), None, 2)
 
 
 def test_frames_wait_in_line_while_a_decision_is_pending() -> None:
@@ -136,8 +137,8 @@ def test_frames_wait_in_line_while_a_decision_is_pending() -> None:
     assert tell(ada, unsubscribe=["secrets.1"]) == []
     assert ada.authenticated(ADA) == [Authorize(ADA, (question("secrets.1"),))]
     assert ada.authorized(frozenset({"secrets.1"})) == [
-        Follow(("secrets.1",), None, None),
-        Unfollow(("secrets.1",)),
+        BeginSubscription(("secrets.1",), None, None),
+        EndSubscription(("secrets.1",)),
     ]
 
 
@@ -155,8 +156,8 @@ def test_where_a_token_is_required_nothing_is_served_before_it() -> None:
     assert tell(nobody, subscribe=["runs.1"]) == []
     assert tell(nobody, auth="t") == [Authenticate("t")]
     assert nobody.authenticated(ADA) == [
-        Follow(("run_update",), None, None),
-        Follow(("runs.1",), None, None),
+        BeginSubscription(("run_update",), None, None),
+        BeginSubscription(("runs.1",), None, None),
     ]
 
 
@@ -167,28 +168,27 @@ def test_without_a_required_token_in_time_the_connection_is_closed() -> None:
 
 @pytest.mark.parametrize(
     ("error", "close"),
-    [(TokenExpired(), Close(4401, "token expired")), (TokenInvalid(), Close(4500, "invalid token"))],
+    [(TokenExpired(), (4401, "token expired")), (TokenInvalid(), (4500, "invalid token"))],
 )
 def test_a_bad_token_is_answered_the_same_whatever_is_wrong_and_closes(
-    error: TokenInvalid, close: Close
+    error: TokenInvalid, close: tuple[int, str]
 ) -> None:
     nobody = session()
     tell(nobody, auth="t")
-    refusal, ending = nobody.rejected(error)
-    assert isinstance(refusal, Send)
-    assert msgspec.json.decode(refusal.message) == {
+    refusal = frames.error(TokenInvalid())
+    assert msgspec.json.decode(refusal) == {
         "error": {"code": "invalid_token", "message": "the token is not valid"}
     }
-    assert ending == close
+    assert nobody.rejected(error) == [Close(*close, (refusal,))]
 
 
 def test_a_connection_follows_a_bounded_number_of_channels() -> None:
     greedy = session(settings=Settings(channels_per_connection=2))
     tell(greedy, subscribe=["runs.1", "runs.2"])
     assert errors(tell(greedy, subscribe=["runs.3"])) == [("limit_exceeded", "runs.3")]
-    assert tell(greedy, subscribe=["runs.2"]) == [Follow(("runs.2",), None, None)]
+    assert tell(greedy, subscribe=["runs.2"]) == [BeginSubscription(("runs.2",), None, None)]
     tell(greedy, unsubscribe=["runs.1"])
-    assert tell(greedy, subscribe=["runs.3"]) == [Follow(("runs.3",), None, None)]
+    assert tell(greedy, subscribe=["runs.3"]) == [BeginSubscription(("runs.3",), None, None)]
 
 
 @pytest.mark.parametrize(
@@ -214,14 +214,11 @@ def test_a_bad_frame_is_answered_with_what_is_wrong_and_keeps_the_connection(mes
     error = msgspec.json.decode(answer.message)["error"]
     assert error["code"] == "bad_request"
     assert told in error["message"]
-    assert tell(client, settle="1") == [AwaitSettled(1)]
+    assert tell(client, settle="1") == [AwaitSettle(1)]
 
 
 def test_a_drained_session_says_when_to_come_back_and_listens_no_more() -> None:
     client = session()
-    bye, close = client.drain(3200)
-    assert isinstance(bye, Send)
-    assert msgspec.json.decode(bye.message) == {"bye": {"reconnect_after_ms": 3200}}
-    assert close == Close(1012, "restart")
+    assert client.drain(3200) == [Close(1012, "restart", (b'{"bye":{"reconnect_after_ms":3200}}',))]
     assert tell(client, settle="1") == []
     assert client.expired() == []

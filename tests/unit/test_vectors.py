@@ -12,9 +12,8 @@ import pytest
 from flowcraft.adapters.memory import MemoryLog, MemoryTransaction
 from flowcraft.channels import Channels
 from flowcraft.core import session as sessions
-from flowcraft.core.delivery import Encoder
-from flowcraft.core.frames import Bundle
-from flowcraft.core.hub import Effect, Hub, ReadBacklog, ReadNow
+from flowcraft.core.bundles import Bundle, Encoder
+from flowcraft.core.hub import Effect, Hub, ReadNow, ReadReplay
 from flowcraft.core.session import Session
 from flowcraft.errors import CursorUnusable
 from flowcraft.events import Event
@@ -56,12 +55,12 @@ class Server:
 
     def on_connect(self, how: dict[str, list[str]]) -> None:
         self.session = Session(declared(), Settings(), token_required=False)
-        self.hub.join(SESSION)
+        self.hub.connect(SESSION)
         self.events = 0
         self.converse(self.session.open(self.hub.cursor, "0", how.get("channels", [])))
 
     def on_disconnect(self, _: bool) -> None:
-        self.hub.leave(SESSION)
+        self.hub.disconnect(SESSION)
         self.session = None
 
     def on_client(self, frame: object) -> None:
@@ -106,13 +105,13 @@ class Server:
             match effect:
                 case sessions.Send(message):
                     self.sent.append(json.loads(message))
-                case sessions.Follow(channels, since, ref):
+                case sessions.BeginSubscription(channels, since, ref):
                     self.fan_out(self.hub.subscribe(SESSION, channels, since, ref))
-                case sessions.FollowFresh(channels, reason, ref):
+                case sessions.ResetSubscription(channels, reason, ref):
                     self.fan_out(self.hub.reset(SESSION, channels, reason, ref))
-                case sessions.Unfollow(channels):
+                case sessions.EndSubscription(channels):
                     self.hub.unsubscribe(SESSION, channels)
-                case sessions.AwaitSettled(xid):
+                case sessions.AwaitSettle(xid):
                     self.fan_out(self.hub.settle(SESSION, xid))
                 case _:
                     raise AssertionError(f"no conversation needs {effect}")
@@ -120,7 +119,7 @@ class Server:
     def fan_out(self, effects: Iterable[Effect]) -> None:
         encoder = Encoder()
         for effect in effects:
-            if isinstance(effect, ReadBacklog):
+            if isinstance(effect, ReadReplay):
                 self.replay(effect)
             elif isinstance(effect, ReadNow):
                 self.read()
@@ -131,13 +130,13 @@ class Server:
                 self.sent += map(json.loads, bundle.counted(self.events).messages)
                 self.events += bundle.events
 
-    def replay(self, request: ReadBacklog) -> None:
+    def replay(self, request: ReadReplay) -> None:
         try:
-            batch = self.log.read_now(request.catch_up.since, channels=request.channels)
+            batch = self.log.read_now(request.replay.since, channels=request.channels)
         except CursorUnusable as error:
-            self.fan_out(self.hub.unbridgeable(request.catch_up, error.reason))
+            self.fan_out(self.hub.replay_failed(request.replay, error.reason))
         else:
-            self.fan_out(self.hub.replayed(request.catch_up, batch))
+            self.fan_out(self.hub.replayed(request.replay, batch))
 
 
 def test_there_are_conversations() -> None:

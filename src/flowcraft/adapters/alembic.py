@@ -20,8 +20,8 @@ from alembic.util import DispatchPriority
 from sqlalchemy.exc import DBAPIError
 
 from flowcraft.adapters.postgres import steps
-from flowcraft.adapters.postgres.frozen import frozen, thawed
 from flowcraft.adapters.postgres.inspection import function_name
+from flowcraft.adapters.postgres.source_snapshots import frozen, thawed
 from flowcraft.adapters.postgres.statements import DOES_NOT_FIT
 from flowcraft.adapters.postgres.triggers import table_sources
 from flowcraft.channels import Channels

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
-from flowcraft.adapters.doorstep import headers_of_refusal, judge
-from flowcraft.core.frames import Bundle
-from flowcraft.core.handshake import Refused
-from flowcraft.core.lag import Lag
-from flowcraft.core.mailbox import Mailbox
+from flowcraft.adapters.accept_queue import headers_of_refusal, judge
+from flowcraft.adapters.handshake import Refused
+from flowcraft.adapters.sockets import address_text
+from flowcraft.core.bundles import Framing
 from flowcraft.errors import LogUnavailable
-from flowcraft.ports import Conversation, Reception
+from flowcraft.ports import GatewayPort, NodePort
 
-logger = logging.getLogger("flowcraft")
+logger = logging.getLogger(__name__)
 
 # What the specification calls a scope and an event: dictionaries whose members depend on their type.
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -25,118 +25,108 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 _CLOSING_SECONDS = 1.0
-_CONGESTED_BYTES = 64 * 1024
+_RECORD_SEPARATOR = b"\x1e"
+
+
+def json_sequence(messages: Sequence[bytes]) -> bytes:
+    """Return messages joined by a byte that no JSON text contains (RFC 7464 §2.2); a `Framing`."""
+    return _RECORD_SEPARATOR.join(messages)
+
+
+def split_sequence(data: bytes) -> list[bytes]:
+    """Return the messages that `json_sequence` joined."""
+    return data.split(_RECORD_SEPARATOR) if data else []
 
 
 class AsgiConnection:
-    """A socket that an ASGI server holds: writes go through a mailbox and one task that empties it."""
+    """A WebSocket that an ASGI server holds; a `flowcraft.ports.Connection`. One task sends its messages."""
 
-    def __init__(self, send: Send, reception: Reception) -> None:
+    framing: Framing = staticmethod(json_sequence)
+
+    def __init__(self, scope: Scope, send: Send) -> None:
         self._send = send
-        self._reception = reception
-        self._mailbox = Mailbox(reception.settings.queue_bytes)
-        self._lag = Lag(reception.settings.queue_seconds)
-        self._written = self._sent = 0
-        self._watched = False
-        self._something_to_do = asyncio.Event()
+        self._chunks: deque[bytes] = deque()
+        self._waiting = 0
+        self._work = asyncio.Event()
         self._closing: tuple[int, str] | None = None
-        self._pump: asyncio.Task[None] | None = None
-        self.congested = False
-        self.conversation: Conversation | None = None
+        self._sender: asyncio.Task[None] | None = None
+        self.address = address_text(scope.get("client"))
+        self.gateway: GatewayPort | None = None
 
-    def write(self, bundle: Bundle) -> None:
+    def try_send(self, data: bytes) -> int:
         if self._closing is not None:
-            return
-        if not self._mailbox.put(bundle):
-            self.close_slow()
-            return
-        self._written += bundle.size
-        self.congested = self.waiting_bytes > _CONGESTED_BYTES
-        if not self._watched:
-            self._watched = True
-            self._reception.watch(self)
-        self._something_to_do.set()
-
-    def ping(self) -> None:
-        """ASGI has no ping: the server that holds the socket sends its own."""
-
-    def close(self, code: int, reason: str) -> None:
-        if self._closing is not None:
-            return
-        self._closing = (code, reason)
-        self._something_to_do.set()
-        if self._pump is not None:  # it may be stuck in a write that the peer never reads
-            asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._pump.cancel)
+            return 0
+        self._chunks.append(data)
+        self._waiting = len(data)
+        self._work.set()
+        return self._waiting
 
     @property
     def waiting_bytes(self) -> int:
-        return self._written - self._sent
+        return self._waiting
 
-    def bound_queue(self, now: float) -> bool:
-        if self._closing is None and self._lag.is_over(self._written, self._sent, now):
-            self.close_slow()
-        self._watched = self._closing is None and self._sent < self._written
-        return self._watched
+    def ping(self) -> None:
+        """Do nothing: ASGI has no ping; the server that holds the socket sends its own."""
 
-    def close_slow(self) -> None:
-        logger.info("a client reads too slowly; closed with 4408, it will resume from its cursor")
-        self._reception.counts.slow_closes += 1
-        self._mailbox.clear()
-        self.close(4408, "too slow")
+    def close(self, code: int, reason: str, rest: bytes = b"") -> None:
+        if self._closing is not None:
+            return
+        if rest:
+            self._chunks.append(rest)
+        self._closing = (code, reason)
+        self._work.set()
+        if self._sender is not None:  # it may be stuck in a message that the client never reads
+            asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._sender.cancel)
 
     def start(self) -> asyncio.Task[None]:
-        """Begin to empty the mailbox; the task ends when the connection has been closed."""
-        self._pump = asyncio.create_task(self._empty(), name="asgi connection")
-        return self._pump
+        """Begin to send; the task ends when the connection has been closed."""
+        self._sender = asyncio.create_task(self._send_all(), name="asgi connection")
+        return self._sender
 
-    async def _empty(self) -> None:
+    async def _send_all(self) -> None:
         while True:
-            await self._something_to_do.wait()
-            self._something_to_do.clear()
-            while (bundle := self._mailbox.take()) is not None:
-                await self._send_bundle(bundle)
-                self._sent += bundle.size
-                self._ease()
+            await self._work.wait()
+            self._work.clear()
+            while self._chunks:
+                await self._send_chunk(self._chunks.popleft())
             if self._closing is not None:
                 await self._send_close(*self._closing)
                 return
+            self._waiting = 0
+            if self.gateway is not None:
+                self.gateway.writable()
 
-    async def _send_bundle(self, bundle: Bundle) -> None:
-        for message in bundle.messages:
+    async def _send_chunk(self, chunk: bytes) -> None:
+        for message in split_sequence(chunk):
             await self._send({"type": "websocket.send", "text": message.decode()})
 
     async def _send_close(self, code: int, reason: str) -> None:
         await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
-    def _ease(self) -> None:
-        if self.congested and self.conversation is not None and not self._mailbox:
-            self.congested = False
-            self.conversation.drained()
 
-
-async def serve_websocket(scope: Scope, receive: Receive, send: Send, reception: Reception) -> None:
+async def serve_websocket(scope: Scope, receive: Receive, send: Send, node: NodePort) -> None:
     """Carry one WebSocket from its handshake to its end."""
     await receive()  # websocket.connect
-    judged = judge(query_of(scope), headers_of(scope), reception)
+    judged = judge(query_of(scope), headers_of(scope), node)
     if isinstance(judged, Refused):
         await _refuse(scope, send, judged)
         return
     await send({"type": "websocket.accept"})
-    connection = AsgiConnection(send, reception)
+    connection = AsgiConnection(scope, send)
     try:
-        conversation = reception.connect(connection, judged.channels, judged.since)
+        gateway = node.connect(connection, judged.channels, judged.since)
     except LogUnavailable as error:  # it was ready when the handshake began
         await send({"type": "websocket.close", "code": 1013, "reason": str(error)})
         return
-    connection.conversation = conversation
+    connection.gateway = gateway
     tasks = {
         connection.start(),
-        asyncio.create_task(_read(receive, conversation, connection, reception.settings.message_bytes)),
+        asyncio.create_task(_read(receive, gateway, connection, node.settings.message_bytes)),
     }
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        conversation.closed()
+        gateway.closed()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -158,9 +148,7 @@ def refusal_headers(refused: Refused) -> list[tuple[bytes, bytes]]:
     return [(k.lower().encode(), v.encode()) for k, v in headers_of_refusal(refused).items()]
 
 
-async def _read(
-    receive: Receive, conversation: Conversation, connection: AsgiConnection, longest: int
-) -> None:
+async def _read(receive: Receive, gateway: GatewayPort, connection: AsgiConnection, longest: int) -> None:
     while True:
         message = await receive()
         if message["type"] == "websocket.disconnect":
@@ -171,7 +159,7 @@ async def _read(
         elif len(text.encode()) > longest:
             connection.close(1009, "message too long")
         else:
-            conversation.received(text)
+            gateway.received(text)
 
 
 async def _refuse(scope: Scope, send: Send, refused: Refused) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 
+from flowcraft.adapters import server_sent
+from flowcraft.adapters.accept_queue import judge
 from flowcraft.adapters.asgi import (
     AsgiConnection,
     Receive,
@@ -15,13 +17,10 @@ from flowcraft.adapters.asgi import (
     query_of,
     refusal_headers,
 )
-from flowcraft.adapters.doorstep import judge
-from flowcraft.core.event_stream import BODY_BYTES, EventStream, opening, response_headers
-from flowcraft.core.frames import Bundle
-from flowcraft.core.handshake import Refused
-from flowcraft.core.server_sent import GREETING, close
+from flowcraft.adapters.handshake import Refused
+from flowcraft.adapters.stream_requests import BODY_BYTES, opening, response_headers
 from flowcraft.errors import LogUnavailable
-from flowcraft.ports import Reception
+from flowcraft.ports import NodePort
 
 _LOOK_SECONDS = 1.0
 
@@ -29,41 +28,46 @@ _LOOK_SECONDS = 1.0
 class AsgiEventStream(AsgiConnection):
     """A response that an ASGI server holds and that does not end; a `flowcraft.ports.Connection`."""
 
-    def __init__(self, send: Send, reception: Reception) -> None:
-        super().__init__(send, reception)
-        self._stream = EventStream()
+    def __init__(self, scope: Scope, send: Send) -> None:
+        super().__init__(scope, send)
+        self.framing = server_sent.events_before_answer
 
-    async def _send_bundle(self, bundle: Bundle) -> None:
-        await self.send_part(self._stream.framed(bundle))
-
-    async def _send_close(self, code: int, reason: str) -> None:
-        await self._send({"type": "http.response.body", "body": close(code, reason)})
+    def try_send(self, data: bytes) -> int:
+        if self.framing is not server_sent.events and server_sent.has_position(data):
+            self.framing = server_sent.events
+        return super().try_send(data)
 
     async def send_part(self, part: bytes) -> None:
-        """Send something of the body."""
+        """Send a part of the body."""
         await self._send({"type": "http.response.body", "body": part, "more_body": True})
 
+    async def _send_chunk(self, chunk: bytes) -> None:
+        await self.send_part(chunk)
 
-async def serve_event_stream(scope: Scope, receive: Receive, send: Send, reception: Reception) -> None:
+    async def _send_close(self, code: int, reason: str) -> None:
+        await self._send({"type": "http.response.body", "body": server_sent.close(code, reason)})
+
+
+async def serve_event_stream(scope: Scope, receive: Receive, send: Send, node: NodePort) -> None:
     """Answer one request with events until one of both sides ends it."""
     headers = headers_of(scope)
-    opened = await _open(scope, headers, receive, reception)
+    opened = await _open(scope, headers, receive, node)
     if isinstance(opened, Refused):
         await answer_http(send, opened.status, opened.reason + "\n", more=refusal_headers(opened))
         return
     told = [(k.lower().encode(), v.encode()) for k, v in response_headers(headers.get("origin")).items()]
     await send({"type": "http.response.start", "status": 200, "headers": told})
-    connection = AsgiEventStream(send, reception)
-    await connection.send_part(GREETING)
-    await _converse(connection, opened, receive, reception)
+    connection = AsgiEventStream(scope, send)
+    await connection.send_part(server_sent.GREETING)
+    await _converse(connection, opened, receive, node)
 
 
 async def _converse(
-    connection: AsgiEventStream, messages: tuple[str, ...], receive: Receive, reception: Reception
+    connection: AsgiEventStream, messages: tuple[str, ...], receive: Receive, node: NodePort
 ) -> None:
     sending, gone = connection.start(), asyncio.create_task(_until_gone(receive))
     try:
-        conversation = connection.conversation = reception.connect(connection)
+        gateway = connection.gateway = node.connect(connection)
     except LogUnavailable as error:  # it was ready when the request came
         connection.close(1013, str(error))
         await asyncio.gather(sending, return_exceptions=True)
@@ -71,7 +75,7 @@ async def _converse(
         return
     try:
         for message in messages:
-            conversation.received(message)
+            gateway.received(message)
         ended: set[asyncio.Task[None]] = set()
         while not ended:
             ended, _ = await asyncio.wait(
@@ -80,24 +84,24 @@ async def _converse(
             if not ended and _is_leaving():
                 connection.close(1012, "restart")
     finally:
-        conversation.closed()
+        gateway.closed()
         for task in (sending, gone):
             task.cancel()
         await asyncio.gather(sending, gone, return_exceptions=True)
 
 
 async def _open(
-    scope: Scope, headers: dict[str, str], receive: Receive, reception: Reception
+    scope: Scope, headers: dict[str, str], receive: Receive, node: NodePort
 ) -> tuple[str, ...] | Refused:
     if scope["method"] not in {"GET", "POST"}:
         return Refused(405, "GET opens an event stream, or POST with the client's messages")
-    judged = judge(query_of(scope), headers, reception)
+    judged = judge(query_of(scope), headers, node)
     if isinstance(judged, Refused):
         return judged
     body = await _body(receive)
     if len(body) > BODY_BYTES:
         return Refused(413, f"a body has at most {BODY_BYTES} bytes")
-    return opening(scope["method"], headers, body, judged, reception.settings)
+    return opening(scope["method"], headers, body, judged, node.settings)
 
 
 async def _body(receive: Receive) -> bytes:

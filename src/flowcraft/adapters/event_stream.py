@@ -6,12 +6,11 @@ import asyncio
 import socket
 from collections.abc import Sequence
 
-from flowcraft.adapters import rfc6455
+from flowcraft.adapters import rfc6455, server_sent
 from flowcraft.adapters.sockets import ClientSocket
-from flowcraft.core.event_stream import EventStream, response_headers
-from flowcraft.core.server_sent import GREETING, close
+from flowcraft.adapters.stream_requests import response_headers
 from flowcraft.errors import LogUnavailable
-from flowcraft.ports import Reception
+from flowcraft.ports import NodePort
 
 _CLOSING_SECONDS = 1.0
 
@@ -19,39 +18,43 @@ _CLOSING_SECONDS = 1.0
 class EventStreamConnection(ClientSocket):
     """The answer to one request, which does not end; a `flowcraft.ports.Connection`."""
 
-    def __init__(self, reception: Reception) -> None:
-        super().__init__(reception)
-        self._framed = EventStream().framed
+    def __init__(self, node: NodePort) -> None:
+        super().__init__(node, server_sent.events_before_answer)
 
     def begin(self, transport: asyncio.Transport, origin: str | None, messages: Sequence[str]) -> None:
-        """Answer, and take what the client has said in its request."""
+        """Answer, and take the client's messages, which its request contained."""
         self.connection_made(transport)
         raw: socket.socket | None = transport.get_extra_info("socket")
         if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-            # A peer cannot be asked for a sign of life here; the kernel notices that it acknowledges nothing.
+            # A client cannot be asked for a sign of life here; the kernel notices if it acknowledges nothing.
             silence = self._settings.heartbeat_seconds + self._settings.pong_timeout_seconds
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * silence))
-        self._send(transport, rfc6455.response_head(200, response_headers(origin)) + GREETING)
-        self._let_in(transport)
+        transport.write(rfc6455.response_head(200, response_headers(origin)) + server_sent.GREETING)
+        self._begin_sending(transport)
         try:
-            conversation = self._conversation = self._reception.connect(self)
+            gateway = self._gateway = self._node.connect(self)
         except LogUnavailable as error:
             self.close(1013, str(error))
             return
         for message in messages:
-            conversation.received(message)
+            gateway.received(message)
 
     def data_received(self, data: bytes) -> None:
-        """Ignore it: all has been said in the request."""
+        """Ignore it: the request was complete."""
+
+    def try_send(self, data: bytes) -> int:
+        if self.framing is not server_sent.events and server_sent.has_position(data):
+            self.framing = server_sent.events
+        return super().try_send(data)
 
     def ping(self) -> None:
-        """There is none: a peer that does not answer is noticed by what it does not take."""
+        """Do nothing: a client that does not answer is noticed by what it does not take."""
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str, rest: bytes = b"") -> None:
         transport = self._open
         if transport is None:
             return
-        self._send(transport, close(code, reason))
-        self._shut()
+        transport.write(rest + server_sent.close(code, reason))
+        self._stop_sending()
         transport.close()
         self._end_within(_CLOSING_SECONDS)

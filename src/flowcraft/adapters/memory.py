@@ -93,7 +93,7 @@ class MemoryLog:
         """Return what became visible after a cursor, as `read` does."""
         self._check(after)
         now = self.snapshot()
-        difference = sorted(self._difference(after.seen), key=attrgetter("id"))
+        difference = sorted(self._difference(after.snapshot), key=attrgetter("id"))
         newest = max(map(_xid, difference), default=None)
         wanted = tuple(r for r in difference if channels is None or r.channel in channels)
         if limit is not None and _is_more(wanted, limit):
@@ -140,9 +140,9 @@ class MemoryLog:
     def _check(self, after: Cursor) -> None:
         if after.lineage.system != self.lineage.system:
             raise CursorOfOtherDatabase(str(after))
-        if after.lineage != self.lineage or after.seen.xmax > self._completed + 1:
+        if after.lineage != self.lineage or after.snapshot.xmax > self._completed + 1:
             raise CursorRewound(str(after))
-        if after.seen.xmin < self._floor:
+        if after.snapshot.xmin < self._floor:
             raise CursorExpired(str(after), self._floor)
 
     def _difference(self, seen: Snapshot) -> list[Record]:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from flowcraft.core.counts import BOUNDS, Histogram
-from flowcraft.core.measures import Measures, State
+from flowcraft.core.report import BOUNDS, Histogram, NodeReport, State
 from flowcraft.ports import Ringing
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class Metric:
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     meaning: str
-    read: Callable[[Measures], Value]
+    read: Callable[[NodeReport], Value]
     label: str = ""
 
     @property
@@ -49,17 +48,17 @@ METRICS = (
     ),
     Metric("state", "gauge", "1 for the state the process is in", lambda m: _one_of(State, m.state), "state"),
     Metric(
-        "doorbell",
+        "wakeup",
         "gauge",
-        "1 for how it learns of commits; `polling` and `away` are not at work",
-        lambda m: _one_of(Ringing, m.doorbell),
+        "1 for how it learns of commits: `polling`, `follower`, `leader` or `idle`",
+        lambda m: _one_of(Ringing, m.wakeup),
         "state",
     ),
     Metric(
         "commit_to_socket_seconds",
         "histogram",
         "from the commit of an event to the write for the last of its live subscribers, at most",
-        lambda m: m.counts.lateness,
+        lambda m: m.counts.commit_delay,
     ),
     Metric(
         "relay_lag_seconds",
@@ -93,9 +92,9 @@ METRICS = (
         lambda m: m.counts.sent_bytes,
     ),
     Metric(
-        "queue_bytes", "gauge", "bytes that wait because clients do not take them", lambda m: m.queue_bytes
+        "outbox_bytes", "gauge", "bytes that wait because clients do not take them", lambda m: m.outbox_bytes
     ),
-    Metric("queued_connections", "gauge", "clients for which bytes wait", lambda m: m.queued_connections),
+    Metric("waiting_connections", "gauge", "clients for which bytes wait", lambda m: m.waiting_connections),
     Metric(
         "slow_closes",
         "counter",
@@ -113,14 +112,14 @@ METRICS = (
         "replays",
         "counter",
         "resumes that were answered with what was missed, from `memory` or from the `log`",
-        lambda m: {"memory": m.replays_from_memory, "log": m.counts.replays_from_log},
+        lambda m: {"memory": m.counts.replays_from_memory, "log": m.counts.replays_from_log},
         "source",
     ),
     Metric(
         "replay_reads",
         "counter",
         "reads of the log for replays; a herd shares them",
-        lambda m: m.replay_reads,
+        lambda m: m.counts.replay_reads,
     ),
     Metric(
         "resets",
@@ -139,13 +138,13 @@ METRICS = (
         "task_restarts",
         "counter",
         "failures of a task that must live, by its name",
-        lambda m: m.restarts,
+        lambda m: {name: task.restarts for name, task in m.tasks.items()},
         "task",
     ),
 )
 
 
-def exposition(nodes: Sequence[Measures], *, by_process: bool = False) -> str:
+def exposition(nodes: Sequence[NodeReport], *, by_process: bool = False) -> str:
     """Return the metrics of nodes; by process, each has the label `pid`.
 
     Raises:
@@ -158,7 +157,7 @@ def exposition(nodes: Sequence[Measures], *, by_process: bool = False) -> str:
     return generate_latest(registry).decode()
 
 
-def collector(measure: Callable[[], Sequence[Measures]], *, by_process: bool = False) -> Collector:
+def collector(measure: Callable[[], Sequence[NodeReport]], *, by_process: bool = False) -> Collector:
     """Return what a registry of your own takes: `REGISTRY.register(collector(lambda: [node.measure()]))`.
 
     Raises:
@@ -181,7 +180,7 @@ def collector(measure: Callable[[], Sequence[Measures]], *, by_process: bool = F
     return NodeCollector()
 
 
-def _samples(metric: Metric, node: Measures) -> Iterator[tuple[str, dict[str, str], float]]:
+def _samples(metric: Metric, node: NodeReport) -> Iterator[tuple[str, dict[str, str], float]]:
     """What one node has of a metric: what is appended to its name, labels, and value."""
     value = metric.read(node)
     if isinstance(value, Histogram):

@@ -9,14 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TypeAlias
 
-from flowcraft.core import deflate
-from flowcraft.core.event_stream import BODY_BYTES
-from flowcraft.core.frames import websocket_frame
+from flowcraft.adapters import deflate
+from flowcraft.adapters.stream_requests import BODY_BYTES
 
 _ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _HEAD_BYTES = 16 * 1024
@@ -176,13 +175,13 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
-class Close:
+class CloseFrame:
     """The peer's last word; to be answered by the same code. 1005 stands for none."""
 
     code: int
 
 
-Received: TypeAlias = Message | Ping | Pong | Close
+Received: TypeAlias = Message | Ping | Pong | CloseFrame
 
 
 @dataclass(slots=True)
@@ -291,8 +290,18 @@ class FrameReader:
             raise ProtocolError(1007, "not UTF-8") from None
 
 
+def frame(payload: bytes, first: int = 0x80 | _TEXT) -> bytes:
+    """Return one unmasked frame (§5.2); `first` is its first byte."""
+    length = len(payload)
+    if length < 126:
+        return bytes((first, length)) + payload
+    if length < 65536:
+        return bytes((first, 0x7E)) + length.to_bytes(2, "big") + payload
+    return bytes((first, 0x7F)) + length.to_bytes(8, "big") + payload
+
+
 def _control(opcode: int, payload: bytes) -> bytes:
-    return websocket_frame(payload, 0x80 | opcode)
+    return frame(payload, 0x80 | opcode)
 
 
 PING = _control(_PING, b"")
@@ -331,9 +340,9 @@ def _unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
     return (int.from_bytes(payload, "little") ^ key).to_bytes(length, "little")
 
 
-def _read_close(payload: bytes) -> Close:
+def _read_close(payload: bytes) -> CloseFrame:
     if not payload:
-        return Close(1005)
+        return CloseFrame(1005)
     code = int.from_bytes(payload[:2], "big")
     if len(payload) < 2 or (code not in _KNOWN_CODES and code not in _PRIVATE_CODES):
         raise ProtocolError(1002, "a close code that must not be sent")
@@ -341,4 +350,20 @@ def _read_close(payload: bytes) -> Close:
         payload[2:].decode()
     except UnicodeDecodeError:
         raise ProtocolError(1007, "not UTF-8") from None
-    return Close(code)
+    return CloseFrame(code)
+
+
+def text_frames(messages: Sequence[bytes]) -> bytes:
+    """Return messages as text frames; a `flowcraft.core.bundles.Framing`."""
+    return b"".join(map(frame, messages))
+
+
+def deflated_text_frames(messages: Sequence[bytes]) -> bytes:
+    """Return the same where compression was agreed on: long messages are deflated (RFC 7692 §7.2.1)."""
+    return b"".join(map(_deflated_frame, messages))
+
+
+def _deflated_frame(message: bytes) -> bytes:
+    if len(message) < deflate.FROM_BYTES:
+        return frame(message)
+    return frame(deflate.deflate(message), 0x80 | _RSV1 | _TEXT)

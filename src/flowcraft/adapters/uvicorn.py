@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from flowcraft.adapters.doorstep import Doorstep
+from flowcraft.adapters.accept_queue import AcceptQueue
 from flowcraft.adapters.websocket import WebSocketConnection
-from flowcraft.ports import Reception
+from flowcraft.ports import NodePort
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -29,9 +29,9 @@ Place: TypeAlias = tuple[object, str]
 
 @dataclass(slots=True)
 class _Served:
-    reception: Reception
+    node: NodePort
     drain: Callable[[], Awaitable[None]]
-    doorstep: Doorstep = field(default_factory=Doorstep)
+    accept_queue: AcceptQueue = field(default_factory=AcceptQueue)
     draining: asyncio.Future[None] | None = None
 
     def begin_to_drain(self) -> None:
@@ -42,16 +42,16 @@ class _Served:
 _served: dict[Place, _Served] = {}
 
 
-def take_over(place: Place, reception: Reception, drain: Callable[[], Awaitable[None]]) -> None:
+def take_over(place: Place, node: NodePort, drain: Callable[[], Awaitable[None]]) -> None:
     """Have what comes to this place from now on; `drain` is called once when uvicorn shuts down."""
     known = _served.get(place)
-    if known is None or known.reception is not reception:
-        _served[place] = _Served(reception, drain)
+    if known is None or known.node is not node:
+        _served[place] = _Served(node, drain)
 
 
-def give_back(reception: Reception) -> None:
-    """Let go of all places of a reception that has ended."""
-    for place in [place for place, served in _served.items() if served.reception is reception]:
+def give_back(node: NodePort) -> None:
+    """Let go of all places of a node that has ended."""
+    for place in [place for place, served in _served.items() if served.node is node]:
         del _served[place]
 
 
@@ -106,7 +106,7 @@ class WebSockets(asyncio.Protocol):
             return WebSocketsSansIOProtocol(*self._uvicorns)
         self._served = served
         self._connections.add(self)
-        return WebSocketConnection(served.reception, _path(head), lambda _: None, served.doorstep)
+        return WebSocketConnection(served.node, _path(head), lambda _: None, served.accept_queue)
 
 
 def _port(transport: asyncio.BaseTransport) -> object:

@@ -6,20 +6,18 @@ import asyncio
 import logging
 from collections.abc import Callable
 from enum import Enum, auto
-from operator import attrgetter
 from urllib.parse import SplitResult, urlsplit
 
-from flowcraft.adapters import rfc6455
-from flowcraft.adapters.doorstep import Doorstep, headers_of_refusal, judge
+from flowcraft.adapters import deflate, rfc6455, stream_requests
+from flowcraft.adapters.accept_queue import AcceptQueue, headers_of_refusal, judge
 from flowcraft.adapters.event_stream import EventStreamConnection
+from flowcraft.adapters.handshake import Admitted, Refused
 from flowcraft.adapters.rfc6455 import BadRequest, FrameReader, ProtocolError, Received
 from flowcraft.adapters.sockets import ClientSocket
-from flowcraft.core import deflate, event_stream
-from flowcraft.core.handshake import Admitted, Refused
 from flowcraft.errors import LogUnavailable
-from flowcraft.ports import Reception
+from flowcraft.ports import NodePort
 
-logger = logging.getLogger("flowcraft")
+logger = logging.getLogger(__name__)
 
 HttpAnswer = tuple[int, str, str]
 """Status, content type, body."""
@@ -41,13 +39,13 @@ class WebSocketConnection(ClientSocket):
 
     def __init__(
         self,
-        reception: Reception,
+        node: NodePort,
         path: str,
         pages: Callable[[str], HttpAnswer | None],
-        doorstep: Doorstep,
+        accept_queue: AcceptQueue,
     ) -> None:
-        super().__init__(reception)
-        self._doorstep = doorstep
+        super().__init__(node, rfc6455.text_frames)
+        self._accept_queue = accept_queue
         self._path = path
         self._pages = pages
         self._state = _State.ARRIVING
@@ -69,7 +67,7 @@ class WebSocketConnection(ClientSocket):
             self._arrived += data
             if not self._at_the_door:
                 self._at_the_door = True
-                self._doorstep.wait(self._come_in)
+                self._accept_queue.wait(self._come_in)
         elif self._state is not _State.OVER:
             self._take_in(data)
 
@@ -96,14 +94,14 @@ class WebSocketConnection(ClientSocket):
 
     def ping(self) -> None:
         if self._open is not None and self._pong_due is None:
-            self._send(self._open, rfc6455.PING)
-            self._await_pong(self._written)
+            self._open.write(rfc6455.PING)
+            self._await_pong(pinged_at=self._resumes)
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str, rest: bytes = b"") -> None:
         if self._open is None:
             return
-        self._send(self._open, rfc6455.close(code, reason))
-        self._shut()
+        self._open.write(rest + rfc6455.close(code, reason))
+        self._stop_sending()
         self._state = _State.CLOSING
         # A peer that does not read will not answer either: wait a moment, not for ever.
         self._end_within(_CLOSING_SECONDS)
@@ -112,7 +110,7 @@ class WebSocketConnection(ClientSocket):
 
     def _answer(self, request: rfc6455.Request) -> None:
         url = urlsplit(request.target)
-        if url.path == self._path + event_stream.BELOW:
+        if url.path == self._path + stream_requests.BELOW:
             self._open_event_stream(request, url)
         elif request.method != "GET":
             self._refuse(405, "GET is all there is here")
@@ -134,11 +132,11 @@ class WebSocketConnection(ClientSocket):
             return
         judged = self._admit(request, url)
         if judged is not None and self._transport is not None:
-            self._send(self._transport, accepted)
+            self._transport.write(accepted)
             if self._deflates:
-                self._framed = attrgetter("deflated")
+                self.framing = rfc6455.deflated_text_frames
             self._state = _State.OPEN
-            self._let_in(self._transport)
+            self._begin_sending(self._transport)
             self._begin(judged.channels, judged.since)
 
     def _open_event_stream(self, request: rfc6455.Request, url: SplitResult) -> None:
@@ -146,19 +144,19 @@ class WebSocketConnection(ClientSocket):
         if judged is None or self._transport is None:
             return
         headers = request.headers
-        messages = event_stream.opening(request.method, headers, request.body, judged, self._settings)
+        messages = stream_requests.opening(request.method, headers, request.body, judged, self._settings)
         if isinstance(messages, Refused):
             self._refuse(messages.status, messages.reason)
             return
         if self._deadline is not None:
             self._deadline.cancel()
-        stream = EventStreamConnection(self._reception)
+        stream = EventStreamConnection(self._node)
         self._transport.set_protocol(stream)
         stream.begin(self._transport, headers.get("origin"), messages)
 
     def _admit(self, request: rfc6455.Request, url: SplitResult) -> Admitted | None:
         """Judge a request; one that is refused has its answer then."""
-        judged = judge(url.query, request.headers, self._reception)
+        judged = judge(url.query, request.headers, self._node)
         if isinstance(judged, Admitted):
             return judged
         self._refuse(judged.status, judged.reason, **headers_of_refusal(judged))
@@ -178,7 +176,7 @@ class WebSocketConnection(ClientSocket):
             self._deadline.cancel()
             self._deadline = None
         try:
-            self._conversation = self._reception.connect(self, channels, since)
+            self._gateway = self._node.connect(self, channels, since)
         except LogUnavailable as error:
             self.close(1013, str(error))
 
@@ -196,49 +194,48 @@ class WebSocketConnection(ClientSocket):
                 self._take(received)
         except ProtocolError as error:
             self.close(error.code, str(error))
-            self._hang_up()
+            self._end()
         if reader.is_between_messages:
             self._reader = None
 
     def _take(self, received: Received) -> None:
         match received:
             case rfc6455.Message(text):
-                if self._conversation is not None and self._open is not None:
-                    self._conversation.received(text)
+                if self._gateway is not None and self._open is not None:
+                    self._gateway.received(text)
             case rfc6455.Ping(payload):
                 if self._open is not None:
-                    self._send(self._open, rfc6455.pong(payload))
+                    self._open.write(rfc6455.pong(payload))
             case rfc6455.Pong():
                 if self._pong_due is not None:
                     self._pong_due.cancel()
                     self._pong_due = None
-            case rfc6455.Close(code):
+            case rfc6455.CloseFrame(code):
                 self.close(code, "")
-                self._hang_up()
+                self._end()
 
-    def _hang_up(self) -> None:
-        """Both sides have said their last word: what is written still leaves."""
-        self._shut()
+    def _end(self) -> None:
+        """Close the transport after the closing handshake; what was written still leaves."""
+        self._stop_sending()
         self._state = _State.OVER
         if self._transport is not None:
             self._transport.close()
 
-    def _await_pong(self, pinged: int) -> None:
+    def _await_pong(self, pinged_at: int) -> None:
         wait = self._settings.pong_timeout_seconds
         loop = asyncio.get_running_loop()
-        self._pong_due = loop.call_later(wait, self._no_pong, pinged, self._sent)
+        self._pong_due = loop.call_later(wait, self._no_pong, pinged_at, self.waiting_bytes)
 
-    def _no_pong(self, pinged: int, sent: int) -> None:
-        """Judge a peer that did not answer: `pinged` bytes led up to the ping, `sent` had gone by then."""
+    def _no_pong(self, pinged_at: int, waiting: int) -> None:
+        """Report a client that did not answer; wait on while the ping may be behind bytes that it takes.
+
+        `pinged_at` is how often the transport had been emptied when the ping was written, `waiting` how many
+        bytes waited in it when this timer was set.
+        """
         self._pong_due = None
-        if self._open is None:
+        if self._open is None or self._gateway is None:
             return
-        if self._sent < pinged:  # the ping itself still waits here, behind what the peer does not take
-            if self._sent > sent:
-                self._await_pong(pinged)
-            else:
-                self.close_slow()
-            return
-        logger.info("a client does not answer; closed with 4409")
-        self._reception.counts.dead_closes += 1
-        self.close(4409, "no pong")
+        if waiting and self._resumes == pinged_at and self.waiting_bytes < waiting:
+            self._await_pong(pinged_at)
+        else:
+            self._gateway.unresponsive()

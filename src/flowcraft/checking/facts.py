@@ -12,7 +12,7 @@ from flowcraft.adapters.postgres.inspection import DatabaseFacts
 from flowcraft.channels import Channels
 
 
-class Place(msgspec.Struct, frozen=True, order=True):
+class SourceLocation(msgspec.Struct, frozen=True, order=True):
     """Where something stands: a file as one would open it from the current folder."""
 
     path: str
@@ -23,7 +23,7 @@ class Place(msgspec.Struct, frozen=True, order=True):
 class Problem(msgspec.Struct, frozen=True):
     """What a parser or an import says is wrong."""
 
-    place: Place | None
+    place: SourceLocation | None
     text: str
 
 
@@ -34,7 +34,7 @@ class Problem(msgspec.Struct, frozen=True):
 class Broadcast:
     """A call of `broadcast`. `channel` is the declared name, or None if it cannot be read from the source."""
 
-    place: Place
+    place: SourceLocation
     channel: str | None
     event: type | None
     awaited: bool
@@ -44,7 +44,7 @@ class Broadcast:
 class PythonFacts:
     """What the sources of the service say."""
 
-    declared: Mapping[str, Place] = field(default_factory=dict[str, Place])
+    declared: Mapping[str, SourceLocation] = field(default_factory=dict[str, SourceLocation])
     broadcasts: tuple[Broadcast, ...] = ()
     unknown: tuple[Problem, ...] = ()
     broken: tuple[Problem, ...] = ()
@@ -56,7 +56,7 @@ class PythonFacts:
 class ChannelRead(msgspec.Struct, frozen=True):
     """A channel's name as an expression gives it: a builder, or parts with None where a value is put in."""
 
-    place: Place
+    place: SourceLocation
     parts: tuple[str | None, ...]
     builder: str | None
 
@@ -64,7 +64,7 @@ class ChannelRead(msgspec.Struct, frozen=True):
 class Effect(msgspec.Struct, frozen=True, rename={"is_async": "async"}):
     """The effect around a subscription."""
 
-    place: Place
+    place: SourceLocation
     is_async: bool
     dependencies: bool
 
@@ -75,7 +75,7 @@ class Subscription(msgspec.Struct, frozen=True, rename="camel"):
     `direct`: it is a call of this package, and not of a function of the project that makes one.
     """
 
-    place: Place
+    place: SourceLocation
     how: str
     direct: bool
     via_hook: bool
@@ -84,14 +84,14 @@ class Subscription(msgspec.Struct, frozen=True, rename="camel"):
     fate: Literal["ended", "returned", "dropped", "kept", "passed"]
     variable: str | None
     effect: Effect | None
-    any: tuple[Place, ...]
+    any: tuple[SourceLocation, ...]
 
 
 class Named(msgspec.Struct, frozen=True):
     """A name, and where it stands."""
 
     name: str
-    place: Place
+    place: SourceLocation
 
 
 class WebFile(msgspec.Struct, frozen=True):
@@ -101,7 +101,7 @@ class WebFile(msgspec.Struct, frozen=True):
     generated: bool
     broken: tuple[Problem, ...]
     exports: tuple[Named, ...]
-    any: tuple[Place, ...]
+    any: tuple[SourceLocation, ...]
 
 
 class WebFacts(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from flowcraft.checking.facts import Facts, Place
+from flowcraft.checking.facts import Facts, SourceLocation
 
 Severity: TypeAlias = Literal["error", "warning"]
 
@@ -15,7 +15,7 @@ Severity: TypeAlias = Literal["error", "warning"]
 class Fault:
     """What a rule says: where, if there is a file to point at, and what to do next."""
 
-    place: Place | None
+    place: SourceLocation | None
     sentence: str
 
 
@@ -34,7 +34,7 @@ class Finding:
     """Something that does not hold."""
 
     rule: Rule
-    place: Place | None
+    place: SourceLocation | None
     sentence: str
 
 
@@ -49,5 +49,5 @@ def _judged(facts: Facts, rules: Iterable[Rule]) -> Iterator[Finding]:
             yield Finding(rule, fault.place, fault.sentence)
 
 
-def _position(place: Place | None) -> tuple[bool, str, int, int]:
+def _position(place: SourceLocation | None) -> tuple[bool, str, int, int]:
     return (True, "", 0, 0) if place is None else (False, place.path, place.line, place.column)

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TypeAlias, cast
 
 from flowcraft.channels import Channel, ChannelFamily, Channels, Declaration
-from flowcraft.checking.facts import Broadcast, Place, Problem, PythonFacts
+from flowcraft.checking.facts import Broadcast, Problem, PythonFacts, SourceLocation
 
 _SKIPPED = frozenset({"node_modules", "build", "dist", "__pycache__", "site-packages", "tests", "test"})
 _DEPTH = 6
@@ -34,8 +34,8 @@ class Source:
     parents: dict[ast.AST, ast.AST] = field(default_factory=dict[ast.AST, ast.AST])
     assigned: dict[tuple[ast.AST, str], ast.expr] = field(default_factory=dict[tuple[ast.AST, str], ast.expr])
 
-    def place(self, node: ast.expr | ast.stmt) -> Place:
-        return Place(_from_here(self.path), node.lineno, node.col_offset + 1)
+    def place(self, node: ast.expr | ast.stmt) -> SourceLocation:
+        return SourceLocation(_from_here(self.path), node.lineno, node.col_offset + 1)
 
 
 def read_python(folder: Path, channels: Channels) -> PythonFacts:
@@ -75,7 +75,7 @@ def _parsed(folder: Path, *mentions: bytes) -> tuple[list[Source], list[Problem]
             sources.append(_read(path, ast.parse(text, path), folder))
         except (SyntaxError, ValueError) as error:
             line = getattr(error, "lineno", None) or 1
-            broken.append(Problem(Place(_from_here(path), line), str(getattr(error, "msg", error))))
+            broken.append(Problem(SourceLocation(_from_here(path), line), str(getattr(error, "msg", error))))
     return sources, broken
 
 
@@ -151,7 +151,7 @@ def _class_of(source: Source, node: ast.AST) -> ast.AST:
 # Declarations
 
 
-def _declared(sources: list[Source], channels: Channels) -> Iterator[tuple[str, Place]]:
+def _declared(sources: list[Source], channels: Channels) -> Iterator[tuple[str, SourceLocation]]:
     names = {declaration.name for declaration in channels}
     for source in sources:
         for call in _calls(source, "declare"):

@@ -10,7 +10,7 @@ from flowcraft.channels import Channels, Declaration
 from flowcraft.records import Record
 
 ConflationKey: TypeAlias = tuple[str, bytes]
-"""A channel, and the JSON of what tells its events apart."""
+"""A channel, and the JSON of the field by which its events replace each other."""
 
 
 class _Keyed(msgspec.Struct):
@@ -36,7 +36,7 @@ class Conflation:
             return record.channel, b""
         try:
             key = decoder.decode(record.payload).key
-        except msgspec.DecodeError:  # somebody emitted what was not declared: it is passed on as it is
+        except msgspec.DecodeError:  # broadcast from SQL and not as declared: it is delivered as it is
             return None
         return record.channel, msgspec.json.encode(key, order="deterministic")
 

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import TypeAlias
 
 import msgspec
 
-from flowcraft.core import deflate, server_sent
 from flowcraft.cursors import Cursor
 from flowcraft.errors import BadRequest, RealtimeError
 from flowcraft.records import Ephemeral, Record
 
 PROTOCOL_VERSION = 1
-TEXT, DEFLATED_TEXT = 0x81, 0xC1
-"""First bytes of WebSocket frames: a whole text message, and one that is compressed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """Prove, or prove again, who is speaking."""
+    """Present a token, the first one or a newer one."""
 
     token: str
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Follow channels, after a cursor if one is given."""
+    """Subscribe to channels, after a cursor if one is given."""
 
     channels: tuple[str, ...]
     since: str | None = None
@@ -38,14 +34,14 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """Follow channels no longer."""
+    """End subscriptions."""
 
     channels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Tell when a transaction's events have been delivered."""
+    """Ask for `settled` once a transaction's events have been delivered."""
 
     xid: int
 
@@ -98,82 +94,6 @@ def _xid(text: str) -> int:
     return int(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
-    """What a live group says; without records it is a heartbeat."""
-
-    records: tuple[Record, ...]
-    cursor: Cursor
-    at: datetime
-
-
-class Bundle:
-    """Messages that leave together, encoded once and shared by every connection they go to.
-
-    `events` of them have an id; `live` is what they say if they are a live group. A heartbeat is not shared:
-    each connection has its own count in it.
-    """
-
-    def __init__(self, messages: Iterable[bytes], events: int = 0, live: Live | None = None) -> None:
-        self.messages: tuple[bytes, ...] = tuple(messages)
-        self.events = events
-        self.live = live
-        self.is_shared = live is None or events > 0
-
-    def counted(self, sent: int) -> Bundle:
-        """Return it as it leaves on a connection after so many events: a heartbeat tells their number."""
-        if self.is_shared:
-            return self
-        (point,) = self.messages
-        return Bundle([b'%s,"sent":%d}' % (point[:-1], sent)], live=self.live)
-
-    @cached_property
-    def size(self) -> int:
-        """Bytes of all messages, without the carrier's framing."""
-        return sum(map(len, self.messages))
-
-    @cached_property
-    def websocket(self) -> bytes:
-        """The messages as unmasked WebSocket text frames, joined (RFC 6455 §5.2)."""
-        return b"".join(map(websocket_frame, self.messages))
-
-    @cached_property
-    def deflated(self) -> bytes:
-        """The same where compression was agreed on: long messages are deflated (RFC 7692 §7.2.1)."""
-        if all(len(message) < deflate.FROM_BYTES for message in self.messages):
-            return self.websocket
-        return b"".join(map(_deflated_frame, self.messages))
-
-    @cached_property
-    def event_stream(self) -> bytes:
-        """The messages as Server-Sent Events, joined."""
-        return b"".join(map(server_sent.event, self.messages))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Bundle) and self.messages == other.messages
-
-    __hash__ = None  # type: ignore[assignment]  # compared in tests, never a key
-
-    def __repr__(self) -> str:
-        return f"Bundle({[message.decode() for message in self.messages]})"
-
-
-def websocket_frame(payload: bytes, first: int = TEXT) -> bytes:
-    """Return one unmasked frame (RFC 6455 §5.2); `first` is its first byte."""
-    length = len(payload)
-    if length < 126:
-        return bytes((first, length)) + payload
-    if length < 65536:
-        return bytes((first, 0x7E)) + length.to_bytes(2, "big") + payload
-    return bytes((first, 0x7F)) + length.to_bytes(8, "big") + payload
-
-
-def _deflated_frame(message: bytes) -> bytes:
-    if len(message) < deflate.FROM_BYTES:
-        return websocket_frame(message)
-    return websocket_frame(deflate.deflate(message), DEFLATED_TEXT)
-
-
 def event(record: Record | Ephemeral) -> bytes:
     """An event. The stored payload is spliced in as it is, not parsed."""
     head = b'{"channel":' + msgspec.json.encode(record.channel) + b',"payload":' + record.payload.encode()
@@ -192,17 +112,17 @@ def hello(*, schema: str, heartbeat_seconds: float, cursor: Cursor) -> bytes:
 
 
 def commit_point(cursor: Cursor, n: int, at: datetime) -> bytes:
-    """Closes a group of live events; with `n` 0 a heartbeat."""
+    """Closes a batch of live events; with `n` 0 a heartbeat."""
     return _control(cursor=str(cursor), n=n, at=_timestamp(at))
 
 
 def subscribed(channels: Sequence[str], cursor: Cursor, n: int, ref: int | None) -> bytes:
-    """Answers a subscription, and closes the group of its replay."""
+    """Answers a subscription, and closes the batch of its replay."""
     return _control(subscribed=list(channels), cursor=str(cursor), n=n, **_optional(ref=ref))
 
 
 def reset(channels: Sequence[str], reason: str, cursor: Cursor, ref: int | None) -> bytes:
-    """Says that a position cannot be bridged."""
+    """Has the client reload its state: what lies after its cursor cannot be replayed."""
     return _control(reset=list(channels), reason=reason, cursor=str(cursor), **_optional(ref=ref))
 
 

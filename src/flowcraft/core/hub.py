@@ -1,10 +1,10 @@
-"""The hub: who is subscribed to what, and what each of them is told next.
+"""Hub: hold the subscriptions of all sessions and fan committed records out to them.
 
-A session is *live* on a channel or *catching up* on it (or both, when a second reader joins with an older
-cursor). Live sessions get every batch as one group closed by a commit point. A session that catches up gets a
-replay, from memory if that reaches back far enough and else read from the log by the runtime, and is live
-from the hub's position at that very step: `replay.py` tells why nothing is lost or doubled between the two.
-Every method returns effects; none of them waits.
+A subscription of a session to a channel is *live* or *replaying* (or both, when the session subscribes again
+with an older cursor). Live sessions get every batch, closed by a commit point. A replaying session gets what
+lies after its cursor, from memory if that reaches back far enough and else read from the log by the runtime,
+and is live from the hub's position at that very step: `replay.py` explains why nothing is lost or doubled
+between the two. Every method returns effects; none of them waits.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
-from flowcraft.core.recent import Recent
-from flowcraft.core.replay import CatchUp
+from flowcraft.core.replay import Recent, Replay
+from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.records import Batch, Ephemeral, Record
 from flowcraft.settings import Settings
@@ -28,7 +28,7 @@ _V = TypeVar("_V")
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Send a group and its commit point to live sessions; without records it is a heartbeat."""
+    """Send a batch and its commit point to live sessions; without records it is a heartbeat."""
 
     records: tuple[Record, ...]
     cursor: Cursor
@@ -45,15 +45,15 @@ class DeliverEphemeral:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadBacklog:
-    """Read the log after `since`, and come back with `replayed` or `unbridgeable`."""
+class ReadReplay:
+    """Read the log after the replay's cursor, and come back with `replayed` or `replay_failed`."""
 
-    catch_up: CatchUp
+    replay: Replay
 
     @property
     def channels(self) -> tuple[str, ...]:
         """The channels to read, in a stable order."""
-        return tuple(sorted(self.catch_up.channels))
+        return tuple(sorted(self.replay.channels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Subscribed:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """Tell a session to reload its state; it is live from `cursor`."""
+    """Have a client reload its state; its session is live from `cursor`."""
 
     session: SessionId
     channels: tuple[str, ...]
@@ -80,7 +80,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Tell a session that a transaction has been delivered."""
+    """Confirm that a transaction has been delivered to a session."""
 
     session: SessionId
     xid: int
@@ -89,32 +89,33 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class ReadNow:
-    """Ask the relay not to wait for the next wakeup."""
+    """Have the relay read the log now, without waiting for the next wakeup."""
 
 
-Effect: TypeAlias = Deliver | DeliverEphemeral | ReadBacklog | Subscribed | Reset | Settled | ReadNow
+Effect: TypeAlias = Deliver | DeliverEphemeral | ReadReplay | Subscribed | Reset | Settled | ReadNow
 
 
 class Hub:
     """Fans committed records out to sessions. Holds positions and subscriptions, never a connection."""
 
-    def __init__(self, start: Batch, settings: Settings | None = None) -> None:
+    # Dicts with None as value are ordered sets: the order of fan-out must not depend on hashing.
+
+    def __init__(self, start: Batch, settings: Settings | None = None, counts: Counts | None = None) -> None:
         self._settings = settings or Settings()
+        self._counts = counts or Counts()
         self._position = start
         self._recent = Recent(start.cursor, self._settings)
         self._sessions: dict[SessionId, dict[str, None]] = {}
         self._live: dict[str, dict[SessionId, None]] = {}
-        self._audience: Counter[str] = Counter()
-        self._catching_up: dict[str, dict[CatchUp, None]] = {}
-        self._catch_ups: dict[SessionId, dict[CatchUp, None]] = {}
-        self._ahead: dict[CatchUp, None] = {}
+        self._subscribers: Counter[str] = Counter()
+        self._replaying: dict[str, dict[Replay, None]] = {}
+        self._replays: dict[SessionId, dict[Replay, None]] = {}
+        self._ahead: dict[Replay, None] = {}
         self._settling: dict[SessionId, dict[int, None]] = {}
-        self.remembered = 0
-        """Resumes that were answered from memory."""
 
     @property
     def cursor(self) -> Cursor:
-        """The position up to which live sessions have been told everything."""
+        """The position up to which live sessions have been sent everything."""
         return self._position.cursor
 
     def __len__(self) -> int:
@@ -124,123 +125,125 @@ class Hub:
         """Return how many sessions are live on a channel."""
         return len(self._live.get(channel, ()))
 
-    def audience(self, prefix: str) -> int:
-        """Return how many sessions are live on the channels of a prefix, each as often as it is."""
-        return self._audience[prefix]
+    def family_subscriber_count(self, prefix: str) -> int:
+        """Return how many live subscriptions the channels of a prefix have."""
+        return self._subscribers[prefix]
 
     @property
     def subscription_count(self) -> int:
-        """How many entries there are, live or catching up."""
-        return sum(map(len, self._live.values())) + sum(map(len, self._catching_up.values()))
+        """How many subscriptions there are, live or replaying."""
+        return sum(map(len, self._live.values())) + sum(map(len, self._replaying.values()))
 
-    def join(self, session: SessionId) -> None:
-        """Begin a session; without subscriptions it hears heartbeats."""
+    def connect(self, session: SessionId) -> None:
+        """Begin a session; without subscriptions it receives heartbeats."""
         self._sessions[session] = {}
 
-    def leave(self, session: SessionId) -> None:
-        """End a session and forget all about it."""
+    def disconnect(self, session: SessionId) -> None:
+        """End a session and drop all that belongs to it; a no-op for one that has ended."""
         channels = self._sessions.pop(session, {})
         for channel in channels:
-            self._detach(session, channel)
-        for catch_up in tuple(self._catch_ups.get(session, ())):
-            self._finish(catch_up)
+            self._end_live(session, channel)
+        for replay in tuple(self._replays.get(session, ())):
+            self._finish(replay)
         self._settling.pop(session, None)
 
     def subscribe(
         self, session: SessionId, channels: Iterable[str], since: Cursor | None = None, ref: int | None = None
     ) -> list[Effect]:
-        """Subscribe from the hub's position, or from another one by way of memory or of the log."""
+        """Subscribe from the hub's position, or after a cursor by a replay from memory or from the log."""
         names = tuple(channels)
         if since is None:
             return self._go_live(session, names, (), ref)
-        catch_up = CatchUp(session, set(names), since, ref)
+        replay = Replay(session, set(names), since, ref)
         if not self._recent.reaches(since):
-            self._begin(catch_up)
-            return [ReadBacklog(catch_up)]
-        if catch_up.can_end_at(self._position.seen):
-            self.remembered += 1
+            self._begin(replay)
+            return [ReadReplay(replay)]
+        if replay.can_end_at(self._position.snapshot):
+            self._counts.replays_from_memory += 1
             return self._go_live(session, names, self._recent.after(since, names), ref)
-        self._begin(catch_up)
-        self._ahead[catch_up] = None
+        self._begin(replay)
+        self._ahead[replay] = None
         return [ReadNow()]
 
-    def replayed(self, catch_up: CatchUp, replay: Batch) -> list[Effect]:
-        """Take what the log holds for a catch-up, and finish it as soon as the hub is past its cursor."""
-        if not self._is_pending(catch_up):
+    def replayed(self, replay: Replay, batch: Batch) -> list[Effect]:
+        """Take what the log has for a replay, and end the replay as soon as the hub is past its cursor."""
+        if not self._is_pending(replay):
             return []
-        catch_up.replayed = replay.records
-        if not catch_up.can_end_at(self._position.seen):
-            self._ahead[catch_up] = None
+        replay.replayed = batch.records
+        if not replay.can_end_at(self._position.snapshot):
+            self._ahead[replay] = None
             return [ReadNow()]
-        return self._end(catch_up)
+        return self._end(replay)
 
-    def unbridgeable(self, catch_up: CatchUp, reason: ResetReason) -> list[Effect]:
-        """Finish a catch-up that the log cannot serve."""
-        if not self._is_pending(catch_up):
+    def replay_failed(self, replay: Replay, reason: ResetReason) -> list[Effect]:
+        """End a replay that the log cannot serve, with a reset."""
+        if not self._is_pending(replay):
             return []
-        self._finish(catch_up)
-        return self.reset(catch_up.session, tuple(sorted(catch_up.channels)), reason, catch_up.ref)
+        self._finish(replay)
+        return self.reset(replay.session, tuple(sorted(replay.channels)), reason, replay.ref)
 
     def reset(
         self, session: SessionId, channels: tuple[str, ...], reason: ResetReason, ref: int | None
     ) -> list[Effect]:
-        """Make a session live from here and tell it that what came before cannot be told."""
-        self._attach(session, channels)
+        """Make a session live from the hub's position, with a reset: what came before cannot be replayed."""
+        self._begin_live(session, channels)
         return [Reset(session, channels, reason, self.cursor, ref)]
 
     def unsubscribe(self, session: SessionId, channels: Iterable[str]) -> None:
-        """Follow channels no longer; a no-op for those that were not followed."""
+        """End subscriptions; a no-op for channels that are not subscribed."""
         for channel in channels:
-            if self._sessions.get(session, {}).pop(channel, True) is None:
-                self._detach(session, channel)
-            for catch_up in self._catch_ups.get(session, ()):
-                catch_up.channels.discard(channel)
-                _discard(self._catching_up, channel, catch_up)
+            if (
+                self._sessions.get(session, {}).pop(channel, True) is None
+            ):  # it was subscribed: the value is None
+                self._end_live(session, channel)
+            for replay in self._replays.get(session, ()):
+                replay.channels.discard(channel)
+                _discard(self._replaying, channel, replay)
 
     def broadcast(self, batch: Batch, now: float = 0.0) -> list[Effect]:
         """Move to a new position and fan out what lies between. `now` is monotonic, in seconds."""
         self._position = batch
         self._recent.add(batch, now)
         for record in batch.records:
-            for catch_up in self._catching_up.get(record.channel, ()):
-                catch_up.backlog.append(record)
+            for replay in self._replaying.get(record.channel, ()):
+                replay.missed.append(record)
         effects = self._deliveries(batch)
-        for catch_up in list(self._ahead):
-            effects += self._come_past(catch_up)
-        return effects + self._settle_covered()
+        for replay in list(self._ahead):
+            effects += self._pass_cursor(replay)
+        return effects + self._settle_delivered()
 
     def broadcast_ephemeral(self, event: Ephemeral) -> list[Effect]:
-        """Fan out an event that is not in the log, to whoever is live now."""
+        """Fan out an event that is not in the log to the sessions that are live now."""
         to = tuple(self._live.get(event.channel, ()))
         return [DeliverEphemeral(event, to)] if to else []
 
-    def begin_anew(self, start: Batch, reason: ResetReason) -> list[Effect]:
-        """Begin again from a position that does not continue the last one; every subscriber is told."""
+    def restart(self, start: Batch, reason: ResetReason) -> list[Effect]:
+        """Begin again from a position that does not continue the last one; every subscription is reset."""
         self._position = start
         self._recent = Recent(start.cursor, self._settings)
         effects: list[Effect] = []
         for session, channels in self._sessions.items():
             if channels:
                 effects += self.reset(session, tuple(channels), reason, None)
-        for catch_up in [c for catch_ups in self._catch_ups.values() for c in catch_ups]:
-            effects += self.unbridgeable(catch_up, reason)
+        for replay in [c for replays in self._replays.values() for c in replays]:
+            effects += self.replay_failed(replay, reason)
         return effects
 
     def heartbeat(self, sessions: Iterable[SessionId] | None = None) -> list[Effect]:
-        """Tell sessions, or all of them, the position, although nothing may have happened."""
+        """Send sessions, or all of them, the position, although nothing may have happened."""
         to = tuple(self._sessions if sessions is None else [s for s in sessions if s in self._sessions])
         return [Deliver((), self.cursor, self._position.at, to)] if to else []
 
     def settle(self, session: SessionId, xid: int) -> list[Effect]:
-        """Answer once the position covers a transaction, now if it does."""
-        if self.has_seen(xid):
+        """Confirm a transaction once the position is past it, now if it is."""
+        if self.has_settled(xid):
             return [Settled(session, xid, self.cursor)]
         self._settling.setdefault(session, {})[xid] = None
         return [ReadNow()]
 
-    def has_seen(self, xid: int) -> bool:
-        """Tell whether the position covers a transaction, one without events too."""
-        return self._position.seen.covers(xid)
+    def has_settled(self, xid: int) -> bool:
+        """Return whether the position is past a transaction, also one without events."""
+        return self._position.snapshot.covers(xid)
 
     def settling_count(self, session: SessionId) -> int:
         """Return how many transactions a session waits for."""
@@ -262,10 +265,10 @@ class Hub:
             groups.setdefault(key, (records, []))[1].append(session)
         return [Deliver(tuple(records), batch.cursor, batch.at, tuple(to)) for records, to in groups.values()]
 
-    def _settle_covered(self) -> list[Effect]:
+    def _settle_delivered(self) -> list[Effect]:
         effects: list[Effect] = []
         for session, xids in list(self._settling.items()):
-            for xid in [xid for xid in xids if self.has_seen(xid)]:
+            for xid in [xid for xid in xids if self.has_settled(xid)]:
                 del xids[xid]
                 effects.append(Settled(session, xid, self.cursor))
             if not xids:
@@ -275,57 +278,57 @@ class Hub:
     def _go_live(
         self, session: SessionId, channels: tuple[str, ...], records: tuple[Record, ...], ref: int | None
     ) -> list[Effect]:
-        self._attach(session, channels)
+        self._begin_live(session, channels)
         return [Subscribed(session, channels, records, self.cursor, ref)]
 
-    def _attach(self, session: SessionId, channels: Iterable[str]) -> None:
-        followed = self._sessions[session]
+    def _begin_live(self, session: SessionId, channels: Iterable[str]) -> None:
+        subscribed = self._sessions[session]
         for channel in channels:
-            if channel not in followed:
-                self._audience[_prefix(channel)] += 1
-                followed[channel] = None
+            if channel not in subscribed:
+                self._subscribers[_prefix(channel)] += 1
+                subscribed[channel] = None
             self._live.setdefault(channel, {})[session] = None
 
-    def _detach(self, session: SessionId, channel: str) -> None:
-        self._audience[_prefix(channel)] -= 1
+    def _end_live(self, session: SessionId, channel: str) -> None:
+        self._subscribers[_prefix(channel)] -= 1
         _discard(self._live, channel, session)
 
-    def _begin(self, catch_up: CatchUp) -> None:
-        self._catch_ups.setdefault(catch_up.session, {})[catch_up] = None
-        for name in catch_up.channels:
-            self._catching_up.setdefault(name, {})[catch_up] = None
+    def _begin(self, replay: Replay) -> None:
+        self._replays.setdefault(replay.session, {})[replay] = None
+        for name in replay.channels:
+            self._replaying.setdefault(name, {})[replay] = None
 
-    def _come_past(self, catch_up: CatchUp) -> list[Effect]:
-        """End a catch-up from ahead of the hub if the hub is past it now; ask the log if that takes long."""
-        if catch_up.can_end_at(self._position.seen):
-            return self._end(catch_up)
-        catch_up.patience -= 1
-        if catch_up.patience > 0 or catch_up.replayed is not None:
+    def _pass_cursor(self, replay: Replay) -> list[Effect]:
+        """End a replay whose cursor was ahead of the hub, if that is past it now; else read the log."""
+        if replay.can_end_at(self._position.snapshot):
+            return self._end(replay)
+        replay.patience -= 1
+        if replay.patience > 0 or replay.replayed is not None:
             return [ReadNow()]
-        del self._ahead[catch_up]
-        return [ReadBacklog(catch_up)]
+        del self._ahead[replay]
+        return [ReadReplay(replay)]
 
-    def _end(self, catch_up: CatchUp) -> list[Effect]:
-        names = tuple(sorted(catch_up.channels))
-        if catch_up.replayed is not None:
-            records = catch_up.merge(self.cursor)
-        elif self._recent.reaches(catch_up.since):
-            self.remembered += 1
-            records = self._recent.after(catch_up.since, names)
+    def _end(self, replay: Replay) -> list[Effect]:
+        names = tuple(sorted(replay.channels))
+        if replay.replayed is not None:
+            records = replay.merge(self.cursor)
+        elif self._recent.reaches(replay.since):
+            self._counts.replays_from_memory += 1
+            records = self._recent.after(replay.since, names)
         else:  # one batch was larger than the memory
-            del self._ahead[catch_up]
-            return [ReadBacklog(catch_up)]
-        self._finish(catch_up)
-        return self._go_live(catch_up.session, names, records, catch_up.ref)
+            del self._ahead[replay]
+            return [ReadReplay(replay)]
+        self._finish(replay)
+        return self._go_live(replay.session, names, records, replay.ref)
 
-    def _is_pending(self, catch_up: CatchUp) -> bool:
-        return catch_up in self._catch_ups.get(catch_up.session, ())
+    def _is_pending(self, replay: Replay) -> bool:
+        return replay in self._replays.get(replay.session, ())
 
-    def _finish(self, catch_up: CatchUp) -> None:
-        self._ahead.pop(catch_up, None)
-        _discard(self._catch_ups, catch_up.session, catch_up)
-        for name in catch_up.channels:
-            _discard(self._catching_up, name, catch_up)
+    def _finish(self, replay: Replay) -> None:
+        self._ahead.pop(replay, None)
+        _discard(self._replays, replay.session, replay)
+        for name in replay.channels:
+            _discard(self._replaying, name, replay)
 
 
 def _prefix(channel: str) -> str:

@@ -1,38 +1,43 @@
-"""Replay: how one subscription catches up with the hub without a gap and without an overlap."""
+"""Replay: how one subscription gets what it missed, without a gap and without an overlap."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from flowcraft.cursors import Cursor, Snapshot
-from flowcraft.records import Record
+from flowcraft.records import Batch, Record
+from flowcraft.settings import Settings
 
 
 @dataclass(slots=True, eq=False)
-class CatchUp:
+class Replay:
     """A subscription between its request and its `subscribed`.
 
     The log is read at a moment of its own, R, while the hub moves on to T. Both are snapshots of one
     primary, so one contains the other. If R is the newer, its records beyond T will come live: drop them.
-    If T is the newer, its records beyond R were broadcast in the meantime: they are in the backlog.
+    If T is the newer, the records between R and T were broadcast in the meantime: they are in `missed`.
 
-    `since` may be newer than the hub, too: a page reads its state straight from the database. The catch-up
-    then ends once the hub has come past it, or the page would be told again of what its state holds
-    already. The log may have been read for others too, from an older cursor: what `since` covers is dropped.
+    `since` may be newer than the hub, too: a page reads its state straight from the database. The replay then
+    ends once the hub has passed it, or the page would receive again what its state has already. The log may
+    have been read for others too, from an older cursor: what `since` covers is dropped.
     """
 
     session: int
     channels: set[str]
     since: Cursor
     ref: int | None
-    backlog: list[Record] = field(default_factory=list[Record])
+    missed: list[Record] = field(default_factory=list[Record])
     replayed: tuple[Record, ...] | None = None
     patience: int = 2
-    """Batches that the hub may still take to come past `since`, before the log is asked about it."""
+    """Batches that the hub may still take to pass `since`, before the log is read to find out about it."""
 
-    def can_end_at(self, seen: Snapshot) -> bool:
-        """Tell whether the hub has seen all that `since` has."""
-        return seen.contains(self.since.seen)
+    def can_end_at(self, position: Snapshot) -> bool:
+        """Return whether a position is at or past `since`."""
+        return position.contains(self.since.snapshot)
 
     def merge(self, position: Cursor) -> tuple[Record, ...]:
         """Return what lies between `since` and the hub's position, each record once, in order."""
@@ -43,7 +48,91 @@ class CatchUp:
             and position.covers(record.xid)
             and not self.since.covers(record.xid)
         }
-        for record in self.backlog:
+        for record in self.missed:
             if record.channel in self.channels and not self.since.covers(record.xid):
                 merged.setdefault(record.id, record)
         return tuple(merged.values())
+
+
+_Numbered = tuple[int, Record]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A batch: the number of its first record, its records, and the position after it."""
+
+    first: int
+    records: tuple[Record, ...]
+    size: int
+    end: Snapshot
+    at: float
+
+
+class Recent:
+    """A window of the log that ends at the hub's position and reaches back as far as its bounds allow.
+
+    Whole batches leave from the front. Positions of one primary are nested, so one comparison decides whether
+    a cursor lies in the window, and a binary search finds the first batch after it; what a client costs is
+    its own events. It bounds what it holds, not what others hold of the same records.
+    """
+
+    def __init__(self, start: Cursor, settings: Settings) -> None:
+        self._lineage = start.lineage
+        self._begin = start.snapshot
+        self._settings = settings
+        self._batches: deque[_Kept] = deque()
+        self._channels: dict[str, deque[_Numbered]] = {}
+        self._next = 0
+        self._events = 0
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return self._events
+
+    def add(self, batch: Batch, now: float) -> None:
+        """Append what became visible, and drop what is too old or too much. `now` is monotonic."""
+        if batch.records:
+            size = sum(len(record.payload) for record in batch.records)
+            self._batches.append(_Kept(self._next, batch.records, size, batch.cursor.snapshot, now))
+            for record in batch.records:
+                self._channels.setdefault(record.channel, deque()).append((self._next, record))
+                self._next += 1
+            self._events += len(batch.records)
+            self._bytes += size
+        while self._batches and self._is_too_much(now):
+            self._drop_oldest(self._batches.popleft())
+
+    def reaches(self, since: Cursor) -> bool:
+        """Return whether all that lies after a cursor, up to the hub's position, is here."""
+        return since.lineage == self._lineage and since.snapshot.contains(self._begin)
+
+    def after(self, since: Cursor, channels: Iterable[str]) -> tuple[Record, ...]:
+        """Return what these channels have after a cursor that the window reaches, as it was broadcast."""
+        unseen = bisect_left(self._batches, True, key=lambda kept: not since.snapshot.contains(kept.end))
+        if unseen == len(self._batches):
+            return ()
+        first = self._batches[unseen].first
+        found: list[_Numbered] = []
+        for channel in channels:
+            for numbered in reversed(self._channels.get(channel, ())):
+                if numbered[0] < first:
+                    break
+                if not since.covers(numbered[1].xid):
+                    found.append(numbered)
+        found.sort(key=itemgetter(0))
+        return tuple([record for _, record in found])
+
+    def _is_too_much(self, now: float) -> bool:
+        limits = self._settings
+        too_many = self._events > limits.recent_events or self._bytes > limits.recent_bytes
+        return too_many or now - self._batches[0].at > limits.recent_seconds
+
+    def _drop_oldest(self, kept: _Kept) -> None:
+        self._begin = kept.end
+        self._events -= len(kept.records)
+        self._bytes -= kept.size
+        for record in kept.records:
+            numbered = self._channels[record.channel]
+            numbered.popleft()
+            if not numbered:
+                del self._channels[record.channel]

@@ -1,12 +1,12 @@
-"""A session: one client's conversation, from its first frame to its last.
+"""Session: the server's side of the protocol for one connection, from its first frame to its last.
 
     opening --auth ok--> open --auth--> deciding --> open        every state --drain/violation--> closed
        |                  |--guarded subscribe--> deciding
        '--deadline--> closed
 
-While a decision is pending (a token is checked, a guard is asked) later frames wait in line, so that an
-`unsubscribe` never overtakes its `subscribe`. The session knows what this client may do; what it is told is
-the hub's business.
+While a decision is pending (a token is checked, a guard is asked) later frames wait, so that an
+`unsubscribe` never overtakes its `subscribe`. The session decides what this client may do; the hub decides
+what it receives.
 """
 
 from __future__ import annotations
@@ -51,8 +51,6 @@ class Send:
     """Send one control frame."""
 
     message: bytes
-    urgent: bool = False
-    """It may overtake what waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ class Authenticate:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class GuardQuestion:
     """One guarded channel, and the value of its parameter."""
 
     name: str
@@ -76,11 +74,11 @@ class Authorize:
     """Ask the guards; come back with `authorized`."""
 
     viewer: Viewer
-    questions: tuple[Question, ...]
+    questions: tuple[GuardQuestion, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Follow:
+class BeginSubscription:
     """Subscribe at the hub."""
 
     channels: tuple[str, ...]
@@ -89,8 +87,8 @@ class Follow:
 
 
 @dataclass(frozen=True, slots=True)
-class FollowFresh:
-    """Subscribe at the hub from its position, and tell the client that its cursor cannot be used."""
+class ResetSubscription:
+    """Subscribe at the hub from its position, with a reset: the client's cursor cannot be used."""
 
     channels: tuple[str, ...]
     reason: ResetReason
@@ -98,14 +96,14 @@ class FollowFresh:
 
 
 @dataclass(frozen=True, slots=True)
-class Unfollow:
+class EndSubscription:
     """Unsubscribe at the hub."""
 
     channels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class AwaitSettled:
+class AwaitSettle:
     """Ask the hub about a transaction."""
 
     xid: int
@@ -113,13 +111,23 @@ class AwaitSettled:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """End the connection."""
+    """End the connection, after the last frames."""
 
     code: int
     reason: str
+    last: tuple[bytes, ...] = ()
 
 
-Effect: TypeAlias = Send | Authenticate | Authorize | Follow | FollowFresh | Unfollow | AwaitSettled | Close
+Effect: TypeAlias = (
+    Send
+    | Authenticate
+    | Authorize
+    | BeginSubscription
+    | ResetSubscription
+    | EndSubscription
+    | AwaitSettle
+    | Close
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +186,7 @@ class Session:
     def rejected(self, error: TokenInvalid) -> list[Effect]:
         """The token was not good."""
         code, reason = (4401, "token expired") if isinstance(error, TokenExpired) else (4500, "invalid token")
-        return [Send(frames.error(error)), *self._close(code, reason)]
+        return self._close(code, reason, frames.error(error))
 
     def authorized(self, allowed: frozenset[str]) -> list[Effect]:
         """The guards have answered: these names may be followed."""
@@ -206,7 +214,7 @@ class Session:
         """Send the client away, to come back later."""
         if self._closed:
             return []
-        return [Send(frames.bye(reconnect_after_ms), urgent=True), *self._close(1012, "restart")]
+        return self._close(1012, "restart", frames.bye(reconnect_after_ms))
 
     def _accept(self, frame: ClientFrame) -> list[Effect]:
         waits_for_token = self._token_required and self._viewer is None and not isinstance(frame, Auth)
@@ -233,15 +241,15 @@ class Session:
             case Unsubscribe(channels):
                 for name in channels:
                     self._followed.pop(name, None)
-                return [Unfollow(channels)]
+                return [EndSubscription(channels)]
             case Settle(xid):
-                return [AwaitSettled(xid)]
+                return [AwaitSettle(xid)]
         assert_never(frame)
 
     def _subscribe(self, request: Subscribe) -> list[Effect]:
         refusals: list[Effect] = []
         names: list[str] = []
-        questions: list[Question] = []
+        questions: list[GuardQuestion] = []
         for name in request.channels:
             try:
                 declaration, value = self._channels.resolve(name)
@@ -249,12 +257,12 @@ class Session:
                 refusals.append(self._refuse(name[:64], error, request.ref))
                 continue
             if declaration.guard is not None and self._viewer is None:
-                # Where a guard is declared, nobody is let in unseen.
+                # A guard needs a viewer to decide about: without one the answer is no.
                 refusals.append(self._forbid(name, request.ref))
                 continue
             names.append(name)
             if declaration.guard is not None:
-                questions.append(Question(name, declaration, value))
+                questions.append(GuardQuestion(name, declaration, value))
         if not questions or self._viewer is None:
             return [*refusals, *self._follow(request, tuple(names))]
         self._deciding = True
@@ -264,8 +272,8 @@ class Session:
     def _refuse(self, name: str, error: ChannelUnknown | ChannelNameInvalid, ref: int | None) -> Effect:
         if isinstance(error, ChannelNameInvalid):
             return Send(frames.error(error, channel=name, ref=ref))
-        told = self._settings.development and error.suggestion is not None
-        return self._forbid(name, ref, f"; did you mean {error.suggestion!r}?" if told else "")
+        hinted = self._settings.development and error.suggestion is not None
+        return self._forbid(name, ref, f"; did you mean {error.suggestion!r}?" if hinted else "")
 
     def _forbid(self, name: str, ref: int | None, hint: str = "") -> Effect:
         return Send(frames.error(Forbidden(name, hint), channel=name, ref=ref))
@@ -279,13 +287,13 @@ class Session:
             return [Send(frames.error(excess, channel=name, ref=request.ref)) for name in names]
         self._followed.update(dict.fromkeys(names))
         if request.since is None:
-            return [Follow(names, None, request.ref)]
+            return [BeginSubscription(names, None, request.ref)]
         try:
-            return [Follow(names, Cursor.parse(request.since), request.ref)]
+            return [BeginSubscription(names, Cursor.parse(request.since), request.ref)]
         except CursorMalformed:
-            return [FollowFresh(names, "malformed", request.ref)]
+            return [ResetSubscription(names, "malformed", request.ref)]
 
-    def _close(self, code: int, reason: str) -> list[Effect]:
+    def _close(self, code: int, reason: str, *last: bytes) -> list[Effect]:
         self._closed = True
         self._line.clear()
-        return [Close(code, reason)]
+        return [Close(code, reason, last)]

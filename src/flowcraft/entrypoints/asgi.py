@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from flowcraft.adapters import stream_requests
 from flowcraft.adapters.asgi import AsgiApp, Scope, Send, answer_http, serve_websocket
 from flowcraft.adapters.asgi_event_stream import serve_event_stream
 from flowcraft.adapters.uvicorn import take_over
-from flowcraft.core import event_stream
 from flowcraft.entrypoints.lifespan import Lifespan
 from flowcraft.entrypoints.metrics import metrics_page
 from flowcraft.runtime.node import Node
@@ -54,7 +54,7 @@ class RealtimeApp:
                 host, port = server  # of a Unix socket it is the path and None
                 take_over((host if port is None else port, _path_asked_for(scope)), node, node.drain)
             await serve_websocket(scope, receive, send, node)
-        elif scope["path"].rstrip("/").endswith(event_stream.BELOW):
+        elif scope["path"].rstrip("/").endswith(stream_requests.BELOW):
             await serve_event_stream(scope, receive, send, await self._ready())
         else:
             await self._tell_health(scope["path"].rstrip("/"), send)
@@ -71,14 +71,14 @@ class RealtimeApp:
         path = _path_inside(scope)
         if scope["type"] == "websocket":
             return path.rstrip("/") == self._path
-        pages = ("/healthz", "/readyz", "/metrics", event_stream.BELOW)
+        pages = ("/healthz", "/readyz", "/metrics", stream_requests.BELOW)
         return path in {f"{self._path}{below}" for below in pages}
 
     async def _tell_health(self, path: str, send: Send) -> None:
         if path.endswith("/healthz"):
             await answer_http(send, 200, "ok\n", "text/plain; charset=utf-8")
         elif path.endswith("/readyz"):
-            health = (await self._realtime.start()).health()
+            health = (await self._realtime.start()).report()
             body = msgspec.json.encode(health).decode() + "\n"
             await answer_http(send, 200 if health.ready else 503, body, "application/json")
         elif path.endswith("/metrics"):

@@ -19,14 +19,14 @@ import msgspec
 from flowcraft.adapters.postgres.connections import connect
 from flowcraft.adapters.postgres.retention import purge
 from flowcraft.entrypoints.bench_app import CHANNEL
-from flowcraft.testing.crowd import Crowd
+from flowcraft.testing.load_clients import LoadClients
 
 PAYLOAD = f'{{"type":"Bench","pad":"{"x" * 150}"}}'
 BURST = 10
 PAUSE_SECONDS = 0.02
 PATIENCE_SECONDS = 30.0
 LOOK_SECONDS = 0.05
-EMIT = "select flowcraft.emit($1::text, $2::text::json) from generate_series(1, $3)"
+EMIT = "select flowcraft.broadcast($1::text, $2::text::json) from generate_series(1, $3)"
 SERVE = ("-P", "-m", "flowcraft.entrypoints.cli", "serve", "flowcraft.entrypoints.bench_app:realtime")
 
 
@@ -78,7 +78,7 @@ async def require_log(dsn: str) -> None:
     """
     connection = await connect(dsn)
     try:
-        if await connection.fetchval("select to_regprocedure('flowcraft.emit(text,json)')") is None:
+        if await connection.fetchval("select to_regprocedure('flowcraft.broadcast(text,json)')") is None:
             raise BenchFailed("there is no log in this database yet; run `flowcraft migrate`")
     finally:
         await connection.close()
@@ -91,10 +91,10 @@ async def bench(
 
     Raises:
         BenchFailed: events were not delivered.
-        CrowdRefused: the server does not take that many, or not these.
+        LoadClientsRefused: the server does not take that many, or not these.
     """
     publisher = await connect(installation.dsn)
-    crowd = Crowd(installation.address, token=installation.token)
+    crowd = LoadClients(installation.address, token=installation.token)
     run = _Run(installation, crowd, publisher, seconds, tell)
     try:
         return [await run.step(count) for count in clients]
@@ -132,7 +132,7 @@ class _Run:
     def __init__(
         self,
         installation: Installation,
-        crowd: Crowd,
+        crowd: LoadClients,
         publisher: asyncpg.Connection[asyncpg.Record],
         seconds: float,
         tell: Callable[[str], None],

@@ -9,13 +9,13 @@ import typer
 from flowcraft._version import __version__
 from flowcraft.entrypoints.commands import (
     bench,
+    broadcast,
     channel,
     check,
     codegen,
     doctor,
     init,
     migrate,
-    publish,
     purge,
     serve,
     tail,
@@ -44,7 +44,7 @@ check.add_to(app)
 doctor.add_to(app)
 init.add_to(app)
 migrate.add_to(app)
-publish.add_to(app)
+broadcast.add_to(app)
 purge.add_to(app)
 serve.add_to(app)
 tail.add_to(app)

@@ -9,12 +9,12 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from flowcraft.adapters.asgi import AsgiApp
-from flowcraft.adapters.board import Board
 from flowcraft.adapters.opentelemetry import find_tracer
 from flowcraft.adapters.postgres.listener import PostgresListener
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.retention import PostgresRetention
 from flowcraft.adapters.postgres.service import PostgresRealtimeService, broadcast_sync
+from flowcraft.adapters.shared_metrics import SharedMetrics
 from flowcraft.adapters.uvicorn import give_back
 from flowcraft.channels import Channel, Channels
 from flowcraft.entrypoints.asgi import RealtimeApp
@@ -181,9 +181,9 @@ class _Serving:
         self.node.start()
         self.node.supervisor.keep("listener", self._listener.run)
         self.node.supervisor.keep("retention", self._retention.run)
-        board = Board.found()
+        board = SharedMetrics.found()
         if board is not None:
-            self.node.supervisor.keep("metrics", lambda: board.keep(self.node.measure))
+            self.node.supervisor.keep("metrics", lambda: board.keep(self.node.report))
 
     async def stop(self) -> None:
         give_back(self.node)

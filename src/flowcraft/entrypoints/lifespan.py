@@ -12,7 +12,7 @@ from typing import Any
 
 from flowcraft.adapters.asgi import AsgiApp, Receive, Scope, Send
 
-logger = logging.getLogger("flowcraft")
+logger = logging.getLogger(__name__)
 
 
 class Lifespan:

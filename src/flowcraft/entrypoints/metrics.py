@@ -9,21 +9,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from flowcraft.adapters.board import FOLDER, Board
 from flowcraft.adapters.prometheus import CONTENT_TYPE, MISSING, exposition
+from flowcraft.adapters.shared_metrics import FOLDER, SharedMetrics
 from flowcraft.adapters.websocket import HttpAnswer
 from flowcraft.runtime.node import Node
 
-logger = logging.getLogger("flowcraft")
+logger = logging.getLogger(__name__)
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it
 
 
 def metrics_page(node: Node) -> HttpAnswer:
     """Return the page; where the environment names a board, that of every process that uses it."""
-    board = Board.found()
+    board = SharedMetrics.found()
     try:
-        text = exposition([node.measure()]) if board is None else exposition(board.read(), by_process=True)
+        text = exposition([node.report()]) if board is None else exposition(board.read(), by_process=True)
     except ImportError:
         return 501, "text/plain; charset=utf-8", MISSING
     return 200, CONTENT_TYPE, text
@@ -32,7 +32,7 @@ def metrics_page(node: Node) -> HttpAnswer:
 @contextmanager
 def shared_board() -> Iterator[None]:
     """Name a board to the processes that are started meanwhile, unless somebody has named one already."""
-    if Board.found() is not None:
+    if SharedMetrics.found() is not None:
         yield
         return
     with ExitStack() as stack:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from flowcraft.adapters.doorstep import Doorstep
+from flowcraft.adapters.accept_queue import AcceptQueue
 from flowcraft.adapters.websocket import HttpAnswer, WebSocketConnection
 from flowcraft.entrypoints.compose import Realtime
 from flowcraft.entrypoints.metrics import metrics_page
@@ -19,7 +19,7 @@ from flowcraft.entrypoints.open_files import SPARE_FILES, allow_files
 from flowcraft.runtime.node import Node
 from flowcraft.settings import Settings
 
-logger = logging.getLogger("flowcraft")
+logger = logging.getLogger(__name__)
 
 
 def health_pages(node: Node) -> Callable[[str], HttpAnswer | None]:
@@ -29,7 +29,7 @@ def health_pages(node: Node) -> Callable[[str], HttpAnswer | None]:
         if path == "/healthz":
             return 200, "text/plain; charset=utf-8", "ok\n"
         if path == "/readyz":
-            health = node.health()
+            health = node.report()
             body = msgspec.json.encode(health).decode() + "\n"
             return (200 if health.ready else 503), "application/json", body
         if path == "/metrics":
@@ -60,7 +60,7 @@ class Server:
         self._path = path
         self._sockets = sockets
         self._servers: list[asyncio.Server] = []
-        self._doorstep = Doorstep()
+        self._accept_queue = AcceptQueue()
 
     @property
     def address(self) -> str:
@@ -95,7 +95,7 @@ class Server:
         await self._node.drain()
 
     def _carrier(self) -> WebSocketConnection:
-        return WebSocketConnection(self._node, self._path, health_pages(self._node), self._doorstep)
+        return WebSocketConnection(self._node, self._path, health_pages(self._node), self._accept_queue)
 
 
 def address_of(name: tuple[Any, ...], path: str = "/realtime") -> str:
@@ -118,7 +118,7 @@ def serve(realtime: Realtime, host: str, port: int, *, announce: Callable[[str],
 
 
 async def _serve(realtime: Realtime, host: str, port: int, announce: Callable[[str], None]) -> None:
-    told = told_to_stop()
+    told = stop_signal()
     node = await realtime.start()
     server = Server(node, host, port)
     try:
@@ -140,7 +140,7 @@ def run(work: Coroutine[object, object, None]) -> None:
         uvloop.run(work)
 
 
-def told_to_stop() -> asyncio.Event:
+def stop_signal() -> asyncio.Event:
     """Return what SIGTERM and SIGINT set from now on."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()

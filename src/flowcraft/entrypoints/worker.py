@@ -13,7 +13,7 @@ from typing import Self
 
 from flowcraft.adapters.postgres.embedded.guarded_exec import PR_SET_PDEATHSIG, libc
 from flowcraft.entrypoints.compose import Realtime
-from flowcraft.entrypoints.serve import Server, run, told_to_stop
+from flowcraft.entrypoints.serve import Server, run, stop_signal
 from flowcraft.runtime.node import Node
 
 LISTENING = b"listening\n"
@@ -26,7 +26,7 @@ STDIN = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WorkerSlot:
     """What a worker inherits: its number, the pipe it tells its progress by, and the sockets to listen on."""
 
     number: int
@@ -42,7 +42,7 @@ class Place:
         return cls(number, progress, tuple(sockets))
 
 
-def work(realtime: Realtime, place: Place) -> None:
+def work(realtime: Realtime, place: WorkerSlot) -> None:
     """Serve at this place until told to end, or until whoever keeps the workers has gone."""
     for number in (place.progress, *place.sockets):
         os.set_inheritable(number, False)
@@ -51,8 +51,8 @@ def work(realtime: Realtime, place: Place) -> None:
     run(_work(realtime, place))
 
 
-async def _work(realtime: Realtime, place: Place) -> None:
-    told = told_to_stop()
+async def _work(realtime: Realtime, place: WorkerSlot) -> None:
+    told = stop_signal()
     _end_with_parent(told)
     node = await realtime.start()
     server = Server(node, sockets=[socket.socket(fileno=number) for number in place.sockets])

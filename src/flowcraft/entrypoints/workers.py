@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from flowcraft.entrypoints.metrics import shared_board
-from flowcraft.entrypoints.serve import address_of, allow_clients, log_limits, told_to_stop
+from flowcraft.entrypoints.serve import address_of, allow_clients, log_limits, stop_signal
 from flowcraft.entrypoints.shared_port import SharedPort
-from flowcraft.entrypoints.worker import ACCEPTING, LISTENING, Place
+from flowcraft.entrypoints.worker import ACCEPTING, LISTENING, WorkerSlot
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
 
-logger = logging.getLogger("flowcraft")
+logger = logging.getLogger(__name__)
 
 READY_SECONDS = 30.0
 """A replacement that does not serve after this long is given up, and the old worker stays."""
@@ -55,7 +55,7 @@ class Worker:
         pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(progress), os.fdopen(ours, "rb")
         )
-        place = Place(number, theirs, tuple(one.fileno() for one in sockets))
+        place = WorkerSlot(number, theirs, tuple(one.fileno() for one in sockets))
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -117,12 +117,12 @@ class Workers:
         self._end_seconds = settings.drain_seconds + BEYOND_DRAIN_SECONDS
         self._announce: Callable[[str], None] | None = announce
         self._supervisor = Supervisor()
-        self._posts = [Post(number, self) for number in range(1, count + 1)]
+        self._posts = [WorkerPipe(number, self) for number in range(1, count + 1)]
         self._running: set[Worker] = set()
 
     async def run(self) -> None:
         """Keep the workers until SIGTERM or SIGINT; SIGHUP replaces them one after another."""
-        told, replace = told_to_stop(), asyncio.Event()
+        told, replace = stop_signal(), asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, replace.set)
         for post in self._posts:
             self._supervisor.keep(f"worker {post.number}", post.keep)
@@ -165,7 +165,7 @@ class Workers:
                 logger.info("all workers have been replaced")
 
 
-class Post:
+class WorkerPipe:
     """The place of one worker, whoever holds it."""
 
     def __init__(self, number: int, workers: Workers) -> None:

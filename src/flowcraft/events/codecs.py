@@ -42,7 +42,7 @@ class Codec:
 
 
 def is_event_type(candidate: type) -> bool:
-    """Tell whether there is a codec for a class."""
+    """Return whether there is a codec for a class."""
     known = _is_pydantic(candidate) or issubclass(candidate, msgspec.Struct)
     return known or dataclasses.is_dataclass(cast(object, candidate))
 
@@ -90,7 +90,7 @@ def _default(field: msgspec.inspect.Field) -> str | None:
 
 
 def _makes_the_same(factory: object) -> bool:
-    """Tell whether a factory makes an empty collection, and not the time or a new id."""
+    """Return whether a factory makes an empty collection, and not the time or a new id."""
     return (get_origin(factory) or factory) in (list, dict, set, frozenset, tuple)
 
 
@@ -126,7 +126,7 @@ def _pydantic_codec(model: type[BaseModel]) -> Codec:
 
 
 def _refuse_two_types_of_one_name(definitions: Definitions) -> None:
-    # Pydantic tells them apart by the path of their modules: `billing__models__Step`.
+    # Pydantic distinguishes them by the path of their modules: `billing__models__Step`.
     seen: dict[str, str] = {}
     for name in definitions:
         short = name.rpartition("__")[2]

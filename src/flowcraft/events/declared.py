@@ -23,7 +23,7 @@ _M = TypeVar("_M", bound="_KeywordOnly")
 class _KeywordOnly(msgspec.StructMeta):
     """Makes the fields of every subclass keyword-only; msgspec alone does not pass that on."""
 
-    def __new__(  # noqa: PYI019  # a metaclass cannot say Self
+    def __new__(  # noqa: PYI019  # a metaclass cannot use Self
         cls: type[_M], name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: object
     ) -> _M:
         options: dict[str, Any] = {"kw_only": True, **config}

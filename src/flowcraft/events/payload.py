@@ -23,7 +23,7 @@ _LONG_NUMBER = re.compile(rb"\d{16}")
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """The member that tells the alternatives of a union apart, and its value for one of them."""
+    """The member that distinguishes the alternatives of a union, and its value for one of them."""
 
     field: str
     value: str
@@ -33,7 +33,7 @@ class Payload:
     """What one channel carries: an event type, or a tagged union of them.
 
     Raises:
-        DeclarationError: a type that cannot be an event, or a union whose members nothing tells apart.
+        DeclarationError: a type that cannot be an event, or a union whose members nothing distinguishes.
     """
 
     def __init__(self, declared: object) -> None:
@@ -146,7 +146,7 @@ def _tags(codecs: Mapping[type, Codec]) -> Mapping[type, Tag]:
             return chosen
     names = " | ".join(member.__name__ for member in candidates)
     raise DeclarationError(
-        f"nothing tells the members of {names} apart; derive them from flowcraft.Event, "
+        f"nothing distinguishes the members of {names}; derive them from flowcraft.Event, "
         'or give each a field such as `type: Literal["run_started"] = "run_started"` with a value of its own'
     )
 

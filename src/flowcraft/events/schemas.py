@@ -1,7 +1,7 @@
 """Schemas: JSON Schema (2020-12) of msgspec's types as they are written, which is not how they may be read.
 
 `msgspec.json.schema` describes what a decoder accepts: there a field with a default may be absent. An encoder
-always writes it, so whoever reads events can rely on it.
+always writes it, so readers of events can rely on it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def shape(schema: JsonSchema) -> JsonSchema:
 
 
 def docstring(cls: type) -> str | None:
-    """Return what somebody wrote about a class; not what `dataclass`, `NamedTuple` or `Enum` made up."""
+    """Return what its author wrote about a class; not what `dataclass`, `NamedTuple` or `Enum` made up."""
     text = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
     generated = text.startswith(f"{cls.__name__}(") and text.endswith(")")
     return None if generated or text == "An enumeration." else text or None

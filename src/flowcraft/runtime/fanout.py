@@ -1,4 +1,4 @@
-"""Fan-out: what the hub tells many sessions is written a few hundred at a time, in one order for all."""
+"""Fan-out: write to many sessions a few hundred at a time, in one order for all."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Protocol, TypeAlias
 
-from flowcraft.core.frames import Bundle
+from flowcraft.core.bundles import Bundle, Pages
 from flowcraft.core.hub import SessionId
-from flowcraft.core.pages import Pages
 from flowcraft.runtime.supervisor import Supervisor
 
 Part: TypeAlias = Bundle | Pages
@@ -33,7 +32,7 @@ class FanOut:
     """Writes parts to the gateways of a node.
 
     The first few hundred are written at once, and if those are all, that was it. For the rest everything that
-    comes later waits, whoever it is for: a commit point is a promise about what came before it.
+    comes later waits, for whichever session: a commit point is a promise about what came before it.
     """
 
     def __init__(self, gateways: Mapping[SessionId, Recipient], supervisor: Supervisor) -> None:

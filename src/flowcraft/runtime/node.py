@@ -7,53 +7,32 @@ import itertools
 import os
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import assert_never
 
 from flowcraft.channels import Channels
 from flowcraft.core import frames
+from flowcraft.core.bundles import Bundle, Encoder
 from flowcraft.core.conflation import Conflation
-from flowcraft.core.counts import Counts
-from flowcraft.core.delivery import Encoder
-from flowcraft.core.frames import Bundle
-from flowcraft.core.hub import Effect, Hub, ReadBacklog, ReadNow, SessionId
-from flowcraft.core.measures import Measures, State
-from flowcraft.core.replay import CatchUp
+from flowcraft.core.hub import Effect, Hub, ReadNow, ReadReplay, SessionId
+from flowcraft.core.replay import Replay
+from flowcraft.core.report import Counts, NodeReport, State
 from flowcraft.core.session import Session
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import CursorUnusable, LimitExceeded, LogUnavailable
-from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Ringing, Tracer, Wakeups
+from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Tracer, Wakeups
 from flowcraft.records import Batch, Ephemeral, Limit
 from flowcraft.runtime.fanout import SLICE, FanOut
-from flowcraft.runtime.gateway import Gateway, Surroundings
-from flowcraft.runtime.lookout import Lookout
+from flowcraft.runtime.gateway import Gateway, GatewayContext
+from flowcraft.runtime.outbox_sweep import OutboxSweep
 from flowcraft.runtime.relay import Relay
 from flowcraft.runtime.replays import Answer, Replays
-from flowcraft.runtime.supervisor import Supervisor, TaskHealth
+from flowcraft.runtime.sender import SenderContext
+from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.runtime.telemetry import Telemetry
 from flowcraft.settings import Settings
 
 _LONGEST_DETOUR_MS = 500
 """Who is sent away comes back within this time: the drain itself spreads the clients."""
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What `/readyz` tells: ready is True when new connections are served from a log that is being read."""
-
-    ready: bool
-    state: State
-    connections: int
-    subscriptions: int
-    slow_closes: int
-    dead_closes: int
-    refused: int
-    errors: dict[str, str]
-    replay_reads: int
-    replays_from_memory: int
-    pid: int
-    doorbell: Ringing
-    tasks: dict[str, TaskHealth]
 
 
 class Node:
@@ -96,10 +75,13 @@ class Node:
         self._started = clock.monotonic()
         self._has_read = asyncio.Event()
         self._draining = False
-        self._lookout = Lookout(settings.queue_seconds, clock, self.counts.loop_delay)
-        self._replays = Replays(log, self.supervisor, self._answer, settings)
-        self._surroundings = Surroundings(
-            self, authorizer, settings, self.supervisor, clock, Conflation(channels) or None
+        self._sweep = OutboxSweep(settings.outbox_seconds, clock, self.counts.loop_delay)
+        self._replays = Replays(log, self.supervisor, self._answer, settings, self.counts)
+        self._context = GatewayContext(
+            self,
+            authorizer,
+            self.supervisor,
+            SenderContext(settings, clock, self.counts, self._sweep, Conflation(channels) or None),
         )
 
     @property
@@ -114,10 +96,6 @@ class Node:
             return False
         return self._is_fresh()
 
-    def watch(self, connection: Connection) -> None:
-        """Look after what waits for a connection."""
-        self._lookout.watch(connection)
-
     async def until_accepting(self) -> None:
         """Wait until the log has been read for the first time."""
         await self._has_read.wait()
@@ -126,52 +104,32 @@ class Node:
         """Begin to follow the log."""
         self.supervisor.keep("relay", self._relay.run)
         self.supervisor.keep("heartbeat", self._beat)
-        self.supervisor.keep("lookout", self._lookout.run)
+        self.supervisor.keep("outbox-sweep", self._sweep.run)
 
     async def stop(self) -> None:
         """Stop following; connections should have been drained before."""
         await self.supervisor.stop()
 
-    def health(self) -> Health:
-        """Tell whether this node can serve."""
-        state, tasks = self._state(), self.supervisor.health()
+    def report(self) -> NodeReport:
+        """Return what this node is and did."""
+        hub, waiting = self._hub, self._sweep.waiting_bytes()
+        state, tasks = self._state(), self.supervisor.report()
         errors = {name: task.last_error for name, task in tasks.items() if task.last_error}
         if self._wakeups.trouble is not None:
             errors["wakeups"] = self._wakeups.trouble
-        return Health(
+        return NodeReport(
+            pid=os.getpid(),
             ready=state == "live",
             state=state,
+            wakeup=self._wakeups.ringing,
             connections=len(self._gateways),
-            subscriptions=0 if self._hub is None else self._hub.subscription_count,
-            slow_closes=self.counts.slow_closes,
-            dead_closes=self.counts.dead_closes,
-            refused=self.counts.refused,
-            errors=errors,
-            replay_reads=self._replays.reads,
-            replays_from_memory=0 if self._hub is None else self._hub.remembered,
-            pid=os.getpid(),
-            doorbell=self._wakeups.ringing,
-            tasks=tasks,
-        )
-
-    def measure(self) -> Measures:
-        """Tell in numbers what this node is and did."""
-        queues = self._lookout.waiting()
-        held = sum([gateway.held_bytes for gateway in self._gateways.values()])
-        return Measures(
-            pid=os.getpid(),
-            state=self._state(),
-            doorbell=self._wakeups.ringing,
-            connections=len(self._gateways),
-            subscribers={
-                d.name: 0 if self._hub is None else self._hub.audience(d.prefix) for d in self._channels
-            },
-            queued_connections=len(queues),
-            queue_bytes=sum(queues) + held,
+            subscriptions=0 if hub is None else hub.subscription_count,
+            subscribers={d.name: hub.family_subscriber_count(d.prefix) if hub else 0 for d in self._channels},
+            waiting_connections=len(waiting),
+            outbox_bytes=sum(waiting),
             relay_lag_seconds=self._clock.monotonic() - max(self._read_at, self._started),
-            replay_reads=self._replays.reads,
-            replays_from_memory=0 if self._hub is None else self._hub.remembered,
-            restarts={name: task.restarts for name, task in self.supervisor.health().items()},
+            errors=errors,
+            tasks=tasks,
             counts=self.counts,
         )
 
@@ -186,13 +144,13 @@ class Node:
         if self._hub is None or not self.accepting:
             raise LogUnavailable(self._obstacle())
         number = next(self._numbers)
-        authorizer = self._surroundings.authorizer
+        authorizer = self._context.authorizer
         required = authorizer is not None and authorizer.required
         session = Session(self._channels, self._settings, token_required=required)
-        gateway = Gateway(number, session, connection, self._surroundings)
+        gateway = Gateway(number, session, connection, self._context)
         self._gateways[number] = gateway
         self.counts.connections += 1
-        self._hub.join(number)
+        self._hub.connect(number)
         gateway.open(self._hub.cursor, self._schema, channels, since)
         return gateway
 
@@ -208,40 +166,40 @@ class Node:
             await asyncio.sleep(max(0.0, wait) if self._gateways else 0)
 
     def broadcast_ephemeral(self, event: Ephemeral) -> None:
-        """Deliver an event outside the log to whoever is here."""
+        """Deliver an event outside the log to the clients that are connected."""
         if self._hub is not None:
             self._perform(self._hub.broadcast_ephemeral(event))
 
-    # The gateways' side (runtime.gateway.Exchange)
+    # The gateways' side (runtime.gateway.HubPort)
 
-    def follow(
-        self, gateway: SessionId, channels: tuple[str, ...], since: Cursor | None, ref: int | None
+    def subscribe(
+        self, session: SessionId, channels: tuple[str, ...], since: Cursor | None, ref: int | None
     ) -> None:
         self.counts.resumes += since is not None
-        self._perform(self._require_hub().subscribe(gateway, channels, since, ref))
+        self._perform(self._require_hub().subscribe(session, channels, since, ref))
 
-    def follow_fresh(
-        self, gateway: SessionId, channels: tuple[str, ...], reason: ResetReason, ref: int | None
+    def reset_subscription(
+        self, session: SessionId, channels: tuple[str, ...], reason: ResetReason, ref: int | None
     ) -> None:
         self.counts.resumes += 1
-        self._perform(self._require_hub().reset(gateway, channels, reason, ref))
+        self._perform(self._require_hub().reset(session, channels, reason, ref))
 
-    def unfollow(self, gateway: SessionId, channels: tuple[str, ...]) -> None:
-        self._require_hub().unsubscribe(gateway, channels)
+    def unsubscribe(self, session: SessionId, channels: tuple[str, ...]) -> None:
+        self._require_hub().unsubscribe(session, channels)
 
-    def settle(self, gateway: SessionId, xid: int) -> None:
+    def settle(self, session: SessionId, xid: int) -> None:
         hub, limit = self._require_hub(), self._settings.settles_per_connection
-        if hub.settling_count(gateway) >= limit and not hub.has_seen(xid):
+        if hub.settling_count(session) >= limit and not hub.has_settled(xid):
             excess = LimitExceeded(
                 f"at most {limit} transactions to wait for; ask again when one has settled"
             )
-            self._fan_out.write(Bundle([frames.error(excess)]), (gateway,))
+            self._fan_out.write(Bundle([frames.error(excess)]), (session,))
         else:
-            self._perform(hub.settle(gateway, xid))
+            self._perform(hub.settle(session, xid))
 
-    def leave(self, gateway: SessionId) -> None:
-        self._gateways.pop(gateway, None)
-        self._require_hub().leave(gateway)
+    def disconnect(self, session: SessionId) -> None:
+        self._gateways.pop(session, None)
+        self._require_hub().disconnect(session)
 
     # The relay's side
 
@@ -261,10 +219,10 @@ class Node:
         self._confirm_read()
         self._telemetry.begun(start)
         if self._hub is None:
-            self._hub = Hub(start, self._settings)
+            self._hub = Hub(start, self._settings, self.counts)
             self._has_read.set()
         else:
-            self._perform(self._hub.begin_anew(start, reason))
+            self._perform(self._hub.restart(start, reason))
 
     def _confirm_read(self) -> None:
         self._read_at = self._clock.monotonic()
@@ -311,26 +269,26 @@ class Node:
         encoder = Encoder(self.counts)
         for effect in effects:
             match effect:
-                case ReadBacklog(catch_up):
-                    self._replays.add(catch_up)
+                case ReadReplay(replay):
+                    self._replays.add(replay)
                 case ReadNow():
                     self._wakeups.hurry()
                 case _:
                     self._fan_out.write(*encoder.encode(effect))
 
-    def _answer(self, answers: Sequence[tuple[CatchUp, Answer]]) -> None:
+    def _answer(self, answers: Sequence[tuple[Replay, Answer]]) -> None:
         """Pass on what the log says to those that catch up; in one go, so that a record is encoded once."""
         hub = self._require_hub()
         effects: list[Effect] = []
-        for catch_up, answer in answers:
+        for replay, answer in answers:
             match answer:
                 case Batch():
                     self.counts.replays_from_log += 1
-                    effects += hub.replayed(catch_up, answer)
+                    effects += hub.replayed(replay, answer)
                 case CursorUnusable():
-                    effects += hub.unbridgeable(catch_up, answer.reason)
+                    effects += hub.replay_failed(replay, answer.reason)
                 case LogUnavailable():
-                    self._send_away(catch_up.session)
+                    self._send_away(replay.session)
                 case _ as never:
                     assert_never(never)
         self._perform(effects)

@@ -53,7 +53,7 @@ class Relay:
             self._cursor = batch.cursor
             if self._paced is not None:
                 await self._paced()
-            await self._wakeups.wait(batch.seen, records=len(batch.records))
+            await self._wakeups.wait(batch.snapshot, records=len(batch.records))
 
     async def _read(self) -> Batch:
         if self._cursor is None:

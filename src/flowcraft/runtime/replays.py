@@ -13,7 +13,8 @@ from dataclasses import replace
 from functools import reduce
 from typing import TypeAlias
 
-from flowcraft.core.replay import CatchUp
+from flowcraft.core.replay import Replay
+from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorExpired, CursorRewound, CursorUnusable, LogUnavailable
 from flowcraft.ports import EventLog
@@ -38,20 +39,21 @@ class Replays:
         self,
         log: EventLog,
         supervisor: Supervisor,
-        answer: Callable[[Sequence[tuple[CatchUp, Answer]]], None],
+        answer: Callable[[Sequence[tuple[Replay, Answer]]], None],
         settings: Settings,
+        counts: Counts,
     ) -> None:
-        self.reads = 0
+        self._counts = counts
         self._log = log
         self._supervisor = supervisor
         self._answer = answer
         self._limit = Limit(settings.replay_events, settings.replay_bytes)
-        self._waiting: list[CatchUp] = []
+        self._waiting: list[Replay] = []
         self._working = False
 
-    def add(self, catch_up: CatchUp) -> None:
+    def add(self, replay: Replay) -> None:
         """Have a catch-up answered by the next read."""
-        self._waiting.append(catch_up)
+        self._waiting.append(replay)
         if not self._working:
             self._working = True
             self._supervisor.spawn(self._work(), "replays")
@@ -63,15 +65,15 @@ class Replays:
                 await asyncio.sleep(pause)
                 waiting, self._waiting = self._waiting, []
                 pause = min(LONGEST_PAUSE_SECONDS, PAUSE_SECONDS_EACH * len(waiting))
-                by_lineage: dict[Lineage, list[CatchUp]] = defaultdict(list)
-                for catch_up in waiting:
-                    by_lineage[catch_up.since.lineage].append(catch_up)
+                by_lineage: dict[Lineage, list[Replay]] = defaultdict(list)
+                for replay in waiting:
+                    by_lineage[replay.since.lineage].append(replay)
                 for herd in by_lineage.values():
                     await self._serve(herd)
         finally:
             self._working = False
 
-    async def _serve(self, herd: list[CatchUp]) -> None:
+    async def _serve(self, herd: list[Replay]) -> None:
         """Answer a herd, all of one lineage, by as few reads as it takes.
 
         A read that is too long is split, the younger half first: those that want as much as one that wanted
@@ -96,75 +98,73 @@ class Replays:
             else:
                 await self._share(part, batch)
 
-    async def _read(self, herd: Sequence[CatchUp]) -> Batch:
-        self.reads += 1
-        since = Cursor(herd[0].since.lineage, reduce(Snapshot.meet, {c.since.seen for c in herd}))
+    async def _read(self, herd: Sequence[Replay]) -> Batch:
+        self._counts.replay_reads += 1
+        since = Cursor(herd[0].since.lineage, reduce(Snapshot.meet, {c.since.snapshot for c in herd}))
         channels = sorted({channel for c in herd for channel in c.channels})
         return await self._log.read(since, channels=channels, limit=self._limit)
 
-    async def _without_expired(self, herd: list[CatchUp], error: CursorExpired) -> list[list[CatchUp]]:
+    async def _without_expired(self, herd: list[Replay], error: CursorExpired) -> list[list[Replay]]:
         """Answer those that are too old, or split what is too much; return what is left to be read."""
         if error.floor is not None:
             floor = error.floor
-            expired, rest = _parted(herd, lambda c: c.since.seen.xmin < floor)
+            expired, rest = _parted(herd, lambda c: c.since.snapshot.xmin < floor)
             await self._tell_all(expired or herd, lambda c: CursorExpired(str(c.since), floor))
             return [rest] if expired else []
         if len(_wants(herd)) == 1:
             return [herd]  # they are hopeless now, or have unsubscribed meanwhile from what made it too much
-        herd.sort(key=lambda c: (c.since.seen.xmin, c.since.seen.xmax, sorted(c.channels)))
+        herd.sort(key=lambda c: (c.since.snapshot.xmin, c.since.snapshot.xmax, sorted(c.channels)))
         middle = _boundary(herd)
         return [herd[:middle], herd[middle:]]  # the last one is read first
 
-    async def _share(self, herd: Iterable[CatchUp], batch: Batch) -> None:
+    async def _share(self, herd: Iterable[Replay], batch: Batch) -> None:
         by_channel: dict[str, list[Record]] = defaultdict(list)
         for record in batch.records:
             by_channel[record.channel].append(record)
 
-        def part_of(catch_up: CatchUp) -> Answer:
-            if catch_up.since.seen.xmax > batch.seen.xmax:  # read alone, the log would have said so
-                return CursorRewound(str(catch_up.since))
-            records = [r for channel in catch_up.channels for r in by_channel.get(channel, ())]
-            if len(catch_up.channels) > 1:
+        def part_of(replay: Replay) -> Answer:
+            if replay.since.snapshot.xmax > batch.snapshot.xmax:  # read alone, the log would have said so
+                return CursorRewound(str(replay.since))
+            records = [r for channel in replay.channels for r in by_channel.get(channel, ())]
+            if len(replay.channels) > 1:
                 records.sort(key=lambda record: record.id)
             return replace(batch, records=tuple(records))
 
         await self._tell_all(herd, part_of)
 
-    async def _tell_all(self, herd: Iterable[CatchUp], tell: Callable[[CatchUp], Answer]) -> None:
+    async def _tell_all(self, herd: Iterable[Replay], tell: Callable[[Replay], Answer]) -> None:
         rest = list(herd)
         while rest:
             part, rest = rest[:SLICE], rest[SLICE:]
-            self._answer([(catch_up, tell(catch_up)) for catch_up in part])
+            self._answer([(replay, tell(replay)) for replay in part])
             await asyncio.sleep(0)
 
 
-def _parted(
-    herd: Iterable[CatchUp], belongs: Callable[[CatchUp], bool]
-) -> tuple[list[CatchUp], list[CatchUp]]:
+def _parted(herd: Iterable[Replay], belongs: Callable[[Replay], bool]) -> tuple[list[Replay], list[Replay]]:
     """Those of whom something is so, and the others; each in their order."""
-    those: list[CatchUp] = []
-    others: list[CatchUp] = []
-    for catch_up in herd:
-        (those if belongs(catch_up) else others).append(catch_up)
+    those: list[Replay] = []
+    others: list[Replay] = []
+    for replay in herd:
+        (those if belongs(replay) else others).append(replay)
     return those, others
 
 
-def _wants(herd: Iterable[CatchUp]) -> set[_Want]:
-    return {(c.since.seen, frozenset(c.channels)) for c in herd}
+def _wants(herd: Iterable[Replay]) -> set[_Want]:
+    return {(c.since.snapshot, frozenset(c.channels)) for c in herd}
 
 
-def _wants_as_much(catch_up: CatchUp, want: _Want) -> bool:
+def _wants_as_much(replay: Replay, want: _Want) -> bool:
     """Whether it is no younger than that, on all of its channels at least."""
     seen, channels = want
-    return catch_up.channels >= channels and seen.contains(catch_up.since.seen)
+    return replay.channels >= channels and seen.contains(replay.since.snapshot)
 
 
-def _boundary(herd: Sequence[CatchUp]) -> int:
+def _boundary(herd: Sequence[Replay]) -> int:
     """The middle of a sorted herd, moved so that those who want the same stay together."""
     middle = len(herd) // 2
-    wanted = (herd[middle].since.seen, herd[middle].channels)
-    while middle > 0 and (herd[middle - 1].since.seen, herd[middle - 1].channels) == wanted:
+    wanted = (herd[middle].since.snapshot, herd[middle].channels)
+    while middle > 0 and (herd[middle - 1].since.snapshot, herd[middle - 1].channels) == wanted:
         middle -= 1
     if middle:
         return middle
-    return next(n for n, c in enumerate(herd) if (c.since.seen, c.channels) != wanted)
+    return next(n for n, c in enumerate(herd) if (c.since.snapshot, c.channels) != wanted)

@@ -7,24 +7,15 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Literal
 
-logger = logging.getLogger("flowcraft")
+from flowcraft.core.report import TaskReport
+
+logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_SECONDS = 0.05
 LONGEST_BACKOFF_SECONDS = 1.0
 WELL_SECONDS = 5.0
 """A task that has run for this long since its last failure works again, whatever it does."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskHealth:
-    """How one kept task is doing, and for how long it has been so."""
-
-    state: Literal["running", "backing off"]
-    since_seconds: float
-    restarts: int
-    last_error: str | None
 
 
 class Backoff:
@@ -81,11 +72,11 @@ class Supervisor:
         """Note that a kept task works again; what runs for a while has, even if nobody says so."""
         self._states[name].recovered()
 
-    def health(self) -> dict[str, TaskHealth]:
-        """Tell how each kept task is doing."""
+    def report(self) -> dict[str, TaskReport]:
+        """Return how each kept task is doing."""
         now = asyncio.get_running_loop().time()
         return {
-            state.name: TaskHealth(
+            state.name: TaskReport(
                 "running" if state.running else "backing off",
                 round(now - state.since, 1),
                 state.restarts,

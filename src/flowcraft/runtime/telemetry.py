@@ -1,4 +1,4 @@
-"""Telemetry: times each batch from the log to the sockets, and tells a tracer of what was delivered."""
+"""Telemetry: time each batch from the log to the sockets, and report deliveries to a tracer."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Iterable
 
 from flowcraft.channels import Channels
-from flowcraft.core.counts import Counts
 from flowcraft.core.hub import Deliver, Effect
-from flowcraft.core.lateness import Lateness
+from flowcraft.core.report import CommitDelay, Counts
 from flowcraft.ports import Clock, Tracer
 from flowcraft.records import Batch, Record
 
-logger = logging.getLogger("flowcraft")
+logger = logging.getLogger(__name__)
 
 
 class Telemetry:
@@ -21,7 +20,7 @@ class Telemetry:
 
     What is timed ends when the last recipient of a batch has been written to, which is when the kernel or the
     queue of a slow client has it. All events of a batch count as late as the oldest of them, and
-    those that nobody here follows do not count.
+    those without a subscriber here do not count.
     """
 
     def __init__(self, channels: Channels, counts: Counts, clock: Clock, tracer: Tracer | None) -> None:
@@ -29,11 +28,11 @@ class Telemetry:
         self._counts = counts
         self._clock = clock
         self._tracer = tracer
-        self._lateness = Lateness()
+        self._commit_delay = CommitDelay()
         self._began = 0.0
         self._leaving: Batch | None = None
         self._waited = 0.0
-        self._followed = 0
+        self._subscribed = 0
         self._recipients: Counter[int] = Counter()
 
     def reading(self) -> None:
@@ -42,14 +41,14 @@ class Telemetry:
 
     def begun(self, start: Batch) -> None:
         """Take a position that does not continue the last one."""
-        self._lateness.begin(start)
+        self._commit_delay.begin(start)
 
-    def read(self, batch: Batch, followed: int, effects: Iterable[Effect]) -> None:
-        """Take what was read, how many of its events somebody follows, and what the hub makes of it."""
+    def read(self, batch: Batch, subscribed: int, effects: Iterable[Effect]) -> None:
+        """Take what was read, how many of its events have subscribers here, and the hub's effects."""
         self._counts.reads += 1
         self._counts.events += len(batch.records)
-        self._waited = self._lateness.of(batch)
-        self._leaving, self._followed = (batch, followed) if followed else (None, 0)
+        self._waited = self._commit_delay.of(batch)
+        self._leaving, self._subscribed = (batch, subscribed) if subscribed else (None, 0)
         self._recipients.clear()
         if self._tracer is not None and any(record.trace for record in batch.records):
             for effect in effects:
@@ -62,11 +61,11 @@ class Telemetry:
         if batch is None:
             return
         took = self._clock.monotonic() - self._began
-        self._counts.lateness.observe(self._waited + took, self._followed)
+        self._counts.commit_delay.observe(self._waited + took, self._subscribed)
         if self._recipients:
-            self._tell(batch.records, took)
+            self._report(batch.records, took)
 
-    def _tell(self, records: Iterable[Record], took: float) -> None:
+    def _report(self, records: Iterable[Record], took: float) -> None:
         for record in records:
             recipients = self._recipients[record.id]
             if record.trace and recipients and self._tracer is not None:
@@ -74,4 +73,4 @@ class Telemetry:
                 try:
                     self._tracer.delivered(record, family, recipients, took)
                 except Exception:
-                    logger.exception("a delivery cannot be told to the tracing system")
+                    logger.exception("a delivery cannot be reported to the tracing system")

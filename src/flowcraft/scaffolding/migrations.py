@@ -13,7 +13,7 @@ from typing import cast
 from flowcraft.adapters.postgres.table_facts import TriggerText
 from flowcraft.scaffolding.edits import PlaceUnknown, text_of
 from flowcraft.scaffolding.naming import snake_case
-from flowcraft.scaffolding.request import Request
+from flowcraft.scaffolding.request import ChannelRequest
 
 _SQL = """\
 -- {channel}: rows of {table} become {event}, in the transaction that changes them.
@@ -62,7 +62,7 @@ def trigger_statements(trigger: TriggerText, operations: Iterable[str]) -> str:
     return text.replace("pg_temp  as", "pg_temp as")
 
 
-def sql_migration(request: Request, statements: str) -> str:
+def sql_migration(request: ChannelRequest, statements: str) -> str:
     """Return the text of a plain migration."""
     assert request.table is not None
     return _SQL.format(
@@ -70,7 +70,7 @@ def sql_migration(request: Request, statements: str) -> str:
     )
 
 
-def sql_name(folder: Path, request: Request) -> Path:
+def sql_name(folder: Path, request: ChannelRequest) -> Path:
     """Return the next free name in a folder of numbered files: `0003_flow_update.sql`."""
     numbers = ["".join(takewhile(str.isdigit, path.name)) for path in sorted(folder.glob("*.sql"))]
     digits = [number for number in numbers if number]
@@ -79,12 +79,12 @@ def sql_name(folder: Path, request: Request) -> Path:
     return folder / f"{following:0{width}}_{slug(request)}.sql"
 
 
-def slug(request: Request) -> str:
+def slug(request: ChannelRequest) -> str:
     """Return the words of a migration's name."""
     return snake_case(request.names.channel.replace(".", "_").replace("{", "").replace("}", ""))
 
 
-def existing(folder: Path, request: Request, suffix: str) -> Path | None:
+def existing(folder: Path, request: ChannelRequest, suffix: str) -> Path | None:
     """Return the migration of this channel that is there already."""
     found = sorted(folder.glob(f"*_{slug(request)}.{suffix}"))
     return found[-1] if found else None
@@ -105,7 +105,7 @@ def alembic_versions(ini: Path) -> Path:
     return folder
 
 
-def revision_of(request: Request) -> str:
+def revision_of(request: ChannelRequest) -> str:
     """Return a revision's id, the same for the same channel."""
     return hashlib.sha256(request.names.channel.encode()).hexdigest()[:12]
 

@@ -13,7 +13,7 @@ from flowcraft.scaffolding.discovery import files_below
 from flowcraft.scaffolding.edits import Asset, Edit, PlaceUnknown, shown, text_of
 from flowcraft.scaffolding.naming import names_of
 from flowcraft.scaffolding.npm_package import npm_package
-from flowcraft.scaffolding.request import Field, Project, Request
+from flowcraft.scaffolding.request import ChannelRequest, Field, Project
 from flowcraft.scaffolding.starting import templates, vendored
 
 CLIENT = "3 client"
@@ -50,7 +50,7 @@ def plan_web(web: Path, types: str, module: Path) -> WebPlan:
     client = _plan_client(web)
     source = web / "src" if (web / "src").is_dir() else web
     project = Project(web, module, "channels", module, source / "realtime.gen.ts", web)
-    request = Request(names_of("system"), "Notice", (Field("text", "str"),), "system")
+    request = ChannelRequest(names_of("system"), "Notice", (Field("text", "str"),), "system")
     hook = source / "features/system/hooks/use-system.ts"
     edits = [
         Edit(TYPES, project.types, text_of(project.types), types),

@@ -23,7 +23,7 @@ from flowcraft.scaffolding.python_text import (
     with_import,
     with_method,
 )
-from flowcraft.scaffolding.request import Preview, Project, Request
+from flowcraft.scaffolding.request import ChannelRequest, Preview, Project
 from flowcraft.scaffolding.types import imports_of, same_type
 
 EVENT = "1 event type"
@@ -62,7 +62,9 @@ class Draft:
         self.edits[path] = Edit(known.step if known else step, path, before, text)
 
 
-def plan_declaration(request: Request, project: Project, polish: Polish = as_it_is) -> tuple[Draft, bool]:
+def plan_declaration(
+    request: ChannelRequest, project: Project, polish: Polish = as_it_is
+) -> tuple[Draft, bool]:
     """Plan the event and the channel; also tell whether the channel is declared already, exactly so.
 
     Raises:
@@ -73,7 +75,9 @@ def plan_declaration(request: Request, project: Project, polish: Polish = as_it_
     return draft, _plan_channel(draft, request, project)
 
 
-def plan_rest(draft: Draft, request: Request, project: Project, preview: Preview, *, declared: bool) -> None:
+def plan_rest(
+    draft: Draft, request: ChannelRequest, project: Project, preview: Preview, *, declared: bool
+) -> None:
     """Plan everything that follows from the declaration.
 
     Raises:
@@ -93,7 +97,7 @@ def plan_rest(draft: Draft, request: Request, project: Project, preview: Preview
     draft.write(TESTS, *_own(draft, [path], {path: test}, declared=declared, flag="--tests"))
 
 
-def _plan_event(draft: Draft, request: Request, project: Project) -> None:
+def _plan_event(draft: Draft, request: ChannelRequest, project: Project) -> None:
     text = draft.text(project.events) or ""
     tree = parsed(text, project.events)
     there = fields_of(tree, request.event)
@@ -120,7 +124,7 @@ def _plan_event(draft: Draft, request: Request, project: Project) -> None:
     draft.write(EVENT, project.events, with_class(text, python_templates.event_class(request), before))
 
 
-def _plan_channel(draft: Draft, request: Request, project: Project) -> bool:
+def _plan_channel(draft: Draft, request: ChannelRequest, project: Project) -> bool:
     text = draft.text(project.channels) or ""
     tree = parsed(text, project.channels)
     statement = python_templates.declaration(request, project.channels_object)
@@ -147,7 +151,7 @@ def _plan_channel(draft: Draft, request: Request, project: Project) -> bool:
     return False
 
 
-def _plan_trigger(draft: Draft, request: Request, project: Project, preview: Preview) -> None:
+def _plan_trigger(draft: Draft, request: ChannelRequest, project: Project, preview: Preview) -> None:
     assert preview.trigger is not None
     if project.alembic is not None:
         folder = migrations.alembic_versions(project.alembic)
@@ -162,7 +166,9 @@ def _plan_trigger(draft: Draft, request: Request, project: Project, preview: Pre
         draft.write(TRIGGER, path, migrations.sql_migration(request, preview.trigger))
 
 
-def _plan_service(draft: Draft, request: Request, project: Project) -> tuple[str, list[tuple[str, bool]]]:
+def _plan_service(
+    draft: Draft, request: ChannelRequest, project: Project
+) -> tuple[str, list[tuple[str, bool]]]:
     assert project.services is not None
     assert request.service is not None
     for path in sorted(project.services.glob("*.py")):
@@ -194,7 +200,7 @@ def _plan_service(draft: Draft, request: Request, project: Project) -> tuple[str
     return project.module(path), [("realtime", True)]
 
 
-def _extend_service(draft: Draft, request: Request, project: Project, path: Path, text: str) -> None:
+def _extend_service(draft: Draft, request: ChannelRequest, project: Project, path: Path, text: str) -> None:
     assert request.service is not None
     tree = parsed(text, path)
     name = python_templates.method_name(request)
@@ -248,7 +254,9 @@ def _port_module(project: Project) -> str:
     return "flowcraft"
 
 
-def _plan_hook(draft: Draft, request: Request, project: Project, preview: Preview, *, declared: bool) -> None:
+def _plan_hook(
+    draft: Draft, request: ChannelRequest, project: Project, preview: Preview, *, declared: bool
+) -> None:
     folder = project.types.parent / "features" / request.feature / "hooks"
     words = (request.feature, request.names.variable, request.names.words)
     stems = dict.fromkeys(f"use-{kebab_case(word)}" for word in words)

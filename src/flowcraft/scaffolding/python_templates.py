@@ -8,18 +8,18 @@ import sys
 from collections.abc import Iterable, Mapping
 
 from flowcraft.scaffolding.naming import snake_case
-from flowcraft.scaffolding.request import Preview, Project, Request
+from flowcraft.scaffolding.request import ChannelRequest, Preview, Project
 
 _WIDTH = 88
 
 
-def event_class(request: Request) -> str:
+def event_class(request: ChannelRequest) -> str:
     """Return the class of the event."""
     fields = "\n".join(f"    {field.name}: {field.annotation}" for field in request.fields)
     return f'class {request.event}(Event):\n    """{_event_says(request)}"""\n\n{fields}\n'
 
 
-def declaration(request: Request, channels_object: str) -> str:
+def declaration(request: ChannelRequest, channels_object: str) -> str:
     """Return the statement that declares the channel."""
     names = request.names
     arguments = [_quoted(names.channel), request.event]
@@ -30,7 +30,7 @@ def declaration(request: Request, channels_object: str) -> str:
     return called(f"{names.variable} = {channels_object}.declare", arguments)
 
 
-def service_method(request: Request, channels_name: str, attribute: str) -> str:
+def service_method(request: ChannelRequest, channels_name: str, attribute: str) -> str:
     """Return the method that broadcasts."""
     channel = f"{channels_name}.{request.names.variable}"
     if request.names.parameter is not None:
@@ -43,12 +43,12 @@ def service_method(request: Request, channels_name: str, attribute: str) -> str:
     )
 
 
-def method_name(request: Request) -> str:
+def method_name(request: ChannelRequest) -> str:
     """Return the name of the method that broadcasts: `tell_alert_raised`."""
     return f"tell_{snake_case(request.event)}"
 
 
-def service_module(request: Request, imports: Iterable[str], method: str) -> str:
+def service_module(request: ChannelRequest, imports: Iterable[str], method: str) -> str:
     """Return a module with the service."""
     return (
         f'"""{request.service}: states what happens on `{request.names.channel}`."""\n\n'
@@ -62,7 +62,7 @@ def service_module(request: Request, imports: Iterable[str], method: str) -> str
     )
 
 
-def table_test(request: Request, project: Project, preview: Preview) -> str:
+def table_test(request: ChannelRequest, project: Project, preview: Preview) -> str:
     """Return the test of pattern A: a row becomes the event."""
     assert request.table is not None
     table = request.table.table
@@ -88,7 +88,7 @@ def table_test(request: Request, project: Project, preview: Preview) -> str:
 
 
 def service_test(
-    request: Request, project: Project, preview: Preview, module: str, others: list[tuple[str, bool]]
+    request: ChannelRequest, project: Project, preview: Preview, module: str, others: list[tuple[str, bool]]
 ) -> str:
     """Return the test of pattern B: the service broadcasts the event."""
     assert request.service is not None
@@ -115,7 +115,7 @@ def service_test(
     )
 
 
-def alembic_revision(request: Request, revision: str, down: str | None, statements: str) -> str:
+def alembic_revision(request: ChannelRequest, revision: str, down: str | None, statements: str) -> str:
     """Return an Alembic revision that makes the triggers."""
     assert request.table is not None
     return (
@@ -165,7 +165,7 @@ def called(function: str, arguments: list[str]) -> str:
 
 
 def _common_imports(
-    request: Request, project: Project, preview: Preview, *, channels: bool = True
+    request: ChannelRequest, project: Project, preview: Preview, *, channels: bool = True
 ) -> list[tuple[str, str]]:
     return [
         *([(project.module(project.channels), project.channels_object)] if channels else []),
@@ -174,11 +174,11 @@ def _common_imports(
     ]
 
 
-def _event_constant(request: Request, preview: Preview) -> str:
+def _event_constant(request: ChannelRequest, preview: Preview) -> str:
     return called(f"EVENT = {request.event}", [f"{s.name}={s.expression}" for s in preview.samples])
 
 
-def _told(request: Request, preview: Preview) -> str:
+def _told(request: ChannelRequest, preview: Preview) -> str:
     channel = _quoted(channel_of_sample(request, preview))
     return (
         f"    told = [r.payload for r in records if r.channel == {channel}]\n"
@@ -186,7 +186,7 @@ def _told(request: Request, preview: Preview) -> str:
     )
 
 
-def channel_of_sample(request: Request, preview: Preview) -> str:
+def channel_of_sample(request: ChannelRequest, preview: Preview) -> str:
     """Return the full name of the channel on which the sample is told."""
     names = request.names
     if names.parameter is None:
@@ -203,7 +203,7 @@ def _tables_of_the_test(project: Project, preview: Preview) -> tuple[list[str], 
     return [], f'TABLES = """\n{preview.table_like}"""\n'
 
 
-def _table(request: Request) -> str:
+def _table(request: ChannelRequest) -> str:
     assert request.table is not None
     source = request.table
     plain = {k: v for k, v in source.columns.items() if k not in ("name", "event", "on", "columns")}
@@ -217,7 +217,7 @@ def _table(request: Request) -> str:
     return f"Table({', '.join(arguments)})"
 
 
-def _event_says(request: Request) -> str:
+def _event_says(request: ChannelRequest) -> str:
     if request.table is None:
         return f"Stated by {request.service} on `{request.names.channel}`."
     return f"A row of `{request.table.table}` as it is now."

@@ -18,7 +18,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class TableSource:
+class RequestedTable:
     """Pattern A: a table, and the column of each field that is called differently."""
 
     table: str
@@ -27,14 +27,14 @@ class TableSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ChannelRequest:
     """A channel to be added. Without a `table` a `service` states its events (pattern B)."""
 
     names: Names
     event: str
     fields: tuple[Field, ...]
     feature: str
-    table: TableSource | None = None
+    table: RequestedTable | None = None
     service: str | None = None
     parameter_type: str = "UUID"
 

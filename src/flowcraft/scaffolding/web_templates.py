@@ -6,10 +6,10 @@ import json
 
 from flowcraft.scaffolding.naming import pascal_case
 from flowcraft.scaffolding.python_templates import channel_of_sample
-from flowcraft.scaffolding.request import Preview, Project, Request
+from flowcraft.scaffolding.request import ChannelRequest, Preview, Project
 
 
-def hook(request: Request, project: Project, stem: str) -> str:
+def hook(request: ChannelRequest, project: Project, stem: str) -> str:
     """Return the hook that subscribes."""
     names, event = request.names, request.event
     argument = f"{_argument(request)}: {_argument_type(request)}, " if names.parameter else ""
@@ -33,7 +33,7 @@ def hook(request: Request, project: Project, stem: str) -> str:
     )
 
 
-def hook_test(request: Request, project: Project, preview: Preview, stem: str) -> str:
+def hook_test(request: ChannelRequest, project: Project, preview: Preview, stem: str) -> str:
     """Return the test of the hook."""
     channel = channel_of_sample(request, preview)
     value = next((s.json for s in preview.samples if s.name == request.names.parameter), None)
@@ -60,12 +60,12 @@ def hook_name(stem: str) -> str:
     return name[0].lower() + name[1:]
 
 
-def _argument(request: Request) -> str:
+def _argument(request: ChannelRequest) -> str:
     name = pascal_case(request.names.parameter or "")
     return name[:1].lower() + name[1:]
 
 
-def _argument_type(request: Request) -> str:
+def _argument_type(request: ChannelRequest) -> str:
     return "number" if request.parameter_type == "int" else "string"
 
 

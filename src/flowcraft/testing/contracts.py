@@ -83,8 +83,8 @@ class EventLogContract:
         await _done(late.commit())
         second = await log.read(first.cursor)
         assert (_texts(first.records), _texts(second.records)) == (["runs.1 early"], ["runs.1 late"])
-        assert first.cursor.seen.xip == {late.xid}
-        assert second.cursor.seen.xip == frozenset()
+        assert first.cursor.snapshot.xip == {late.xid}
+        assert second.cursor.snapshot.xip == frozenset()
 
     async def test_a_position_taken_while_a_transaction_runs_does_not_cover_it(
         self, log: AppendableLog
@@ -164,17 +164,17 @@ class EventLogContract:
         written = await _commit(log, "runs.1 a")
         silent = await _commit(log)
         batch = await log.position()
-        assert batch.cursor.seen == Snapshot(written + 1)
-        assert batch.seen.covers(silent)
+        assert batch.cursor.snapshot == Snapshot(written + 1)
+        assert batch.snapshot.covers(silent)
         assert not batch.cursor.covers(silent)
 
     async def test_a_read_tells_which_transactions_are_settled(self, log: AppendableLog) -> None:
         running = await _begin(log)
         silent = await _commit(log)
         start = await log.position()
-        assert (start.seen.covers(silent), start.seen.covers(running.xid)) == (True, False)
+        assert (start.snapshot.covers(silent), start.snapshot.covers(running.xid)) == (True, False)
         await _done(running.rollback())
-        assert (await log.read(start.cursor)).seen.covers(running.xid)
+        assert (await log.read(start.cursor)).snapshot.covers(running.xid)
 
     async def test_the_time_of_a_read_names_its_zone(self, log: AppendableLog) -> None:
         position = await log.position()
@@ -222,7 +222,7 @@ class EventLogContract:
             with pytest.raises(CursorRewound):
                 await log.read(replace(cursor, lineage=lineage))
         with pytest.raises(CursorRewound):
-            await log.read(replace(cursor, seen=Snapshot(cursor.seen.xmax + 1_000_000)))
+            await log.read(replace(cursor, snapshot=Snapshot(cursor.snapshot.xmax + 1_000_000)))
         with pytest.raises(CursorOfOtherDatabase):
             await log.read(replace(cursor, lineage=Lineage(system + 1, timeline, generation)))
 

@@ -45,7 +45,7 @@ class Began:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Received:
     """The handler was called; `at` is monotonic."""
 
     row: Row
@@ -68,7 +68,7 @@ class Ended:
     cursor: Cursor | None = None
 
 
-Mark: TypeAlias = Began | Heard | WasReset | Ended
+Mark: TypeAlias = Began | Received | WasReset | Ended
 
 
 @dataclass(slots=True)
@@ -93,21 +93,21 @@ class Verdict:
     gaps: int = 0
     """Those of the lost after which something later of the same row was heard: silent gaps."""
     doubled: int = 0
-    """Heard again, or although the subscriber's position covered it."""
+    """Received again, or although the subscriber's position covered it."""
     reordered: int = 0
-    """Heard after something later of the same row."""
+    """Received after something later of the same row."""
     phantoms: int = 0
-    """Heard, and not in the log at all."""
+    """Received, and not in the log at all."""
     strayed: int = 0
-    """Heard on a channel whose log does not have it, but another's does."""
+    """Received on a channel whose log does not have it, but another's does."""
     late: int = 0
-    """Heard after the end of the subscription, or where no position was fixed."""
+    """Received after the end of the subscription, or where no position was fixed."""
     stale: int = 0
     """Rows whose last change is not what was heard last, where the subscription never ended."""
     resets: int = 0
     """Explicit gaps, which are allowed."""
     undone: int = 0
-    """Heard, and then lost by the database, of which a reset told; allowed."""
+    """Received, and then lost by the database, of which a reset told; allowed."""
     examples: tuple[str, ...] = ()
 
     @property
@@ -179,8 +179,8 @@ class _Channel:
 
     def between(self, begin: Cursor, until: Cursor | None) -> list[_Event]:
         """Everything after one position, up to another or to the end."""
-        first = bisect_left(self.xids, begin.seen.xmin)
-        last = None if until is None else bisect_left(self.xids, until.seen.xmax)
+        first = bisect_left(self.xids, begin.snapshot.xmin)
+        last = None if until is None else bisect_left(self.xids, until.snapshot.xmax)
         return [
             event
             for event in self.by_xid[first:last]
@@ -229,7 +229,7 @@ class _Hearing:
 
     def take(self, mark: Mark) -> None:
         match mark:
-            case Heard(row, version):
+            case Received(row, version):
                 self._hear((row, version))
             case Began(cursor):
                 self._leave(cursor)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from flowcraft.core.frames import Bundle
+from flowcraft.adapters.asgi import json_sequence, split_sequence
+from flowcraft.core.bundles import Framing
 from flowcraft.records import Ephemeral, Record
 
 
@@ -27,19 +28,20 @@ class _Frame(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Frame).decode
-Heard = Record | Ephemeral
+Received = Record | Ephemeral
 
 
 @dataclass(slots=True, eq=False)
 class Inbox:
     """Implements `flowcraft.ports.Connection`. Events count once the frame came that closes their group."""
 
-    heard: list[Heard] = field(default_factory=list[Heard])
+    heard: list[Received] = field(default_factory=list[Received])
     settled: set[int] = field(default_factory=set[int])
     answer: str | None = None
     """How the subscription was answered: `subscribed`, a code such as `forbidden`, or a reset's reason."""
     closed: tuple[int, str] | None = None
-    congested: bool = False
+    framing: Framing = json_sequence
+    address: str = "the test"
     waiting_bytes: int = 0
     _group: list[Record] = field(default_factory=list[Record])
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -49,23 +51,19 @@ class Inbox:
         self._news.clear()
         await self._news.wait()
 
-    def write(self, bundle: Bundle) -> None:
-        for message in bundle.messages:
+    def try_send(self, data: bytes) -> int:
+        for message in split_sequence(data):
             self._take(_decode(message))
         self._news.set()
+        return 0
 
     def ping(self) -> None:
         """It is there."""
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str, rest: bytes = b"") -> None:
+        self.try_send(rest)
         self.closed = (code, reason)
         self._news.set()
-
-    def close_slow(self) -> None:
-        self.close(4408, "too slow")
-
-    def bound_queue(self, now: float) -> bool:  # noqa: ARG002  # the port's
-        return False
 
     def _take(self, frame: _Frame) -> None:
         if frame.channel is not None:

@@ -35,7 +35,7 @@ class _End(Enum):
     RESET = auto()
 
 
-class Exchange(Protocol):
+class TcpPair(Protocol):
     """What a link needs of its proxy: the faults that all links share, and a server to reach."""
 
     latency_seconds: float
@@ -66,7 +66,7 @@ class Exchange(Protocol):
 class Link:
     """One connection through a proxy. Its own faults come on top of the proxy's."""
 
-    def __init__(self, proxy: Exchange) -> None:
+    def __init__(self, proxy: TcpPair) -> None:
         self.latency_seconds: float | None = None
         """Instead of the proxy's."""
         self._proxy = proxy

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import msgspec
 
 from flowcraft.cursors import Cursor
-from flowcraft.testing.follower import Follower, FrameRejected, OnEvent, Request
 from flowcraft.testing.histories import History, Tag, tag_of
+from flowcraft.testing.reference_client import FrameRejected, OnEvent, ReferenceClient, Request
 from flowcraft.testing.wire import LOST_WITHOUT_A_WORD, Wire
 
 _FIRST_RETRY_SECONDS, _RETRY_GROWTH, _LONGEST_RETRY_SECONDS = 0.25, 1.3, 3.0
@@ -66,7 +66,7 @@ class Probe:
         self._token = token
         self._random = random or chance.Random()  # noqa: S311  # jitter, not a secret
         self._answers_pings = answers_pings
-        self._follower = Follower(name, tag, on_event)
+        self._follower = ReferenceClient(name, tag, on_event)
         self._wire: Wire | None = None
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()

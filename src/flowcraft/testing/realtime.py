@@ -41,7 +41,7 @@ _ANSWER_SECONDS = 10.0
 _SETTINGS = Settings(safety_poll_seconds=3600.0, heartbeat_seconds=3600.0, development=True)
 
 
-class _Doorkeeper:
+class _TestAuthorizer:
     """Implements `flowcraft.ports.Authorizer`: knows the viewers that a test names."""
 
     required = False
@@ -72,7 +72,7 @@ class RealtimeUnderTest(ABC):
         self.channels = channels
         self.timeout = timeout
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._doorkeeper = _Doorkeeper()
+        self._authorizer = _TestAuthorizer()
         self._node: Node | None = None
         self._subscriptions: list[Callable[[], None]] = []
 
@@ -88,9 +88,9 @@ class RealtimeUnderTest(ABC):
         """
         return await self.subscribe_as(channel, since, None)
 
-    def as_viewer(self, viewer: Viewer | str, **claims: object) -> Audience:
+    def as_viewer(self, viewer: Viewer | str, **claims: object) -> AsViewer:
         """Return somebody who may subscribe: a `Viewer`, or one made of a subject and claims."""
-        return Audience(self, viewer if isinstance(viewer, Viewer) else Viewer(viewer, claims))
+        return AsViewer(self, viewer if isinstance(viewer, Viewer) else Viewer(viewer, claims))
 
     async def cursor(self) -> Cursor:
         """Return where the log ends now, as `flowcraft.cursor()` does."""
@@ -162,29 +162,29 @@ class RealtimeUnderTest(ABC):
         return self._node
 
     def _compose(self, log: EventLog, wakeups: Wakeups) -> Node:
-        doorkeeper, clock = self._doorkeeper, SystemClock()
+        doorkeeper, clock = self._authorizer, SystemClock()
         return Node(self.channels, log, wakeups, settings=_SETTINGS, authorizer=doorkeeper, clock=clock)
 
     async def subscribe_as(
         self, channel: Channel[E], since: Cursor | None, viewer: Viewer | None
     ) -> Subscription[E]:
-        """Subscribe as a viewer, or as nobody: what `subscribe` of this and of an `Audience` do."""
+        """Subscribe as a viewer, or as nobody: what `subscribe` of this and of an `AsViewer` do."""
         self._check_ours(channel)
         node, inbox = await self._start(), Inbox()
         # Not where the server is: it may have yet to read what was committed before this call.
         begun = since or (await self._log.position()).cursor
-        conversation = node.connect(inbox)
-        self._subscriptions.append(conversation.closed)
+        gateway = node.connect(inbox)
+        self._subscriptions.append(gateway.closed)
         if viewer is not None:
-            conversation.received(_frame(auth=self._doorkeeper.admit(viewer)))
-        conversation.received(_frame(subscribe=[channel.name], since=str(begun)))
+            gateway.received(_frame(auth=self._authorizer.admit(viewer)))
+        gateway.received(_frame(subscribe=[channel.name], since=str(begun)))
         async with asyncio.timeout(_ANSWER_SECONDS):
             while inbox.answer is None:
                 await inbox.news()
         if inbox.answer != "subscribed":
-            conversation.closed()
+            gateway.closed()
             raise SubscriptionRefused(channel.name, inbox.answer, _reason(inbox.answer, viewer))
-        return Subscription(channel, conversation, inbox, begun, self)
+        return Subscription(channel, gateway, inbox, begun, self)
 
     def _check_ours(self, channel: Channel[E]) -> None:
         try:
@@ -199,7 +199,7 @@ class RealtimeUnderTest(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Audience:
+class AsViewer:
     """Somebody who subscribes: the guards are asked about this viewer."""
 
     realtime: RealtimeUnderTest

@@ -11,7 +11,7 @@ import msgspec
 from flowcraft.channels import Channel
 from flowcraft.cursors import Cursor
 from flowcraft.errors import RealtimeError
-from flowcraft.ports import Conversation
+from flowcraft.ports import GatewayPort
 from flowcraft.records import Record
 from flowcraft.testing.expectations import Circumstances, Expectation, missing, unexpected
 from flowcraft.testing.inbox import Inbox
@@ -36,7 +36,7 @@ class SubscriptionRefused(RealtimeError):
         self.answer = answer
 
 
-class Surroundings(Protocol):
+class SubscriptionContext(Protocol):
     """What a subscription needs of the realtime that it belongs to."""
 
     @property
@@ -55,16 +55,16 @@ class Subscription(Generic[E]):
     def __init__(
         self,
         channel: Channel[E],
-        conversation: Conversation,
+        gateway: GatewayPort,
         inbox: Inbox,
         begun: Cursor,
-        surroundings: Surroundings,
+        context: SubscriptionContext,
     ) -> None:
         self.channel = channel
-        self._conversation = conversation
+        self._gateway = gateway
         self._inbox = inbox
         self._begun = begun
-        self._surroundings = surroundings
+        self._surroundings = context
         self._read = 0
 
     @property
@@ -148,14 +148,14 @@ class Subscription(Generic[E]):
     async def settle(self) -> None:
         """Wait until everything that has been committed by now is delivered."""
         mark = await self._surroundings.draw_mark()
-        self._conversation.received(msgspec.json.encode({"settle": str(mark)}).decode())
+        self._gateway.received(msgspec.json.encode({"settle": str(mark)}).decode())
         async with asyncio.timeout(_ANSWER_SECONDS):
             while mark not in self._inbox.settled:
                 await self._news()
 
     def close(self) -> None:
         """Leave; idempotent."""
-        self._conversation.closed()
+        self._gateway.closed()
 
     async def _next(self, expectation: Expectation, *, waits: bool) -> object:
         while True:

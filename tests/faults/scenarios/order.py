@@ -55,7 +55,7 @@ async def one_transaction_stays_open(stage: Stage) -> list[Outcome]:
         await transaction.start()
         for lane in range(3):
             await connection.execute(
-                'select flowcraft.emit($1, \'{"row":"patient","version":1,"pad":""}\')', f"lanes.{lane}"
+                'select flowcraft.broadcast($1, \'{"row":"patient","version":1,"pad":""}\')', f"lanes.{lane}"
             )
         opened = time.monotonic()
         await asyncio.sleep(OPEN_SECONDS)

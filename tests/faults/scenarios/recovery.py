@@ -162,12 +162,12 @@ async def _silence(
     stage: Stage, server: ServerProgram, probe: Probe, directions: Sequence[str]
 ) -> tuple[float, float]:
     """Silence one connection; seconds until the server closed it, and until the client opened another."""
-    before = (await server.health())["dead_closes"]
+    before = (await server.health())["counts"]["dead_closes"]
     opened = len(probe.opened_at)
     began = time.monotonic()
     for link in stage.web.links[-1:]:
         link.black_hole(*directions)  # type: ignore[arg-type]
-    await server.until(lambda health: health["dead_closes"] > before)
+    await server.until(lambda health: health["counts"]["dead_closes"] > before)
     seen_by_server = time.monotonic() - began
     await until(lambda: len(probe.opened_at) > opened, 10)
     seen_by_client = time.monotonic() - began
@@ -189,8 +189,10 @@ async def _blocked(stage: Stage, server: ServerProgram) -> float:
             await connection.execute(
                 EMIT, "bulk_update", json.dumps({"row": "b", "version": version, "pad": "x" * 60_000})
             )
-    closes = before["dead_closes"] + before["slow_closes"]
-    await server.until(lambda health: health["dead_closes"] + health["slow_closes"] > closes)
+    closes = before["counts"]["dead_closes"] + before["counts"]["slow_closes"]
+    await server.until(
+        lambda health: health["counts"]["dead_closes"] + health["counts"]["slow_closes"] > closes
+    )
     took = time.monotonic() - began
     stage.web.heal()
     return took

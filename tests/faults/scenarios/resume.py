@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.records import Record
-from flowcraft.testing.histories import Ended, Heard, History
+from flowcraft.testing.histories import Ended, History, Received
 from tests.faults.herd import Herd
 from tests.faults.node_host import NodeHost
 from tests.faults.outcomes import Outcome, judged, scenario
@@ -21,7 +21,7 @@ from tests.faults.talk import Talk
 
 STATE = "select json_object_agg(id, version)::text as state, flowcraft.cursor() as cursor from items"
 PAST = """
-select flowcraft.emit('lanes.' || lane, json_build_object('row', 'past', 'version', n, 'pad', ''))
+select flowcraft.broadcast('lanes.' || lane, json_build_object('row', 'past', 'version', n, 'pad', ''))
 from generate_series($1::int, $2::int) as n, generate_series(0, $3::int - 1) as lane
 """
 RESUMED_EVENTS = 160
@@ -142,7 +142,7 @@ def _applied(state: dict[str, int], history: History) -> dict[str, int]:
     """The state with its stream; a version that does not follow on the last one shows as a difference."""
     applied = dict(state)
     for mark in history.marks:
-        if isinstance(mark, Heard):
+        if isinstance(mark, Received):
             follows = applied[str(mark.row)] + 1 == mark.version
             applied[str(mark.row)] = mark.version if follows else -1_000_000
     return applied
@@ -201,16 +201,16 @@ async def any_cursor_is_answered(stage: Stage) -> list[Outcome]:
 def _any_cursor(chance: random.Random, here: Cursor, floor: int) -> tuple[str, str | None]:
     """A cursor, and the reason with which it has to be refused, if any."""
     kind = chance.choice(["ok", "ok", "ok", "expired", "ahead", "lineage", "system", "garbled"])
-    xmax = chance.randint(floor, here.seen.xmax)
+    xmax = chance.randint(floor, here.snapshot.xmax)
     xip = frozenset(chance.sample(range(floor, xmax), min(chance.randint(0, 3), xmax - floor)))
-    cursor = replace(here, seen=Snapshot(xmax, xip))
+    cursor = replace(here, snapshot=Snapshot(xmax, xip))
     lineage = here.lineage
     match kind:
         case "expired":
-            return str(replace(cursor, seen=Snapshot(chance.randint(3, floor - 1)))), "expired"
+            return str(replace(cursor, snapshot=Snapshot(chance.randint(3, floor - 1)))), "expired"
         case "ahead":
             return str(
-                replace(cursor, seen=Snapshot(here.seen.xmax + chance.randint(10**6, 10**12)))
+                replace(cursor, snapshot=Snapshot(here.snapshot.xmax + chance.randint(10**6, 10**12)))
             ), "rewound"
         case "lineage":
             later = Lineage(lineage.system, lineage.timeline + chance.choice([0, 1]), lineage.generation + 1)
@@ -252,7 +252,7 @@ async def a_herd_comes_back(stage: Stage) -> list[Outcome]:
         async with stage.connection() as connection:
             last = first + RESUMED_EVENTS // POSITIONS - 1
             await connection.execute(PAST, first, last, stage.size.lanes)
-    reads = (await server.health())["replay_reads"]
+    reads = (await server.health())["counts"]["replay_reads"]
     writers = stage.writers(rate=50, count=2)
     herd = Herd.open(
         server.address,
@@ -267,7 +267,7 @@ async def a_herd_comes_back(stage: Stage) -> list[Outcome]:
         took = await newcomers.until_live()
         ended = time.monotonic()
         histories, resumed = await newcomers.settle(await stage.commit_marker())
-    reads = (await server.health())["replay_reads"] - reads
+    reads = (await server.health())["counts"]["replay_reads"] - reads
     drained = await stage.drain(30)
     existing_p99 = 1000 * quantile(stage.latencies(writers, began, ended), 0.99)
     stage.histories += [_until_now(history) for history in histories]

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 
-from flowcraft.testing.histories import Heard, History
+from flowcraft.testing.histories import History, Received
 from flowcraft.testing.proxy import FaultProxy
 from tests.faults.outcomes import Outcome, judged, scenario
 from tests.faults.programs import ServerProgram, until
@@ -32,7 +32,7 @@ GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "32768"}
 @scenario("I10")
 async def some_clients_do_not_read(stage: Stage) -> list[Outcome]:
     """Ten megabytes a second on one channel; three of its clients stop reading, two read 1 KB/s."""
-    server = await stage.serve(settings={"queue_seconds": 3.0}, environment=GIVE_BACK, dsn=stage.dsn)
+    server = await stage.serve(settings={"outbox_seconds": 3.0}, environment=GIVE_BACK, dsn=stage.dsn)
     others = await stage.probe_all()
     for n in range(READERS):
         await (await stage.probe(f"reader {n}", ["bulk_update"])).until_live()
@@ -54,7 +54,7 @@ async def some_clients_do_not_read(stage: Stage) -> list[Outcome]:
         flooding = asyncio.create_task(flood.run(seconds))
         held, peak = await _watch(server, flooding)
         ended = time.monotonic()
-        closed = (await server.health())["slow_closes"]
+        closed = (await server.health())["counts"]["slow_closes"]
         for probe in slow:
             probe.resume_reading()
         side_road.heal()
@@ -127,7 +127,7 @@ async def _watch(server: ServerProgram, task: asyncio.Task[None]) -> tuple[int, 
         if not closed:
             held = peak
             if time.monotonic() >= ask_at:  # to answer costs the server time, which is measured here
-                closed = (await server.health())["slow_closes"] > 0
+                closed = (await server.health())["counts"]["slow_closes"] > 0
                 ask_at += ASK_SECONDS
         await asyncio.wait([task], timeout=0.02)
     await task
@@ -168,7 +168,7 @@ async def a_slow_dashboard_gets_the_latest(stage: Stage) -> list[Outcome]:
         slow.resume_reading()
         drained = await stage.drain()
     after = await server.health()
-    heard = [mark for mark in history.marks if isinstance(mark, Heard)]
+    heard = [mark for mark in history.marks if isinstance(mark, Received)]
     last = {mark.row: mark.version for mark in heard}
     all_heard = _heard(all_of_it)
     return [
@@ -178,7 +178,8 @@ async def a_slow_dashboard_gets_the_latest(stage: Stage) -> list[Outcome]:
                 "drained": drained,
                 "up to date": last == dict.fromkeys(range(rows), versions),
                 "spared": len(heard) < rows * versions / 2,
-                "not closed": after["slow_closes"] == before["slow_closes"] and slow.connects == 1,
+                "not closed": after["counts"]["slow_closes"] == before["counts"]["slow_closes"]
+                and slow.connects == 1,
                 "who keeps up gets all": all_heard == rows * versions,
             },
             {"conflated_from": rows * versions, "conflated_to": len(heard)},
@@ -191,4 +192,4 @@ async def _until_heard(history: History, count: int) -> None:
 
 
 def _heard(history: History) -> int:
-    return sum(isinstance(mark, Heard) for mark in history.marks)
+    return sum(isinstance(mark, Received) for mark in history.marks)

@@ -13,8 +13,8 @@ from django.utils.module_loading import import_string
 
 from flowcraft.adapters.django.migrations import RealtimeLog, RealtimeTriggers
 from flowcraft.adapters.postgres import steps
-from flowcraft.adapters.postgres.frozen import frozen, thawed
 from flowcraft.adapters.postgres.inspection import function_name
+from flowcraft.adapters.postgres.source_snapshots import frozen, thawed
 from flowcraft.adapters.postgres.triggers import TableSource, table_sources
 from flowcraft.channels import Channels
 

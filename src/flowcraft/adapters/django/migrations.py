@@ -13,8 +13,8 @@ from django.db import DatabaseError, router
 from django.db.migrations.operations.base import Operation
 
 from flowcraft.adapters.postgres import steps
-from flowcraft.adapters.postgres.frozen import thawed
 from flowcraft.adapters.postgres.inspection import function_name
+from flowcraft.adapters.postgres.source_snapshots import thawed
 from flowcraft.adapters.postgres.statements import DOES_NOT_FIT
 from flowcraft.errors import DeclarationError
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Plain: TypeAlias = asyncpg.Connection[asyncpg.Record]
     AnyConnection: TypeAlias = Plain | PoolConnectionProxy[asyncpg.Record]
 
-logger = logging.getLogger("flowcraft")
+logger = logging.getLogger(__name__)
 
 APPLICATION_NAME = "flowcraft"
 CONNECT_SECONDS = 2.0

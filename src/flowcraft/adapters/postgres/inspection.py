@@ -11,7 +11,7 @@ import asyncpg
 import msgspec
 
 from flowcraft.adapters.postgres.connections import APPLICATION_NAME, unavailable
-from flowcraft.adapters.postgres.line import ANSWER_SECONDS, Line
+from flowcraft.adapters.postgres.listen_connection import ANSWER_SECONDS, ListenConnection
 from flowcraft.adapters.postgres.statements import migrations, statement
 from flowcraft.adapters.postgres.triggers import TableSource, table_sources
 from flowcraft.channels import Channels
@@ -210,7 +210,7 @@ def function_name(source: TableSource) -> str:
 async def _rings(dsn: str) -> bool | None:
     """Tell whether a NOTIFY comes back, as the listener does; None if that cannot be tried."""
     try:
-        async with Line.open(dsn, [], lambda: None, lambda _topic, _payload: None) as line:
-            return await line.proves_to_ring(_PROBE_SECONDS)
+        async with ListenConnection.open(dsn, [], lambda: None, lambda _topic, _payload: None) as line:
+            return await line.proves_notifications(_PROBE_SECONDS)
     except LogUnavailable:
         return None

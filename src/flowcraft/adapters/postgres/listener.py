@@ -9,23 +9,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, final
 
-from flowcraft.adapters.postgres.announcements import Announcements
-from flowcraft.adapters.postgres.line import Line
+from flowcraft.adapters.postgres.ephemeral import EphemeralNotifications
+from flowcraft.adapters.postgres.listen_connection import ListenConnection
 from flowcraft.channels import Channels
-from flowcraft.core.doorbell import (
-    Asleep,
-    Awake,
-    Doorbell,
+from flowcraft.core.wakeup import (
     DrawMark,
-    LettingGo,
+    Follower,
+    Idle,
+    Leader,
+    NotifyOthers,
     Read,
-    Rest,
-    RingOthers,
-    Standby,
+    Releasing,
     State,
     Step,
     TryLock,
     Unlock,
+    Wait,
+    WakeupMachine,
 )
 from flowcraft.cursors import Snapshot
 from flowcraft.errors import LogUnavailable
@@ -34,7 +34,7 @@ from flowcraft.records import Ephemeral
 if TYPE_CHECKING:
     from flowcraft.ports import Ringing
 
-logger = logging.getLogger("flowcraft")
+logger = logging.getLogger(__name__)
 
 
 @final
@@ -61,13 +61,13 @@ class PostgresListener:
         self.polling = False
         self.last_error: str | None = None
         self._dsn = dsn
-        self._announcements = Announcements(channels, on_ephemeral)
+        self._announcements = EphemeralNotifications(channels, on_ephemeral)
         self._safety_seconds = safety_seconds
         self._polling_seconds = polling_seconds
         self._probe_seconds = probe_seconds
         self._check_seconds = check_seconds
-        self._doorbell = Doorbell(safety_seconds=safety_seconds)
-        self._line: Line | None = None
+        self._machine = WakeupMachine(safety_seconds=safety_seconds)
+        self._line: ListenConnection | None = None
         self._connected = asyncio.Event()
         self._disconnected = asyncio.Event()
         self._disconnected.set()
@@ -89,7 +89,7 @@ class PostgresListener:
     @property
     def state(self) -> State:
         """How the reader stands to the doorbell."""
-        return self._doorbell.state
+        return self._machine.state
 
     @property
     def ringing(self) -> Ringing:
@@ -98,14 +98,14 @@ class PostgresListener:
             return "away"
         if self.polling:
             return "polling"
-        match self._doorbell.state:
-            case Asleep():
+        match self._machine.state:
+            case Idle():
                 return "asleep"
-            case Standby():
+            case Follower():
                 return "standby"
-            case Awake():
+            case Leader():
                 return "awake"
-            case LettingGo():
+            case Releasing():
                 return "letting go"
 
     @property
@@ -142,12 +142,12 @@ class PostgresListener:
             await self._rest(self._polling_seconds if self.polling else self._safety_seconds)
             return
         try:
-            step = self._doorbell.observe(seen, records, waited=self._waited, now=time.monotonic())
-            while not isinstance(step, Read | Rest):
+            step = self._machine.observe(seen, records, waited=self._waited, now=time.monotonic())
+            while not isinstance(step, Read | Wait):
                 step = await self._perform(line, step)
         except LogUnavailable:
             step = Read()  # `run` ends too; to go on reading is right, at the pace of the safety poll
-        await self._rest(step.seconds if isinstance(step, Rest) else 0)
+        await self._rest(step.seconds if isinstance(step, Wait) else 0)
 
     def hurry(self) -> None:
         """Make the present or next `wait` return at once."""
@@ -155,10 +155,10 @@ class PostgresListener:
 
     async def _serve(self) -> None:
         """Connect, listen, prove that it works, then let the relay read; end when the connection does."""
-        async with Line.open(
+        async with ListenConnection.open(
             self._dsn, self._announcements.topics, self._ring, self._announcements.accept
         ) as line:
-            self.polling = not await line.proves_to_ring(self._probe_seconds)
+            self.polling = not await line.proves_notifications(self._probe_seconds)
             if self.polling:
                 logger.warning(
                     "notifications do not come through (a pooler in transaction mode?); "
@@ -167,7 +167,7 @@ class PostgresListener:
                 )
             else:
                 await line.join()
-            self._doorbell.lost()
+            self._machine.lost()
             self._line = line
             self.last_error = None
             self._connected.set()
@@ -176,30 +176,32 @@ class PostgresListener:
             self._rung.set()
             await self._watch(line)
 
-    async def _watch(self, line: Line) -> None:
+    async def _watch(self, line: ListenConnection) -> None:
         while True:
             try:
                 async with asyncio.timeout(self._check_seconds):
                     await line.lost.wait()
             except TimeoutError:
-                if await line.proves_to_ring(self._probe_seconds) is not self.polling:
+                if await line.proves_notifications(self._probe_seconds) is not self.polling:
                     continue
                 raise LogUnavailable("notifications come through differently than before") from None
             raise LogUnavailable("the listener's connection was lost")
 
-    async def _perform(self, line: Line, step: TryLock | Unlock | DrawMark | RingOthers) -> Step:
+    async def _perform(
+        self, line: ListenConnection, step: TryLock | Unlock | DrawMark | NotifyOthers
+    ) -> Step:
         match step:
             case TryLock():
                 taken = await line.try_lock()
-                return self._doorbell.lock_tried(taken=taken, now=time.monotonic())
+                return self._machine.lock_tried(taken=taken, now=time.monotonic())
             case Unlock():
                 await line.unlock()
-                return self._doorbell.unlocked()
+                return self._machine.unlocked()
             case DrawMark():
-                return self._doorbell.marked(await line.draw_mark())
-            case RingOthers():
-                await line.ring_others(time.monotonic())
-                return self._doorbell.told(time.monotonic())
+                return self._machine.marked(await line.draw_mark())
+            case NotifyOthers():
+                await line.notify_others(time.monotonic())
+                return self._machine.notified(time.monotonic())
 
     async def _rest(self, seconds: float) -> None:
         began = time.monotonic()

@@ -67,7 +67,7 @@ class PostgresLog:
     async def read(
         self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
     ) -> Batch:
-        seen = after.seen
+        seen = after.snapshot
         cursor = (str(after.lineage), str(seen.xmax), [*map(str, seen.xip)], str(seen.xmin))
         most = None if limit is None else limit.events + 1
         most_bytes = None if limit is None or channels is None else limit.bytes
@@ -180,7 +180,7 @@ def _is_larger(head: asyncpg.Record, most_bytes: int | None) -> bool:
 def _check_usable(after: Cursor, here: _Position, now: Snapshot) -> None:
     if after.lineage.system != here.system:
         raise CursorOfOtherDatabase(str(after))
-    if after.lineage != here.lineage or after.seen.xmax > now.xmax:
+    if after.lineage != here.lineage or after.snapshot.xmax > now.xmax:
         raise CursorRewound(str(after))
-    if after.seen.xmin < here.floor:
+    if after.snapshot.xmin < here.floor:
         raise CursorExpired(str(after), here.floor)

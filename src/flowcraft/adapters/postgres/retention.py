@@ -14,7 +14,7 @@ from flowcraft.adapters.postgres.statements import statement
 if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import Pool
 
-logger = logging.getLogger("flowcraft")
+logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE_SECONDS = 60.0
 TICKS_PER_WINDOW = 20

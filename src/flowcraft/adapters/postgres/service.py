@@ -64,6 +64,6 @@ def _stated(channel: Channel[E], event: E, tracer: Tracer | None) -> tuple[str, 
     """The statement that states an event, and its values."""
     values = [channel.name, channel.declaration.payload.encode(event)]
     if not channel.declaration.durable:
-        return "announce", values
+        return "broadcast_ephemeral", values
     trace = None if tracer is None else tracer.traceparent()
-    return ("emit", values) if trace is None else ("emit_traced", [*values, trace])
+    return ("broadcast", values) if trace is None else ("broadcast_traced", [*values, trace])

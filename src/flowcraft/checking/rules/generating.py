@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import zip_longest
 
-from flowcraft.checking.facts import Facts, Place
+from flowcraft.checking.facts import Facts, SourceLocation
 from flowcraft.checking.findings import Fault
 
 
 def can_be_read(facts: Facts) -> Iterator[Fault]:
     if facts.web is not None and facts.web.error is not None:
         yield Fault(
-            Place(f"{facts.web.folder}/package.json", 1),
+            SourceLocation(f"{facts.web.folder}/package.json", 1),
             (f"the TypeScript of {facts.web.folder} cannot be read: {facts.web.error}"),
         )
 
@@ -28,7 +28,7 @@ def exists(facts: Facts) -> Iterator[Fault]:
         return
     folder = facts.web.folder
     yield Fault(
-        Place(f"{folder}/package.json", 1),
+        SourceLocation(f"{folder}/package.json", 1),
         f"no file in {folder} was generated from the channels; run "
         f"`flowcraft codegen typescript {facts.target} --out {folder}/src/realtime.gen.ts`",
     )
@@ -39,7 +39,7 @@ def is_current(facts: Facts) -> Iterator[Fault]:
         if file.present != file.wanted:
             line, present, wanted = _first_difference(file.present, file.wanted)
             yield Fault(
-                Place(file.path, line),
+                SourceLocation(file.path, line),
                 f"this is not what the channels of today say: {present} should be {wanted}; "
                 f"run `flowcraft codegen typescript {facts.target} --out {file.path}`",
             )

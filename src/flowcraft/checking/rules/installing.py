@@ -9,12 +9,12 @@ from flowcraft.adapters.postgres.schema import OLDEST_POSTGRES
 from flowcraft.adapters.postgres.triggers import SourceField
 from flowcraft.channels import Declaration
 from flowcraft.checking.column_types import misfit, takes_null
-from flowcraft.checking.facts import Facts, Place
+from flowcraft.checking.facts import Facts, SourceLocation
 from flowcraft.checking.findings import Fault
 from flowcraft.events import JsonSchema
 
-_TO_BROADCAST = ("emit", "announce", "cursor")
-_TO_READ = ("position", "difference", "renew", "ring", "rotate", "purges")
+_TO_BROADCAST = ("broadcast", "broadcast_ephemeral", "cursor")
+_TO_READ = ("position", "difference", "renew", "wake", "rotate", "purges")
 
 
 def can_be_reached(facts: Facts) -> Iterator[Fault]:
@@ -261,7 +261,7 @@ def _declaration(facts: Facts, found: SourceFacts) -> Declaration | None:
     return next((one for one in facts.channels or () if one.name == found.source.channel), None)
 
 
-def _place(facts: Facts, found: SourceFacts) -> Place | None:
+def _place(facts: Facts, found: SourceFacts) -> SourceLocation | None:
     return facts.python.declared.get(found.source.channel)
 
 

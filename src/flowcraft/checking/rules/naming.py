@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from flowcraft.checking.facts import Facts, Place, WebFile
+from flowcraft.checking.facts import Facts, SourceLocation, WebFile
 from flowcraft.checking.findings import Fault
 
 
@@ -26,7 +26,7 @@ def file_is_named_after_its_hook(facts: Facts) -> Iterator[Fault]:
         stem = PurePath(file.path).stem
         if _in_hooks_folder(file.path) and not _is_hook_file(stem):
             yield Fault(
-                Place(file.path, 1),
+                SourceLocation(file.path, 1),
                 f"a hook's file is called use-<feature>.ts, in lower case with dashes; rename {stem} "
                 f"to {_renamed(stem)}",
             )
@@ -41,7 +41,7 @@ def hook_is_named_after_its_file(facts: Facts) -> Iterator[Fault]:
         wanted = first + "".join(word.capitalize() for word in others)
         if wanted not in [export.name for export in file.exports]:
             there = ", ".join(export.name for export in file.exports) or "nothing"
-            place = file.exports[0].place if file.exports else Place(file.path, 1)
+            place = file.exports[0].place if file.exports else SourceLocation(file.path, 1)
             yield Fault(
                 place,
                 f"{PurePath(file.path).name} exports {there}, not {wanted}; give the hook its file's name",

@@ -22,13 +22,13 @@ from flowcraft.adapters.postgres.table_facts import (
     trigger_text,
 )
 from flowcraft.entrypoints.commands import preview as previews
-from flowcraft.entrypoints.commands.polish import polished, polished_edit
+from flowcraft.entrypoints.commands.formatting import polished, polished_edit
 from flowcraft.scaffolding.edits import Edit, ScaffoldingRefused, text_of
 from flowcraft.scaffolding.migrations import trigger_statements
 from flowcraft.scaffolding.naming import Names
 from flowcraft.scaffolding.plan import Draft, plan_declaration, plan_rest
 from flowcraft.scaffolding.python_text import fields_of, parsed
-from flowcraft.scaffolding.request import Field, Preview, Project, Request, Sample, TableSource
+from flowcraft.scaffolding.request import ChannelRequest, Field, Preview, Project, RequestedTable, Sample
 from flowcraft.scaffolding.samples import sample_of_column
 from flowcraft.scaffolding.types import is_known, type_of_column
 
@@ -83,7 +83,7 @@ def edits_for_service(wish: Wish, project: Project, service: str) -> list[Edit]:
         fields = (Field(parameter, "UUID"), *fields)
     if there is not None and parameter is not None:
         kind = next((f.annotation for f in there if f.name == parameter), kind)
-    request = Request(wish.names, wish.event, fields, wish.feature, None, service, kind)
+    request = ChannelRequest(wish.names, wish.event, fields, wish.feature, None, service, kind)
     draft, declared = plan_declaration(request, project, polished)
     answer = _ask(draft, request, project)
     plan_rest(
@@ -155,7 +155,7 @@ def _taken(
 
 def _table_request(
     wish: Wish, columns: Sequence[TableColumn], taken: Mapping[str, str], table: str, *, new: bool
-) -> Request:
+) -> ChannelRequest:
     by_name = {column.name: column for column in columns}
     given = {field.name: field for field in wish.fields}
     if unknown := given.keys() - taken.keys():
@@ -166,12 +166,12 @@ def _table_request(
     parameter = wish.names.parameter
     kind = _PARAMETERS.get(by_name[taken[parameter]].type, "str") if parameter is not None else "UUID"
     renamed = {field: column for field, column in taken.items() if field != column}
-    return Request(
+    return ChannelRequest(
         wish.names,
         wish.event,
         fields if new else wish.fields,
         wish.feature,
-        TableSource(table, renamed, wish.on),
+        RequestedTable(table, renamed, wish.on),
         None,
         kind,
     )
@@ -182,7 +182,7 @@ def annotation_of(column: TableColumn) -> str:
     return type_of_column(column.type, column.labels, is_array=column.is_array, required=column.required)
 
 
-def _ask(draft: Draft, request: Request, project: Project) -> previews.Answer:
+def _ask(draft: Draft, request: ChannelRequest, project: Project) -> previews.Answer:
     """Import the application, in another process, as the draft would have it."""
     question = previews.Question(
         str(project.root),

@@ -19,7 +19,7 @@ from flowcraft.entrypoints.commands.target import check_websocket
 from flowcraft.entrypoints.compose import Realtime
 from flowcraft.entrypoints.open_files import SPARE_FILES, allow_files
 from flowcraft.entrypoints.serve import run
-from flowcraft.testing.crowd import CrowdRefused
+from flowcraft.testing.load_clients import LoadClientsRefused
 
 FIRST_STEP, GROWTH = 100, 10
 COLUMNS = ("clients", "connects/s", "to all, p50 ms", "p99 ms", "messages/s", "events/s", "KB/client")
@@ -98,7 +98,7 @@ def _measure(
 
     try:
         run(measure())
-    except (BenchFailed, CrowdRefused) as error:
+    except (BenchFailed, LoadClientsRefused) as error:
         fail(str(error))
     except ExceptionGroup as group:
         fail(f"{group.exceptions[0]}; does a server run at --url?" if theirs else str(group.exceptions[0]))

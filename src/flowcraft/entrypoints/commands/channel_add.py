@@ -21,7 +21,7 @@ from flowcraft.entrypoints.commands.adding import (
     edits_for_table,
     field_of_column,
 )
-from flowcraft.entrypoints.commands.polish import settled
+from flowcraft.entrypoints.commands.formatting import settled
 from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
 from flowcraft.errors import DeclarationError
 from flowcraft.scaffolding.discovery import Hints, discover
@@ -29,7 +29,7 @@ from flowcraft.scaffolding.edits import Edit, PlaceUnknown, apply, shown
 from flowcraft.scaffolding.naming import CONVENTION, Names, kebab_case, names_of, pascal_case
 from flowcraft.scaffolding.plan import HOOK, TESTS
 from flowcraft.scaffolding.python_templates import method_name
-from flowcraft.scaffolding.request import Field, Project, Request
+from flowcraft.scaffolding.request import ChannelRequest, Field, Project
 from flowcraft.scaffolding.types import OFFERED
 
 if TYPE_CHECKING:
@@ -310,7 +310,7 @@ def _next(edits: Sequence[Edit], project: Project, wish: Wish, service: str | No
     if service is None:
         act = f"flowcraft migrate {project.target}   (or run your migrations), and start the service again"
     else:
-        request = Request(wish.names, wish.event, wish.fields, wish.feature, None, service)
+        request = ChannelRequest(wish.names, wish.event, wish.fields, wish.feature, None, service)
         act = f"give {service} a RealtimeService where it is composed, and call {method_name(request)}(…)"
     return [
         f"{wish.names.channel} is declared. Next:",

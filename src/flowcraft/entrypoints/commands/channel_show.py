@@ -121,7 +121,7 @@ def _examples(declaration: Declaration) -> Iterator[str]:
         full, argument = f"{full}.{value.json if value else '…'}", f"({value.expression if value else '…'})"
     payload = json.dumps({**({tag.field: tag.value} if tag else {}), **{s.name: s.json for s in samples}})
     quoted = payload.replace("'", "''")
-    yield f"  select flowcraft.emit('{full}', '{quoted}');"
+    yield f"  select flowcraft.broadcast('{full}', '{quoted}');"
     yield "\nPython:"
     written = ", ".join(f"{s.name}={s.expression}" for s in samples)
     channel = f"{names_of(declaration.name).variable}{argument}"

@@ -13,7 +13,7 @@ import typer
 
 from flowcraft.adapters.postgres.inspection import DatabaseFacts, inspect
 from flowcraft.channels import Channels
-from flowcraft.checking.facts import Facts, Generated, Place, Problem, WebFacts
+from flowcraft.checking.facts import Facts, Generated, Problem, SourceLocation, WebFacts
 from flowcraft.checking.findings import Rule, findings
 from flowcraft.checking.python_sources import find_channels, read_python
 from flowcraft.checking.reports import Outcome, as_github, as_json, as_text
@@ -177,9 +177,11 @@ def _is_ours(filename: str) -> bool:
     return path.is_relative_to(Path.cwd()) and not library
 
 
-def _place(filename: str, line: int) -> Place:
+def _place(filename: str, line: int) -> SourceLocation:
     path = Path(filename)
-    return Place(str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename, line)
+    return SourceLocation(
+        str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename, line
+    )
 
 
 # The web

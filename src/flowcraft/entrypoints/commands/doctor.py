@@ -15,7 +15,7 @@ from flowcraft.channels import Channels
 from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
 from flowcraft.entrypoints.commands.target import check_websocket
 from flowcraft.entrypoints.compose import Realtime
-from flowcraft.entrypoints.doctoring import Said, follow_event, look_at_database, look_at_server
+from flowcraft.entrypoints.diagnosis import ServerAnswer, follow_event, look_at_database, look_at_server
 
 MARKS = {"ok": "  ok", "note": "note", "wrong": "  !!"}
 
@@ -69,7 +69,7 @@ def _doctor(  # noqa: PLR0917  # the options of a command
 
 async def _report(
     dsn: str, url: str | None, token: str | None, event: int | None, xid: int | None
-) -> list[Said]:
+) -> list[ServerAnswer]:
     if event is not None or xid is not None:
         return await follow_event(dsn, url, token, event, xid)
     report = await look_at_database(dsn)
@@ -78,7 +78,7 @@ async def _report(
     return report
 
 
-def _tell(report: Sequence[Said], as_json: bool) -> None:
+def _tell(report: Sequence[ServerAnswer], as_json: bool) -> None:
     if as_json:
         encoded = msgspec.json.encode([asdict(said) for said in report])
         typer.echo(msgspec.json.format(encoded).decode())

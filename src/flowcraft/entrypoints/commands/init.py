@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from flowcraft.entrypoints.commands.polish import polished, polished_edit
+from flowcraft.entrypoints.commands.formatting import polished, polished_edit
 from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
 from flowcraft.entrypoints.starter_types import types_of_a_new_project, types_of_an_application
 from flowcraft.scaffolding.applications import Application, find_application
@@ -191,7 +191,7 @@ def _steps_of_an_application(application: Application, served: Served, web: WebP
     serve = f"uvicorn {application.module}:{application.variable}   (or another ASGI server)"
     page = "open /live/index.html" if django else "open /live/"
     proxy = "npm install   (in the web folder; lead /realtime to the service in its development server)"
-    telling = f"""flowcraft publish {served.target} system '{{"text": "hello"}}'"""
+    telling = f"""flowcraft broadcast {served.target} system '{{"text": "hello"}}'"""
     return [
         *web.by_hand,
         *([proxy] if web.edits and served.page is None else []),

@@ -86,9 +86,9 @@ def _listen(target: str, realtime: Realtime, host: str, port: int, workers: int)
 
 
 def _work(realtime: Realtime, place: str, log_format: LogFormat) -> None:
-    from flowcraft.entrypoints.worker import Place, work
+    from flowcraft.entrypoints.worker import WorkerSlot, work
 
-    given = Place.parse(place)
+    given = WorkerSlot.parse(place)
     _log_to_stderr(log_format, worker=given.number)
     work(realtime, given)
 

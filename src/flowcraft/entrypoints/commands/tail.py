@@ -16,7 +16,7 @@ from flowcraft.channels import NAME_GRAMMAR, Channels
 from flowcraft.cursors import Cursor
 from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
 from flowcraft.entrypoints.compose import Realtime
-from flowcraft.entrypoints.tailing import Patterns, tail
+from flowcraft.entrypoints.log_tail import Patterns, tail
 from flowcraft.errors import CursorMalformed, CursorUnusable
 from flowcraft.records import Batch, Record
 

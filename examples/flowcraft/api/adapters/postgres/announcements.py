@@ -1,4 +1,4 @@
-"""Announcements in PostgreSQL."""
+"""EphemeralNotifications in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from examples.flowcraft.api.core.ports import State
 
 
 class PostgresAnnouncementTransaction(PostgresTransaction):
-    """Announcements, inside one transaction."""
+    """EphemeralNotifications, inside one transaction."""
 
     async def add(self, text: str, level: Urgency) -> Announcement:
         """Keep an announcement."""

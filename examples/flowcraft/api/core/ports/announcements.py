@@ -10,7 +10,7 @@ from examples.flowcraft.api.core.ports.transaction import State, Transaction
 
 
 class AnnouncementTransaction(Transaction, Protocol):
-    """Announcements, inside one transaction."""
+    """EphemeralNotifications, inside one transaction."""
 
     async def add(self, text: str, level: Urgency) -> Announcement:
         """Keep an announcement, with its id and time."""

@@ -1,4 +1,4 @@
-"""Announcements to everybody who uses the product."""
+"""EphemeralNotifications to everybody who uses the product."""
 
 from __future__ import annotations
 

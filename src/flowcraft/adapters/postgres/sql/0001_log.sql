@@ -3,10 +3,10 @@
 -- Everything belongs to the role that migrates. With one role for all there is nothing to grant. With separate
 -- roles (the schema is closed to public, and so is every function):
 --   a service:  grant usage on schema flowcraft to app;
---               grant execute on function flowcraft.emit, flowcraft.announce, flowcraft.cursor to app;
+--               grant execute on function flowcraft.broadcast, flowcraft.broadcast_ephemeral, flowcraft.cursor to app;
 --   the server: grant usage on schema flowcraft to realtime;
 --               grant execute on function flowcraft.position, flowcraft.difference, flowcraft.renew,
---                   flowcraft.ring, flowcraft.rotate, flowcraft.purges, flowcraft.announce, flowcraft.emit to realtime;
+--                   flowcraft.wake, flowcraft.rotate, flowcraft.purges, flowcraft.broadcast_ephemeral, flowcraft.broadcast to realtime;
 --   an operator: the same grant on the schema, and flowcraft.purge.
 -- Whoever changes a table needs nothing: the triggers write with the owner's rights.
 
@@ -49,35 +49,35 @@ comment on table flowcraft.state is
 insert into flowcraft.state (system) select system_identifier from pg_control_system();
 
 -- emit: state an event on a channel, in the caller's transaction.
-create function flowcraft.emit(channel text, payload json) returns void
+create function flowcraft.broadcast(channel text, payload json) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    perform flowcraft.check_channel(emit.channel);
-    if emit.payload is null then
-        raise exception 'event on channel % has no payload', emit.channel using errcode = 'null_value_not_allowed';
+    perform flowcraft.check_channel(broadcast.channel);
+    if broadcast.payload is null then
+        raise exception 'event on channel % has no payload', broadcast.channel using errcode = 'null_value_not_allowed';
     end if;
-    if octet_length(emit.payload::text) > 262144 then
+    if octet_length(broadcast.payload::text) > 262144 then
         raise exception 'event on channel % has % bytes of JSON; at most 262144 fit into one event',
-            emit.channel, octet_length(emit.payload::text) using errcode = 'program_limit_exceeded';
+            broadcast.channel, octet_length(broadcast.payload::text) using errcode = 'program_limit_exceeded';
     end if;
-    -- First the row, so that this transaction has its id; then the bell: see flowcraft.ring.
-    insert into flowcraft.event (channel, payload) values (emit.channel, emit.payload::text);
-    perform flowcraft.ring();
+    -- First the row, so that this transaction has its id; then the bell: see flowcraft.wake.
+    insert into flowcraft.event (channel, payload) values (broadcast.channel, broadcast.payload::text);
+    perform flowcraft.wake();
 end $$;
 
 -- announce: tell whoever is there now, when this transaction commits; nothing is kept.
-create function flowcraft.announce(channel text, payload json) returns void
+create function flowcraft.broadcast_ephemeral(channel text, payload json) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    message text := '{"channel":"' || announce.channel || '","payload":' || announce.payload || '}';
+    message text := '{"channel":"' || broadcast_ephemeral.channel || '","payload":' || broadcast_ephemeral.payload || '}';
 begin
-    perform flowcraft.check_channel(announce.channel);
+    perform flowcraft.check_channel(broadcast_ephemeral.channel);
     if message is null then
-        raise exception 'event on channel % has no payload', announce.channel using errcode = 'null_value_not_allowed';
+        raise exception 'event on channel % has no payload', broadcast_ephemeral.channel using errcode = 'null_value_not_allowed';
     end if;
     if octet_length(message) > 7900 then
         raise exception 'ephemeral event on channel % has % bytes; PostgreSQL carries at most 7900 in one notification',
-            announce.channel, octet_length(message)
+            broadcast_ephemeral.channel, octet_length(message)
             using errcode = 'program_limit_exceeded', hint = 'send less, or declare the channel durable';
     end if;
     -- A full queue fails the commits of everybody who notifies; what may be lost is lost before that.
@@ -102,8 +102,8 @@ end $$;
 --
 -- A busy reader holds lock 1 and comes by itself; readers that are there at all share lock 2. Only if lock 1 is free and
 -- lock 2 is not, there is a NOTIFY. This transaction has its id by now, so a reader that lets go after we found lock 1
--- held, or arrives after we found nobody, waits for us: see core/doorbell.py.
-create function flowcraft.ring() returns void
+-- held, or arrives after we found nobody, waits for us: see core/wakeup.py.
+create function flowcraft.wake() returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     -- In one expression each: between two statements a cancellation could leave the lock behind.

@@ -75,7 +75,7 @@ begin
     insert into flowcraft.event (channel, payload)
     select %s, row_to_json(r)::text from flowcraft_rows as n cross join lateral (select %s) as r%s;
     if found then
-        perform flowcraft.ring();
+        perform flowcraft.wake();
     end if;
     return null;
 end $body$, channel, array_to_string(items, ', '), condition);

@@ -1,2 +1,0 @@
--- announce: tell whoever is there. $1 channel, $2 payload.
-select flowcraft.announce($1::text, $2::text::json)

@@ -1,0 +1,57 @@
+"""Event streams: one client's conversation over HTTP alone, and how a request begins it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from flowcraft.adapters.handshake import Admitted, Refused
+from flowcraft.settings import Settings
+
+BELOW = "/events"
+"""Where streams are, after the path of the WebSocket."""
+BODY_BYTES = 256 * 1024
+"""The longest request."""
+
+
+def response_headers(origin: str | None) -> dict[str, str]:
+    """Return the headers of the answer; `origin` is the request's, which was admitted."""
+    headers = {
+        "Content-Type": "text/event-stream",
+        "Cache-Control": "no-store",
+        "X-Accel-Buffering": "no",  # nginx passes events on as they come
+    }
+    if origin is not None:
+        headers |= {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+    return headers
+
+
+def opening(
+    method: str, headers: Mapping[str, str], body: bytes, url: Admitted, settings: Settings
+) -> tuple[str, ...] | Refused:
+    """Return the client's messages that a request stands for, in order; names of headers in lower case.
+
+    GET subscribes the channels of its URL, after Last-Event-ID or `since`. A POST's body is what a client
+    would have sent through a WebSocket, one message a line; its answer is all that it will hear.
+    """
+    messages: list[str] = []
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        messages.append(_json(auth=token.strip()))
+    if url.channels:
+        since = headers.get("last-event-id") or url.since
+        messages.append(_json(subscribe=url.channels, **({} if since is None else {"since": since})))
+    elif method == "GET":
+        return Refused(400, "name channels: /realtime/events?channel=run_update&channel=runs.42")
+    try:
+        lines = body.decode().splitlines()
+    except UnicodeDecodeError:
+        return Refused(400, "the body is not UTF-8; it is one JSON message a line")
+    if any(len(line.encode()) > settings.message_bytes for line in lines):
+        return Refused(413, f"a message has at most {settings.message_bytes} bytes")
+    return *messages, *filter(None, lines)
+
+
+def _json(**members: object) -> str:
+    return msgspec.json.encode(members).decode()

@@ -1,0 +1,132 @@
+"""Report: what a node is and did, in numbers; for `/readyz`, the metrics and the tests.
+
+A report can be passed between processes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypeAlias, get_args
+
+import msgspec
+
+from flowcraft.cursors import ResetReason
+from flowcraft.records import Batch
+
+State: TypeAlias = Literal["starting", "live", "stale", "draining"]
+
+BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Of histograms, in seconds: from a tenth of what is usual to more than any client should see."""
+
+
+@dataclass(slots=True)
+class Histogram:
+    """How often something took how long. `buckets` has one more than `BOUNDS`, for all that took longer."""
+
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    seconds: float = 0.0
+
+    def observe(self, seconds: float, times: int = 1) -> None:
+        """Count a duration, as often as it occurred."""
+        self.buckets[bisect_left(BOUNDS, seconds)] += times
+        self.seconds += seconds * times
+
+
+@dataclass(slots=True)
+class Counts:
+    """Counters of one node. They only grow, until the process ends."""
+
+    slow_closes: int = 0
+    """Connections closed with 4408: the client did not take what it was sent."""
+    dead_closes: int = 0
+    """Connections closed with 4409: the client did not answer a ping."""
+    refused: int = 0
+    """Requests answered with 503."""
+    connections: int = 0
+    """Connections accepted."""
+    reads: int = 0
+    """Reads of the log by the relay."""
+    events: int = 0
+    """Events that these reads returned."""
+    resumes: int = 0
+    """Subscriptions with a cursor."""
+    replay_reads: int = 0
+    """Reads of the log for replays."""
+    replays_from_log: int = 0
+    """Replays answered from these reads."""
+    replays_from_memory: int = 0
+    """Replays answered without a read."""
+    resets: dict[str, int] = field(default_factory=lambda: dict.fromkeys(get_args(ResetReason), 0))
+    """Resets by reason."""
+    live: int = 0
+    """Live events delivered, once for each recipient."""
+    replayed: int = 0
+    """Replayed events delivered."""
+    ephemeral: int = 0
+    """Ephemeral events delivered, once for each recipient."""
+    sent_bytes: int = 0
+    """Bytes of messages delivered, without the carrier's framing."""
+    commit_delay: Histogram = field(default_factory=Histogram)
+    """From the commit of an event until its last recipient has been sent it; see `CommitDelay`."""
+    loop_delay: Histogram = field(default_factory=Histogram)
+    """How late the event loop runs a timer."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """How one supervised task is doing, and for how long it has been so."""
+
+    state: Literal["running", "backing off"]
+    since_seconds: float
+    restarts: int
+    last_error: str | None
+
+
+class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One node at one moment. `ready`: new connections are served, from a log that is being read."""
+
+    pid: int
+    ready: bool
+    state: State
+    wakeup: str
+    """The state of the wakeup: polling, follower, leader or idle."""
+    connections: int
+    subscriptions: int
+    subscribers: dict[str, int]
+    """Subscriptions by the declared name of the channel."""
+    waiting_connections: int
+    """Connections that have something unsent."""
+    outbox_bytes: int
+    """Bytes that wait for them."""
+    relay_lag_seconds: float
+    """The time since the last read of the log."""
+    errors: dict[str, str]
+    """The last error of each task that has not worked since."""
+    tasks: dict[str, TaskReport]
+    counts: Counts
+
+
+class CommitDelay:
+    """How long the events of a batch had been committed, at most, when they were read.
+
+    PostgreSQL does not keep when a transaction committed; two bounds are known, and both are used. The commit
+    was not before the event was written, and not before the last read, which did not see it. So the result is
+    never too little. It is too much by the shorter of two times: what the transaction still did after the
+    event, and the pause between two reads. Both ends are of the database's clock.
+    """
+
+    def __init__(self) -> None:
+        self._last: datetime | None = None
+
+    def begin(self, start: Batch) -> None:
+        """Take a position that does not continue the last one."""
+        self._last = start.at
+
+    def of(self, batch: Batch) -> float:
+        """Return the seconds for the oldest event of the next batch."""
+        known = [at for at in (self._last, batch.oldest) if at is not None]
+        self._last = batch.at
+        # A commit between the time of a read and its snapshot is in it, and has not waited.
+        return max(0.0, (batch.at - max(known)).total_seconds()) if known else 0.0

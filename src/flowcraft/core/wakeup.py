@@ -1,0 +1,197 @@
+"""Wakeup: decide when writers must notify, so that an idle reader wakes and a busy database is spared.
+
+A NOTIFY takes a lock of the whole database while its transaction commits, so writers must not notify on every
+commit. A busy reader *holds a lock* and keeps reading: it is the leader. A writer inserts its events, so that
+its transaction has an id, and then tests the lock: if it is held the leader will read; if it is free the
+writer notifies, and PostgreSQL delivers the notification when the transaction commits.
+
+A leader that unlocks may not wait at once: a writer that found the lock held may not have committed yet, and
+will not notify. All such writers had their transaction id when they tested the lock. So the reader unlocks,
+*then* draws a new transaction id for itself, the mark: every such writer has a smaller one. It reads on until
+nothing below the mark is running any more; then it is idle. A reader that has just connected does the same,
+so that writers need not notify at all while no reader is connected.
+
+The mark must be a new id. The `xmax` of a snapshot looks like one and is not: it is one above the newest
+transaction that has *finished*, and a writer that tested the lock may have just that id, or a greater one.
+
+                  took the lock                    nothing new for a while: unlock
+    idle -----------------------------> leader ----------------------------------> releasing, no mark yet
+      |  ^                                ^                                           |
+      |  | nothing below it runs          | took the lock                             | drew the mark
+      |  +----------------------------- releasing <-----------------------------------+
+      | another reader has the lock
+      +---------> follower
+
+A new connection begins as releasing without a mark: which reader held the lock before is unknown. With
+several readers the leader notifies the others. Whatever fails, each reader reads once per safety interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias, assert_never
+
+from flowcraft.cursors import Snapshot
+
+BUSY_WAIT_SECONDS = 0.005
+"""A reader that waits no longer than this for the next event is busy."""
+BUSY_READS = 4
+"""A reader takes the lock after this many such reads in a row."""
+LINGER_SECONDS = 0.010
+"""A leader unlocks after this long without an event."""
+POLL_SECONDS = 0.001
+"""A leader pauses this long between two reads."""
+NOTIFY_SECONDS = 0.002
+"""A leader notifies the other readers no more often than this."""
+LONGEST_PAUSE_SECONDS = 0.050
+"""A releasing reader looks at least this often for a transaction that was running when it unlocked."""
+RETRY_SECONDS = 0.050
+"""A reader tries no sooner again for a lock that another reader has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """The lock is free as far as this reader knows: every writer notifies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """Another reader held the lock when this one wanted it: the leader notifies, or the writers do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """This reader holds the lock: no writer notifies, and it keeps reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Releasing:
+    """The lock is free again, but writers below the mark may have found it held. `None`: not drawn yet."""
+
+    mark: int | None
+
+
+State: TypeAlias = Idle | Follower | Leader | Releasing
+
+
+@dataclass(frozen=True, slots=True)
+class TryLock:
+    """Take the lock if it is free; answer with `lock_tried`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unlock:
+    """Give the lock back; answer with `unlocked`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawMark:
+    """Draw a new transaction id; answer with `marked`."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyOthers:
+    """Notify the other readers, if there are any; answer with `notified`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait for a notification, but no longer than this; then read, and `observe` what was read."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read at once, and `observe` what was read."""
+
+
+Step: TypeAlias = TryLock | Unlock | DrawMark | NotifyOthers | Wait | Read
+
+
+class WakeupMachine:
+    """One reader's side of the protocol. Each input returns what to do next."""
+
+    def __init__(self, *, safety_seconds: float = 1.0) -> None:
+        self.state: State = Releasing(None)
+        self._safety_seconds = safety_seconds
+        self._snapshot = Snapshot(0)
+        self._last_event = float("-inf")
+        self._busy_reads = 0
+        self._busy = False
+        self._retry_at = float("-inf")
+        self._unnotified = False
+        self._notified_at = float("-inf")
+        self._pause = POLL_SECONDS
+
+    def observe(self, snapshot: Snapshot, records: int, *, waited: float, now: float) -> Step:
+        """Take a read, and the time that the reader waited before it."""
+        self._snapshot = snapshot
+        if records:
+            self._busy_reads = self._busy_reads + 1 if waited < BUSY_WAIT_SECONDS else 0
+            self._last_event = now
+            self._unnotified = isinstance(self.state, Leader | Releasing)
+        self._busy = records > 0 and self._busy_reads >= BUSY_READS
+        return self._next(now)
+
+    def lock_tried(self, *, taken: bool, now: float) -> Step:
+        """Take the answer to `TryLock`."""
+        if taken:
+            self.state = Leader()
+            return Read()
+        self._retry_at = now + RETRY_SECONDS
+        if isinstance(self.state, Idle):
+            self.state = Follower()
+        return self._next(now)
+
+    def unlocked(self) -> Step:
+        """Take the answer to `Unlock`."""
+        self.state = Releasing(None)
+        return DrawMark()
+
+    def marked(self, mark: int) -> Step:
+        """Take the id that every writer that found the lock held is below."""
+        self.state = Releasing(mark)
+        self._pause = POLL_SECONDS
+        return Read()
+
+    def notified(self, now: float) -> Step:
+        """Take the answer to `NotifyOthers`."""
+        self._unnotified = False
+        self._notified_at = now
+        return self._next(now)
+
+    def lost(self) -> None:
+        """Begin again: the connection is gone, and with it the lock and any notification since."""
+        self.state = Releasing(None)
+
+    def _next(self, now: float) -> Step:
+        is_due = not isinstance(self.state, Leader) or now - self._notified_at >= NOTIFY_SECONDS
+        if self._unnotified and is_due:
+            return NotifyOthers()
+        match self.state:
+            case Leader():
+                return self._lead(now)
+            case Releasing(mark):
+                if mark is None:
+                    return DrawMark()
+                if self._snapshot.xmin < mark:
+                    return self._take_lock(now) or self._wait_for_unfinished()
+                self.state = Idle()
+            case Idle() | Follower():
+                pass
+            case _ as never:
+                assert_never(never)
+        return self._take_lock(now) or Wait(self._safety_seconds)
+
+    def _lead(self, now: float) -> Step:
+        if now - self._last_event < LINGER_SECONDS:
+            return Wait(POLL_SECONDS)
+        return NotifyOthers() if self._unnotified else Unlock()
+
+    def _take_lock(self, now: float) -> Step | None:
+        return TryLock() if self._busy and now >= self._retry_at else None
+
+    def _wait_for_unfinished(self) -> Step:
+        pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+        return Wait(pause)

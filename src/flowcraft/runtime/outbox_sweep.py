@@ -1,0 +1,64 @@
+"""Outbox sweep: one timer of a node that closes connections whose bytes have waited for too long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from flowcraft.core.report import Histogram
+from flowcraft.ports import Clock
+
+logger = logging.getLogger(__name__)
+
+
+class Swept(Protocol):
+    """A gateway, as far as the sweep goes."""
+
+    @property
+    def waiting_bytes(self) -> int: ...
+
+    def sweep(self, now: float) -> bool:
+        """Close if bytes have waited for too long; return whether any wait."""
+        ...
+
+
+class OutboxSweep:
+    """Calls `sweep` of each gateway that it watches until nothing waits there any more.
+
+    It visits five times per time limit, so a connection is closed at most a fifth later than it should be.
+    How late the timer itself fires is counted: everything in the event loop is that late.
+    """
+
+    def __init__(self, limit_seconds: float, clock: Clock, delay: Histogram) -> None:
+        self._every = min(1.0, limit_seconds / 5)
+        self._clock = clock
+        self._delay = delay
+        self._waiting: dict[Swept, None] = {}
+
+    def watch(self, gateway: Swept) -> None:
+        """Visit a gateway from now on."""
+        self._waiting[gateway] = None
+
+    def waiting_bytes(self) -> list[int]:
+        """Return how many bytes wait for each connection for which some do."""
+        return [size for gateway in self._waiting if (size := gateway.waiting_bytes)]
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            due = self._clock.monotonic() + self._every
+            await asyncio.sleep(self._every)
+            now = self._clock.monotonic()
+            self._delay.observe(max(0.0, now - due))
+            self._sweep(now)
+
+    def _sweep(self, now: float) -> None:
+        for gateway in list(self._waiting):
+            try:
+                waits = gateway.sweep(now)
+            except Exception:
+                logger.exception("%s cannot be swept", gateway)
+                waits = False
+            if not waits:
+                del self._waiting[gateway]

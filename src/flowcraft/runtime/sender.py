@@ -1,0 +1,161 @@
+"""Sender: send what a connection takes, keep the rest in its outbox, and close it if that is full."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flowcraft.core.bundles import Bundle, Pages
+from flowcraft.core.conflation import Conflation
+from flowcraft.core.outbox import Outbox
+from flowcraft.core.report import Counts
+from flowcraft.ports import Clock, Connection
+from flowcraft.runtime.outbox_sweep import OutboxSweep
+from flowcraft.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SenderContext:
+    """What all senders of a node share."""
+
+    settings: Settings
+    clock: Clock
+    counts: Counts
+    sweep: OutboxSweep
+    conflation: Conflation | None
+    """None if no channel is conflated: then no batches are merged."""
+
+
+class Sender(ABC):
+    """The sending half of one connection. The node calls `write`, `write_shared` and `ping`."""
+
+    def __init__(self, connection: Connection, context: SenderContext) -> None:
+        self._connection = connection
+        self._context = context
+        self._sent = 0
+        """Events sent, while there is no outbox."""
+        self._outbox: Outbox | None = None
+        """None while the connection takes all that it is given at once."""
+        self._closed = False
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait in the outbox and in the carrier."""
+        return 0 if self._outbox is None else self._outbox.size + self._connection.waiting_bytes
+
+    def write_shared(self, bundle: Bundle) -> None:
+        """Send what other connections get too, as `write` does: the path of every recipient of every event.
+
+        With an empty outbox the bytes go straight to the connection: 0.11 µs of Python a recipient, beside
+        about 4 µs in the kernel; through `write` it would be 0.40 µs.
+        """
+        if self._outbox is not None:
+            self.write(bundle)
+            return
+        connection = self._connection
+        try:
+            waiting = connection.try_send(bundle.framed[connection.framing])
+        except Exception as error:  # noqa: BLE001  # reported there
+            self._fail(error)
+            return
+        self._sent += bundle.events
+        if waiting:
+            self._begin_outbox()
+
+    def write(self, part: Bundle | Pages) -> None:
+        """Send messages. A connection that fails is closed; the others are not affected."""
+        self._attempt(lambda: self._write(part))
+
+    def ping(self) -> None:
+        """Ask the client for a sign of life."""
+        self._attempt(self._connection.ping)
+
+    def writable(self) -> None:
+        """Go on sending: nothing waits in the carrier."""
+        self._attempt(self._flush)
+
+    def unresponsive(self) -> None:
+        """Close a connection whose client did not answer a ping in time; one that does not read is slow."""
+        if self._outbox is not None:
+            self._close_slow()
+        elif not self._closed:
+            logger.info("%s does not answer; closed with 4409", self)
+            self._context.counts.dead_closes += 1
+            self._close(4409, "no pong")
+
+    def sweep(self, now: float) -> bool:
+        """Close the connection if bytes have waited for too long; return whether any wait."""
+        if self._outbox is not None and self._outbox.is_overdue(now, self._context.settings.outbox_seconds):
+            self._close_slow()
+        return self._outbox is not None
+
+    @abstractmethod
+    def closed(self) -> None:
+        """End: the connection is gone; idempotent."""
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # reported there
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        logger.error("%s failed; closed with 1011, its client will resume", self, exc_info=error)
+        try:
+            self._connection.close(1011, "the connection failed")
+        except Exception:
+            logger.exception("%s cannot be closed", self)
+        finally:
+            self.closed()
+
+    def _write(self, part: Bundle | Pages) -> None:
+        if self._closed:
+            return
+        outbox = self._outbox
+        if outbox is not None:
+            if not outbox.put(part, self._context.clock.monotonic()):
+                self._close_slow()
+        elif isinstance(part, Bundle):
+            bundle = part.counted(self._sent)
+            self._sent += bundle.events
+            if self._connection.try_send(bundle.framed[self._connection.framing]):
+                self._begin_outbox()
+        else:
+            self._begin_outbox().put(part, self._context.clock.monotonic())
+            self._flush()
+
+    def _begin_outbox(self) -> Outbox:
+        context = self._context
+        limit, now = context.settings.outbox_bytes, context.clock.monotonic()
+        outbox = self._outbox = Outbox(limit, context.conflation, events=self._sent, now=now)
+        context.sweep.watch(self)
+        return outbox
+
+    def _flush(self) -> None:
+        """Send chunks for as long as the connection takes them."""
+        outbox = self._outbox
+        while outbox:
+            chunk = outbox.take(self._context.clock.monotonic())
+            if self._connection.try_send(chunk.framed[self._connection.framing]):
+                return
+        if outbox is not None and not self._closed:
+            self._sent, self._outbox = outbox.events, None
+            if outbox.has_ended:
+                self._close_slow()
+
+    def _close_slow(self) -> None:
+        """The one answer to a full outbox and to one that is overdue: the client resumes from its cursor."""
+        logger.info("%s reads too slowly; closed with 4408, its client will resume", self)
+        self._context.counts.slow_closes += 1
+        self._outbox = None
+        self._close(4408, "too slow")
+
+    def _close(self, code: int, reason: str, *last: bytes) -> None:
+        """Close after what waits, as far as it comes before a replay, and after the last frames."""
+        rest = () if self._outbox is None else self._outbox.take_rest()
+        self._connection.close(code, reason, Bundle((*rest, *last)).framed[self._connection.framing])
+        self.closed()

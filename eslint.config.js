@@ -1,4 +1,5 @@
 import js from "@eslint/js";
+import { recommended as realtime } from "@flowcraft/realtime/eslint";
 import hooks from "eslint-plugin-react-hooks";
 import { defineConfig } from "eslint/config";
 import ts from "typescript-eslint";
@@ -26,5 +27,6 @@ export default defineConfig(
       "@typescript-eslint/ban-ts-comment": ["error", { "ts-expect-error": "allow-with-description" }],
     },
   },
+  { files: ["examples/*/web/src/**/*.{ts,tsx}", "packages/realtime/src/**"], ignores: ["**/*.test.*", "**/testing/**"], extends: [realtime] },
   { files: ["**/*.{js,mjs}"], languageOptions: { globals: { console: "readonly", process: "readonly", URL: "readonly" } } },
 );

@@ -35,8 +35,31 @@ out.
 {service}
 ## The pages
 {web}
-FC030 to FC035 follow `unsubscribe` through variables, `useCallback`, functions and objects, also of other
-files of the web folder: an effect that drops what `auditor.start()` returns is found if `start` subscribes.
+Whether an effect ends what it subscribes to is for ESLint, which shows it while you type: the rule
+`no-lost-unsubscribe` of `@flowcraft/realtime/eslint`. It knows `unsubscribe` by its type, so it follows it
+through variables, `useCallback`, functions and objects of any file. A function of your own that ends a
+subscription among other things says so by that type, `start: () => Unsubscribe`: an effect that drops what
+`auditor.start()` returns is found then, too. The rule needs
+[typed linting](https://typescript-eslint.io/getting-started/typed-linting/):
+
+<!-- snippet: skip elsewhere packages/realtime/tests/eslint.test.ts -->
+```js title="eslint.config.js"
+import {{ recommended as realtime }} from "@flowcraft/realtime/eslint";
+import hooks from "eslint-plugin-react-hooks";
+import {{ defineConfig }} from "eslint/config";
+import ts from "typescript-eslint";
+
+export default defineConfig({{
+  files: ["src/**/*.{{ts,tsx}}"],
+  ignores: ["**/*.test.*"],
+  extends: [ts.configs.recommendedTypeChecked, hooks.configs.flat.recommended, realtime],
+  languageOptions: {{ parserOptions: {{ projectService: true }} }},
+  rules: {{ "react-hooks/exhaustive-deps": ["error", {{ requireExplicitEffectDeps: true }}] }},
+}});
+```
+
+The others find what is not special to realtime: an async effect and one without a list of dependencies
+(`react-hooks/exhaustive-deps`), and a payload taken as `any` (`@typescript-eslint/no-explicit-any`).
 
 ## The database
 {database}

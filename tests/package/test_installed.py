@@ -15,17 +15,18 @@ from tests.support.artefacts import ROOT, Installation, WebProject
 from tests.support.postgres import connected
 
 EVERY_HELP = """
-import json, typer
-from typer.testing import CliRunner
+import click, json
+from click.testing import CliRunner
 from flowcraft.entrypoints.cli import app
 
 def walk(command, words):
     yield words
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from walk(inner, [*words, name])
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from walk(command.get_command(context, name), [*words, name])
 
-root = typer.main.get_command(app)
-print(json.dumps({" ".join(w): CliRunner().invoke(app, [*w, "--help"]).exit_code for w in walk(root, [])}))
+print(json.dumps({" ".join(w): CliRunner().invoke(app, [*w, "--help"]).exit_code for w in walk(app, [])}))
 """
 WHERE = """
 import json, sys, flowcraft

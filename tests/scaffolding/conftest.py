@@ -13,7 +13,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from typer.testing import CliRunner, Result
+from click.testing import CliRunner, Result
 
 from flowcraft.entrypoints.cli import app
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from typer.testing import CliRunner, Result
+from click.testing import CliRunner, Result
 
 from flowcraft.entrypoints.cli import app
 from tests.scaffolding.conftest import TARGET

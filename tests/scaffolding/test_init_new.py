@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from typer.testing import CliRunner, Result
+from click.testing import CliRunner, Result
 
 from flowcraft.entrypoints.cli import app
 from flowcraft.scaffolding.npm_package import npm_package

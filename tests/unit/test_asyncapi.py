@@ -12,7 +12,7 @@ from uuid import UUID
 import jsonschema
 import pydantic
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from examples.flowcraft.api.core.domain.channels import channels as example_channels
 from flowcraft import Channels, DeclarationError, Event, Viewer

@@ -338,7 +338,7 @@ def test_a_notification_has_a_name_that_postgresql_takes(name: str) -> None:
         ),
         (
             {"name": "runs.{run}", "params": {"run": UUID}, "source": Table("runs")},
-            "runs.{run}: Table('runs'): RunUpdate needs a field 'run', which tells the channel",
+            "runs.{run}: Table('runs'): RunUpdate needs a field 'run', which names the channel",
         ),
         (
             {
@@ -348,7 +348,7 @@ def test_a_notification_has_a_name_that_postgresql_takes(name: str) -> None:
                 "source": Notify("runs"),
                 "durable": False,
             },
-            "runs.{run_id}: Notify('runs'): StepCompleted needs a field 'run_id', which tells the channel",
+            "runs.{run_id}: Notify('runs'): StepCompleted needs a field 'run_id', which names the channel",
         ),
     ],
 )

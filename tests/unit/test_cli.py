@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from typer.testing import CliRunner, Result
+from click.testing import CliRunner, Result
 
 import flowcraft
 from flowcraft import Channels, Realtime

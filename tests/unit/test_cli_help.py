@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
-import typer
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from flowcraft import Channels, Realtime
 from flowcraft.entrypoints.cli import app
 
-ROOT: Any = typer.main.get_command(app)
 STATUSES = re.compile(r"Exit status: 0 .+, 1 .+, 2 the command was not understood\.$")
 
 
@@ -28,12 +27,14 @@ def walk(words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 
 def inside(command: object) -> dict[str, Any]:
     """The commands of a group, by name."""
-    found: dict[str, Any] = getattr(command, "commands", {})
-    return found
+    if not isinstance(command, click.Group):
+        return {}
+    context = click.Context(command)
+    return {name: command.get_command(context, name) for name in command.list_commands(context)}
 
 
 def command_of(words: tuple[str, ...]) -> Any:
-    found = ROOT
+    found: Any = app
     for word in words:
         found = inside(found)[word]
     return found

@@ -223,9 +223,9 @@ class NumberTag(msgspec.Struct, tag=1, tag_field="type"):
     "declared",
     [RunUpdate | SameTag, RunUpdate | Untagged, RunUpdate | Moved, Checked | Typed, RunUpdate | NumberTag],
 )
-def test_a_union_whose_members_nothing_tells_apart_is_refused(declared: object) -> None:
+def test_a_union_whose_members_nothing_distinguishes_is_refused(declared: object) -> None:
     with pytest.raises(
-        DeclarationError, match=r"nothing tells the members of \w+ \| \w+ apart; derive them from"
+        DeclarationError, match=r"nothing distinguishes the members of \w+ \| \w+ apart; derive them from"
     ):
         Payload(declared)
 

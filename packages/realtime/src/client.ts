@@ -2,7 +2,7 @@
 import type { RealtimeError } from "./core/error.js";
 import type { Cursor } from "./core/frames.js";
 import { type Connection, createMachine, type Effect, GONE, IDLE, type Subscriber } from "./core/machine.js";
-import type { ChannelName, Payload } from "./types.js";
+import type { ChannelName, Payload, Unsubscribe } from "./types.js";
 
 export type ClientOptions = {
   /** Where the server is; by default `/realtime` on the page's own host. `http` is read as `ws`. */
@@ -46,7 +46,7 @@ export type Client = {
     channel: C,
     handler: (payload: Payload<C>) => void,
     options?: SubscribeOptions,
-  ) => () => void;
+  ) => Unsubscribe;
   /** Resolves when what a transaction wrote has reached all handlers; rejects when the client stops. */
   readonly settled: (xid: string | number | bigint) => Promise<void>;
   /** An external store: what `useSyncExternalStore` wants. */

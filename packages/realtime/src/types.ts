@@ -12,5 +12,11 @@ type Registered = Register extends { readonly channels: infer Channels } ? Chann
 /** A channel that exists: `run_update`, `runs.${string}`. Without a registration, any string. */
 export type ChannelName = Extract<keyof Registered, string>;
 
+/** Ends a subscription. It is a name of its own, so that a rule of `@flowcraft/realtime/eslint` knows it from other functions. */
+export interface Unsubscribe {
+  // eslint-disable-next-line @typescript-eslint/prefer-function-type -- the name of an alias is lost on its way through hooks
+  (): void;
+}
+
 /** What the events of a channel carry. Without a registration, `unknown`. */
 export type Payload<C extends ChannelName> = Registered[C];

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import * as eslint from "../src/eslint.js";
 import * as main from "../src/index.js";
 import * as query from "../src/query.js";
 import * as react from "../src/react.js";
@@ -8,7 +9,7 @@ import * as testing from "../src/testing.js";
 
 test("the README names every export", () => {
   const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-  const names = [main, react, store, query, testing].flatMap((entry) => Object.keys(entry));
+  const names = [main, react, store, query, testing, eslint].flatMap((entry) => Object.keys(entry));
   expect(names.filter((name) => !readme.includes(name))).toEqual([]);
 });
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import msgspec
 
@@ -61,30 +60,13 @@ class ChannelRead(msgspec.Struct, frozen=True):
     builder: str | None
 
 
-class Effect(msgspec.Struct, frozen=True, rename={"is_async": "async"}):
-    """The effect around a subscription."""
-
-    place: SourceLocation
-    is_async: bool
-    dependencies: bool
-
-
 class Subscription(msgspec.Struct, frozen=True, rename="camel"):
-    """A call that begins a subscription, and what becomes of the function that ends it.
-
-    `direct`: it is a call of this package, and not of a function of the project that makes one.
-    """
+    """A call that begins a subscription."""
 
     place: SourceLocation
     how: str
-    direct: bool
     via_hook: bool
     channels: tuple[ChannelRead, ...]
-    context: Literal["hook", "effect", "render", "function", "module"]
-    fate: Literal["ended", "returned", "dropped", "kept", "passed"]
-    variable: str | None
-    effect: Effect | None
-    any: tuple[SourceLocation, ...]
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -101,7 +83,6 @@ class WebFile(msgspec.Struct, frozen=True):
     generated: bool
     broken: tuple[Problem, ...]
     exports: tuple[Named, ...]
-    any: tuple[SourceLocation, ...]
 
 
 class WebFacts(msgspec.Struct, frozen=True):

@@ -2,68 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from importlib import import_module
 
-import typer
+import click
 
 from flowcraft._version import __version__
-from flowcraft.entrypoints.commands import (
-    bench,
-    broadcast,
-    channel,
-    check,
-    codegen,
-    doctor,
-    init,
-    migrate,
-    purge,
-    serve,
-    tail,
-    token,
-)
 from flowcraft.entrypoints.commands.reporting import example
 
-app = typer.Typer(
-    name="flowcraft",
-    help="Typed realtime channels from PostgreSQL commits to React components.",
+_COMMANDS = (
+    "bench",
+    "broadcast",
+    "channel",
+    "check",
+    "codegen",
+    "doctor",
+    "init",
+    "migrate",
+    "purge",
+    "serve",
+    "tail",
+    "token",
+)
+
+
+class Commands(click.Group):
+    """A group that imports a command when it is used: `flowcraft serve` loads no code of a developer's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names of all commands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return a command, or None if there is none of that name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        found: click.Command = import_module(f"flowcraft.entrypoints.commands.{cmd_name}").command
+        return found
+
+
+@click.group(
+    "flowcraft",
+    cls=Commands,
     epilog=example(
         "flowcraft migrate app.realtime:realtime",
         "flowcraft serve app.realtime:realtime",
         done="all is well",
         failed="something was found or failed",
     ),
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,  # plain text: it is read by people and by scripts
-    pretty_exceptions_enable=False,
+    context_settings={"show_default": True},
 )
-app.add_typer(channel.app)
-app.add_typer(codegen.app)
-bench.add_to(app)
-check.add_to(app)
-doctor.add_to(app)
-init.add_to(app)
-migrate.add_to(app)
-broadcast.add_to(app)
-purge.add_to(app)
-serve.add_to(app)
-tail.add_to(app)
-token.add_to(app)
-
-
-def _tell_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"flowcraft {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    _version: Annotated[
-        bool,
-        typer.Option("--version", help="Say which version this is.", is_eager=True, callback=_tell_version),
-    ] = False,
-) -> None:
+@click.version_option(__version__, message="%(prog)s %(version)s", help="Say which version this is.")
+def app() -> None:
     """Typed realtime channels from PostgreSQL commits to React components."""
 
 

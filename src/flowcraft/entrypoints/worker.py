@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import socket
@@ -11,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
-from flowcraft.adapters.postgres.embedded.guarded_exec import PR_SET_PDEATHSIG, libc
 from flowcraft.entrypoints.compose import Realtime
 from flowcraft.entrypoints.serve import Server, run, stop_signal
 from flowcraft.runtime.node import Node
@@ -23,6 +23,7 @@ FIRST_READ_SECONDS = 2.0
 HANDSHAKE_SECONDS = 0.2
 """Who had just been taken when the end came is let in, and sent away in order with the others."""
 STDIN = 0
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ def work(realtime: Realtime, place: WorkerSlot) -> None:
     """Serve at this place until told to end, or until whoever keeps the workers has gone."""
     for number in (place.progress, *place.sockets):
         os.set_inheritable(number, False)
-    if sys.platform == "linux":
-        libc("prctl", PR_SET_PDEATHSIG, signal.SIGKILL)
+    if sys.platform == "linux":  # by the kernel too: a loop that hangs does not see the end of its input
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
     run(_work(realtime, place))
 
 

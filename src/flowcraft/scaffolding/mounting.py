@@ -11,7 +11,7 @@ from flowcraft.scaffolding.applications import Application, Framework
 from flowcraft.scaffolding.discovery import files_below, import_root, objects_made
 from flowcraft.scaffolding.edits import Edit, ScaffoldingRefused, shown, text_of
 from flowcraft.scaffolding.python_text import bound_names, parsed, with_import
-from flowcraft.scaffolding.starting import templates
+from flowcraft.scaffolding.template_files import template
 
 CHANNELS = "1 channels"
 MOUNT = "2 application"
@@ -132,11 +132,13 @@ def _of_channels(application: Application, path: Path, channels: str) -> Served:
 
 
 def _new_module(application: Application, *, page: bool) -> Served:
-    (_, template), *_others = templates("added")
     folder = application.path.with_name("live")
     paged = page and not folder.exists() and (application.framework != "Django" or _has_urls(application))
-    text = template.replace("{{imports}}", "from pathlib import Path\n\n" if paged else "")
-    text = text.replace("{{page}}", '\nPAGE = Path(__file__).with_name("live")\n' if paged else "")
+    text = template(
+        "added/realtime.py",
+        imports="from pathlib import Path\n\n" if paged else "",
+        page='\nPAGE = Path(__file__).with_name("live")\n' if paged else "",
+    )
     for name in _NAMES:
         path = application.path.with_name(name)
         if not path.exists():

@@ -14,7 +14,8 @@ from flowcraft.scaffolding.edits import Asset, Edit, PlaceUnknown, shown, text_o
 from flowcraft.scaffolding.naming import names_of
 from flowcraft.scaffolding.npm_package import npm_package
 from flowcraft.scaffolding.request import ChannelRequest, Field, Project
-from flowcraft.scaffolding.starting import templates, vendored
+from flowcraft.scaffolding.starting import vendored
+from flowcraft.scaffolding.template_files import templates
 
 CLIENT = "3 client"
 PAGE = "3 page"

@@ -183,20 +183,16 @@ def _plan_service(
             f"{path} is there already, without a {request.service}; choose another --service"
         )
     package, _, leaf = project.module(project.channels).rpartition(".")
-    imports = (
-        python_templates.import_block(
-            [
-                *([(package, leaf)] if package else []),
-                (project.module(project.events), request.event),
-                (_port_module(project), "RealtimeService"),
-            ],
-            [] if package else [leaf],
-        )
-        .replace("from __future__ import annotations\n\n", "")
-        .rstrip()
+    imports = python_templates.import_block(
+        [
+            *([(package, leaf)] if package else []),
+            (project.module(project.events), request.event),
+            (_port_module(project), "RealtimeService"),
+        ],
+        [] if package else [leaf],
     )
     method = python_templates.service_method(request, leaf, "_realtime")
-    draft.write(SERVICE, path, python_templates.service_module(request, imports.split("\n"), method))
+    draft.write(SERVICE, path, python_templates.service_module(request, imports, method))
     return project.module(path), [("realtime", True)]
 
 

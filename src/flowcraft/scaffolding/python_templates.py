@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from flowcraft.scaffolding.naming import snake_case
 from flowcraft.scaffolding.request import ChannelRequest, Preview, Project
+from flowcraft.scaffolding.template_files import template
 
 _WIDTH = 88
 
@@ -48,42 +49,36 @@ def method_name(request: ChannelRequest) -> str:
     return f"tell_{snake_case(request.event)}"
 
 
-def service_module(request: ChannelRequest, imports: Iterable[str], method: str) -> str:
+def service_module(request: ChannelRequest, imports: str, method: str) -> str:
     """Return a module with the service."""
-    return (
-        f'"""{request.service}: states what happens on `{request.names.channel}`."""\n\n'
-        "from __future__ import annotations\n\n"
-        f"{chr(10).join(imports)}\n\n\n"
-        f"class {request.service}:\n"
-        f'    """States what happens; it needs a RealtimeService and nothing else."""\n\n'
-        "    def __init__(self, realtime: RealtimeService) -> None:\n"
-        "        self._realtime = realtime\n\n"
-        f"{method}"
+    return template(
+        "channel/service.py",
+        service=str(request.service),
+        channel=request.names.channel,
+        imports=imports,
+        method=method.rstrip(),
     )
 
 
 def table_test(request: ChannelRequest, project: Project, preview: Preview) -> str:
     """Return the test of pattern A: a row becomes the event."""
     assert request.table is not None
-    table = request.table.table
     imports = [
         *_common_imports(request, project, preview),
         ("flowcraft.adapters.postgres.embedded", "EmbeddedPostgres"),
         ("flowcraft.testing.rows", "records_of_row"),
     ]
     extra, tables = _tables_of_the_test(project, preview)
-    return (
-        f'"""`{request.names.channel}`: a row of `{table}` becomes {request.event}."""\n\n'
-        f"{import_block(imports, ['asyncio', 'msgspec', *extra])}\n"
-        f"{tables}\n"
-        f"{_assigned('ROW', preview.row)}\n"
-        f"{_event_constant(request, preview)}\n\n\n"
-        f"def test_a_row_of_{_word(table)}_is_told_on_{_word(request.names.channel)}() -> None:\n"
-        "    with EmbeddedPostgres.start() as server:\n"
-        "        records = asyncio.run(\n"
-        f"            records_of_row(server.dsn, {project.channels_object}, TABLES, {_quoted(table)}, ROW)\n"
-        "        )\n"
-        f"{_told(request, preview)}"
+    return template(
+        "channel/table_test.py",
+        table=request.table.table,
+        table_word=_word(request.table.table),
+        table_quoted=_quoted(request.table.table),
+        imports=import_block(imports, ["asyncio", "msgspec", *extra]),
+        tables=tables,
+        row=_assigned("ROW", preview.row),
+        channels=project.channels_object,
+        **_words_of_a_test(request, preview),
     )
 
 
@@ -92,50 +87,37 @@ def service_test(
 ) -> str:
     """Return the test of pattern B: the service broadcasts the event."""
     assert request.service is not None
-    mocks = any(not realtime for _, realtime in others)
     imports = [
         *_common_imports(request, project, preview, channels=False),
         (module, request.service),
         ("flowcraft.adapters.memory", "MemoryLog"),
         ("flowcraft.adapters.memory", "MemoryRealtimeService"),
-        *([("unittest.mock", "Mock")] if mocks else []),
+        *([("unittest.mock", "Mock")] if any(not realtime for _, realtime in others) else []),
     ]
-    arguments = [f"{name}={'realtime' if realtime else 'Mock()'}" for name, realtime in others]
-    return (
-        f'"""`{request.names.channel}`: {request.service} tells every {request.event}."""\n\n'
-        f"{import_block(imports, ['asyncio', 'msgspec'])}\n"
-        f"{_event_constant(request, preview)}\n\n\n"
-        f"def test_{snake_case(request.service)}_is_heard_on_{_word(request.names.channel)}() -> None:\n"
-        "    log = MemoryLog()\n"
-        "    start = log.position_now().cursor\n"
-        "    realtime = MemoryRealtimeService(log)\n"
-        f"    asyncio.run({request.service}({', '.join(arguments)}).{method_name(request)}(EVENT))\n"
-        "    records = log.read_now(start).records\n"
-        f"{_told(request, preview)}"
+    return template(
+        "channel/service_test.py",
+        service=request.service,
+        service_word=snake_case(request.service),
+        imports=import_block(imports, ["asyncio", "msgspec"]),
+        arguments=", ".join(f"{name}={'realtime' if realtime else 'Mock()'}" for name, realtime in others),
+        method=method_name(request),
+        **_words_of_a_test(request, preview),
     )
 
 
 def alembic_revision(request: ChannelRequest, revision: str, down: str | None, statements: str) -> str:
     """Return an Alembic revision that makes the triggers."""
     assert request.table is not None
-    return (
-        f'"""{request.names.channel}: rows of {request.table.table} become {request.event}.\n\n'
-        f"Revision ID: {revision}\nRevises: {down or ''}\n"
-        '"""\n\n'
-        "from alembic import op\n\n"
-        f"revision = {_quoted(revision)}\n"
-        f"down_revision = {_quoted(down) if down else None}\n"
-        "branch_labels = None\n"
-        "depends_on = None\n\n"
-        f'_TRIGGERS = r"""\n{statements}"""\n'
-        "\n\n"
-        "def upgrade() -> None:\n"
-        '    """Make the triggers."""\n'
-        "    op.get_bind().exec_driver_sql(_TRIGGERS)\n"
-        "\n\n"
-        "def downgrade() -> None:\n"
-        '    """Drop them."""\n'
-        f'    op.get_bind().exec_driver_sql("drop function if exists {_function_of(statements)}() cascade")\n'
+    return template(
+        "channel/revision.py",
+        channel=request.names.channel,
+        table=request.table.table,
+        event=request.event,
+        revision=revision,
+        down=down or "",
+        down_quoted=_quoted(down) if down else "None",
+        statements=statements,
+        function=_function_of(statements),
     )
 
 
@@ -152,7 +134,7 @@ def import_block(wanted: Iterable[tuple[str, str]], plain: Iterable[str] = ()) -
         ordered = sorted(names[module], key=lambda n: (0 if n.isupper() else 1 if n[0].isupper() else 2, n))
         line = f"from {module} import {', '.join(ordered)}"
         sections[1 if top in sys.stdlib_module_names else 2].append(line)
-    return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+    return "\n\n".join("\n".join(section) for section in sections if section)
 
 
 def called(function: str, arguments: list[str]) -> str:
@@ -174,16 +156,14 @@ def _common_imports(
     ]
 
 
-def _event_constant(request: ChannelRequest, preview: Preview) -> str:
-    return called(f"EVENT = {request.event}", [f"{s.name}={s.expression}" for s in preview.samples])
-
-
-def _told(request: ChannelRequest, preview: Preview) -> str:
-    channel = _quoted(channel_of_sample(request, preview))
-    return (
-        f"    told = [r.payload for r in records if r.channel == {channel}]\n"
-        f"    assert [msgspec.json.decode(payload, type={request.event}) for payload in told] == [EVENT]\n"
-    )
+def _words_of_a_test(request: ChannelRequest, preview: Preview) -> dict[str, str]:
+    return {
+        "channel": request.names.channel,
+        "channel_word": _word(request.names.channel),
+        "event": request.event,
+        "constant": called(f"EVENT = {request.event}", [f"{s.name}={s.expression}" for s in preview.samples]),
+        "sample_channel": _quoted(channel_of_sample(request, preview)),
+    }
 
 
 def channel_of_sample(request: ChannelRequest, preview: Preview) -> str:

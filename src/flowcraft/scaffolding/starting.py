@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -13,6 +11,7 @@ from flowcraft._version import __version__
 from flowcraft.scaffolding.edits import Asset, Edit, ScaffoldingRefused, text_of
 from flowcraft.scaffolding.naming import kebab_case
 from flowcraft.scaffolding.npm_package import NpmPackage
+from flowcraft.scaffolding.template_files import filled, templates
 
 Page: TypeAlias = Literal["plain", "react"]
 
@@ -39,7 +38,6 @@ NPM_VERSIONS: Mapping[str, str] = {
 _KEPT = {"README.md", ".gitignore"}
 """What people make before anything else, such as a hosting service does for them."""
 _TABLES = "order_update --table orders --event OrderUpdate"
-_SUFFIX = ".template"
 _VENDOR = "web/vendor"
 
 
@@ -50,10 +48,10 @@ def plan_start(folder: Path, page: Page, types: str, package: NpmPackage) -> tup
         ScaffoldingRefused: a file that somebody else wrote is in the way.
     """
     words = _words(folder, page, package.name)
-    planned = [(SERVICE, path, _filled(text, words)) for path, text in templates("service")]
-    planned += [(PAGE, path, _filled(text, words)) for path, text in templates(page)]
+    planned = [(SERVICE, path, filled(text, words)) for path, text in templates("service")]
+    planned += [(PAGE, path, filled(text, words)) for path, text in templates(page)]
     root = "web/src" if page == "react" else "web"
-    planned += [(PAGE, f"{root}/{name}", _filled(text, words)) for name, text in templates("shared")]
+    planned += [(PAGE, f"{root}/{name}", filled(text, words)) for name, text in templates("shared")]
     planned.append((PAGE, f"{root}/realtime.gen.ts", types))
     assets: list[Asset] = []
     if page == "react":
@@ -104,28 +102,6 @@ _REACT_ROWS = f"""\
 | `web/vendor/` | the client `@flowcraft/realtime`, as it came with the Python package |"""
 
 
-def _filled(text: str, words: Mapping[str, str]) -> str:
-    for word, value in words.items():
-        text = text.replace(f"{{{{{word}}}}}", value)
-    return text
-
-
 def vendored(package: NpmPackage) -> dict[str, str]:
     """Return the client as a page has it that is served without a build step, by path."""
     return {f"vendor/flowcraft-realtime/{path}": text for path, text in package.for_the_browser().items()}
-
-
-def templates(name: str) -> Iterator[tuple[str, str]]:
-    """Yield the files of a template, with the paths that they get."""
-    for path, file in _below(files("flowcraft.scaffolding") / "templates" / name, ""):
-        target = path.removesuffix(_SUFFIX)
-        yield ".gitignore" if target == "gitignore" else target, file.read_text("utf-8")
-
-
-def _below(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]:
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        path = f"{prefix}{entry.name}"
-        if entry.is_dir():
-            yield from _below(entry, f"{path}/")
-        else:
-            yield path, entry

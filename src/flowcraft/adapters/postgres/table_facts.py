@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import msgspec
 
-from flowcraft.adapters.postgres.embedded import BinariesNotFound, EmbeddedPostgres, ServerFailed
+from flowcraft.adapters.postgres.embedded import EmbeddedPostgres, ServerFailed
 from flowcraft.adapters.postgres.statements import DOES_NOT_FIT, statement
 from flowcraft.adapters.postgres.triggers import TableSource, quoted
 from flowcraft.errors import DeclarationError, RealtimeError
@@ -73,11 +73,12 @@ async def scratch(migrations: Sequence[Path]) -> AsyncIterator[str]:
     """Provide a database that has the tables of some migrations and ends with the block.
 
     Raises:
-        DatabaseUnreadable: there is no PostgreSQL to start, or it refuses a migration.
+        BinariesNotFound: no PostgreSQL is installed that could be started.
+        DatabaseUnreadable: it does not start, or it refuses a migration.
     """
     try:
         server = await asyncio.to_thread(EmbeddedPostgres.start)
-    except (BinariesNotFound, ServerFailed) as error:
+    except ServerFailed as error:
         raise DatabaseUnreadable(f"{error}; or name a database that has the tables with --dsn") from None
     try:
         await _apply(server.dsn, migrations)

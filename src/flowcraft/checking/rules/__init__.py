@@ -1,7 +1,7 @@
 """Rules: the checklist of a realtime channel. Each is a function from facts to faults."""
 
 from flowcraft.checking.findings import Rule
-from flowcraft.checking.rules import declaring, generating, installing, naming, subscribing, unsubscribing
+from flowcraft.checking.rules import declaring, generating, installing, naming, subscribing
 
 SERVICE: tuple[Rule, ...] = (
     Rule(
@@ -30,37 +30,9 @@ WEB: tuple[Rule, ...] = (
     Rule(
         "FC013", "error", "The generated TypeScript is what would be generated today", generating.is_current
     ),
-    Rule("FC014", "error", "The generated TypeScript has no `any`", generating.has_no_any),
-    Rule("FC015", "error", "No handler takes its payload as `any`", generating.handlers_have_no_any),
     Rule("FC020", "error", "Every channel that is subscribed to is declared", subscribing.is_declared),
     Rule("FC021", "error", "Every builder of a channel's name exists", subscribing.builder_exists),
     Rule("FC022", "warning", "Every declared channel has a subscriber", subscribing.is_subscribed),
-    Rule(
-        "FC030",
-        "error",
-        "An effect returns the `unsubscribe` of what it subscribes to",
-        unsubscribing.effect_returns_it,
-    ),
-    Rule(
-        "FC031",
-        "error",
-        "An `unsubscribe` that an effect keeps is called by its cleanup",
-        unsubscribing.cleanup_calls_it,
-    ),
-    Rule("FC032", "error", "An effect that subscribes is not async", unsubscribing.effect_is_not_async),
-    Rule(
-        "FC033",
-        "warning",
-        "An effect that subscribes has a list of dependencies",
-        unsubscribing.effect_has_dependencies,
-    ),
-    Rule("FC034", "error", "Nothing subscribes while rendering", unsubscribing.not_while_rendering),
-    Rule(
-        "FC035",
-        "error",
-        "A hook or function that subscribes hands `unsubscribe` to its caller",
-        unsubscribing.function_hands_it_on,
-    ),
     Rule(
         "FC040",
         "warning",

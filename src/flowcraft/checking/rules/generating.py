@@ -1,4 +1,4 @@
-"""Rules of the generated TypeScript: it is there, it is of today, and nothing in it or after it is `any`."""
+"""Rules of the generated TypeScript: it is there, and it is of today."""
 
 from __future__ import annotations
 
@@ -42,23 +42,6 @@ def is_current(facts: Facts) -> Iterator[Fault]:
                 SourceLocation(file.path, line),
                 f"this is not what the channels of today say: {present} should be {wanted}; "
                 f"run `flowcraft codegen typescript {facts.target} --out {file.path}`",
-            )
-
-
-def has_no_any(facts: Facts) -> Iterator[Fault]:
-    for file in facts.web.files if facts.web else ():
-        for place in file.any:
-            yield Fault(place, "`any` in the generated types; generate them anew, and do not edit them")
-
-
-def handlers_have_no_any(facts: Facts) -> Iterator[Fault]:
-    for subscription in facts.web.subscriptions if facts.web else ():
-        for place in subscription.any:
-            yield Fault(
-                place,
-                f"`any` hides the payload of {subscription.how}(...) from the compiler; leave the "
-                "type out: "
-                "it is inferred from the channel's name",
             )
 
 

@@ -11,7 +11,7 @@ from flowcraft.checking.findings import Fault
 
 def hooks_are_in_their_folder(facts: Facts) -> Iterator[Fault]:
     subscriptions = facts.web.subscriptions if facts.web else ()
-    by_file = {one.place.path: one for one in reversed(subscriptions) if one.direct and one.via_hook}
+    by_file = {one.place.path: one for one in reversed(subscriptions) if one.via_hook}
     for path, one in by_file.items():
         if not _in_hooks_folder(path):
             yield Fault(
@@ -51,7 +51,7 @@ def hook_is_named_after_its_file(facts: Facts) -> Iterator[Fault]:
 def _files_that_subscribe(facts: Facts) -> Iterator[WebFile]:
     if facts.web is None:
         return
-    subscribing = {one.place.path for one in facts.web.subscriptions if one.direct and one.via_hook}
+    subscribing = {one.place.path for one in facts.web.subscriptions if one.via_hook}
     yield from (file for file in facts.web.files if file.path in subscribing)
 
 

@@ -6,11 +6,10 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
 
 import asyncpg
+import click
 import msgspec
-import typer
 
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.bench import BenchFailed, Installation, Step, bench, own_server, require_log
@@ -25,37 +24,40 @@ FIRST_STEP, GROWTH = 100, 10
 COLUMNS = ("clients", "connects/s", "to all, p50 ms", "p99 ms", "messages/s", "events/s", "KB/client")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(
-        "bench",
-        epilog=example(
-            "flowcraft bench --dsn postgresql://localhost/app --clients 5000",
-            "flowcraft bench --url wss://app.example/realtime --channel run_update --payload '{...}'",
-        ),
-    )(_bench)
-
-
-def _bench(  # noqa: PLR0913, PLR0917  # options
-    clients: Annotated[int, typer.Option(min=1, help="The most clients; fewer are tried first.")] = 1000,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure with each number.")] = 4.0,
-    workers: Annotated[int, typer.Option(min=1, help="Workers of the server that is started.")] = 1,
-    dsn: Annotated[
-        str | None,
-        typer.Option(metavar="DSN", help="The database; else FLOWCRAFT_DSN, or DATABASE_URL."),
-    ] = None,
-    url: Annotated[
-        str | None, typer.Option(metavar="URL", help="A server that runs, instead of one of our own.")
-    ] = None,
-    channel: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --url: publish on this channel.")
-    ] = None,
-    payload: Annotated[
-        str | None, typer.Option(metavar="JSON", help="With --url: publish this, again and again.")
-    ] = None,
-    token: Annotated[str | None, typer.Option(help="With --url: what clients prove who they are by.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the figures as JSON.")] = False,
-) -> None:
+@click.command(
+    "bench",
+    epilog=example(
+        "flowcraft bench --dsn postgresql://localhost/app --clients 5000",
+        "flowcraft bench --url wss://app.example/realtime --channel run_update --payload '{...}'",
+    ),
+)
+@click.option(
+    "--clients", help="The most clients; fewer are tried first.", type=click.IntRange(min=1), default=1000
+)
+@click.option(
+    "--seconds", help="How long to measure with each number.", type=click.FloatRange(min=0.1), default=4.0
+)
+@click.option(
+    "--workers", help="Workers of the server that is started.", type=click.IntRange(min=1), default=1
+)
+@click.option("--dsn", metavar="DSN", help="The database; else FLOWCRAFT_DSN, or DATABASE_URL.")
+@click.option("--url", metavar="URL", help="A server that runs, instead of one of our own.")
+@click.option("--channel", metavar="NAME", help="With --url: publish on this channel.")
+@click.option("--payload", metavar="JSON", help="With --url: publish this, again and again.")
+@click.option("--token", help="With --url: what clients prove who they are by.")
+@click.option("--json", "as_json", help="Write the figures as JSON.", is_flag=True)
+def command(  # noqa: PLR0913  # options
+    *,
+    clients: int,
+    seconds: float,
+    workers: int,
+    dsn: str | None,
+    url: str | None,
+    channel: str | None,
+    payload: str | None,
+    token: str | None,
+    as_json: bool,
+) -> None:  # options
     """Measure how many clients and events the machine, the server and the database carry.
 
     It starts a server of its own on your database, connects clients to it, commits events on a channel that
@@ -78,7 +80,7 @@ def _bench(  # noqa: PLR0913, PLR0917  # options
             theirs = Installation(dsn, url, channel, payload, token)
         steps = _measure(dsn, theirs, _numbers(clients), seconds, workers)
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode([asdict(step) for step in steps])).decode())
+        click.echo(msgspec.json.format(msgspec.json.encode([asdict(step) for step in steps])).decode())
     else:
         _tell(steps)
 
@@ -137,14 +139,14 @@ def _check_json(payload: str) -> None:
 def _progress(what: str) -> None:
     """One line that is written over, and only where somebody looks."""
     if sys.stderr.isatty():
-        typer.echo(f"\r{what:50}\r", err=True, nl=False)
+        click.echo(f"\r{what:50}\r", err=True, nl=False)
     elif what:
-        typer.echo(what, err=True)
+        click.echo(what, err=True)
 
 
 def _tell(steps: Sequence[Step]) -> None:
-    typer.echo(f"{os.cpu_count()} cores, shared by server, database and clients")
-    typer.echo("  ".join(f"{column:>14}" for column in COLUMNS))
+    click.echo(f"{os.cpu_count()} cores, shared by server, database and clients")
+    click.echo("  ".join(f"{column:>14}" for column in COLUMNS))
     for step in steps:
         memory = "" if step.kb_per_client is None else f"{step.kb_per_client:.1f}"
         figures = (
@@ -156,4 +158,4 @@ def _tell(steps: Sequence[Step]) -> None:
             f"{step.messages_per_s / step.clients:,.0f}",
             memory,
         )
-        typer.echo("  ".join(f"{figure:>14}" for figure in figures))
+        click.echo("  ".join(f"{figure:>14}" for figure in figures))

@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Annotated
 
 import asyncpg
-import typer
+import click
 
 from flowcraft.adapters.postgres.connections import connect
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.channels import Declaration
 from flowcraft.entrypoints.commands.reporting import example, fail, failures_told
-from flowcraft.entrypoints.commands.target import Dsn, Target, realtime_of
+from flowcraft.entrypoints.commands.target import dsn_option, realtime_of, target_argument
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(
-        "broadcast",
-        epilog=example(
-            """flowcraft broadcast app.realtime:channels run_update '{"run_id": "…", "status": "done"}'""",
-            "jq -c .event backup.json | flowcraft broadcast app.realtime:channels runs.42 -",
-        ),
-    )(_broadcast)
-
-
-def _broadcast(
-    target: Target,
-    channel: Annotated[str, typer.Argument(metavar="NAME", help="A channel, such as run_update or runs.42.")],
-    payload: Annotated[
-        str, typer.Argument(metavar="JSON", help="The event; - reads it from standard input.")
-    ],
-    dsn: Dsn = None,
-) -> None:
+@click.command(
+    "broadcast",
+    epilog=example(
+        """flowcraft broadcast app.realtime:channels run_update '{"run_id": "…", "status": "done"}'""",
+        "jq -c .event backup.json | flowcraft broadcast app.realtime:channels runs.42 -",
+    ),
+)
+@target_argument
+@click.argument("channel", metavar="NAME", help="A channel, such as run_update or runs.42.")
+@click.argument("payload", metavar="JSON", help="The event; - reads it from standard input.")
+@dsn_option
+def command(target: str, channel: str, payload: str, dsn: str | None) -> None:
     """State an event on a channel, in a transaction of its own.
 
     It has to fit the declared type. Every subscriber gets it, as if a service had said it.
@@ -44,7 +36,7 @@ def _broadcast(
         declaration, _ = realtime.channels.resolve(channel)
         text = declaration.payload.check(sys.stdin.read() if payload == "-" else payload)
         asyncio.run(_send(realtime.dsn, declaration, channel, text))
-    typer.echo(f"{channel}: {text}")
+    click.echo(f"{channel}: {text}")
 
 
 async def _send(dsn: str, declaration: Declaration, channel: str, payload: str) -> None:

@@ -4,39 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import typer
+import click
 
 from flowcraft.channels import Declaration, Source, Table
 from flowcraft.entrypoints.commands import channel_add, channel_show
 from flowcraft.entrypoints.commands.reporting import example
-from flowcraft.entrypoints.commands.target import Target, channels_of
-
-app = typer.Typer(
-    name="channel",
-    help="Look at the declared channels, and add one.",
-    epilog=example("flowcraft channel list app.realtime:channels"),
-    no_args_is_help=True,
-)
-
-channel_show.add_to(app)
-channel_add.add_to(app)
+from flowcraft.entrypoints.commands.target import channels_of, target_argument
 
 _HEADER = ("CHANNEL", "EVENTS", "SOURCE", "DELIVERY", "GUARD")
 
 
-@app.callback()
-def _group() -> None:
+@click.group("channel", epilog=example("flowcraft channel list app.realtime:channels"))
+def command() -> None:
     """Look at the declared channels, and add one."""
 
 
-@app.command("list", epilog=example("flowcraft channel list app.realtime:channels"))
-def list_channels(target: Target) -> None:
+command.add_command(channel_show.command)
+command.add_command(channel_add.command)
+
+
+@command.command("list", epilog=example("flowcraft channel list app.realtime:channels"))
+@target_argument
+def list_channels(target: str) -> None:
     """List the channels: their events, where these come from, and who may subscribe."""
     rows = [_row(declaration) for declaration in channels_of(target)]
     for line in _table([_HEADER, *rows]):
-        typer.echo(line)
+        click.echo(line)
     if not rows:
-        typer.echo('none yet; declare one with channels.declare("run_update", RunUpdate)')
+        click.echo('none yet; declare one with channels.declare("run_update", RunUpdate)')
 
 
 def _row(declaration: Declaration) -> tuple[str, ...]:

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import asyncpg
-import typer
+import click
 
+from flowcraft.adapters.postgres.embedded import BinariesNotFound
 from flowcraft.adapters.postgres.table_facts import columns_of
 from flowcraft.entrypoints.commands.adding import (
     Wish,
@@ -45,83 +46,69 @@ _HINTS = {
 }
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(
-        "add",
-        epilog=example(
-            "flowcraft channel add flow_update --table flows --event FlowUpdate --dry-run",
-            "flowcraft channel add alerts.{alert_id} --event AlertRaised --field text:str --service Alerts",
-        ),
-    )(_add)
-
-
-def _add(  # noqa: PLR0913, PLR0917  # options
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", help="<entity>_update, <entity>.{id}, system or dashboard."),
-    ] = None,
-    event: Annotated[
-        str | None, typer.Option(help="The class of the event: FlowUpdate. It may exist.")
-    ] = None,
-    table: Annotated[
-        str | None, typer.Option(help="Pattern A: the table whose rows become events, by a trigger.")
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD[=COLUMN]", help="A column to take; without any, all. May be repeated."),
-    ] = None,
-    on: Annotated[
-        str, typer.Option(help="Which changes of a row: some of insert,update,delete.")
-    ] = "insert,update",
-    service: Annotated[
-        str | None,
-        typer.Option(help="Pattern B: the service that states the events; made if it is not there."),
-    ] = None,
-    field: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME:TYPE", help="A field of the event, or another type for a column. May be repeated."
-        ),
-    ] = None,
-    feature: Annotated[
-        str | None,
-        typer.Option(help="The folder in features/ that gets the hook; else the table's or entity's name."),
-    ] = None,
-    dsn: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DSN",
-            help="The database that tells the columns; else FLOWCRAFT_DSN, DATABASE_URL, or a new one.",
-        ),
-    ] = None,
-    channels_module: Annotated[
-        str | None,
-        typer.Option(metavar="MODULE[:NAME]", help="The module that makes the Channels()."),
-    ] = None,
-    events_module: Annotated[
-        str | None, typer.Option(metavar="MODULE", help="The module of the events.")
-    ] = None,
-    services: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="The folder of the services.")
-    ] = None,
-    migrations: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="The folder of .sql migrations, or an alembic.ini.")
-    ] = None,
-    web: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="The folder of the web application.")
-    ] = None,
-    tests: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="The folder of the Python tests.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would change; change nothing.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before changing files.")] = False,
-    ask: Annotated[
-        bool | None,
-        typer.Option("--ask/--no-ask", help="Ask for what is missing; else as the terminal permits."),
-    ] = None,
+@click.command(
+    "add",
+    epilog=example(
+        "flowcraft channel add flow_update --table flows --event FlowUpdate --dry-run",
+        "flowcraft channel add alerts.{alert_id} --event AlertRaised --field text:str --service Alerts",
+    ),
+)
+@click.argument(
+    "name", metavar="[NAME]", help="<entity>_update, <entity>.{id}, system or dashboard.", required=False
+)
+@click.option("--event", help="The class of the event: FlowUpdate. It may exist.")
+@click.option("--table", help="Pattern A: the table whose rows become events, by a trigger.")
+@click.option(
+    "--column",
+    metavar="FIELD[=COLUMN]",
+    help="A column to take; without any, all. May be repeated.",
+    multiple=True,
+)
+@click.option("--on", help="Which changes of a row: some of insert,update,delete.", default="insert,update")
+@click.option("--service", help="Pattern B: the service that states the events; made if it is not there.")
+@click.option(
+    "--field",
+    metavar="NAME:TYPE",
+    help="A field of the event, or another type for a column. May be repeated.",
+    multiple=True,
+)
+@click.option(
+    "--feature", help="The folder in features/ that gets the hook; else the table's or entity's name."
+)
+@click.option(
+    "--dsn",
+    metavar="DSN",
+    help="The database that tells the columns; else FLOWCRAFT_DSN, DATABASE_URL, or a new one.",
+)
+@click.option("--channels-module", metavar="MODULE[:NAME]", help="The module that makes the Channels().")
+@click.option("--events-module", metavar="MODULE", help="The module of the events.")
+@click.option("--services", metavar="FOLDER", help="The folder of the services.")
+@click.option("--migrations", metavar="FOLDER", help="The folder of .sql migrations, or an alembic.ini.")
+@click.option("--web", metavar="FOLDER", help="The folder of the web application.")
+@click.option("--tests", metavar="FOLDER", help="The folder of the Python tests.")
+@click.option("--dry-run", help="Show what would change; change nothing.", is_flag=True)
+@click.option("--yes", "-y", help="Do not ask before changing files.", is_flag=True)
+@click.option("--ask/--no-ask", help="Ask for what is missing; else as the terminal permits.", default=None)
+def command(  # noqa: PLR0913  # options
+    *,
+    name: str | None,
+    event: str | None,
+    table: str | None,
+    column: tuple[str, ...],
+    on: str,
+    service: str | None,
+    field: tuple[str, ...],
+    feature: str | None,
+    dsn: str | None,
+    channels_module: str | None,
+    events_module: str | None,
+    services: str | None,
+    migrations: str | None,
+    web: str | None,
+    tests: str | None,
+    dry_run: bool,
+    yes: bool,
+    ask: bool | None,
 ) -> None:
     """Add a channel: event, source or service, TypeScript types, hook, and a test on each side.
 
@@ -138,8 +125,8 @@ def _add(  # noqa: PLR0913, PLR0917  # options
             names,
             _event(event, names, asking),
             feature or _feature(names, table),
-            _fields(field or []),
-            _columns(column or []) or None,
+            _fields(field),
+            _columns(column) or None,
             _operations(on),
         )
         if table is not None:
@@ -155,12 +142,12 @@ def _names(name: str | None, asking: bool) -> Names:
         fail(f"the channel's name is missing: flowcraft channel add NAME\n{CONVENTION}", USAGE)
     if name is not None:
         return names_of(name)
-    typer.echo(CONVENTION)
+    click.echo(CONVENTION)
     while True:
         try:
-            return names_of(typer.prompt("Name of the channel").strip())
+            return names_of(click.prompt("Name of the channel").strip())
         except DeclarationError as error:
-            typer.echo(str(error).partition("\n")[0])
+            click.echo(str(error).partition("\n")[0])
 
 
 def _origin(
@@ -175,11 +162,11 @@ def _origin(
                 "--service CLASS: from a service that states them (pattern B)",
                 USAGE,
             )
-        table = typer.prompt(
+        table = click.prompt(
             "Table whose rows become events (empty: a service states them)", default="", show_default=False
         )
         if not table:
-            service = typer.prompt(
+            service = click.prompt(
                 "Service that states them", default=f"{pascal_case(_singular(names))}Service"
             )
     return table or None, service
@@ -191,7 +178,7 @@ def _event(event: str | None, names: Names, asking: bool) -> str:
     )
     if event is None and not asking:
         fail(f"the event's class is missing: --event {proposed}", USAGE)
-    chosen = event or str(typer.prompt("Class of the event", default=proposed)).strip()
+    chosen = event or str(click.prompt("Class of the event", default=proposed)).strip()
     if not chosen.isidentifier() or not chosen[0].isupper():
         fail(f"--event {chosen!r} is no name of a class; write it like {proposed}", USAGE)
     return chosen
@@ -210,17 +197,17 @@ def _project(hints: Hints, asking: bool, *, from_table: bool) -> Project:
         except PlaceUnknown as error:
             if not asking or getattr(hints, _HINTS[error.flag]) is not None:
                 raise
-            typer.echo(str(error))
-            hints = replace(hints, **{_HINTS[error.flag]: typer.prompt(error.flag.removeprefix("--"))})
+            click.echo(str(error))
+            hints = replace(hints, **{_HINTS[error.flag]: click.prompt(error.flag.removeprefix("--"))})
 
 
 def _with_fields(wish: Wish, project: Project, asking: bool) -> Wish:
     there = f"class {wish.event}(" in (project.events.read_text("utf-8"))
     if wish.fields or there or not asking:
         return wish
-    typer.echo(f"Fields of {wish.event}, as NAME:TYPE; an empty line ends them. Types: {OFFERED}")
+    click.echo(f"Fields of {wish.event}, as NAME:TYPE; an empty line ends them. Types: {OFFERED}")
     given: list[str] = []
-    while answer := typer.prompt("Field", default="", show_default=False):
+    while answer := click.prompt("Field", default="", show_default=False):
         given.append(answer)
     return replace(wish, fields=_fields(given))
 
@@ -255,18 +242,20 @@ def _run(wish: Wish, project: Project, dsn: str | None, table: str, asking: bool
 
     try:
         return asyncio.run(run())
+    except BinariesNotFound as error:
+        fail(f"{error}; or name a database that has the tables with --dsn", USAGE)
     except asyncpg.PostgresError as error:
         fail(f"the database refuses: {error}; nothing was changed")
 
 
 async def _offered(wish: Wish, connection: Plain, table: str) -> Wish:
     columns = await columns_of(connection, table)
-    typer.echo(f"Columns of {table}, as fields of {wish.event}:")
+    click.echo(f"Columns of {table}, as fields of {wish.event}:")
     fields = {field_of_column(wish.names, column.name): column for column in columns}
     for name, column in fields.items():
         source = "" if name == column.name else f"  (from {column.name})"
-        typer.echo(f"  {name}: {annotation_of(column)}{source}")
-    answer = str(typer.prompt("Which, separated by commas", default="all")).strip()
+        click.echo(f"  {name}: {annotation_of(column)}{source}")
+    answer = str(click.prompt("Which, separated by commas", default="all")).strip()
     if answer == "all":
         return wish
     picked = [word.strip() for word in answer.split(",")]
@@ -283,24 +272,24 @@ def _finish(
     here = Path.cwd()
     changes = [edit for edit in edits if edit.changes]
     if not changes:
-        typer.echo(
+        click.echo(
             f"{wish.names.channel} is there already, with all that belongs to it; there is nothing to do"
         )
         return
     for edit in changes:
-        typer.echo(edit.diff(here))
+        click.echo(edit.diff(here))
     for edit in sorted(edits, key=lambda edit: edit.step):
         verb = "keep" if not edit.changes else "write" if edit.before is None else "change"
-        typer.echo(f"{edit.step:19} {verb:6} {shown(edit.path, here)}")
+        click.echo(f"{edit.step:19} {verb:6} {shown(edit.path, here)}")
     if dry_run:
-        typer.echo("nothing was changed: this was a dry run")
+        click.echo("nothing was changed: this was a dry run")
         return
-    if confirm and not typer.confirm("Make these changes?", default=True):
+    if confirm and not click.confirm("Make these changes?", default=True):
         fail("nothing was changed")
     apply(changes)
     apply(settled(changes))
     for line in _next(edits, project, wish, service):
-        typer.echo(line)
+        click.echo(line)
 
 
 def _next(edits: Sequence[Edit], project: Project, wish: Wish, service: str | None) -> list[str]:

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Annotated
 
-import typer
+import click
 
 from flowcraft.channels import Channels, Declaration, Notify, Table
 from flowcraft.codegen.typescript_text import camel_case
 from flowcraft.codegen.typescript_types import declare_type, type_name
 from flowcraft.entrypoints.commands.reporting import example, failures_told
-from flowcraft.entrypoints.commands.target import Target, channels_of
+from flowcraft.entrypoints.commands.target import channels_of, target_argument
 from flowcraft.errors import ChannelNameInvalid, ChannelUnknown
 from flowcraft.scaffolding.edits import ScaffoldingRefused
 from flowcraft.scaffolding.naming import names_of
 from flowcraft.scaffolding.samples import sample
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("show", epilog=example("flowcraft channel show app.realtime:channels run_update"))(_show)
-
-
-def _show(
-    target: Target,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="As declared, runs.{run_id}, or one: runs.42.")],
-) -> None:
+@click.command("show", epilog=example("flowcraft channel show app.realtime:channels run_update"))
+@target_argument
+@click.argument("name", metavar="NAME", help="As declared, runs.{run_id}, or one: runs.42.")
+def command(target: str, name: str) -> None:
     """Show a channel: its payload, sources, promise, guard, TypeScript, and how to use it."""
     with failures_told():
         declaration = _declaration(channels_of(target), name)
         for line in _lines(declaration):
-            typer.echo(line)
+            click.echo(line)
 
 
 def _declaration(channels: Channels, name: str) -> Declaration:

@@ -7,9 +7,8 @@ import importlib
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from flowcraft.adapters.postgres.inspection import DatabaseFacts, inspect
 from flowcraft.channels import Channels
@@ -21,73 +20,76 @@ from flowcraft.checking.rules import DATABASE, RULES, SERVICE, WEB
 from flowcraft.checking.typescript_sources import find_web_folders, read_typescript
 from flowcraft.codegen.typescript import generate_typescript
 from flowcraft.entrypoints.commands.reporting import FAILED, USAGE, example, fail
-from flowcraft.entrypoints.commands.target import Dsn, channels_of, realtime_of
+from flowcraft.entrypoints.commands.target import channels_of, dsn_option, realtime_of
 from flowcraft.entrypoints.compose import DatabaseAddressInvalid, NoDatabase
 from flowcraft.errors import DeclarationError
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(
-        "check",
-        epilog=example(
-            "flowcraft check app.realtime:channels --web web --dsn postgresql://localhost/app",
-            "flowcraft check app.realtime:channels --github --ignore FC022",
-            done="nothing was found",
-            failed="something was, be it a warning",
-        ),
-    )(_check)
-
-
-def _check(  # noqa: PLR0917  # the options of a command
-    target: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="MODULE:ATTRIBUTE",
-            show_default=False,
-            help="Where the channels are; else the one `name = Channels()` below the current folder.",
-        ),
-    ] = None,
-    web: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="The web folder; else the one whose package.json has @flowcraft/realtime."
-        ),
-    ] = None,
-    dsn: Dsn = None,
-    json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
-    github: Annotated[bool, typer.Option("--github", help="Write annotations for GitHub Actions.")] = False,
-    ignore: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ID", help="Leave a check out, such as FC022; may be given several times."),
-    ] = None,
-    listed: Annotated[bool, typer.Option("--list", help="Name all checks, and end.")] = False,
+@click.command(
+    "check",
+    epilog=example(
+        "flowcraft check app.realtime:channels --web web --dsn postgresql://localhost/app",
+        "flowcraft check app.realtime:channels --github --ignore FC022",
+        done="nothing was found",
+        failed="something was, be it a warning",
+    ),
+)
+@click.argument(
+    "target",
+    metavar="[MODULE:ATTRIBUTE]",
+    help="Where the channels are; else the one `name = Channels()` below the current folder.",
+    required=False,
+)
+@click.option(
+    "--web",
+    metavar="DIR",
+    help="The web folder; else the one whose package.json has @flowcraft/realtime.",
+    type=click.Path(path_type=Path),
+)
+@dsn_option
+@click.option("--json", help="Write one JSON object.", is_flag=True)
+@click.option("--github", help="Write annotations for GitHub Actions.", is_flag=True)
+@click.option(
+    "--ignore",
+    metavar="ID",
+    help="Leave a check out, such as FC022; may be given several times.",
+    multiple=True,
+)
+@click.option("--list", "listed", help="Name all checks, and end.", is_flag=True)
+def command(
+    *,
+    target: str | None,
+    web: Path | None,
+    dsn: str | None,
+    json: bool,
+    github: bool,
+    ignore: tuple[str, ...],
+    listed: bool,
 ) -> None:
     """Check that every channel is whole, from its declaration to the component.
 
     Events and names, the triggers in the database or the calls that broadcast, the generated types, the
-    subscriptions of the web folder and that effects end them, hooks and their names, and the database itself.
-    Nothing is changed.
+    subscriptions of the web folder, hooks and their names, and the database itself. Nothing is changed.
     """
     if json and github:
         fail("--json and --github are two forms of one report; choose one", USAGE)
     if listed:
         for rule in RULES:
-            typer.echo(f"{rule.id}  {rule.severity:7}  {rule.title}")
+            click.echo(f"{rule.id}  {rule.severity:7}  {rule.title}")
         return
-    ignored = _known(ignore or [])
+    ignored = _known(ignore)
     facts, skipped = _facts(target or _the_channels(), web, dsn)
     rules = [rule for rule in _rules(facts) if rule.id not in ignored]
     outcome = Outcome(findings(facts, rules), len(rules), skipped)
     if json:
-        typer.echo(as_json(outcome))
+        click.echo(as_json(outcome))
     else:
         for line in as_github(outcome) if github else as_text(outcome):
-            typer.echo(line)
-    raise typer.Exit(FAILED if outcome.findings else 0)
+            click.echo(line)
+    raise click.exceptions.Exit(FAILED if outcome.findings else 0)
 
 
-def _known(ids: list[str]) -> list[str]:
+def _known(ids: tuple[str, ...]) -> tuple[str, ...]:
     for one in ids:
         if one not in [rule.id for rule in RULES]:
             fail(f"there is no check {one}; see `flowcraft check --list`", USAGE)

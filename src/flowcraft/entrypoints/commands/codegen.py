@@ -5,46 +5,48 @@ from __future__ import annotations
 import difflib
 import shlex
 from pathlib import Path
-from typing import Annotated, TypeAlias
 
-import typer
+import click
 
 from flowcraft.codegen.asyncapi import TITLE, Address, generate_asyncapi
 from flowcraft.codegen.typescript import generate_typescript
 from flowcraft.entrypoints.commands.reporting import FAILED, USAGE, example, fail, failures_told
-from flowcraft.entrypoints.commands.target import Target, channels_of, realtime_of
+from flowcraft.entrypoints.commands.target import channels_of, realtime_of, target_argument
 
-Out: TypeAlias = Annotated[
-    Path | None,
-    typer.Option("--out", "--output", "-o", metavar="FILE", help="Write to this file, not to the terminal."),
-]
-Check: TypeAlias = Annotated[
-    bool, typer.Option("--check", help="Write nothing; if the file is not up to date, show how and fail.")
-]
+out_option = click.option(
+    "--out",
+    "--output",
+    "-o",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write to this file, not to the terminal.",
+)
+check_option = click.option(
+    "--check", is_flag=True, help="Write nothing; if the file is not up to date, show how and fail."
+)
 
 STALE = "it failed, or --check found a difference"
 
-app = typer.Typer(
-    name="codegen",
-    help="Describe the channels to other languages and tools.",
+
+@click.group(
+    "codegen",
     epilog=example("flowcraft codegen typescript app.realtime:channels --out web/src/realtime.gen.ts"),
-    no_args_is_help=True,
 )
-
-
-@app.callback()
-def _group() -> None:
+def command() -> None:
     """Describe the channels to other languages and tools."""
 
 
-@app.command(
+@command.command(
     epilog=example(
         "flowcraft codegen typescript app.realtime:channels --out web/src/realtime.gen.ts",
         "flowcraft codegen typescript app.realtime:channels --out web/src/realtime.gen.ts --check",
         failed=STALE,
     )
 )
-def typescript(target: Target, out: Out = None, check: Check = False) -> None:
+@target_argument
+@out_option
+@check_option
+def typescript(target: str, out: Path | None, check: bool) -> None:
     """Write the TypeScript module of the channels.
 
     It has a type for each event, the channels, builders of their names, and a hash of it all.
@@ -55,22 +57,19 @@ def typescript(target: Target, out: Out = None, check: Check = False) -> None:
     _deliver(text, out, check, ["typescript", target])
 
 
-@app.command(
+@command.command(
     epilog=example(
         "flowcraft codegen asyncapi app.realtime:realtime --server wss://app.example/realtime",
         "flowcraft codegen asyncapi app.realtime:channels --out asyncapi.json --check",
         failed=STALE,
     )
 )
-def asyncapi(
-    target: Target,
-    out: Out = None,
-    check: Check = False,
-    title: Annotated[str, typer.Option(help="What the document calls itself.")] = TITLE,
-    server: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where the WebSocket is; without it none is named.")
-    ] = None,
-) -> None:
+@target_argument
+@out_option
+@check_option
+@click.option("--title", help="What the document calls itself.", default=TITLE)
+@click.option("--server", metavar="URL", help="Where the WebSocket is; without it none is named.")
+def asyncapi(target: str, out: Path | None, check: bool, title: str, server: str | None) -> None:
     """Write an AsyncAPI 3.0 document of the channels, as JSON.
 
     It has the channels with the frames of their events, what clients may ask, the answers, and who needs a
@@ -101,7 +100,7 @@ def _refuse_check_without_file(check: bool, out: Path | None) -> None:
 
 def _deliver(text: str, out: Path | None, check: bool, command: list[str]) -> None:
     if out is None:
-        typer.echo(text, nl=False)
+        click.echo(text, nl=False)
     elif check:
         _compare(out, text, shlex.join(["flowcraft", "codegen", *command, "--out", str(out)]))
     else:
@@ -119,18 +118,18 @@ def _compare(file: Path, text: str, remedy: str) -> None:
         return
     before, after = present.splitlines(keepends=True), text.splitlines(keepends=True)
     difference = difflib.unified_diff(before, after, str(file), "generated from the channels of today")
-    typer.echo("".join(line if line.endswith("\n") else f"{line}\n" for line in difference), nl=False)
+    click.echo("".join(line if line.endswith("\n") else f"{line}\n" for line in difference), nl=False)
     fail(f"{file} is not up to date; run `{remedy}`", FAILED)
 
 
 def _write(file: Path, text: str) -> None:
     try:
         if file.exists() and file.read_bytes() == text.encode():
-            typer.echo(f"{file} is up to date")  # untouched, so that nothing that watches it wakes up
+            click.echo(f"{file} is up to date")  # untouched, so that nothing that watches it wakes up
             return
         file.write_text(text, "utf-8", newline="\n")
     except FileNotFoundError:
         fail(f"the folder {file.parent} does not exist; make it, or name another with --out")
     except OSError as error:
         fail(f"{file} cannot be written: {error.strerror}; name another with --out")
-    typer.echo(f"{file} written")
+    click.echo(f"{file} written")

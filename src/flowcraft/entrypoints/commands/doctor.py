@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
 
 import asyncpg
+import click
 import msgspec
-import typer
 
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
@@ -20,33 +19,23 @@ from flowcraft.entrypoints.diagnosis import ServerAnswer, follow_event, look_at_
 MARKS = {"ok": "  ok", "note": "note", "wrong": "  !!"}
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(
-        "doctor",
-        epilog=example(
-            "flowcraft doctor --dsn postgresql://localhost/app --url ws://127.0.0.1:8400/realtime",
-            "flowcraft doctor --event 4711 --url ws://127.0.0.1:8400/realtime",
-            done="all is as it should be",
-            failed="something is not",
-        ),
-    )(_doctor)
-
-
-def _doctor(  # noqa: PLR0917  # the options of a command
-    url: Annotated[
-        str | None, typer.Option(metavar="URL", help="The WebSocket of a server that runs: looked at too.")
-    ] = None,
-    event: Annotated[int | None, typer.Option(metavar="ID", help="Follow this event of the log.")] = None,
-    xid: Annotated[
-        int | None, typer.Option(metavar="XID", help="Follow what this transaction stated.")
-    ] = None,
-    token: Annotated[str | None, typer.Option(help="What the server wants to see.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
-    dsn: Annotated[
-        str | None,
-        typer.Option(metavar="DSN", help="The database; else FLOWCRAFT_DSN, or DATABASE_URL."),
-    ] = None,
+@click.command(
+    "doctor",
+    epilog=example(
+        "flowcraft doctor --dsn postgresql://localhost/app --url ws://127.0.0.1:8400/realtime",
+        "flowcraft doctor --event 4711 --url ws://127.0.0.1:8400/realtime",
+        done="all is as it should be",
+        failed="something is not",
+    ),
+)
+@click.option("--url", metavar="URL", help="The WebSocket of a server that runs: looked at too.")
+@click.option("--event", metavar="ID", help="Follow this event of the log.", type=int)
+@click.option("--xid", metavar="XID", help="Follow what this transaction stated.", type=int)
+@click.option("--token", help="What the server wants to see.")
+@click.option("--json", "as_json", help="The report as JSON.", is_flag=True)
+@click.option("--dsn", metavar="DSN", help="The database; else FLOWCRAFT_DSN, or DATABASE_URL.")
+def command(
+    *, url: str | None, event: int | None, xid: int | None, token: str | None, as_json: bool, dsn: str | None
 ) -> None:
     """Look at the database and at a server, or follow an event from its row to a subscriber.
 
@@ -64,7 +53,7 @@ def _doctor(  # noqa: PLR0917  # the options of a command
         fail(f"the database cannot be examined: {str(error) or type(error).__name__}; see --dsn")
     _tell(report, as_json)
     if any(said.verdict == "wrong" for said in report):
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 async def _report(
@@ -81,7 +70,7 @@ async def _report(
 def _tell(report: Sequence[ServerAnswer], as_json: bool) -> None:
     if as_json:
         encoded = msgspec.json.encode([asdict(said) for said in report])
-        typer.echo(msgspec.json.format(encoded).decode())
+        click.echo(msgspec.json.format(encoded).decode())
         return
     for said in report:
-        typer.echo(f"{MARKS[said.verdict]}  {said.about}: {said.sentence}")
+        click.echo(f"{MARKS[said.verdict]}  {said.about}: {said.sentence}")

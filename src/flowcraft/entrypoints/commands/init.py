@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from flowcraft.entrypoints.commands.formatting import polished, polished_edit
 from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
@@ -37,43 +36,34 @@ class _Wish:
     confirm: bool
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(
-        "init",
-        epilog=example(
-            "flowcraft init hello && cd hello && pip install -e . && python -m app",
-            "cd my-fastapi-project && flowcraft init --dry-run",
-        ),
-    )(_init)
-
-
-def _init(  # noqa: PLR0917  # options
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="[FOLDER]", help="A new or empty folder, or that of a project.", show_default=False
-        ),
-    ] = Path(),
-    react: Annotated[
-        bool, typer.Option("--react", help="New projects: a page in React and TypeScript, built by Vite.")
-    ] = False,
-    app: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE.py[:NAME]", help="Projects: where the application is; else it is looked for."
-        ),
-    ] = None,
-    web: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Projects: the folder of the React application.")
-    ] = None,
-    page: Annotated[
-        bool, typer.Option(help="Projects without a React application: add a first page, served at /live.")
-    ] = True,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would change; change nothing.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Make the changes without asking.")] = False,
+@click.command(
+    "init",
+    epilog=example(
+        "flowcraft init hello && cd hello && pip install -e '.[dev]' && python -m app",
+        "cd my-fastapi-project && flowcraft init --dry-run",
+    ),
+)
+@click.argument(
+    "folder",
+    metavar="[FOLDER]",
+    help="A new or empty folder, or that of a project.",
+    type=click.Path(path_type=Path),
+    default=Path(),
+)
+@click.option("--react", help="New projects: a page in React and TypeScript, built by Vite.", is_flag=True)
+@click.option(
+    "--app", metavar="FILE.py[:NAME]", help="Projects: where the application is; else it is looked for."
+)
+@click.option("--web", metavar="FOLDER", help="Projects: the folder of the React application.")
+@click.option(
+    "--page/--no-page",
+    help="Projects without a React application: add a first page, served at /live.",
+    default=True,
+)
+@click.option("--dry-run", help="Show what would change; change nothing.", is_flag=True)
+@click.option("--yes", "-y", help="Make the changes without asking.", is_flag=True)
+def command(
+    *, folder: Path, react: bool, app: str | None, web: str | None, page: bool, dry_run: bool, yes: bool
 ) -> None:
     """Start with realtime: a new project, or your FastAPI, Starlette, Litestar or Django application.
 
@@ -103,12 +93,12 @@ def _start(wish: _Wish) -> None:
     changes = [edit for edit in edits if edit.changes]
     _list(edits, assets)
     if wish.dry_run:
-        typer.echo("nothing was changed: this was a dry run")
+        click.echo("nothing was changed: this was a dry run")
         return
     apply(changes, assets)
-    typer.echo(f"{shown(wish.folder, Path.cwd())} is there. Next:")
+    click.echo(f"{shown(wish.folder, Path.cwd())} is there. Next:")
     for line in _steps_of_a_new_project(wish):
-        typer.echo(f"  {line}")
+        click.echo(f"  {line}")
 
 
 def _steps_of_a_new_project(wish: _Wish) -> list[str]:
@@ -116,7 +106,7 @@ def _steps_of_a_new_project(wish: _Wish) -> list[str]:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     return [
         *([] if place == os.curdir else [f"cd {place}"]),
-        *(["pip install -e ."] if missing else []),
+        *(["pip install -e '.[dev]'"] if missing else []),
         *(["(cd web && npm install && npm run build)"] if wish.react else []),
         "python -m app",
     ]
@@ -134,22 +124,22 @@ def _add(wish: _Wish) -> None:
     edits = [*([served.edit] if served.edit else []), *mount, *web.edits]
     edits = [_polished(edit) for edit in edits]
     if not any(edit.changes for edit in edits) and not any(asset.changes for asset in web.assets):
-        typer.echo(f"{served.target} is served by the application already; there is nothing to do")
+        click.echo(f"{served.target} is served by the application already; there is nothing to do")
         return
     for edit in edits:
         if edit.changes and edit.step in (CHANNELS, MOUNT):
-            typer.echo(edit.diff(Path.cwd()))
+            click.echo(edit.diff(Path.cwd()))
     _list(edits, web.assets)
     if wish.dry_run:
-        typer.echo("nothing was changed: this was a dry run")
+        click.echo("nothing was changed: this was a dry run")
         return
-    if wish.confirm and not typer.confirm("Make these changes?", default=True):
+    if wish.confirm and not click.confirm("Make these changes?", default=True):
         fail("nothing was changed")
     apply([edit for edit in edits if edit.changes], web.assets)
     apply([edit for edit in _settled(edits) if edit.changes])
-    typer.echo(f"the {application.framework} application serves {served.target} at /realtime. Next:")
+    click.echo(f"the {application.framework} application serves {served.target} at /realtime. Next:")
     for line in _steps_of_an_application(application, served, web):
-        typer.echo(f"  {line}")
+        click.echo(f"  {line}")
 
 
 def _found(wish: _Wish) -> Application:
@@ -210,7 +200,7 @@ def _list(edits: Sequence[Edit], assets: Sequence[Asset]) -> None:
     rows = [(edit.step, _verb(edit), _as_listed(shown(edit.path, here))) for edit in edits]
     rows += [(a.step, "write" if a.changes else "keep", shown(a.path, here)) for a in assets]
     for step, verb, path in dict.fromkeys(sorted(rows, key=lambda row: row[0])):
-        typer.echo(f"{step:19} {verb:6} {path}")
+        click.echo(f"{step:19} {verb:6} {path}")
 
 
 def _verb(edit: Edit) -> str:

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
 
 import asyncpg
-import typer
+import click
 
 from flowcraft.adapters.postgres.schema import migrate, migration_sql
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
-from flowcraft.entrypoints.commands.target import Dsn, Target, realtime_of
+from flowcraft.entrypoints.commands.target import dsn_option, realtime_of, target_argument
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(
-        "migrate",
-        epilog=example(
-            "flowcraft migrate app.realtime:channels --dsn postgresql://localhost/app",
-            "flowcraft migrate app.realtime:channels --sql | psql app",
-        ),
-    )(_migrate)
-
-
-def _migrate(
-    target: Target,
-    dsn: Dsn = None,
-    sql: Annotated[
-        bool, typer.Option("--sql", help="Write the SQL to the terminal; connect to nothing.")
-    ] = False,
-    prune: Annotated[
-        bool,
-        typer.Option(help="Drop triggers of sources that are no longer declared."),
-    ] = True,
-) -> None:
+@click.command(
+    "migrate",
+    epilog=example(
+        "flowcraft migrate app.realtime:channels --dsn postgresql://localhost/app",
+        "flowcraft migrate app.realtime:channels --sql | psql app",
+    ),
+)
+@target_argument
+@dsn_option
+@click.option("--sql", help="Write the SQL to the terminal; connect to nothing.", is_flag=True)
+@click.option(
+    "--prune/--no-prune", help="Drop triggers of sources that are no longer declared.", default=True
+)
+def command(target: str, dsn: str | None, sql: bool, prune: bool) -> None:
     """Bring a database up to date.
 
     It gets the log of this version, and a trigger for each declared table. All in one transaction; it may
@@ -46,7 +37,7 @@ def _migrate(
     with failures_told():
         realtime = realtime_of(target, dsn)
         if sql:
-            typer.echo(migration_sql(realtime.channels, prune=prune), nl=False)
+            click.echo(migration_sql(realtime.channels, prune=prune), nl=False)
         else:
             _tell(_run(realtime.dsn, realtime.channels, prune))
 
@@ -67,4 +58,4 @@ def _run(dsn: str, channels: Channels, prune: bool) -> list[str]:
 
 def _tell(done: list[str]) -> None:
     for line in done or ["the database is up to date"]:
-        typer.echo(line)
+        click.echo(line)

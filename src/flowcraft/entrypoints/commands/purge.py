@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Annotated
 
 import asyncpg
-import typer
+import click
 
 from flowcraft.adapters.postgres.retention import purge
 from flowcraft.channels import NAME_GRAMMAR, Channels
@@ -15,43 +14,36 @@ from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failu
 from flowcraft.entrypoints.compose import Realtime
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(
-        "purge",
-        epilog=example(
-            "flowcraft purge --channel runs.42 --dsn postgresql://localhost/app",
-            "flowcraft purge --channel 'runs.*' --channel run_update --dry-run",
-        ),
-    )(_purge)
-
-
-def _purge(
-    channel: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A channel, or a family such as 'runs.*'; may be given again."),
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="The events of every channel.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the events; remove none.")] = False,
-    dsn: Annotated[
-        str | None,
-        typer.Option(metavar="DSN", help="The database; else FLOWCRAFT_DSN, or DATABASE_URL."),
-    ] = None,
-) -> None:
+@click.command(
+    "purge",
+    epilog=example(
+        "flowcraft purge --channel runs.42 --dsn postgresql://localhost/app",
+        "flowcraft purge --channel 'runs.*' --channel run_update --dry-run",
+    ),
+)
+@click.option(
+    "--channel",
+    metavar="NAME",
+    help="A channel, or a family such as 'runs.*'; may be given again.",
+    multiple=True,
+)
+@click.option("--all", "everything", help="The events of every channel.", is_flag=True)
+@click.option("--dry-run", help="Count the events; remove none.", is_flag=True)
+@click.option("--dsn", metavar="DSN", help="The database; else FLOWCRAFT_DSN, or DATABASE_URL.")
+def command(channel: tuple[str, ...], everything: bool, dry_run: bool, dsn: str | None) -> None:
     """Remove events from the log for good.
 
     Clients that resume are not given them any more. What a server has delivered within the last minutes it
     may still have in memory: restart the servers where that matters.
     """
-    names = channel or []
-    if bool(names) == everything:
+    if bool(channel) == everything:
         fail("say which events: --channel NAME, as often as needed, or --all", USAGE)
-    for name in names:
+    for name in channel:
         _check(name)
     with failures_told():
-        counts = _run(Realtime(Channels(), dsn=dsn).dsn, [None] if everything else names, dry_run)
-    for name, count in zip(names or ["all channels"], counts, strict=True):
-        typer.echo(f"{name}: {count} {'event' if count == 1 else 'events'}{_outcome(dry_run)}")
+        counts = _run(Realtime(Channels(), dsn=dsn).dsn, [None] if everything else list(channel), dry_run)
+    for name, count in zip(channel or ["all channels"], counts, strict=True):
+        click.echo(f"{name}: {count} {'event' if count == 1 else 'events'}{_outcome(dry_run)}")
 
 
 def _run(dsn: str, channels: list[str] | list[None], dry_run: bool) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-import typer
+import click
 
 from flowcraft.errors import DeclarationError, RealtimeError
 
@@ -16,8 +16,8 @@ USAGE = 2
 
 def fail(sentence: str, status: int = FAILED) -> NoReturn:
     """End the command."""
-    typer.echo(f"error: {sentence}", err=True)
-    raise typer.Exit(status)
+    click.echo(f"error: {sentence}", err=True)
+    raise click.exceptions.Exit(status)
 
 
 def example(*lines: str, done: str = "it is done", failed: str = "it failed and said why") -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from enum import Enum
-from typing import Annotated
 
-import typer
+import click
 
 from flowcraft.adapters.json_logs import JsonLines
 from flowcraft.entrypoints.commands.reporting import example, fail, failures_told
-from flowcraft.entrypoints.commands.target import Target, realtime_of
+from flowcraft.entrypoints.commands.target import realtime_of, target_argument
 from flowcraft.entrypoints.compose import Realtime
 
 _LOG_FORMAT = "FLOWCRAFT_LOG_FORMAT"
@@ -24,35 +23,37 @@ class LogFormat(Enum):
     JSON = "json"
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(
-        "serve",
-        epilog=example(
-            "flowcraft serve app.realtime:realtime --host 0.0.0.0 --port 8400",
-            done="it was told to end",
-            failed="it cannot serve",
-        ),
-    )(_serve)
-
-
-def _serve(
-    target: Target,
-    *,
-    host: Annotated[
-        str, typer.Option(help="The address to listen on; 0.0.0.0 for all of IPv4.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")
-    ] = 8400,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Server processes that share the port; one for each core to use.")
-    ] = 1,
-    log_format: Annotated[
-        LogFormat, typer.Option(envvar=_LOG_FORMAT, help="Log lines for people, or one JSON object a line.")
-    ] = LogFormat.TEXT,
-    worker: Annotated[str, typer.Option(hidden=True)] = "",
-) -> None:
+@click.command(
+    "serve",
+    epilog=example(
+        "flowcraft serve app.realtime:realtime --host 0.0.0.0 --port 8400",
+        done="it was told to end",
+        failed="it cannot serve",
+    ),
+)
+@target_argument
+@click.option("--host", help="The address to listen on; 0.0.0.0 for all of IPv4.", default="127.0.0.1")
+@click.option(
+    "--port",
+    help="The port to listen on; 0 takes a free one.",
+    type=click.IntRange(min=0, max=65535),
+    default=8400,
+)
+@click.option(
+    "--workers",
+    help="Server processes that share the port; one for each core to use.",
+    type=click.IntRange(min=1),
+    default=1,
+)
+@click.option(
+    "--log-format",
+    envvar=_LOG_FORMAT,
+    help="Log lines for people, or one JSON object a line.",
+    type=click.Choice([one.value for one in LogFormat]),
+    default=LogFormat.TEXT.value,
+)
+@click.option("--worker", hidden=True, default="")
+def command(*, target: str, host: str, port: int, workers: int, log_format: str, worker: str) -> None:
     """Serve the channels to browsers.
 
     There is a WebSocket at /realtime, and /healthz, /readyz and /metrics beside it.
@@ -64,10 +65,10 @@ def _serve(
     with failures_told():
         realtime = realtime_of(target)
         if worker:
-            _work(realtime, worker, log_format)
+            _work(realtime, worker, LogFormat(log_format))
             return
-        os.environ[_LOG_FORMAT] = log_format.value  # of the workers too
-        _log_to_stderr(log_format)
+        os.environ[_LOG_FORMAT] = log_format  # of the workers too
+        _log_to_stderr(LogFormat(log_format))
         try:
             _listen(target, realtime, host, port, workers)
         except OSError as error:
@@ -78,11 +79,11 @@ def _listen(target: str, realtime: Realtime, host: str, port: int, workers: int)
     if workers == 1:
         from flowcraft.entrypoints.serve import serve
 
-        serve(realtime, host, port, announce=typer.echo)
+        serve(realtime, host, port, announce=click.echo)
     else:
         from flowcraft.entrypoints.workers import serve_by_workers
 
-        serve_by_workers(target, workers, (host, port), realtime.settings, announce=typer.echo)
+        serve_by_workers(target, workers, (host, port), realtime.settings, announce=click.echo)
 
 
 def _work(realtime: Realtime, place: str, log_format: LogFormat) -> None:

@@ -8,9 +8,8 @@ import re
 import signal
 import sys
 from contextlib import suppress
-from typing import Annotated
 
-import typer
+import click
 
 from flowcraft.channels import NAME_GRAMMAR, Channels
 from flowcraft.cursors import Cursor
@@ -21,47 +20,36 @@ from flowcraft.errors import CursorMalformed, CursorUnusable
 from flowcraft.records import Batch, Record
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(
-        "tail",
-        epilog=example(
-            "flowcraft tail run_update 'runs.*' --dsn postgresql://localhost/app",
-            "flowcraft tail --json | jq .payload",
-            done="it was told to end, or has shown --count events",
-        ),
-    )(_tail)
-
-
-def _tail(
-    channel: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Channels, or families such as 'runs.*'; all without."),
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CURSOR", help="From this position on, as flowcraft.cursor() told it; else from now."
-        ),
-    ] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="End after so many events.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on each line.")] = False,
-    dsn: Annotated[
-        str | None,
-        typer.Option(metavar="DSN", help="The database; else FLOWCRAFT_DSN, or DATABASE_URL."),
-    ] = None,
+@click.command(
+    "tail",
+    epilog=example(
+        "flowcraft tail run_update 'runs.*' --dsn postgresql://localhost/app",
+        "flowcraft tail --json | jq .payload",
+        done="it was told to end, or has shown --count events",
+    ),
+)
+@click.argument(
+    "channel", metavar="[NAME]...", help="Channels, or families such as 'runs.*'; all without.", nargs=-1
+)
+@click.option(
+    "--since", metavar="CURSOR", help="From this position on, as flowcraft.cursor() told it; else from now."
+)
+@click.option("--count", help="End after so many events.", type=click.IntRange(min=1))
+@click.option("--json", "as_json", help="One JSON object on each line.", is_flag=True)
+@click.option("--dsn", metavar="DSN", help="The database; else FLOWCRAFT_DSN, or DATABASE_URL.")
+def command(
+    channel: tuple[str, ...], since: str | None, count: int | None, as_json: bool, dsn: str | None
 ) -> None:
     """Show events as they are committed, straight from the database.
 
     It reads the log five times a second, and needs no server. Events of channels outside the log
     (durable=False) are not seen. It ends with Ctrl-C.
     """
-    patterns = channel or []
-    for pattern in patterns:
+    for pattern in channel:
         _check(pattern)
     with failures_told():
         dsn = Realtime(Channels(), dsn=dsn).dsn
-        asyncio.run(_follow(dsn, Patterns(patterns), _position(since), _Printer(as_json, count)))
+        asyncio.run(_follow(dsn, Patterns(channel), _position(since), _Printer(as_json, count)))
 
 
 class _Printer:
@@ -116,7 +104,7 @@ async def _follow(dsn: str, patterns: Patterns, since: Cursor | None, printer: _
 
 
 def _say(what: str) -> None:
-    typer.echo(what, err=True)
+    click.echo(what, err=True)
 
 
 def _position(since: str | None) -> Cursor | None:

@@ -8,29 +8,24 @@ import traceback
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, TypeAlias
 from urllib.parse import urlsplit
 
-import typer
+import click
 
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.commands.reporting import USAGE, fail
 from flowcraft.entrypoints.compose import Realtime
 
-Target: TypeAlias = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODULE:ATTRIBUTE",
-        help="Where the channels are: a Channels or a Realtime object of a module that can be imported here.",
-    ),
-]
-Dsn: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DSN",
-        help="The database; else that of the Realtime object, FLOWCRAFT_DSN, or DATABASE_URL.",
-    ),
-]
+target_argument = click.argument(
+    "target",
+    metavar="MODULE:ATTRIBUTE",
+    help="Where the channels are: a Channels or a Realtime object of a module that can be imported here.",
+)
+dsn_option = click.option(
+    "--dsn",
+    metavar="DSN",
+    help="The database; else that of the Realtime object, FLOWCRAFT_DSN, or DATABASE_URL.",
+)
 
 
 def channels_of(target: str) -> Channels:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Annotated
 
+import click
 import msgspec
-import typer
 
 from flowcraft.adapters.jwt import JwtAuthorizer
 from flowcraft.entrypoints.commands.reporting import USAGE, example, fail
@@ -15,24 +14,19 @@ from flowcraft.entrypoints.commands.reporting import USAGE, example, fail
 SECRET = "FLOWCRAFT_TOKEN_SECRET"  # noqa: S105  # the name of a variable
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(
-        "token",
-        epilog=example(
-            "FLOWCRAFT_TOKEN_SECRET=… flowcraft token ada",
-            """flowcraft token ada --minutes 5 --claims '{"role": "admin"}'""",
-        ),
-    )(_token)
-
-
-def _token(
-    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="Who it proves: the claim `sub`.")],
-    minutes: Annotated[float, typer.Option(min=0.01, help="How long it is good.")] = 60.0,
-    claims: Annotated[str, typer.Option(metavar="JSON", help="More claims, as an object.")] = "{}",
-    audience: Annotated[str | None, typer.Option(help="The claim `aud`.")] = None,
-    issuer: Annotated[str | None, typer.Option(help="The claim `iss`.")] = None,
-) -> None:
+@click.command(
+    "token",
+    epilog=example(
+        "FLOWCRAFT_TOKEN_SECRET=… flowcraft token ada",
+        """flowcraft token ada --minutes 5 --claims '{"role": "admin"}'""",
+    ),
+)
+@click.argument("subject", metavar="SUBJECT", help="Who it proves: the claim `sub`.")
+@click.option("--minutes", help="How long it is good.", type=click.FloatRange(min=0.01), default=60.0)
+@click.option("--claims", metavar="JSON", help="More claims, as an object.", default="{}")
+@click.option("--audience", help="The claim `aud`.")
+@click.option("--issuer", help="The claim `iss`.")
+def command(subject: str, minutes: float, claims: str, audience: str | None, issuer: str | None) -> None:
     """Print a token that a JwtAuthorizer accepts, signed with HS256.
 
     The secret comes from the variable FLOWCRAFT_TOKEN_SECRET, never from the command line, which others on
@@ -50,7 +44,7 @@ def _token(
     now = int(time.time())
     told = {"sub": subject, "iat": now, "exp": now + round(60 * minutes), "aud": audience, "iss": issuer}
     whole = _object(claims) | {name: value for name, value in told.items() if value is not None}
-    typer.echo(jwt.encode(whole, secret, algorithm="HS256"))
+    click.echo(jwt.encode(whole, secret, algorithm="HS256"))
 
 
 def _object(text: str) -> dict[str, object]:

@@ -1,5 +1,5 @@
 // The auditor: a plain handler like any other, which lets the ledger judge what it hears, and now and then asks the database.
-import type { Client } from "@flowcraft/realtime";
+import type { Client, Unsubscribe } from "@flowcraft/realtime";
 import type { RunVersion } from "@/lib/api";
 import { channel } from "@/realtime.gen";
 import { Ledger, type Verdict } from "./ledger";
@@ -15,9 +15,9 @@ export interface Auditor {
   readonly subscribe: (listener: () => void) => () => void;
   /** The verdict at this moment. */
   readonly verdict: () => Verdict;
-  readonly start: () => () => void;
+  readonly start: () => Unsubscribe;
   /** Also checks the runs, steps and lines on a run's own channel. */
-  readonly follow: (runId: string) => () => void;
+  readonly follow: (runId: string) => Unsubscribe;
 }
 
 /** Reads the database's versions, and the transaction in which they were read. */

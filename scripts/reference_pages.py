@@ -33,7 +33,7 @@ ANSWERS = """\
 | 503 | not ready, or full (`connections`); `Retry-After` says when to come back |"""
 _CALLED = {"emit", "announce", "cursor", "rotate", "purge"}
 _FUNCTION = re.compile(r"((?:^--.*\n)+)create function flowcraft\.(\w+)\((.*)\) returns (\w+)", re.MULTILINE)
-_MADE_BY_HAND = {"JwtAuthorizer", "Notify", "Realtime", "Table", "Viewer"}
+_MADE_BY_HAND = {"JwtAuthorizer", "MemoryBackend", "Notify", "PostgresBackend", "Realtime", "Table", "Viewer"}
 """Classes whose constructors applications call, with something to say in them."""
 
 

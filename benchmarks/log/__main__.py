@@ -174,15 +174,15 @@ async def _backlog(dsn: str, connection: Plain) -> Figures:
         hub = Hub(start)
         await connection.execute(FILL, BACKLOG, LANES)
         began = time.monotonic()
-        batch = await log.read(start.cursor)
+        batch = await log.tail(start.cursor)
         hub.broadcast(batch)
         took = time.monotonic() - began
         assert len(batch.records) == BACKLOG
         before = time.monotonic()
-        resumed = await log.read(start.cursor, channels=["lanes.7"])
+        resumed = await log.replay(start.cursor, ["lanes.7"])
         resume = time.monotonic() - before
         assert len(resumed.records) == BACKLOG // LANES
-        times = [await _timed(lambda: log.read(start.cursor, channels=["lanes.8"])) for _ in range(20)]
+        times = [await _timed(lambda: log.replay(start.cursor, ["lanes.8"])) for _ in range(20)]
     finally:
         await log.close()
     return {
@@ -206,7 +206,7 @@ async def _histories(dsn: str, connection: Plain) -> Figures:
             for _ in range(50):
                 await connection.execute("select flowcraft.broadcast('lanes.1', '1')")
                 began = time.monotonic()
-                batch = await log.read(cursor)
+                batch = await log.tail(cursor)
                 times.append(time.monotonic() - began)
                 assert len(batch.records) == 1
                 cursor = batch.cursor

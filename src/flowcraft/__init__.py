@@ -7,18 +7,21 @@ from flowcraft._version import __version__
 
 if TYPE_CHECKING:
     from flowcraft.adapters.jwt import JwtAuthorizer
+    from flowcraft.adapters.memory import MemoryBackend
+    from flowcraft.adapters.postgres.backend import PostgresBackend
     from flowcraft.adapters.postgres.schema import migrate
     from flowcraft.channels import Channel, ChannelFamily, Channels, Notify, Table
     from flowcraft.cursors import Cursor
     from flowcraft.entrypoints.compose import Realtime
     from flowcraft.errors import DeclarationError, PayloadInvalid, RealtimeError
     from flowcraft.events import Event, Int64
-    from flowcraft.ports import Authorizer, RealtimeService
+    from flowcraft.ports import Authorizer, Backend, RealtimeService
     from flowcraft.settings import Settings
     from flowcraft.viewers import Viewer
 
 __all__ = [
     "Authorizer",
+    "Backend",
     "Channel",
     "ChannelFamily",
     "Channels",
@@ -27,8 +30,10 @@ __all__ = [
     "Event",
     "Int64",
     "JwtAuthorizer",
+    "MemoryBackend",
     "Notify",
     "PayloadInvalid",
+    "PostgresBackend",
     "Realtime",
     "RealtimeError",
     "RealtimeService",
@@ -42,6 +47,7 @@ __all__ = [
 # Loaded when first asked for: pytest imports this package with its plugin, also where it is not used.
 _HOMES = {
     "Authorizer": "ports",
+    "Backend": "ports",
     "Channel": "channels",
     "ChannelFamily": "channels",
     "Channels": "channels",
@@ -50,8 +56,10 @@ _HOMES = {
     "Event": "events",
     "Int64": "events",
     "JwtAuthorizer": "adapters.jwt",
+    "MemoryBackend": "adapters.memory",
     "Notify": "channels",
     "PayloadInvalid": "errors",
+    "PostgresBackend": "adapters.postgres.backend",
     "Realtime": "entrypoints.compose",
     "RealtimeError": "errors",
     "RealtimeService": "ports",

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar, runtime_checkable
 
-from flowcraft.channels import Channel
+from flowcraft.channels import Channel, Channels
 from flowcraft.core.bundles import Framing
 from flowcraft.core.report import Counts
-from flowcraft.cursors import Cursor, Snapshot
-from flowcraft.records import Batch, Limit, Record
+from flowcraft.cursors import Cursor
+from flowcraft.records import Batch, Ephemeral, Limit, Record
 from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
 
 E = TypeVar("E")
-
-Ringing: TypeAlias = Literal["asleep", "standby", "awake", "letting go", "polling", "away"]
-"""How a reader learns of commits: where it stands to the doorbell; or that it polls, or has no connection."""
 
 
 class RealtimeService(Protocol):
@@ -35,8 +33,25 @@ class RealtimeService(Protocol):
         ...
 
 
+@runtime_checkable
+class SyncRealtimeService(Protocol):
+    """A service that can also broadcast from code that cannot await, inside the caller's transaction."""
+
+    def broadcast_sync(self, channel: Channel[E], event: E, *, via: object) -> None:
+        """Broadcast an event in the transaction of a synchronous connection.
+
+        Raises:
+            PayloadInvalid: the event does not fit its type; nothing was stored.
+            TypeError: `via` is of a type that this service does not know, or has no transaction open.
+        """
+        ...
+
+
 class EventLog(Protocol):
-    """The committed events, in the order in which they became visible. The truth."""
+    """The committed events, in the order in which they became visible. The truth.
+
+    `flowcraft.testing.contracts.EventLogContract` is its contract. An empty log has a position too.
+    """
 
     async def position(self) -> Batch:
         """Return the current position, as a batch without records.
@@ -46,19 +61,31 @@ class EventLog(Protocol):
         """
         ...
 
-    async def read(
-        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
-    ) -> Batch:
-        """Return everything that became visible after a cursor, whole transactions, and the cursor after it.
+    async def tail(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
+        """Return the records that became visible after a cursor, and the cursor after them.
 
-        With `channels` only their records, and the same cursor. A batch is never cut inside, so `limit`
-        refuses: more than that is answered as an expired cursor is. Its bytes are looked at with `channels`.
+        Transactions are returned whole, so `limit.events` refuses: more is `CursorExpired`. `limit.bytes`
+        does not apply. Only the relay tails a log, one call at a time.
 
         Raises:
-            CursorExpired: the log no longer reaches back that far, or there is too much to replay.
+            CursorExpired: the log no longer reaches back that far, or holds more than `limit` since.
             CursorRewound: the cursor names commits that this database does not have.
-            CursorOfOtherDatabase: the cursor was issued elsewhere.
-            LogUnavailable: it cannot be read now.
+            CursorOfOtherDatabase: the cursor was issued by another database.
+            LogUnavailable: the log cannot be read now.
+        """
+        ...
+
+    async def replay(self, after: Cursor, channels: Sequence[str], *, limit: Limit | None = None) -> Batch:
+        """Return the records of some channels after a cursor, for one request.
+
+        The cursor of the batch is the one that `tail` returns, whatever the channels. `limit` refuses
+        by events and by the bytes of the payloads: more is `CursorExpired`.
+
+        Raises:
+            CursorExpired: the log no longer reaches back that far, or holds more than `limit` since.
+            CursorRewound: the cursor names commits that this database does not have.
+            CursorOfOtherDatabase: the cursor was issued by another database.
+            LogUnavailable: the log cannot be read now.
         """
         ...
 
@@ -66,29 +93,91 @@ class EventLog(Protocol):
         """Return the position of a new generation, after `last` was found to be beyond this database.
 
         The generation is begun once, however many nodes find out: only where `last` is of the present one.
+
+        Raises:
+            LogUnavailable: the log cannot be read or written now.
         """
         ...
 
 
 class Wakeups(Protocol):
-    """Hints that the log may have grown. Only a hint: the log is the truth."""
+    """Hints to one reader that the log may have grown. A lost hint delays an event and loses none.
 
-    async def wait(self, seen: Snapshot, *, records: int) -> None:
-        """Return when it is worth reading again, or earlier; `seen` and `records` describe the last read."""
-        ...
+    `flowcraft.testing.contracts.WakeupsContract` is its contract.
+    """
 
-    @property
-    def trouble(self) -> str | None:
-        """What keeps the hints from coming, if anything does; the log is then read less promptly."""
-        ...
+    async def wait(self) -> None:
+        """Return when the log may have grown since its last `tail`, at the latest after the safety interval.
 
-    @property
-    def ringing(self) -> Ringing:
-        """How the hints come now."""
+        A transaction that commits between that `tail` and this call counts. Returning early is allowed.
+        """
         ...
 
     def hurry(self) -> None:
         """Make the present or next `wait` return at once."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """How the hints come, in a word for operators: `polling` means that none come."""
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the hints from coming, in a sentence for operators; None while they come."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BackendContext:
+    """What a node gives the backend that it opens. All of it belongs to the node's event loop."""
+
+    channels: Channels
+    """The declared channels, with the sources that a backend may listen to."""
+    settings: Settings
+    """The node's settings: `safety_poll_seconds` and `retention_seconds` are a backend's to keep."""
+    deliver: Callable[[Ephemeral], None]
+    """Call it with each event of a channel outside the log; it returns at once."""
+    recovered: Callable[[str], None]
+    """Call it with the name of an upkeep task when its work succeeds: its last error leaves `/readyz`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogReader:
+    """What one node reads a log with."""
+
+    log: EventLog
+    """The log. Its `tail` is the relay's alone."""
+    wakeups: Wakeups
+    """The hints when to call `tail`."""
+    upkeep: Mapping[str, Callable[[], Awaitable[None]]] = field(
+        default_factory=dict[str, Callable[[], Awaitable[None]]]
+    )
+    """Tasks by name, kept for as long as the node runs: one that ends or raises is reported and restarted."""
+
+
+class Backend(Protocol):
+    """Where the events of an application are kept: its log, wakeups, service and upkeep in one value.
+
+    Making one connects to nothing. It is used by one node, in one event loop at a time; after `close` it can
+    be opened again, in another loop too. `flowcraft.testing.contracts.BackendContract` is its contract.
+    """
+
+    @property
+    def service(self) -> RealtimeService:
+        """Broadcasts into the log, also while no node has opened the backend; it opens what it needs."""
+        ...
+
+    def open(self, context: BackendContext) -> LogReader:
+        """Return what a node reads with. It connects to nothing yet: the upkeep and the first read do.
+
+        Raises:
+            RealtimeError: the backend can never be read as it is configured.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close every connection of the service and the reader; idempotent. The upkeep has ended before."""
         ...
 
 

@@ -113,7 +113,7 @@ async def test_a_page_loaded_at_any_moment_of_busy_work_ends_in_the_true_state(
     product: Product, log: PostgresLog
 ) -> None:
     async def since(state: State[Any], channel: str, kind: Any) -> list[Any]:
-        batch = await log.read(Cursor.parse(state.cursor), channels=[channel])
+        batch = await log.replay(Cursor.parse(state.cursor), [channel])
         return [msgspec.json.decode(record.payload, type=kind) for record in batch.records]
 
     watched, pages = await busy_pages(product)

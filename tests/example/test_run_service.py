@@ -62,7 +62,7 @@ async def test_a_triggered_run_waits_with_all_its_steps_and_its_first_line_is_to
     world = World()
     triggered = await world.service.trigger("invoices")
     assert world.status(triggered.run_id) == ("queued", ["pending", "pending", "pending"])
-    (told,) = world.log.read_now(world.start).records
+    (told,) = world.log.tail_now(world.start).records
     assert (told.channel, str(told.xid)) == (f"runs.{triggered.run_id}", triggered.xid)
     assert '"Invoices was triggered by a person"' in told.payload
 
@@ -75,7 +75,7 @@ async def test_a_run_that_cannot_be_told_about_does_not_exist() -> None:
     world = World()
     with pytest.raises(ConnectionError):
         await RunService(Unwilling(), world.runs).trigger("invoices")
-    assert (world.runs.tables.runs, world.log.read_now(world.start).records) == ({}, ())
+    assert (world.runs.tables.runs, world.log.tail_now(world.start).records) == ({}, ())
 
 
 async def test_only_a_flow_that_exists_and_is_not_paused_is_triggered() -> None:
@@ -84,7 +84,7 @@ async def test_only_a_flow_that_exists_and_is_not_paused_is_triggered() -> None:
         await world.service.trigger("nonsense")
     with pytest.raises(FlowPaused, match="Paused is paused; resume it first"):
         await world.service.trigger("paused")
-    assert world.log.read_now(world.start).records == ()
+    assert world.log.tail_now(world.start).records == ()
 
 
 async def test_a_queued_run_is_cancelled_at_once() -> None:

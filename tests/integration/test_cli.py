@@ -122,18 +122,18 @@ async def test_purged_events_are_gone_from_the_log(application: Path, database: 
         assert one.stdout == "runs.2: 1 event removed\nruns.3: 0 events removed\n"
         family = flowcraft(application, "purge", "--channel", "runs.*", "--dsn", database)
         assert (family.stdout, family.stderr) == ("runs.*: 2 events removed\n", "")
-        assert [record.channel for record in (await log.read(start)).records] == ["runs_2", "run_update"]
+        assert [record.channel for record in (await log.tail(start)).records] == ["runs_2", "run_update"]
 
         rest = flowcraft(application, "purge", "--all", dsn=database)
         assert (rest.returncode, rest.stdout) == (0, "all channels: 2 events removed\n")
         with pytest.raises(CursorExpired):
-            await log.read(start)
+            await log.tail(start)
         after = (await log.position()).cursor
         assert (
             flowcraft(application, "purge", "--all", dsn=database).stdout
             == "all channels: 0 events removed\n"
         )
-        assert (await log.read(after)).records == ()
+        assert (await log.tail(after)).records == ()
 
 
 async def test_a_purge_of_everything_spares_who_follows_a_transaction_that_runs(database: str) -> None:
@@ -144,7 +144,7 @@ async def test_a_purge_of_everything_spares_who_follows_a_transaction_that_runs(
         assert await purge(database, [None], dry_run=False) == [1]
         await late.emit("runs.1", "2")
         await late.commit()
-        assert [record.payload for record in (await log.read(cursor)).records] == ["2"]
+        assert [record.payload for record in (await log.tail(cursor)).records] == ["2"]
 
 
 def test_a_purge_that_cannot_be_done_says_why(application: Path, database: str) -> None:

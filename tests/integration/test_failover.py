@@ -61,7 +61,7 @@ async def test_commits_that_a_crash_lost_are_missed_even_when_all_their_ids_were
                 await asyncio.to_thread(server.restart)
                 await emit_all(server.dsn, range(10, 30))
                 with pytest.raises(CursorRewound):  # it is not just too far behind
-                    await log.read(before, limit=Limit(5))
+                    await log.tail(before, limit=Limit(5))
                 followed.go_on()
                 await followed.until(lambda: followed.beginnings == 2)
                 assert followed.reasons == ["expired", "rewound"]
@@ -69,7 +69,7 @@ async def test_commits_that_a_crash_lost_are_missed_even_when_all_their_ids_were
                 assert after.lineage == replace(before.lineage, generation=before.lineage.generation + 1)
                 assert after.snapshot.xmax > before.snapshot.xmax, "no comparison of numbers could have told"
                 with pytest.raises(CursorRewound):
-                    await log.read(before)
+                    await log.tail(before)
 
 
 async def test_the_loss_of_one_transaction_of_a_batch_is_missed_although_a_later_one_came_again() -> None:
@@ -80,7 +80,7 @@ async def test_the_loss_of_one_transaction_of_a_batch_is_missed_although_a_later
         async with opened(server.dsn) as log:
             begun = (await log.position()).cursor
             await state_two(server.dsn, "commit")
-            batch = await log.read(begun)
+            batch = await log.tail(begun)
             late, early = sorted(batch.records, key=lambda record: record.payload, reverse=True)
             assert late.xid > early.xid
             server.kill()
@@ -90,9 +90,9 @@ async def test_the_loss_of_one_transaction_of_a_batch_is_missed_although_a_later
             await state_two(server.dsn, "rollback")
             await emit_all(server.dsn, range(10, 20))
             async with opened(server.dsn) as other:
-                assert late in (await other.read(begun)).records, "by this one it would be known again"
+                assert late in (await other.tail(begun)).records, "by this one it would be known again"
             with pytest.raises(CursorRewound):
-                await log.read(batch.cursor)
+                await log.tail(batch.cursor)
 
 
 async def state_two(dsn: str, end: Literal["commit", "rollback"]) -> None:
@@ -182,14 +182,14 @@ async def test_a_standby_is_not_read_and_its_promotion_is_another_history() -> N
         with pytest.raises(LogUnavailable, match="this server is a standby; the log is read on the primary"):
             await log.position()
         with pytest.raises(LogUnavailable, match="this server is a standby"):
-            await log.read(cursor)
+            await log.tail(cursor)
         with pytest.raises(asyncpg.ReadOnlySQLTransactionError, match="this server is a standby"):
             await connection.execute("select flowcraft.cursor()")
         await connection.execute("select pg_promote()")
         await asyncio.wait_for(listener.until_connected(), 10)
         with pytest.raises(CursorRewound):
-            await log.read(cursor)
+            await log.tail(cursor)
         position = await log.rewound(cursor)
         assert position.cursor.lineage == replace(cursor.lineage, timeline=cursor.lineage.timeline + 1)
         await emit(connection, 1)
-        assert [record.payload for record in (await log.read(position.cursor)).records] == ["1"]
+        assert [record.payload for record in (await log.tail(position.cursor)).records] == ["1"]

@@ -60,7 +60,7 @@ async def test_states_read_at_random_moments_continue_exactly(database: str, loa
             await connection.execute("select pg_sleep($1::float8 / 1000)", chance.uniform(0, 6))
         await writing
         end = await versions_now(database)
-        verdicts = [judge(versions((await log.read(at)).records), end, begin=state) for at, state in loaded]
+        verdicts = [judge(versions((await log.tail(at)).records), end, begin=state) for at, state in loaded]
     assert len(verdicts) > 20
     assert set(verdicts) == {PERFECT}
     assert len({cursor for cursor, _ in loaded}) > 20
@@ -76,7 +76,7 @@ async def test_a_loader_that_writes_beside_others_does_not_claim_to_have_seen_th
             await own.execute("commit")
             await other.execute("commit")
         assert (state[1], state[2]) == (0, 1)
-        assert versions((await log.read(cursor)).records) == [(1, 1)]
+        assert versions((await log.tail(cursor)).records) == [(1, 1)]
 
 
 async def test_a_cursor_read_before_the_state_would_have_shown_twice(database: str) -> None:
@@ -85,5 +85,5 @@ async def test_a_cursor_read_before_the_state_would_have_shown_twice(database: s
         cursor = Cursor.parse(await connection.fetchval("select flowcraft.cursor()"))
         await connection.execute("update hot set n = n + 1 where id = 1")
         _, state = await load(connection)
-        verdict = judge(versions((await log.read(cursor)).records), await versions_now(database), begin=state)
+        verdict = judge(versions((await log.tail(cursor)).records), await versions_now(database), begin=state)
     assert verdict.doubled == 1

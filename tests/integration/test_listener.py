@@ -73,7 +73,7 @@ async def test_an_idle_commit_costs_one_ring_and_one_read(log: AppendablePostgre
 async def fall_asleep(followed: Followed) -> None:
     """Have a relay read until it sleeps."""
     async with asyncio.timeout(10):
-        while followed.listener.state != Idle():
+        while followed.listener.machine_state != Idle():
             before = followed.reads
             followed.listener.hurry()
             await followed.until(lambda: followed.reads > before)  # noqa: B023

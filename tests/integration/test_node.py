@@ -47,11 +47,13 @@ class FlakyLog(MemoryLog):
         self._fail()
         return await super().position()
 
-    async def read(
-        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
-    ) -> Batch:
+    async def tail(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
         self._fail()
-        return await super().read(after, channels=channels, limit=limit)
+        return await super().tail(after, limit=limit)
+
+    async def replay(self, after: Cursor, channels: Sequence[str], *, limit: Limit | None = None) -> Batch:
+        self._fail()
+        return await super().replay(after, channels, limit=limit)
 
     def _fail(self) -> None:
         if self.failures:
@@ -441,7 +443,7 @@ async def test_a_node_tells_how_each_of_its_tasks_is_doing() -> None:
     async with running(MemoryLog()) as node:
         await node.until_accepting()
         health = node.report()
-        assert (health.pid, health.wakeup) == (os.getpid(), "asleep")
+        assert (health.pid, health.wakeup) == (os.getpid(), "idle")
         assert {name: (task.state, task.restarts) for name, task in health.tasks.items()} == {
             "relay": ("running", 0),
             "heartbeat": ("running", 0),

@@ -61,9 +61,10 @@ class Followers:
         seen: set[int] = set()
         last = False
         while not last:
-            await listener.wait(batch.snapshot, records=len(batch.records))
+            await listener.wait()
             last = done.is_set()
-            batch = await log.read(batch.cursor)
+            batch = await log.tail(batch.cursor)
+            listener.observe(batch)
             self._take(batch, seen)
 
     def _take(self, batch: Batch, seen: set[int]) -> None:

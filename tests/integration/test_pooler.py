@@ -34,10 +34,10 @@ async def test_reads_and_broadcasts_do_not_depend_on_what_another_transaction_pr
         async def use() -> None:
             for n in range(20):
                 await service.broadcast(note, Noted(n=n))
-                await log.read(start.cursor)
+                await log.tail(start.cursor)
 
         await asyncio.gather(*(use() for _ in range(4)))
-        assert len((await log.read(start.cursor)).records) == 80
+        assert len((await log.tail(start.cursor)).records) == 80
         await service.close()
         await log.close()
 
@@ -49,7 +49,7 @@ async def test_a_ring_that_comes_back_within_one_transaction_is_no_proof(
     async with pooling_transactions(database, tmp_path, size=1) as pooled, connected(database) as connection:
         log = PostgresLog(pooled)
         async with following(log, pooled, probe_seconds=0.1, polling_seconds=0.01) as followed:
-            assert followed.listener.ringing == "polling"
+            assert followed.listener.state == "polling"
             assert "do not come through" in str(followed.listener.trouble)
             await connection.execute(
                 """select flowcraft.broadcast('note_update', '{"type":"Noted","n":1}')"""

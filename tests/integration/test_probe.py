@@ -106,7 +106,7 @@ async def test_it_hears_what_it_follows_until_it_does_not() -> None:
         began, heard, ended = told(both[1])
         assert (began, heard) == (Began(Cursor.parse("1/1.0/701:")), Received(1, 1, 0.0))
         assert isinstance(ended, Ended)
-        assert judge(log.read_now(START).records, both).ok
+        assert judge(log.tail_now(START).records, both).ok
 
 
 async def test_a_cursor_that_cannot_be_bridged_is_told_as_a_reset() -> None:
@@ -175,7 +175,7 @@ async def test_one_that_does_not_read_is_sent_away_and_resumes() -> None:
         await probe.settled(log.snapshot().xmax - 1)
         assert probe.closes.keys() <= {4408, 1006}
         assert probe.connects == 2
-        assert judge(log.read_now(START).records, [history]).ok
+        assert judge(log.tail_now(START).records, [history]).ok
 
 
 async def test_one_that_is_blind_is_found_and_one_that_answers_is_kept() -> None:
@@ -393,7 +393,7 @@ def before(server: Server) -> AbstractAsyncContextManager[FaultProxy]:
 
 
 async def everything(log: PostgresLog, start: Cursor) -> tuple[Record, ...]:
-    return (await log.read(start)).records
+    return (await log.tail(start)).records
 
 
 async def test_through_resets_during_five_hundred_commits_everything_is_heard_once(database: str) -> None:

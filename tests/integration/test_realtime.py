@@ -22,7 +22,7 @@ from websockets.exceptions import InvalidStatus
 
 from flowcraft import Channels, Event, Realtime, Settings, Table, migrate
 from flowcraft.adapters.asgi import AsgiApp
-from flowcraft.entrypoints.compose import NoDatabase
+from flowcraft.adapters.postgres.address import NoDatabase
 
 
 class ItemUpdate(Event):

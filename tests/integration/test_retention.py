@@ -109,7 +109,7 @@ async def test_every_cursor_lives_for_the_window_and_an_older_one_expires_by_nam
         await rotation.tick()
         for at, cursor, first in cursors:
             try:
-                assert payloads(await log.read(cursor)) == [str(m) for m in range(first, n + 1)]
+                assert payloads(await log.tail(cursor)) == [str(m) for m in range(first, n + 1)]
             except CursorExpired:
                 expired += 1
                 assert rotation.at - at > KEEP
@@ -132,13 +132,13 @@ async def test_a_transaction_that_runs_holds_up_the_removal_and_nothing_else(
     ]
     await rotation.emit('"beside"')
     await late.commit()
-    assert payloads(await log.read(start)) == ['"late"', '"early"', '"beside"']
+    assert payloads(await log.tail(start)) == ['"late"', '"early"', '"beside"']
     assert await rotation.tick(), "it settles only now, though it was closed long ago"
     await rotation.go(KEEP - TICK)
-    assert payloads(await log.read(start)) == ['"late"', '"early"', '"beside"']
+    assert payloads(await log.tail(start)) == ['"late"', '"early"', '"beside"']
     assert "emptied event_0" in await rotation.go(2 * TICK)
     with pytest.raises(CursorExpired):
-        await log.read(start)
+        await log.tail(start)
 
 
 async def test_a_transaction_without_events_holds_up_what_live_cursors_need(
@@ -151,7 +151,7 @@ async def test_a_transaction_without_events_holds_up_what_live_cursors_need(
     assert "emptied event_0" not in await rotation.go(5 * KEEP)
     await running.emit("runs.1", "2")
     await running.commit()
-    assert payloads(await log.read(cursor)) == ["2"]
+    assert payloads(await log.tail(cursor)) == ["2"]
 
 
 async def test_who_chose_a_slot_before_it_was_closed_and_wrote_late_is_given_the_window(
@@ -164,7 +164,7 @@ async def test_who_chose_a_slot_before_it_was_closed_and_wrote_late_is_given_the
         "insert into flowcraft.event (slot, channel, payload) values (0, 'runs.1', '2')"
     )
     assert "emptied event_0" not in await rotation.go(KEEP)
-    assert payloads(await log.read(start)) == ["2"]
+    assert payloads(await log.tail(start)) == ["2"]
     assert "emptied event_0" in await rotation.go(KEEP)
 
 
@@ -218,7 +218,7 @@ async def test_a_removal_between_the_position_and_the_events_expires_the_cursor(
         create function flowcraft.position() returns before language sql as 'select * from public.before'
     """)
     with pytest.raises(CursorExpired):
-        await log.read(start)
+        await log.tail(start)
 
 
 async def test_a_cursor_from_a_snapshot_older_than_a_removal_does_not_claim_what_was_removed(
@@ -230,7 +230,7 @@ async def test_a_cursor_from_a_snapshot_older_than_a_removal_does_not_claim_what
         await rotation.go(2 * KEEP)
         cursor = Cursor.parse(await reader.fetchval("select flowcraft.cursor()"))
     with pytest.raises(CursorExpired):
-        await log.read(cursor)
+        await log.tail(cursor)
 
 
 async def test_a_follower_loses_nothing_while_many_write_and_the_log_goes_round(
@@ -241,7 +241,7 @@ async def test_a_follower_loses_nothing_while_many_write_and_the_log_goes_round(
     writers = [asyncio.create_task(write(database, number)) for number in range(8)]
     while True:
         last = all(writer.done() for writer in writers)
-        batch = await log.read(batch.cursor)
+        batch = await log.tail(batch.cursor)
         came += payloads(batch)
         # The cursor is never older than a quarter of the window.
         await rotation.tick(KEEP / 4)
@@ -284,7 +284,7 @@ async def test_a_clock_that_jumps_forward_rotates_once_and_one_that_goes_back_co
     done = await rotation.go(KEEP - TICK)
     assert done == ["opened event_2", "event_1 has settled"]
     assert await rotation.tick() == "opened event_3; emptied event_0"
-    assert payloads(await log.read(live)) == ["2"]
+    assert payloads(await log.tail(live)) == ["2"]
 
 
 async def test_one_at_a_time_rotates(rotation: Rotation, database: str) -> None:
@@ -324,7 +324,7 @@ async def test_an_event_without_a_slot_has_a_table(rotation: Rotation, log: Appe
     await rotation.connection.execute(
         "insert into flowcraft.event (slot, channel, payload) values (99, 'runs.1', '1')"
     )
-    assert payloads(await log.read(start)) == ["1"]
+    assert payloads(await log.tail(start)) == ["1"]
 
 
 async def test_reading_looks_things_up_by_index_in_every_slot(

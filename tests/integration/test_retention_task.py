@@ -110,7 +110,7 @@ async def test_a_server_with_no_more_than_its_grants_reads_and_rotates(
     retention = PostgresRetention(granted, keep_seconds=0.001, ticked=lambda: None)
     try:
         start = (await served.position()).cursor
-        assert (await served.read(start)).records == ()
+        assert (await served.tail(start)).records == ()
         assert (await served.rewound(start)).cursor != start
         assert await retention.tick() == "opened event_1"
         with pytest.raises(LogUnavailable, match="permission denied"):

@@ -205,10 +205,10 @@ async def test_a_log_from_a_dump_is_not_read_until_a_migration_has_emptied_it(da
             "emptied the log: its transaction ids were those of another database system"
         ]
         with pytest.raises(CursorExpired):
-            await log.read(before)
+            await log.tail(before)
         position = await log.position()
         await connection.execute("select flowcraft.broadcast('run_update', '{}')")
-        assert len((await log.read(position.cursor)).records) == 1
+        assert len((await log.tail(position.cursor)).records) == 1
 
 
 async def test_an_upgraded_log_keeps_its_events(database: str) -> None:
@@ -217,7 +217,7 @@ async def test_an_upgraded_log_keeps_its_events(database: str) -> None:
         await connection.execute("select flowcraft.broadcast('run_update', '{}')")
         await connection.execute("update flowcraft.state set system = 1")
         assert await migrate(connection, Channels()) == ["adopted the log of another database system"]
-        assert len((await log.read(before)).records) == 1
+        assert len((await log.tail(before)).records) == 1
 
 
 async def test_a_database_without_the_schema_says_what_to_run(database: str) -> None:
@@ -236,7 +236,7 @@ async def test_a_transaction_older_than_the_log_may_write_to_it(database: str) -
             start = await log.position()
             await old.execute("select flowcraft.broadcast('run_update', '{}')")
             await old.execute("commit")
-            assert len((await log.read(start.cursor)).records) == 1
+            assert len((await log.tail(start.cursor)).records) == 1
 
 
 async def test_the_owner_of_a_database_needs_no_other_right(database: str) -> None:
@@ -252,7 +252,7 @@ async def test_the_owner_of_a_database_needs_no_other_right(database: str) -> No
                 log = PostgresLog(own)
                 before = await log.position()
                 await connection.execute("insert into app.runs values (gen_random_uuid(), 'queued')")
-                assert len((await log.read(before.cursor)).records) == 1
+                assert len((await log.tail(before.cursor)).records) == 1
                 assert await connection.fetchval("select flowcraft.cursor()")
                 assert await log.trim(before=10**12) == 1
                 await log.close()

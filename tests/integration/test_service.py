@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from flowcraft.adapters.postgres.service import PostgresRealtimeService, broadcast_sync
+from flowcraft.adapters.postgres.service import PostgresRealtimeService
 from flowcraft.channels import Channels
 from flowcraft.errors import PayloadInvalid
 from flowcraft.events import Event
@@ -71,7 +71,7 @@ async def test_a_broadcast_of_its_own_is_committed_when_it_returns(
 ) -> None:
     start = await log.position()
     await service.broadcast(run(RUN), Stepped(step=1))
-    (record,) = (await log.read(start.cursor)).records
+    (record,) = (await log.tail(start.cursor)).records
     assert record == Record(record.xid, record.id, *stepped(1)[0])
 
 
@@ -194,25 +194,25 @@ SYNC_WAYS = [way for way in WAYS if "synchronous" in way]
 
 @pytest.mark.parametrize("way", SYNC_WAYS)
 async def test_code_that_cannot_wait_broadcasts_in_its_transaction_too(
-    log: AppendablePostgresLog, database: str, way: str
+    service: PostgresRealtimeService, log: AppendablePostgresLog, database: str, way: str
 ) -> None:
     async with WAYS[way](database) as (via, commit, _):
-        broadcast_sync(run(RUN), Stepped(step=1), via=via)
+        service.broadcast_sync(run(RUN), Stepped(step=1), via=via)
         assert await read(log) == []
         await commit()
     async with WAYS[way](database) as (via, _, rollback):
-        broadcast_sync(run(RUN), Stepped(step=2), via=via)
+        service.broadcast_sync(run(RUN), Stepped(step=2), via=via)
         await rollback()
     assert await read(log) == stepped(1)
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way not in SYNC_WAYS])
 async def test_code_that_cannot_wait_is_told_what_needs_an_await(
-    log: AppendablePostgresLog, database: str, way: str
+    service: PostgresRealtimeService, log: AppendablePostgresLog, database: str, way: str
 ) -> None:
     async with WAYS[way](database) as (via, _, rollback):
         with pytest.raises(TypeError, match=r"that one needs `await broadcast\(\.\.\.\)`"):
-            broadcast_sync(run(RUN), Stepped(step=1), via=via)
+            service.broadcast_sync(run(RUN), Stepped(step=1), via=via)
         await rollback()
 
 

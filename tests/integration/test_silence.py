@@ -47,12 +47,12 @@ async def test_a_read_and_a_broadcast_end_with_an_error_and_work_again_afterward
         gate.close()
         async with asyncio.timeout(10):
             with pytest.raises(LogUnavailable, match="the database cannot be reached: TimeoutError"):
-                await log.read(start.cursor)
+                await log.tail(start.cursor)
             with pytest.raises(TimeoutError):
                 await service.broadcast(note, Noted(n=2))
             gate.open()
             await service.broadcast(note, Noted(n=3))
-            payloads = [record.payload for record in (await log.read(start.cursor)).records]
+            payloads = [record.payload for record in (await log.tail(start.cursor)).records]
         assert payloads[0] == '{"type":"Noted","n":1}'
         assert payloads[-1] == '{"type":"Noted","n":3}'
         await log.close()
@@ -101,7 +101,7 @@ async def test_whoever_stops_does_not_wait_for_a_database_that_says_nothing(
         log = PostgresLog(dsn)
         start = await log.position()
         gate.close()
-        reading = asyncio.create_task(log.read(start.cursor))
+        reading = asyncio.create_task(log.tail(start.cursor))
         await asyncio.sleep(0)
         async with asyncio.timeout(5):
             reading.cancel()

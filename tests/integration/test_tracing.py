@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import asyncpg
 import psycopg
@@ -26,7 +26,7 @@ from flowcraft.adapters.opentelemetry import OpenTelemetryTracer, find_tracer
 from flowcraft.adapters.postgres.service import PostgresRealtimeService
 from flowcraft.cursors import Cursor
 from flowcraft.ports import Tracer
-from flowcraft.records import Batch, Record
+from flowcraft.records import Batch, Limit, Record
 from flowcraft.runtime.clock import SystemClock
 from flowcraft.runtime.node import Node
 from flowcraft.settings import Settings
@@ -198,8 +198,8 @@ class ForgedLog(MemoryLog):
     def _forge(self, record: Record) -> Record:
         return replace(record, trace=next(self._traces))
 
-    async def read(self, after: Cursor, **of: Any) -> Batch:
-        batch = await super().read(after, **of)
+    async def tail(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
+        batch = await super().tail(after, limit=limit)
         return replace(batch, records=tuple(map(self._forge, batch.records)))
 
 

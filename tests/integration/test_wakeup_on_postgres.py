@@ -118,7 +118,7 @@ class Scene:
 
     async def _look(self) -> None:
         self._rung = False
-        batch = await self._log.read(self._cursor)
+        batch = await self._log.tail(self._cursor)
         self._cursor = batch.cursor
         self._read += len(batch.records)
         self._now += 1.0

@@ -11,8 +11,8 @@ from flowcraft.adapters.postgres.listener import PostgresListener
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.channels import Channels
 from flowcraft.core.wakeup import State
-from flowcraft.cursors import ResetReason
-from flowcraft.records import Batch
+from flowcraft.cursors import Cursor, ResetReason
+from flowcraft.records import Batch, Limit
 from flowcraft.runtime.relay import Relay
 from flowcraft.runtime.supervisor import Supervisor
 
@@ -34,7 +34,7 @@ class Followed:
         self._changed = asyncio.Event()
         self._going = asyncio.Event()
         self._going.set()
-        self._relay = Relay(log, listener, feed=self._feed, begin=self._begin)
+        self._relay = Relay(_Observed(log, listener), listener, feed=self._feed, begin=self._begin)
 
     async def run(self) -> None:
         self.held = not self._going.is_set()
@@ -66,9 +66,25 @@ class Followed:
 
     def _feed(self, batch: Batch) -> None:
         self.reads += 1
-        self.states.add(type(self.listener.state))
+        self.states.add(type(self.listener.machine_state))
         self.payloads += [record.payload for record in batch.records]
         self._changed.set()
+
+
+class _Observed:
+    """One relay's view of a log that a test reads too: its tails alone are observed by its listener."""
+
+    def __init__(self, log: PostgresLog, listener: PostgresListener) -> None:
+        self.position = log.position
+        self.replay = log.replay
+        self.rewound = log.rewound
+        self._log = log
+        self._listener = listener
+
+    async def tail(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
+        batch = await self._log.tail(after, limit=limit)
+        self._listener.observe(batch)
+        return batch
 
 
 @asynccontextmanager

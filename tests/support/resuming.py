@@ -93,13 +93,11 @@ class HeldLog(MemoryLog):
         """Whether an event is still there, or was removed because it is old."""
         return record is None or record in self._records or record.xid < self._floor
 
-    async def read(
-        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
-    ) -> Batch:
+    async def replay(self, after: Cursor, channels: Sequence[str], *, limit: Limit | None = None) -> Batch:
         answer: Batch | CursorUnusable
         self.on_read()
         try:
-            answer = self.read_now(after, channels=channels, limit=limit)
+            answer = self.replay_now(after, channels, limit=limit)
         except CursorUnusable as error:
             answer = error
         self.held.append(held := asyncio.Event())
@@ -152,7 +150,7 @@ class SteppedNode:
         try:
             if not self.log.has_not_lost(self._newest):
                 raise CursorRewound(str(after))
-            batch = self.log.read_now(after, limit=Limit(self.settings.backlog_events))
+            batch = self.log.tail_now(after, limit=Limit(self.settings.backlog_events))
         except CursorRewound as error:
             self._begin_anew(self.log.rewound_now(after), error.reason)
         except CursorUnusable as error:

@@ -297,11 +297,11 @@ class HubFollowsLog(RuleBasedStateMachine):
             transaction[0].rollback()
             return
         transaction[0].commit()
-        self.committed += self.log.read_now(before).records
+        self.committed += self.log.tail_now(before).records
 
     @rule()
     def relay_reads(self) -> None:
-        self.apply(self.hub.broadcast(self.log.read_now(self.hub.cursor)))
+        self.apply(self.hub.broadcast(self.log.tail_now(self.hub.cursor)))
 
     @rule(target=replays, since=cursors)
     def subscribe(self, since: Cursor) -> int:
@@ -317,7 +317,7 @@ class HubFollowsLog(RuleBasedStateMachine):
         request = self.asked.pop(reader, None)
         if request is None:  # it was live at once
             return
-        replay = self.log.read_now(request.replay.since, channels=request.channels)
+        replay = self.log.replay_now(request.replay.since, request.channels)
         if read_first:  # the hub moves on between the read and its answer
             self.relay_reads()
         self.apply(self.hub.replayed(request.replay, replay))
@@ -362,7 +362,7 @@ def test_a_replay_is_the_same_wherever_the_hub_and_the_read_stand(read_at: int, 
     log = MemoryLog()
     for _ in range(40):
         log.emit("runs.7", "{}")
-    everything = log.read_now(cursor(700)).records
+    everything = log.tail_now(cursor(700)).records
     hub = hub_with()
     hub.connect(1)
     (request,) = hub.subscribe(1, ("runs.7",), cursor(690))

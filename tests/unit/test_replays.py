@@ -72,7 +72,7 @@ async def test_ten_thousand_with_cursors_of_their_own_cost_a_handful_of_reads() 
     await herd.come(*members)
     assert herd.counts.replay_reads <= 2
     for number, (since, channel) in enumerate(members):
-        owed = [r.id for r in log.read_now(since, channels=[channel]).records]
+        owed = [r.id for r in log.replay_now(since, [channel]).records]
         assert herd.answers[number] == owed
 
 
@@ -93,7 +93,7 @@ async def test_those_that_want_too_much_are_told_so_and_the_others_are_served() 
     await herd.come(*[(since, "runs.0") for since in cursors])
     assert herd.counts.replay_reads <= 20
     for number, since in enumerate(cursors):
-        owed = [r.id for r in log.read_now(since, channels=["runs.0"]).records]
+        owed = [r.id for r in log.replay_now(since, ["runs.0"]).records]
         assert herd.answers[number] == (owed if len(owed) <= 30 else "expired")
 
 
@@ -109,18 +109,16 @@ async def test_who_unsubscribes_while_too_much_is_read_spoils_it_for_nobody() ->
     log, cursors = log_of(200)
     herd = Herd(log, replay_events=50)
     leaver = Replay(0, {"runs.0", "runs.1", "runs.2"}, cursors[1], None)
-    read = log.read
+    replay = log.replay
 
-    async def read_slowly(
-        after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
-    ) -> Batch:
+    async def read_slowly(after: Cursor, channels: Sequence[str], *, limit: Limit | None = None) -> Batch:
         try:
-            return await read(after, channels=channels, limit=limit)
+            return await replay(after, channels, limit=limit)
         finally:
             if after == leaver.since:  # it is alone by now
                 leaver.channels.clear()
 
-    log.read = read_slowly  # type: ignore[method-assign]
+    log.replay = read_slowly  # type: ignore[method-assign]
     herd.replays.add(leaver)
     herd.replays.add(Replay(1, {"runs.3"}, cursors[0], None))
     await herd.until_answered(2)
@@ -139,8 +137,8 @@ async def test_another_history_is_answered_apart() -> None:
 
 async def test_a_log_that_cannot_be_read_is_no_answer_to_anybody() -> None:
     class Away(MemoryLog):
-        async def read(
-            self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
+        async def replay(
+            self, after: Cursor, channels: Sequence[str], *, limit: Limit | None = None
         ) -> Batch:
             raise LogUnavailable("away")
 

@@ -72,7 +72,7 @@ class Resuming(RuleBasedStateMachine):
         before = self.log.position_now().cursor
         if commits:
             transaction.commit()
-            self.committed += self.log.read_now(before).records
+            self.committed += self.log.tail_now(before).records
         else:
             transaction.rollback()
         self.writers = {c: t for c, t in self.writers.items() if t is not transaction}

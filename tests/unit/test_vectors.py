@@ -98,7 +98,7 @@ class Server:
         assert sent == expected
 
     def read(self) -> None:
-        self.fan_out(self.hub.broadcast(self.log.read_now(self.hub.cursor)))
+        self.fan_out(self.hub.broadcast(self.log.tail_now(self.hub.cursor)))
 
     def converse(self, effects: Iterable[sessions.Effect]) -> None:
         for effect in effects:
@@ -132,7 +132,7 @@ class Server:
 
     def replay(self, request: ReadReplay) -> None:
         try:
-            batch = self.log.read_now(request.replay.since, channels=request.channels)
+            batch = self.log.replay_now(request.replay.since, request.channels)
         except CursorUnusable as error:
             self.fan_out(self.hub.replay_failed(request.replay, error.reason))
         else:

@@ -6,28 +6,29 @@ import asyncio
 import contextlib
 from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from operator import attrgetter
 from typing import TypeVar
 
 from flowcraft.channels import Channel
+from flowcraft.core.wakeup import StateWord
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound
-from flowcraft.ports import Ringing
+from flowcraft.ports import BackendContext, LogReader
 from flowcraft.records import Batch, Ephemeral, Limit, Record
 
 E = TypeVar("E")
 _xid = attrgetter("xid")
-_SAFETY_SECONDS = 1.0
 
 
 def _standing_still() -> datetime:
     return datetime(2026, 11, 22, 20, 13, tzinfo=UTC)
 
 
-def _nobody(ephemeral: Ephemeral) -> None:
-    """Nobody is there; ephemeral events are lost then."""
+def _lose(ephemeral: Ephemeral) -> None:
+    """No node is open: an event outside the log is lost then."""
 
 
 class MemoryLog:
@@ -53,7 +54,7 @@ class MemoryLog:
         self._completed = start - 1
         self._floor = start
         self._ids = count(1)
-        self._bells: list[Callable[[], None]] = []
+        self._wakes: list[Callable[[], None]] = []
 
     def begin(self, xid: int | None = None) -> MemoryTransaction:
         """Start a transaction. Its `xid` may be chosen, above those of all finished ones."""
@@ -87,18 +88,20 @@ class MemoryLog:
         now = self.snapshot()
         return Batch((), Cursor(self.lineage, now.clamp(max(newest, self._floor))), now, self._clock())
 
-    def read_now(
-        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
-    ) -> Batch:
-        """Return what became visible after a cursor, as `read` does."""
-        self._check(after)
-        now = self.snapshot()
-        difference = sorted(self._difference(after.snapshot), key=attrgetter("id"))
-        newest = max(map(_xid, difference), default=None)
-        wanted = tuple(r for r in difference if channels is None or r.channel in channels)
+    def tail_now(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
+        """Return what became visible after a cursor, as `tail` does."""
+        batch = self._difference(after)
+        if limit is not None and len(batch.records) > limit.events:
+            raise CursorExpired(str(after))
+        return batch
+
+    def replay_now(self, after: Cursor, channels: Sequence[str], *, limit: Limit | None = None) -> Batch:
+        """Return what became visible on some channels after a cursor, as `replay` does."""
+        batch = self._difference(after)
+        wanted = tuple(record for record in batch.records if record.channel in channels)
         if limit is not None and _is_more(wanted, limit):
             raise CursorExpired(str(after))
-        return Batch(wanted, after.advance(now, newest), now, self._clock())
+        return replace(batch, records=wanted)
 
     def rewound_now(self, last: Cursor) -> Batch:
         """Begin a new generation, as `rewound` does; once only for all who found the same."""
@@ -110,10 +113,11 @@ class MemoryLog:
     async def position(self) -> Batch:
         return self.position_now()
 
-    async def read(
-        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
-    ) -> Batch:
-        return self.read_now(after, channels=channels, limit=limit)
+    async def tail(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
+        return self.tail_now(after, limit=limit)
+
+    async def replay(self, after: Cursor, channels: Sequence[str], *, limit: Limit | None = None) -> Batch:
+        return self.replay_now(after, channels, limit=limit)
 
     async def rewound(self, last: Cursor) -> Batch:
         return self.rewound_now(last)
@@ -133,9 +137,10 @@ class MemoryLog:
         self._floor = min(self._floor, before)
         self._ids = count(max((record.id for record in self._records), default=0) + 1)
 
-    def on_change(self, bell: Callable[[], None]) -> None:
-        """Call `bell` after each transaction that ends."""
-        self._bells.append(bell)
+    def on_change(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` after each transaction that ends; return what stops that."""
+        self._wakes.append(wake)
+        return lambda: self._wakes.remove(wake)
 
     def _check(self, after: Cursor) -> None:
         if after.lineage.system != self.lineage.system:
@@ -145,9 +150,14 @@ class MemoryLog:
         if after.snapshot.xmin < self._floor:
             raise CursorExpired(str(after), self._floor)
 
-    def _difference(self, seen: Snapshot) -> list[Record]:
+    def _difference(self, after: Cursor) -> Batch:
+        self._check(after)
+        seen, now = after.snapshot, self.snapshot()
         newer = bisect_left(self._records, seen.xmax, key=_xid)
-        return [r for r in self._records[:newer] if r.xid in seen.xip] + self._records[newer:]
+        visible = [r for r in self._records[:newer] if r.xid in seen.xip] + self._records[newer:]
+        newest = max(map(_xid, visible), default=None)
+        records = tuple(sorted(visible, key=attrgetter("id")))
+        return Batch(records, after.advance(now, newest), now, self._clock())
 
     def _finish(self, transaction: MemoryTransaction, records: Sequence[Record]) -> None:
         if self._running.pop(transaction.xid, None) is not transaction:
@@ -160,8 +170,8 @@ class MemoryLog:
             self.trim(before=oldest + 1)
             if self._records and self._records[0].xid == oldest:
                 break  # one that still runs keeps it
-        for bell in self._bells:
-            bell()
+        for wake in self._wakes:
+            wake()
 
 
 class MemoryTransaction:
@@ -178,57 +188,67 @@ class MemoryTransaction:
         self._finish = finish
         self._records: list[Record] = []
         self._afterwards: list[Callable[[], None]] = []
+        self._ended = False
 
     def emit(self, channel: str, payload: str) -> None:
+        self._require_running()
         self._records.append(Record(self.xid, self._next_id(), channel, payload))
 
     def on_commit(self, action: Callable[[], None]) -> None:
         """Call `action` once this transaction has committed."""
+        self._require_running()
         self._afterwards.append(action)
 
     def commit(self) -> None:
         self._finish(self, self._records)
+        self._ended = True
         for action in self._afterwards:
             action()
 
     def rollback(self) -> None:
         self._finish(self, ())
+        self._ended = True
+
+    def _require_running(self) -> None:
+        if self._ended:
+            raise RuntimeError(f"transaction {self.xid} has ended already; begin another")
 
 
 class MemoryWakeups:
     """Wakeups of one reader of a log in memory."""
 
-    def __init__(self, log: MemoryLog) -> None:
-        self._log = log
-        self._rung = asyncio.Event()
-        log.on_change(self._rung.set)
+    def __init__(self, log: MemoryLog, *, safety_seconds: float = 1.0) -> None:
+        self._safety_seconds = safety_seconds
+        self._woken = asyncio.Event()
+        self.close = log.on_change(self._woken.set)
+        """Stop waking."""
 
-    async def wait(self, seen: Snapshot, *, records: int) -> None:  # noqa: ARG002  # the port's
-        if self._log.snapshot() == seen:
-            with contextlib.suppress(TimeoutError):
-                # Not wait_for: before Python 3.12 it swallows a cancellation that comes with the bell.
-                async with asyncio.timeout(_SAFETY_SECONDS):
-                    await self._rung.wait()
-        self._rung.clear()
+    async def wait(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            # Not wait_for: before Python 3.12 it swallows a cancellation that comes with the wakeup.
+            async with asyncio.timeout(self._safety_seconds):
+                await self._woken.wait()
+        self._woken.clear()
 
     @property
     def trouble(self) -> None:
         """Nothing: they never fail."""
 
     @property
-    def ringing(self) -> Ringing:
-        return "asleep"
+    def state(self) -> StateWord:
+        return "idle"
 
     def hurry(self) -> None:
-        self._rung.set()
+        self._woken.set()
 
 
 class MemoryRealtimeService:
     """Broadcasts into a log in memory; `via` takes a `MemoryTransaction` of that log."""
 
-    def __init__(self, log: MemoryLog, on_ephemeral: Callable[[Ephemeral], None] | None = None) -> None:
+    def __init__(self, log: MemoryLog, deliver: Callable[[Ephemeral], None] = _lose) -> None:
+        self.deliver = deliver
+        """Called with each event of a channel outside the log."""
         self._log = log
-        self._on_ephemeral: Callable[[Ephemeral], None] = on_ephemeral or _nobody
 
     async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
         payload = channel.declaration.payload.encode(event)
@@ -238,9 +258,32 @@ class MemoryRealtimeService:
         if channel.declaration.durable:
             transaction.emit(channel.name, payload)
         else:
-            transaction.on_commit(lambda: self._on_ephemeral(Ephemeral(channel.name, payload)))
+            transaction.on_commit(lambda: self.deliver(Ephemeral(channel.name, payload)))
         if via is None:
             transaction.commit()
+
+
+class MemoryBackend:
+    """A `Backend` in this process's memory: for tests, and for trying things out. What it keeps ends with it.
+
+    Several backends on one `log` stand for several processes; an event outside the log stays in its own.
+    """
+
+    def __init__(self, log: MemoryLog | None = None) -> None:
+        self.log = log or MemoryLog()
+        self.service = MemoryRealtimeService(self.log)
+        self._wakeups: MemoryWakeups | None = None
+
+    def open(self, context: BackendContext) -> LogReader:
+        self.service.deliver = context.deliver
+        self._wakeups = MemoryWakeups(self.log, safety_seconds=context.settings.safety_poll_seconds)
+        return LogReader(self.log, self._wakeups)
+
+    async def close(self) -> None:
+        self.service.deliver = _lose
+        wakeups, self._wakeups = self._wakeups, None
+        if wakeups is not None:
+            wakeups.close()
 
 
 def _is_more(records: Sequence[Record], limit: Limit) -> bool:

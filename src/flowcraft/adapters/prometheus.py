@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from flowcraft.core.report import BOUNDS, Histogram, NodeReport, State
-from flowcraft.ports import Ringing
+from flowcraft.core.wakeup import StateWord
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
@@ -50,8 +50,8 @@ METRICS = (
     Metric(
         "wakeup",
         "gauge",
-        "1 for how it learns of commits: `polling`, `follower`, `leader` or `idle`",
-        lambda m: _one_of(Ringing, m.wakeup),
+        "1 for how it learns of commits; `polling` when no wakeups come and the log is polled",
+        lambda m: _one_of(StateWord, m.wakeup) | {m.wakeup: 1.0},  # a backend may have a word of its own
         "state",
     ),
     Metric(
@@ -158,7 +158,7 @@ def exposition(nodes: Sequence[NodeReport], *, by_process: bool = False) -> str:
 
 
 def collector(measure: Callable[[], Sequence[NodeReport]], *, by_process: bool = False) -> Collector:
-    """Return what a registry of your own takes: `REGISTRY.register(collector(lambda: [node.measure()]))`.
+    """Return what a registry of your own takes: `REGISTRY.register(collector(lambda: [node.report()]))`.
 
     Raises:
         ImportError: prometheus-client is not installed.

@@ -29,7 +29,7 @@ several readers the leader notifies the others. Whatever fails, each reader read
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias, assert_never
+from typing import Literal, TypeAlias, assert_never
 
 from flowcraft.cursors import Snapshot
 
@@ -72,6 +72,8 @@ class Releasing:
 
 
 State: TypeAlias = Idle | Follower | Leader | Releasing
+StateWord: TypeAlias = Literal["polling", "follower", "leader", "idle"]
+"""For operators: `polling` is a reader without wakeups; one that releases the lock counts as the leader."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,56 +2,43 @@
 
 from __future__ import annotations
 
-import os
-import re
-from functools import cached_property
 from types import TracebackType
 from typing import Self, TypeVar
 
 from flowcraft.adapters.asgi import AsgiApp
 from flowcraft.adapters.opentelemetry import find_tracer
-from flowcraft.adapters.postgres.listener import PostgresListener
-from flowcraft.adapters.postgres.log import PostgresLog
-from flowcraft.adapters.postgres.retention import PostgresRetention
-from flowcraft.adapters.postgres.service import PostgresRealtimeService, broadcast_sync
-from flowcraft.adapters.shared_metrics import SharedMetrics
+from flowcraft.adapters.postgres.backend import PostgresBackend
 from flowcraft.adapters.uvicorn import give_back
 from flowcraft.channels import Channel, Channels
 from flowcraft.entrypoints.asgi import RealtimeApp
+from flowcraft.entrypoints.metrics import keep_metrics
 from flowcraft.errors import RealtimeError
-from flowcraft.ports import Authorizer, RealtimeService, Tracer
-from flowcraft.records import Ephemeral
-from flowcraft.runtime.clock import SystemClock
+from flowcraft.ports import Authorizer, Backend, RealtimeService, SyncRealtimeService
 from flowcraft.runtime.node import Node
+from flowcraft.runtime.serving import Serving
 from flowcraft.settings import Settings
 
 E = TypeVar("E")
 
 
-class NoDatabase(RealtimeError):
-    """Nobody said where the database is."""
+class NotOnPostgres(RealtimeError):
+    """An address of a database was asked for, and the application is on another backend."""
 
-    code = "no_database"
+    code = "not_on_postgres"
 
-    def __init__(self) -> None:
-        super().__init__("no database: pass dsn=..., or set FLOWCRAFT_DSN or DATABASE_URL")
-
-
-class DatabaseAddressInvalid(RealtimeError):
-    """What somebody said is not where a PostgreSQL could be. The text has no password in it."""
-
-    code = "bad_database_address"
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"the database's address {reason}; write postgresql://user:password@host:5432/name")
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(
+            f"this application is on {type(backend).__name__}, and this needs a PostgreSQL database; "
+            "pass a command --dsn, or use PostgresBackend"
+        )
 
 
 class Realtime:
-    """An application's channels on a PostgreSQL database: broadcasts into it, and serves browsers from it.
+    """An application's channels on a backend: broadcasts into it, and serves browsers from it.
 
-    Making one connects to nothing; a pool is opened by the first broadcast, the log is followed while it
-    serves. It belongs to one event loop at a time. `dsn` defaults to FLOWCRAFT_DSN, then DATABASE_URL,
-    looked up when needed.
+    The backend is `PostgresBackend(dsn)` unless another is passed; `dsn` defaults to FLOWCRAFT_DSN, then
+    DATABASE_URL, looked up when needed. Making one connects to nothing; a pool is opened by the first
+    broadcast, the log is followed while it serves. It belongs to one event loop at a time.
     """
 
     def __init__(
@@ -59,44 +46,39 @@ class Realtime:
         channels: Channels,
         *,
         dsn: str | None = None,
+        backend: Backend | None = None,
         settings: Settings | None = None,
         authorizer: Authorizer | None = None,
     ) -> None:
+        if dsn is not None and backend is not None:
+            raise TypeError("pass dsn=... or backend=..., not both; PostgresBackend takes the dsn")
         self.channels = channels
         self.settings = settings or Settings()
-        self._dsn = dsn
+        self.backend: Backend = PostgresBackend(dsn) if backend is None else backend
         self._authorizer = authorizer
-        self._service: PostgresRealtimeService | None = None
-        self._serving: _Serving | None = None
+        self._serving: Serving | None = None
 
     @property
     def dsn(self) -> str:
         """Where the database is.
 
         Raises:
-            NoDatabase: nobody said.
+            NoDatabase: no address was passed, and none is in the environment.
             DatabaseAddressInvalid: it is no address of a PostgreSQL.
+            NotOnPostgres: the application is on another backend.
         """
-        dsn = self._dsn or os.environ.get("FLOWCRAFT_DSN") or os.environ.get("DATABASE_URL")
-        if not dsn:
-            raise NoDatabase
-        _check_address(dsn)
-        return dsn
+        if not isinstance(self.backend, PostgresBackend):
+            raise NotOnPostgres(self.backend)
+        return self.backend.dsn
 
     @property
     def service(self) -> RealtimeService:
         """The port that services take in their constructor."""
         return self
 
-    @cached_property
-    def _tracer(self) -> Tracer | None:
-        return find_tracer()
-
     async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
         """State an event on a channel; see `RealtimeService.broadcast`."""
-        if self._service is None:
-            self._service = PostgresRealtimeService(self.dsn, self._tracer)
-        await self._service.broadcast(channel, event, via=via)
+        await self.backend.service.broadcast(channel, event, via=via)
 
     def broadcast_sync(self, channel: Channel[E], event: E, *, via: object) -> None:
         """State an event from synchronous code, such as a view of Django, in its transaction.
@@ -106,9 +88,16 @@ class Realtime:
 
         Raises:
             PayloadInvalid: the event does not fit its type; nothing was stored.
-            TypeError: `via` is something else, or has no transaction open.
+            TypeError: `via` is something else, or has no transaction open; or the backend takes no
+                synchronous transactions.
         """
-        broadcast_sync(channel, event, via=via, tracer=self._tracer)
+        service = self.backend.service
+        if not isinstance(service, SyncRealtimeService):
+            raise TypeError(
+                f"{type(self.backend).__name__} takes no synchronous transactions; "
+                "await broadcast(...) instead"
+            )
+        service.broadcast_sync(channel, event, via=via)
 
     def asgi(self, app: AsgiApp | None = None, *, path: str = "/realtime") -> RealtimeApp:
         """Return an ASGI application that serves WebSockets at `path`, and leaves all else to `app`.
@@ -123,18 +112,25 @@ class Realtime:
     async def start(self) -> Node:
         """Follow the log, and return the node that serves it; the same one until `stop`."""
         if self._serving is None:
-            self._serving = _Serving(self)
-            await self._serving.start()
+            self._serving = Serving(
+                self.channels,
+                self.backend,
+                settings=self.settings,
+                authorizer=self._authorizer,
+                tracer=find_tracer(),
+            )
+            self._serving.start()
+            keep_metrics(self._serving.node)
         return self._serving.node
 
     async def stop(self) -> None:
-        """Send the clients away, stop following, and close every connection to the database."""
+        """Send the clients away, stop following, and close the backend."""
         serving, self._serving = self._serving, None
         if serving is not None:
+            give_back(serving.node)
+            await serving.node.drain()
             await serving.stop()
-        service, self._service = self._service, None
-        if service is not None:
-            await service.close()
+        await self.backend.close()
 
     async def __aenter__(self) -> Self:
         """Use it outside a server, in a worker: what is needed is opened when it is needed."""
@@ -149,60 +145,3 @@ class Realtime:
     def authorizer(self) -> Authorizer | None:
         """What proves who a viewer is."""
         return self._authorizer
-
-
-class _Serving:
-    """The parts of a node on PostgreSQL, started and stopped together."""
-
-    def __init__(self, realtime: Realtime) -> None:
-        self._log = PostgresLog(realtime.dsn)
-        self._listener = PostgresListener(
-            realtime.dsn,
-            realtime.channels,
-            self._deliver,
-            safety_seconds=realtime.settings.safety_poll_seconds,
-        )
-        self.node = Node(
-            realtime.channels,
-            self._log,
-            self._listener,
-            settings=realtime.settings,
-            authorizer=realtime.authorizer,
-            clock=SystemClock(),
-            tracer=find_tracer(),
-        )
-        self._retention = PostgresRetention(
-            realtime.dsn,
-            keep_seconds=realtime.settings.retention_seconds,
-            ticked=lambda: self.node.supervisor.recovered("retention"),
-        )
-
-    async def start(self) -> None:
-        self.node.start()
-        self.node.supervisor.keep("listener", self._listener.run)
-        self.node.supervisor.keep("retention", self._retention.run)
-        board = SharedMetrics.found()
-        if board is not None:
-            self.node.supervisor.keep("metrics", lambda: board.keep(self.node.report))
-
-    async def stop(self) -> None:
-        give_back(self.node)
-        await self.node.drain()
-        await self.node.stop()
-        await self._retention.close()
-        await self._log.close()
-
-    def _deliver(self, event: Ephemeral) -> None:
-        self.node.broadcast_ephemeral(event)
-
-
-def _check_address(dsn: str) -> None:
-    """Refuse what no attempt to connect will ever make good: a server would go on trying."""
-    scheme, _, rest = dsn.partition("://")
-    if scheme not in ("postgresql", "postgres"):
-        raise DatabaseAddressInvalid(f"begins with {scheme[:24]!r}" if rest else "is not a URL")
-    hosts = re.split(r"[/?#]", rest.rpartition("@")[2] if "@" in rest.partition("?")[0] else rest)[0]
-    for host in hosts.split(","):
-        port = host.rpartition("]")[2].partition(":")[2]
-        if port and not port.isdigit():
-            raise DatabaseAddressInvalid("has a port that is no number")  # which may be half a password

@@ -153,7 +153,7 @@ async def _readiness(url: str) -> list[tuple[bool, str]]:
         return [(False, f"{page} does not answer: {error}")]
     told = f"{health['state']}, {health['connections']:,} connections, "
     told += f"{health['subscriptions']:,} subscriptions, "
-    told += f"{health['counts']['slow_closes']:,} closed as too slow, wakeup {health['wakeup']}"
+    told += f"{health['counts']['slow_closes']:,} closed as too slow, wakeups: {health['wakeup']}"
     errors = [(False, f"{name}: {error}") for name, error in health["errors"].items()]
     return [(bool(health["ready"]), told), *errors]
 

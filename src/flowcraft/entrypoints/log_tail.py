@@ -44,7 +44,7 @@ async def tail(
     try:
         while True:
             try:
-                batch = await (log.position() if cursor is None else log.read(cursor))
+                batch = await (log.position() if cursor is None else log.tail(cursor))
             except LogUnavailable as error:
                 tell(f"{error}; trying again")
                 await asyncio.sleep(RETRY_SECONDS)

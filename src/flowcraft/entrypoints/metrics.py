@@ -29,6 +29,13 @@ def metrics_page(node: Node) -> HttpAnswer:
     return 200, CONTENT_TYPE, text
 
 
+def keep_metrics(node: Node) -> None:
+    """Keep the node's numbers on the board that the environment names, if it names one."""
+    board = SharedMetrics.found()
+    if board is not None:
+        node.supervisor.keep("metrics", lambda: board.keep(node.report))
+
+
 @contextmanager
 def shared_board() -> Iterator[None]:
     """Name a board to the processes that are started meanwhile, unless somebody has named one already."""

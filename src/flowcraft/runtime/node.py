@@ -121,7 +121,7 @@ class Node:
             pid=os.getpid(),
             ready=state == "live",
             state=state,
-            wakeup=self._wakeups.ringing,
+            wakeup=self._wakeups.state,
             connections=len(self._gateways),
             subscriptions=0 if hub is None else hub.subscription_count,
             subscribers={d.name: hub.family_subscriber_count(d.prefix) if hub else 0 for d in self._channels},

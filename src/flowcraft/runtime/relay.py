@@ -53,7 +53,7 @@ class Relay:
             self._cursor = batch.cursor
             if self._paced is not None:
                 await self._paced()
-            await self._wakeups.wait(batch.snapshot, records=len(batch.records))
+            await self._wakeups.wait()
 
     async def _read(self) -> Batch:
         if self._cursor is None:
@@ -61,7 +61,7 @@ class Relay:
             self._begin(batch, "expired")
             return batch
         try:
-            batch = await self._log.read(self._cursor, limit=self._limit)
+            batch = await self._log.tail(self._cursor, limit=self._limit)
         except CursorRewound as error:
             batch = await self._log.rewound(self._cursor)
             self._begin(batch, error.reason)

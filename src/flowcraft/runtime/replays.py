@@ -102,7 +102,7 @@ class Replays:
         self._counts.replay_reads += 1
         since = Cursor(herd[0].since.lineage, reduce(Snapshot.meet, {c.since.snapshot for c in herd}))
         channels = sorted({channel for c in herd for channel in c.channels})
-        return await self._log.read(since, channels=channels, limit=self._limit)
+        return await self._log.replay(since, channels, limit=self._limit)
 
     async def _without_expired(self, herd: list[Replay], error: CursorExpired) -> list[list[Replay]]:
         """Answer those that are too old, or split what is too much; return what is left to be read."""

@@ -58,7 +58,13 @@ class Supervisor:
         self._states: dict[str, TaskState] = {}
 
     def keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run something for as long as the node lives; if it fails, report it, wait with jitter, restart."""
+        """Run something for as long as the node lives; if it fails, report it, wait with jitter, restart.
+
+        Raises:
+            ValueError: a task of this name is kept already.
+        """
+        if name in self._states:
+            raise ValueError(f"a task {name!r} is kept already; give this one another name")
         state = self._states[name] = TaskState(name)
         self.spawn(self._keep(state, run), name)
 
@@ -67,6 +73,7 @@ class Supervisor:
         task = asyncio.create_task(self._report(work, name), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # it was never begun if `stop` came at once
 
     def recovered(self, name: str) -> None:
         """Note that a kept task works again; what runs for a while has, even if nobody says so."""

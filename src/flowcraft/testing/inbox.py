@@ -39,6 +39,8 @@ class Inbox:
     settled: set[int] = field(default_factory=set[int])
     answer: str | None = None
     """How the subscription was answered: `subscribed`, a code such as `forbidden`, or a reset's reason."""
+    cursor: str | None = None
+    """Where it stands: all that it is subscribed to has been heard up to here."""
     closed: tuple[int, str] | None = None
     framing: Framing = json_sequence
     address: str = "the test"
@@ -78,6 +80,7 @@ class Inbox:
             assert frame.n == len(self._group), "the server miscounted a group; please report this"
             self.heard += self._group
             self._group.clear()
+            self.cursor = frame.cursor
             if frame.subscribed is not None:
                 self.answer = "subscribed"
 

@@ -12,20 +12,19 @@ from typing import Self, TypeAlias, TypeVar
 
 import msgspec
 
-from flowcraft.adapters.memory import MemoryLog, MemoryRealtimeService, MemoryTransaction, MemoryWakeups
+from flowcraft.adapters.memory import MemoryBackend, MemoryTransaction
+from flowcraft.adapters.postgres.backend import PostgresBackend
 from flowcraft.adapters.postgres.connections import OwnPool
-from flowcraft.adapters.postgres.listener import PostgresListener
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.schema import migrate
-from flowcraft.adapters.postgres.service import PostgresRealtimeService
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.channels import Channel, Channels
 from flowcraft.cursors import Cursor
 from flowcraft.errors import ChannelUnknown, TokenInvalid
-from flowcraft.ports import EventLog, RealtimeService, Wakeups
-from flowcraft.records import Ephemeral, Record
-from flowcraft.runtime.clock import SystemClock
+from flowcraft.ports import Backend, EventLog
+from flowcraft.records import Record
 from flowcraft.runtime.node import Node
+from flowcraft.runtime.serving import Serving
 from flowcraft.settings import Settings
 from flowcraft.testing.inbox import Inbox
 from flowcraft.testing.subscription import Subscription, SubscriptionRefused
@@ -68,17 +67,19 @@ class RealtimeUnderTest(ABC):
     It starts with the first subscription, in the event loop of the test, and ends with the test.
     """
 
-    def __init__(self, channels: Channels, timeout: float) -> None:
+    def __init__(self, channels: Channels, backend: Backend, log: EventLog, timeout: float) -> None:
         self.channels = channels
+        self._backend = backend
+        self._log = log
         self.timeout = timeout
         self.loop: asyncio.AbstractEventLoop | None = None
         self._authorizer = _TestAuthorizer()
-        self._node: Node | None = None
+        self._serving: Serving | None = None
         self._subscriptions: list[Callable[[], None]] = []
 
     async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
         """State an event on a channel; see `RealtimeService.broadcast`."""
-        await self._service.broadcast(channel, event, via=via)
+        await self._backend.service.broadcast(channel, event, via=via)
 
     async def subscribe(self, channel: Channel[E], *, since: Cursor | None = None) -> Subscription[E]:
         """Subscribe as a client without a token would: to what comes from now on, or after a cursor.
@@ -102,9 +103,10 @@ class RealtimeUnderTest(ABC):
         for leave in self._subscriptions:
             leave()
         self._subscriptions.clear()
-        node, self._node = self._node, None
-        if node is not None:
-            await node.stop()
+        serving, self._serving = self._serving, None
+        if serving is not None:
+            await serving.stop()
+        await self._backend.close()
 
     async def __aenter__(self) -> Self:
         await self._start()
@@ -117,14 +119,10 @@ class RealtimeUnderTest(ABC):
 
     # What differs
 
-    @property
     @abstractmethod
-    def _service(self) -> RealtimeService: ...
-    @property
-    @abstractmethod
-    def _log(self) -> EventLog: ...
-    @abstractmethod
-    async def _make_node(self) -> Node: ...
+    async def prepare(self) -> None:
+        """Make what the backend needs, once; subscribing does it too."""
+
     @abstractmethod
     async def draw_mark(self) -> int:
         """Run a transaction and return its id: who sees it ended sees all that ended before it."""
@@ -144,26 +142,25 @@ class RealtimeUnderTest(ABC):
 
     async def committed_since(self, cursor: Cursor) -> Sequence[Record]:
         """Return what was committed after a cursor, on all channels."""
-        return (await self._log.read(cursor)).records
+        return (await self._log.tail(cursor)).records
 
     # What is the same
 
     async def _start(self) -> Node:
         running = _running_loop()
-        if self._node is None:
+        if self._serving is None:
             self.loop = running
-            self._node = await self._make_node()
-            self._node.start()
-            await self._node.until_accepting()
+            await self.prepare()
+            self._serving = Serving(
+                self.channels, self._backend, settings=_SETTINGS, authorizer=self._authorizer
+            )
+            self._serving.start()
+            await self._serving.node.until_accepting()
         elif self.loop is not running:
             raise RuntimeError(
                 "this realtime runs in another event loop; use it from one loop, or make another"
             )
-        return self._node
-
-    def _compose(self, log: EventLog, wakeups: Wakeups) -> Node:
-        doorkeeper, clock = self._authorizer, SystemClock()
-        return Node(self.channels, log, wakeups, settings=_SETTINGS, authorizer=doorkeeper, clock=clock)
+        return self._serving.node
 
     async def subscribe_as(
         self, channel: Channel[E], since: Cursor | None, viewer: Viewer | None
@@ -222,9 +219,9 @@ class InMemoryRealtime(RealtimeUnderTest):
     """
 
     def __init__(self, channels: Channels, *, timeout: float = EXPECT_SECONDS) -> None:
-        super().__init__(channels, timeout)
-        self.log = MemoryLog()
-        self._memory_service = MemoryRealtimeService(self.log, self._deliver)
+        backend = MemoryBackend()
+        super().__init__(channels, backend, backend.log, timeout)
+        self.log = backend.log
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[MemoryTransaction]:
@@ -237,16 +234,8 @@ class InMemoryRealtime(RealtimeUnderTest):
             raise
         transaction.commit()
 
-    @property
-    def _service(self) -> RealtimeService:
-        return self._memory_service
-
-    @property
-    def _log(self) -> MemoryLog:
-        return self.log
-
-    async def _make_node(self) -> Node:
-        return self._compose(self.log, MemoryWakeups(self.log))
+    async def prepare(self) -> None:
+        """Do nothing: a log in memory needs no tables."""
 
     async def draw_mark(self) -> int:
         transaction = self.log.begin()
@@ -263,10 +252,6 @@ class InMemoryRealtime(RealtimeUnderTest):
     def source(self) -> str:
         return "is the code under test given this `realtime`, and was what it does awaited?"
 
-    def _deliver(self, event: Ephemeral) -> None:
-        if self._node is not None:
-            self._node.broadcast_ephemeral(event)
-
 
 class DatabaseRealtime(RealtimeUnderTest):
     """On a database of its own, `dsn`: tables, triggers, transactions and notifications as in production.
@@ -277,14 +262,14 @@ class DatabaseRealtime(RealtimeUnderTest):
     def __init__(
         self, channels: Channels, dsn: str, *, tables: Tables = "", timeout: float = EXPECT_SECONDS
     ) -> None:
-        super().__init__(channels, timeout)
+        # A log of its own: the one that the backend opens is the relay's.
+        self._own_log = PostgresLog(dsn)
+        self._postgres = PostgresBackend(dsn)
+        super().__init__(channels, self._postgres, self._own_log, timeout)
         self.dsn = dsn
         self._tables = tables
         self._pool = OwnPool(dsn)
-        self._database_service = PostgresRealtimeService(dsn)
-        self._database_log = PostgresLog(dsn)
         self._is_prepared = False
-        self._listener: PostgresListener
 
     async def prepare(self) -> None:
         """Make the tables, the log and the triggers; whoever subscribes or broadcasts does it too."""
@@ -305,27 +290,12 @@ class DatabaseRealtime(RealtimeUnderTest):
 
     async def close(self) -> None:
         await super().close()
-        for owned in (self._database_log, self._database_service, self._pool):
+        for owned in (self._own_log, self._pool):
             await owned.close()
-
-    @property
-    def _service(self) -> RealtimeService:
-        return self._database_service
-
-    @property
-    def _log(self) -> PostgresLog:
-        return self._database_log
 
     async def _start(self) -> Node:
         node = await super()._start()
-        await self._listener.until_connected()  # before that an ephemeral event would be missed
-        return node
-
-    async def _make_node(self) -> Node:
-        await self.prepare()
-        self._listener = PostgresListener(self.dsn, self.channels, self._deliver)
-        node = self._compose(self._database_log, self._listener)
-        node.supervisor.keep("listener", self._listener.run)
+        await self._postgres.until_listening()  # before that an ephemeral event would be missed
         return node
 
     async def draw_mark(self) -> int:
@@ -341,10 +311,6 @@ class DatabaseRealtime(RealtimeUnderTest):
     @property
     def source(self) -> str:
         return f"does the code under test write to {self.dsn}, and does it commit?"
-
-    def _deliver(self, event: Ephemeral) -> None:
-        if self._node is not None:
-            self._node.broadcast_ephemeral(event)
 
 
 async def _call(tables: Callable[[str], Awaitable[object] | object], dsn: str) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
     Plain: TypeAlias = asyncpg.Connection[asyncpg.Record]
     AnyConnection: TypeAlias = Plain | PoolConnectionProxy[asyncpg.Record]
+    FindDsn: TypeAlias = Callable[[], str]
+    """Returns the database's address, when it is needed and not before."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +49,15 @@ class OwnPool:
     """A pool that is given, or one that is opened when it is first needed and closed with its owner."""
 
     def __init__(
-        self, database: str | Pool, *, size: int = 4, connected: Callable[[], None] | None = None
+        self,
+        database: str | Pool | FindDsn,
+        *,
+        size: int = 4,
+        connected: Callable[[], None] | None = None,
     ) -> None:
         """Prepare it; `connected` is called for each connection that a pool of our own makes."""
-        self._given = None if isinstance(database, str) else database
-        self._dsn = database if isinstance(database, str) else ""
+        self._given = None if isinstance(database, str) or callable(database) else database
+        self._dsn = database if isinstance(database, str) or callable(database) else ""
         self._size = size
         self._connected = connected
         self._opened: Pool | None = None
@@ -79,9 +85,10 @@ class OwnPool:
     async def _open(self) -> Pool:
         async with self._opening:
             if self._opened is None:
-                cached = PREPARED_STATEMENTS if await _can_prepare(self._dsn) else 0
+                dsn = self._dsn if isinstance(self._dsn, str) else self._dsn()
+                cached = PREPARED_STATEMENTS if await _can_prepare(dsn) else 0
                 self._opened = await asyncpg.create_pool(
-                    self._dsn,
+                    dsn,
                     min_size=1,
                     max_size=self._size,
                     init=self._note_connection,

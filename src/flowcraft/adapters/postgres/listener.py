@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from flowcraft.adapters.postgres.ephemeral import EphemeralNotifications
 from flowcraft.adapters.postgres.listen_connection import ListenConnection
@@ -21,6 +21,7 @@ from flowcraft.core.wakeup import (
     Read,
     Releasing,
     State,
+    StateWord,
     Step,
     TryLock,
     Unlock,
@@ -29,10 +30,7 @@ from flowcraft.core.wakeup import (
 )
 from flowcraft.cursors import Snapshot
 from flowcraft.errors import LogUnavailable
-from flowcraft.records import Ephemeral
-
-if TYPE_CHECKING:
-    from flowcraft.ports import Ringing
+from flowcraft.records import Batch, Ephemeral
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +41,7 @@ class PostgresListener:
 
     Without the connection, or where notifications do not come through (`polling`), `wait` returns after a
     time: the log is the truth, and the listener only saves the reader from asking too often. `on_ephemeral`
-    must not block.
+    must not block. `observe` must be called with each batch of the reader's tail before the next `wait`.
     """
 
     def __init__(
@@ -73,6 +71,7 @@ class PostgresListener:
         self._disconnected.set()
         self._rung = asyncio.Event()
         self._waited = float("inf")
+        self._last_tail: Batch | None = None
 
     @property
     def connected(self) -> bool:
@@ -87,26 +86,22 @@ class PostgresListener:
         return self.last_error
 
     @property
-    def state(self) -> State:
-        """How the reader stands to the doorbell."""
+    def machine_state(self) -> State:
+        """The state of the machine that decides when to read, connected or not."""
         return self._machine.state
 
     @property
-    def ringing(self) -> Ringing:
-        """How rings come now."""
-        if self._line is None:
-            return "away"
-        if self.polling:
+    def state(self) -> StateWord:
+        """How the wakeups come: `ports.Wakeups`."""
+        if self._line is None or self.polling:
             return "polling"
         match self._machine.state:
             case Idle():
-                return "asleep"
+                return "idle"
             case Follower():
-                return "standby"
-            case Leader():
-                return "awake"
-            case Releasing():
-                return "letting go"
+                return "follower"
+            case Leader() | Releasing():
+                return "leader"
 
     @property
     def rejected(self) -> int:
@@ -135,13 +130,19 @@ class PostgresListener:
         finally:
             self._hang_up()
 
-    async def wait(self, seen: Snapshot, *, records: int) -> None:
+    def observe(self, batch: Batch) -> None:
+        """Take note of what the reader's tail returned."""
+        self._last_tail = batch
+
+    async def wait(self) -> None:
         """Return when it is worth reading again, at the latest after the safety interval."""
-        line = self._line
+        line, batch, self._last_tail = self._line, self._last_tail, None
         if line is None or self.polling:
             await self._rest(self._polling_seconds if self.polling else self._safety_seconds)
             return
         try:
+            # Without a tail since the last wait (a start, a reset) no transaction counts as read.
+            seen, records = (Snapshot(0), 0) if batch is None else (batch.snapshot, len(batch.records))
             step = self._machine.observe(seen, records, waited=self._waited, now=time.monotonic())
             while not isinstance(step, Read | Wait):
                 step = await self._perform(line, step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -48,9 +48,11 @@ class PostgresLog:
     It takes a pool, which stays the caller's, or a dsn, for which it opens its own; `close` closes that. With
     its own it notices when the server lost commits and has used their ids again since, even for so many that
     no cursor looks ahead of it any more: after each new connection it looks for the last events it gave out.
+    `on_tail` is called with each batch that `tail` returns, and with none that `replay` or `position` does.
     """
 
-    def __init__(self, database: str | Pool) -> None:
+    def __init__(self, database: str | Pool, *, on_tail: Callable[[Batch], None] | None = None) -> None:
+        self._on_tail = on_tail
         self._pool = OwnPool(database, connected=self._begin_to_doubt)
         self._witnesses: tuple[Record, ...] = ()
         """One event of each transaction of the last batch: whichever was last, a crash loses it first."""
@@ -64,34 +66,30 @@ class PostgresLog:
         beginning = max(here.floor, 0 if here.newest is None else here.newest + 1)
         return Batch((), Cursor(here.lineage, now.clamp(beginning)), now, here.at.astimezone(UTC))
 
-    async def read(
-        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
-    ) -> Batch:
-        seen = after.snapshot
-        cursor = (str(after.lineage), str(seen.xmax), [*map(str, seen.xip)], str(seen.xmin))
+    async def tail(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
         most = None if limit is None else limit.events + 1
-        most_bytes = None if limit is None or channels is None else limit.bytes
-        try:
-            if channels is None:  # whoever follows the log waits for a little; a replay may take its time
-                head, *rows = await self._fetch("read", *cursor, None, most, timeout=TAIL_SECONDS)
-            else:
-                head, *rows = await self._fetch("replay", *cursor, [*channels], most, most_bytes)
-        except asyncpg.PostgresError as error:
-            if error.sqlstate != REMOVED:
-                raise
-            raise CursorExpired(str(after)) from None
-        now, here = Snapshot.parse(head["channel"]), _decode_position(head["payload"])
-        _check_usable(after, here, now)
-        if channels is None:  # before the limit: a history that was lost is not just too long
-            await self._check_history(after, here.floor)
-        if limit is not None and (len(rows) > limit.events or _is_larger(head, most_bytes)):
+        # A tail waits for a little; a replay may take its time.
+        head, *rows = await self._difference("read", after, None, most, timeout=TAIL_SECONDS)
+        here, now = _usable_position(head, after)
+        # Before the limit: a history that was lost is not just too long.
+        await self._check_history(after, here.floor)
+        if limit is not None and len(rows) > limit.events:
             raise CursorExpired(str(after))
         records = _records(rows)
-        oldest = None
-        if channels is None:
-            self._witnesses = _one_of_each_transaction(records[-_MOST_WITNESSES:]) or self._witnesses
-            oldest = min([row["stated_at"] for row in rows if row["stated_at"]], default=None)
-        return Batch(records, after.advance(now, here.newest), now, here.at.astimezone(UTC), oldest)
+        self._witnesses = _one_of_each_transaction(records[-_MOST_WITNESSES:]) or self._witnesses
+        oldest = min([row["stated_at"] for row in rows if row["stated_at"]], default=None)
+        batch = Batch(records, after.advance(now, here.newest), now, here.at.astimezone(UTC), oldest)
+        if self._on_tail is not None:
+            self._on_tail(batch)
+        return batch
+
+    async def replay(self, after: Cursor, channels: Sequence[str], *, limit: Limit | None = None) -> Batch:
+        most, most_bytes = (None, None) if limit is None else (limit.events + 1, limit.bytes)
+        head, *rows = await self._difference("replay", after, [*channels], most, most_bytes)
+        here, now = _usable_position(head, after)
+        if limit is not None and (len(rows) > limit.events or _is_larger(head, most_bytes)):
+            raise CursorExpired(str(after))
+        return Batch(_records(rows), after.advance(now, here.newest), now, here.at.astimezone(UTC))
 
     async def rewound(self, last: Cursor) -> Batch:
         here, _ = await self._here()
@@ -153,6 +151,19 @@ class PostgresLog:
         ((count,),) = await self._fetch("purges")
         return int(count)
 
+    async def _difference(
+        self, name: str, after: Cursor, *arguments: object, timeout: float | None = None
+    ) -> list[asyncpg.Record]:
+        """Run a statement that takes a cursor: its first row holds the position, see `read.sql`."""
+        seen = after.snapshot
+        cursor = (str(after.lineage), str(seen.xmax), [*map(str, seen.xip)], str(seen.xmin))
+        try:
+            return await self._fetch(name, *cursor, *arguments, timeout=timeout)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != REMOVED:
+                raise
+            raise CursorExpired(str(after)) from None
+
     async def _fetch(
         self, name: str, *arguments: object, timeout: float | None = None
     ) -> list[asyncpg.Record]:
@@ -177,10 +188,13 @@ def _is_larger(head: asyncpg.Record, most_bytes: int | None) -> bool:
     return most_bytes is not None and int(head["total"]) > most_bytes
 
 
-def _check_usable(after: Cursor, here: _Position, now: Snapshot) -> None:
+def _usable_position(head: asyncpg.Record, after: Cursor) -> tuple[_Position, Snapshot]:
+    """Read the position from the first row, and refuse a cursor that cannot be continued from there."""
+    now, here = Snapshot.parse(head["channel"]), _decode_position(head["payload"])
     if after.lineage.system != here.system:
         raise CursorOfOtherDatabase(str(after))
     if after.lineage != here.lineage or after.snapshot.xmax > now.xmax:
         raise CursorRewound(str(after))
     if after.snapshot.xmin < here.floor:
         raise CursorExpired(str(after), here.floor)
+    return here, now

@@ -10,7 +10,7 @@ from flowcraft.adapters.postgres.via import send, send_sync
 from flowcraft.channels import Channel
 
 if TYPE_CHECKING:
-    from flowcraft.adapters.postgres.connections import Pool
+    from flowcraft.adapters.postgres.connections import FindDsn, Pool
     from flowcraft.ports import Tracer
 
 E = TypeVar("E")
@@ -19,11 +19,12 @@ E = TypeVar("E")
 class PostgresRealtimeService:
     """Broadcasts into the log of one database. An error of the database is the caller's to see, as it is.
 
-    It takes a pool, which stays the caller's, or a dsn, for which it opens its own when a broadcast first
-    needs it; `close` closes that. With a tracer, events on channels that are kept carry the active trace.
+    It takes a pool, which stays the caller's, or a dsn, or a function that finds one, for which it opens its
+    own when a broadcast first needs it; `close` closes that. With a tracer, events on channels that are kept
+    carry the active trace.
     """
 
-    def __init__(self, database: str | Pool, tracer: Tracer | None = None) -> None:
+    def __init__(self, database: str | Pool | FindDsn, tracer: Tracer | None = None) -> None:
         self._pool = OwnPool(database)
         self._tracer = tracer
 
@@ -44,20 +45,21 @@ class PostgresRealtimeService:
         else:
             await send(via, name, values)
 
+    def broadcast_sync(self, channel: Channel[E], event: E, *, via: object) -> None:
+        """Broadcast an event in the transaction of a synchronous connection: `ports.SyncRealtimeService`.
+
+        This opens no connection.
+
+        Raises:
+            PayloadInvalid: the event does not fit its type; nothing was stored.
+            TypeError: `via` is nothing that an event can travel through here, or has no transaction open.
+        """
+        name, values = _stated(channel, event, self._tracer)
+        send_sync(via, name, values)
+
     async def close(self) -> None:
         """Close the connections that the service opened itself."""
         await self._pool.close()
-
-
-def broadcast_sync(channel: Channel[E], event: E, *, via: object, tracer: Tracer | None = None) -> None:
-    """State an event from code that cannot wait, in the transaction of its synchronous connection.
-
-    Raises:
-        PayloadInvalid: the event does not fit its type; nothing was stored.
-        TypeError: `via` is nothing that an event can travel through here, or has no transaction open.
-    """
-    name, values = _stated(channel, event, tracer)
-    send_sync(via, name, values)
 
 
 def _stated(channel: Channel[E], event: E, tracer: Tracer | None) -> tuple[str, list[str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from flowcraft.adapters.postgres.address import DatabaseAddressInvalid, NoDatabase
 from flowcraft.adapters.postgres.inspection import DatabaseFacts, inspect
 from flowcraft.channels import Channels
 from flowcraft.checking.facts import Facts, Generated, Problem, SourceLocation, WebFacts
@@ -21,7 +22,7 @@ from flowcraft.checking.typescript_sources import find_web_folders, read_typescr
 from flowcraft.codegen.typescript import generate_typescript
 from flowcraft.entrypoints.commands.reporting import FAILED, USAGE, example, fail
 from flowcraft.entrypoints.commands.target import channels_of, dsn_option, realtime_of
-from flowcraft.entrypoints.compose import DatabaseAddressInvalid, NoDatabase
+from flowcraft.entrypoints.compose import NotOnPostgres
 from flowcraft.errors import DeclarationError
 
 
@@ -217,6 +218,9 @@ def _database(target: str, dsn: str | None, channels: Channels, skipped: list[st
         address = realtime_of(target, dsn).dsn
     except NoDatabase:
         skipped.append("the database, since none is known; see --dsn, or set DATABASE_URL")
+        return None
+    except NotOnPostgres as error:
+        skipped.append(f"the database: {error}")
         return None
     except DatabaseAddressInvalid as error:
         fail(str(error), USAGE)

@@ -1,0 +1,1 @@
+"""Backends beside PostgreSQL, written against the ports."""

@@ -1,0 +1,52 @@
+"""Address: where the database is, as it is passed or found in the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from flowcraft.errors import RealtimeError
+
+
+class NoDatabase(RealtimeError):
+    """No address of a database was passed, and none is in the environment."""
+
+    code = "no_database"
+
+    def __init__(self) -> None:
+        super().__init__("no database: pass dsn=..., or set FLOWCRAFT_DSN or DATABASE_URL")
+
+
+class DatabaseAddressInvalid(RealtimeError):
+    """The address is not where a PostgreSQL could be. The text has no password in it."""
+
+    code = "bad_database_address"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the database's address {reason}; write postgresql://user:password@host:5432/name")
+
+
+def find_dsn(dsn: str | None) -> str:
+    """Return `dsn`, else FLOWCRAFT_DSN, else DATABASE_URL.
+
+    Raises:
+        NoDatabase: none of these is set.
+        DatabaseAddressInvalid: it is no address of a PostgreSQL.
+    """
+    dsn = dsn or os.environ.get("FLOWCRAFT_DSN") or os.environ.get("DATABASE_URL")
+    if not dsn:
+        raise NoDatabase
+    _check_address(dsn)
+    return dsn
+
+
+def _check_address(dsn: str) -> None:
+    """Refuse what no attempt to connect will ever make good: a server would go on trying."""
+    scheme, _, rest = dsn.partition("://")
+    if scheme not in ("postgresql", "postgres"):
+        raise DatabaseAddressInvalid(f"begins with {scheme[:24]!r}" if rest else "is not a URL")
+    hosts = re.split(r"[/?#]", rest.rpartition("@")[2] if "@" in rest.partition("?")[0] else rest)[0]
+    for host in hosts.split(","):
+        port = host.rpartition("]")[2].partition(":")[2]
+        if port and not port.isdigit():
+            raise DatabaseAddressInvalid("has a port that is no number")  # which may be half a password

@@ -1,0 +1,56 @@
+"""Serving: the one composition of a node and a backend, for applications and for their tests."""
+
+from __future__ import annotations
+
+from flowcraft.channels import Channels
+from flowcraft.ports import Authorizer, Backend, BackendContext, Clock, Tracer
+from flowcraft.records import Ephemeral
+from flowcraft.runtime.clock import SystemClock
+from flowcraft.runtime.node import Node
+from flowcraft.settings import Settings
+
+
+class Serving:
+    """One node that reads a backend. Make one for each start; the backend stays its owner's to close."""
+
+    def __init__(
+        self,
+        channels: Channels,
+        backend: Backend,
+        *,
+        settings: Settings,
+        authorizer: Authorizer | None = None,
+        clock: Clock | None = None,
+        tracer: Tracer | None = None,
+    ) -> None:
+        """Open the backend; nothing runs yet.
+
+        Raises:
+            RealtimeError: the backend can never be read as it is configured.
+        """
+        self._reader = backend.open(BackendContext(channels, settings, self._deliver, self._note_recovery))
+        self.node = Node(
+            channels,
+            self._reader.log,
+            self._reader.wakeups,
+            settings=settings,
+            authorizer=authorizer,
+            clock=clock or SystemClock(),
+            tracer=tracer,
+        )
+
+    def start(self) -> None:
+        """Follow the log, and keep the backend's tasks running."""
+        self.node.start()
+        for name, run in self._reader.upkeep.items():
+            self.node.supervisor.keep(name, run)
+
+    async def stop(self) -> None:
+        """Stop the node and the backend's tasks; connections should have been drained before."""
+        await self.node.stop()
+
+    def _deliver(self, event: Ephemeral) -> None:
+        self.node.broadcast_ephemeral(event)
+
+    def _note_recovery(self, task: str) -> None:
+        self.node.supervisor.recovered(task)

@@ -1,0 +1,30 @@
+"""Contracts: what each adapter of a port must do.
+
+Subclass one, override its fixtures, and run pytest (with pytest-asyncio).
+
+class TestMyLog(EventLogContract):
+    @pytest.fixture
+    def log(self) -> AppendableLog:
+        return MyLog()
+"""
+
+from flowcraft.testing.contracts.backend import BackendContract
+from flowcraft.testing.contracts.connection import CarrierClient, ConnectionContract
+from flowcraft.testing.contracts.log import EventLogContract, SingleWriterLogContract
+from flowcraft.testing.contracts.service import CallerTransaction, RealtimeServiceContract
+from flowcraft.testing.contracts.transactions import AppendableLog, Transaction
+from flowcraft.testing.contracts.wakeups import Reader, WakeupsContract
+
+__all__ = [
+    "AppendableLog",
+    "BackendContract",
+    "CallerTransaction",
+    "CarrierClient",
+    "ConnectionContract",
+    "EventLogContract",
+    "Reader",
+    "RealtimeServiceContract",
+    "SingleWriterLogContract",
+    "Transaction",
+    "WakeupsContract",
+]

@@ -8,12 +8,15 @@ from typing import Literal
 
 from flowcraft.errors import CursorMalformed
 
-ResetReason = Literal["expired", "rewound", "other_database", "malformed"]
+ResetReason = Literal["expired", "rewound", "other_database", "malformed", "unreadable"]
 
 _SNAPSHOT = re.compile(r"(\d{1,20}):(\d{1,20}):((?:\d{1,20}(?:,\d{1,20})*)?)", re.ASCII)
 _CURSOR = re.compile(r"(\d{1,20})/(\d{1,10})\.(\d{1,10})/(\d{1,20}):((?:\d{1,20}(?:,\d{1,20})*)?)", re.ASCII)
 _LONGEST_CURSOR = 64 * 1024
-_LARGEST_XID = 2**64 - 1
+LARGEST_XID = 2**63 - 1
+"""xid8 has twice as many; our functions count with bigint, and no server lives to see the other half."""
+_LARGEST_SYSTEM, _LARGEST_INTEGER = 2**63 - 1, 2**31 - 1
+_XID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        """Read a cursor that a client sent back.
+        """Read a cursor that a client sent back: what it returns can be bound to every statement.
 
         Raises:
             CursorMalformed: it is not one of ours.
@@ -91,14 +94,27 @@ class Cursor:
         match = _CURSOR.fullmatch(text) if len(text) <= _LONGEST_CURSOR else None
         if match is None:
             raise CursorMalformed(text)
-        lineage = Lineage(int(match[1]), int(match[2]), int(match[3]))
-        seen = Snapshot(int(match[4]), _xids(match[5]))
-        if max(seen.xmax, *seen.xip, 0) > _LARGEST_XID:
+        cursor = cls(
+            Lineage(int(match[1]), int(match[2]), int(match[3])), Snapshot(int(match[4]), _xids(match[5]))
+        )
+        # One spelling each: no leading zeros, xip in order and each once.
+        if not cursor._is_possible() or str(cursor) != text:
             raise CursorMalformed(text)
-        return cls(lineage, seen)
+        return cursor
 
     def __str__(self) -> str:
         return f"{self.lineage}/{self.snapshot.xmax}:{','.join(map(str, sorted(self.snapshot.xip)))}"
+
+    def _is_possible(self) -> bool:
+        """Whether PostgreSQL can have every number in it."""
+        lineage, seen = self.lineage, self.snapshot
+        return (
+            lineage.system <= _LARGEST_SYSTEM
+            and 1 <= lineage.timeline <= _LARGEST_INTEGER
+            and lineage.generation < _LARGEST_INTEGER  # the next one is an integer too
+            and seen.xmin >= 1
+            and max(seen.xip, default=0) < seen.xmax <= LARGEST_XID
+        )
 
     def covers(self, xid: int) -> bool:
         """Tell whether the events of a transaction lie before this position."""
@@ -108,6 +124,12 @@ class Cursor:
         """Return the cursor after a read at snapshot `now` whose newest event was written by `newest`."""
         xmax = self.snapshot.xmax if newest is None else max(self.snapshot.xmax, newest + 1)
         return Cursor(self.lineage, now.clamp(xmax))
+
+
+def parse_xid(text: str) -> int | None:
+    """Read a transaction id in its one spelling, in decimal; None if the text is none that can be."""
+    xid = int(text) if _XID.fullmatch(text) else None
+    return None if xid is None or xid > LARGEST_XID else xid
 
 
 def _xids(text: str) -> frozenset[int]:

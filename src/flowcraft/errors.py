@@ -84,7 +84,7 @@ class CursorUnusable(RealtimeError):
     `reason` is that of the `reset` frame.
     """
 
-    reason: ClassVar[Literal["malformed", "expired", "rewound", "other_database"]]
+    reason: ClassVar[Literal["malformed", "expired", "rewound", "other_database", "unreadable"]]
 
     def __init__(self, cursor: str, explanation: str) -> None:
         super().__init__(f"cursor {cursor[:64]} {explanation}; reload the state and subscribe again")
@@ -134,7 +134,22 @@ class CursorOfOtherDatabase(CursorUnusable):
         super().__init__(cursor, "was issued by another database")
 
 
+class CursorUnreadable(CursorUnusable):
+    """What lies after the cursor cannot be read, although the log can be; the server's log has the cause."""
+
+    reason = "unreadable"
+
+    def __init__(self, cursor: str) -> None:
+        super().__init__(cursor, "has something after it that cannot be read")
+
+
 class LogUnavailable(RealtimeError):
     """The database cannot be read now: down, a standby, or without the schema `flowcraft`."""
+
+    code = "log_unavailable"
+
+
+class LogTimeout(LogUnavailable):
+    """The database did not answer in time: it is gone, or what was asked for takes too long."""
 
     code = "log_unavailable"

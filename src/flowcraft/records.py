@@ -24,6 +24,16 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """One committed event that cannot be delivered: its text does not decode, or is not JSON."""
+
+    xid: int
+    id: int
+    channel: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ephemeral:
     """An event outside the log: delivered at most once, to the clients that are connected."""
 
@@ -45,7 +55,8 @@ class Batch:
 
     `cursor` is the position after it. `seen` is the plain snapshot it was read at, which also covers
     transactions that wrote no event; `at` is the database's time of that read, `oldest` its time when the
-    oldest of the records was stated, where a log knows it and all of it is read.
+    oldest of the records was stated, where a log knows it and all of it is read. `unreadable` lie between the
+    two positions too, and are not among the records: their subscribers have to reload their state.
     """
 
     records: tuple[Record, ...]
@@ -53,3 +64,4 @@ class Batch:
     snapshot: Snapshot
     at: datetime
     oldest: datetime | None = None
+    unreadable: tuple[Unreadable, ...] = ()

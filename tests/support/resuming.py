@@ -14,6 +14,7 @@ from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import CursorRewound, CursorUnusable
 from flowcraft.records import Batch, Limit, Record
+from flowcraft.runtime.isolation import Isolation
 from flowcraft.runtime.replays import Answer, Replays
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
@@ -127,7 +128,8 @@ class SteppedNode:
         self.clock = 0.0
         self._runner = runner
         self._supervisor = Supervisor()
-        self._replays = Replays(log, self._supervisor, self._answer, settings, Counts())
+        counts = Counts()
+        self._replays = Replays(log, self._supervisor, self._answer, settings, Isolation(counts))
         self._judge = judge
         self._verdicts: dict[Replay, set[ResetReason | None]] = {}
         self._newest: Record | None = None

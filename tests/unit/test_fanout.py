@@ -8,7 +8,9 @@ import random
 import pytest
 
 from flowcraft.core.bundles import Bundle
+from flowcraft.core.report import Counts
 from flowcraft.runtime.fanout import SLICE, FanOut, Part
+from flowcraft.runtime.isolation import Isolation
 from flowcraft.runtime.supervisor import Supervisor
 
 pytestmark = pytest.mark.asyncio
@@ -27,10 +29,13 @@ class Inbox:
     def write_shared(self, bundle: Bundle) -> None:
         self.write(bundle)
 
+    def fail(self, error: BaseException) -> None:
+        raise AssertionError(error)
+
 
 def crowd(count: int) -> tuple[dict[int, Inbox], FanOut]:
     inboxes = {number: Inbox() for number in range(count)}
-    return inboxes, FanOut(inboxes, Supervisor())
+    return inboxes, FanOut(inboxes, Supervisor(), Isolation(Counts()))
 
 
 def text(what: str) -> Bundle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import given
@@ -23,7 +24,7 @@ from flowcraft.core.hub import (
 )
 from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor, Lineage, Snapshot
-from flowcraft.records import Batch, Ephemeral, Record
+from flowcraft.records import Batch, Ephemeral, Record, Unreadable
 from flowcraft.settings import Settings
 
 LINEAGE = Lineage(1, 1, 0)
@@ -220,6 +221,38 @@ def test_a_new_beginning_tells_every_live_reader_and_every_one_that_is_catching_
         Reset(1, ("runs.7",), "rewound", cursor(650), 5),
     ]
     assert hub.replayed(request.replay, batch(record(1))) == []
+
+
+def test_what_cannot_be_read_is_a_reset_for_those_who_should_have_received_it_and_for_nobody_else() -> None:
+    hub = hub_with(1, 2)
+    hub.subscribe(1, ("runs.8",))
+    hub.join(3)
+    hub.subscribe(3, ("runs.7", "runs.8"), cursor(690), ref=4)
+    hub.subscribe(2, ("runs.9",), cursor(690), ref=5)
+    bad = Unreadable(701, 1, "runs.8", "planted")
+    told = hub.broadcast(replace(batch(record(2, xid=701)), unreadable=(bad,)))
+    assert told == [
+        Deliver((record(2, xid=701),), cursor(702), AT, (1, 2)),
+        Reset(1, ("runs.8",), "unreadable", cursor(702), None),
+        Reset(3, ("runs.7", "runs.8"), "unreadable", cursor(702), 4),
+    ]
+    assert hub.broadcast(batch(record(3, "runs.8"))) == [
+        Deliver((record(3, "runs.8"),), cursor(704), AT, (1, 3))
+    ]
+
+
+def test_a_resume_across_what_cannot_be_read_is_not_answered_from_memory() -> None:
+    hub = hub_with()
+    hub.join(1)
+    bad = Unreadable(701, 1, "runs.8", "planted")
+    hub.broadcast(replace(batch(record(2, xid=701)), unreadable=(bad,)))
+    (request,) = hub.subscribe(1, ("runs.8",), cursor(700), ref=2)
+    assert isinstance(request, ReadReplay)
+    answer = replace(batch(xmax=702), unreadable=(bad,))
+    assert hub.replayed(request.replay, answer) == [Reset(1, ("runs.8",), "unreadable", cursor(702), 2)]
+    assert hub.subscribe(1, ("runs.8",), cursor(702), ref=3) == [
+        Subscribed(1, ("runs.8",), (), cursor(702), 3)
+    ]
 
 
 def test_a_transaction_settles_after_its_events_and_at_once_if_it_is_covered() -> None:

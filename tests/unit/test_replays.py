@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
 from flowcraft.adapters.memory import MemoryLog
 from flowcraft.core.replay import Replay
 from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorUnusable, LogUnavailable
 from flowcraft.records import Batch, Limit
-from flowcraft.runtime.replays import Answer, Replays
+from flowcraft.runtime.isolation import Isolation
+from flowcraft.runtime.replays import MOST_FAILURES, Answer, Replays
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
 
@@ -24,9 +27,8 @@ class Herd:
         self.answers: dict[int, str | list[int]] = {}
         self.supervisor = Supervisor()
         self.counts = Counts()
-        self.replays = Replays(
-            log, self.supervisor, self._take, Settings(replay_events=replay_events), self.counts
-        )
+        settings, isolation = Settings(replay_events=replay_events), Isolation(self.counts)
+        self.replays = Replays(log, self.supervisor, self._take, settings, isolation)
         self._done = asyncio.Event()
 
     async def come(self, *members: tuple[Cursor, str]) -> None:
@@ -146,3 +148,81 @@ async def test_a_log_that_cannot_be_read_is_no_answer_to_anybody() -> None:
     herd = Herd(Away())
     await herd.come((cursors[0], "runs.0"), (cursors[1], "runs.1"))
     assert herd.answers == {0: "unavailable", 1: "unavailable"}
+
+
+class Failing(MemoryLog):
+    """A log that fails wherever one of these channels is read, among others or alone."""
+
+    def __init__(self, log: MemoryLog, poison: set[str], error: BaseException) -> None:
+        super().__init__()
+        self._inner = log
+        self._poison = poison
+        self._error = error
+
+    async def read(
+        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
+    ) -> Batch:
+        if self._poison.intersection(channels or ()):
+            raise self._error
+        return self._inner.read_now(after, channels=channels, limit=limit)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("planted"), OverflowError(), asyncio.CancelledError()], ids=repr
+)
+async def test_those_whose_read_fails_are_found_among_thousands_and_all_others_are_served(
+    error: BaseException,
+) -> None:
+    log, cursors = log_of(1_000, channels=1_000)
+    herd = Herd(Failing(log, {"runs.0", "runs.637", "runs.638"}, error))
+    await herd.come(*[(since, f"runs.{n}") for n, since in enumerate(cursors)])
+    bad = {0: "unreadable", 637: "unreadable", 638: "unreadable"}
+    assert herd.answers == {n: [n + 1] for n in range(1_000)} | bad
+    assert herd.counts.failures["replay"] == 3
+    assert herd.replays.reads < MOST_FAILURES
+
+
+async def test_a_read_that_fails_once_is_no_reason_for_a_reset() -> None:
+    log, cursors = log_of(100)
+    failing = Failing(log, {"runs.0"}, ValueError("planted"))
+    herd = Herd(failing)
+    read = failing.read
+
+    async def heal(
+        after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
+    ) -> Batch:
+        try:
+            return await read(after, channels=channels, limit=limit)
+        finally:
+            failing._poison = set()
+
+    failing.read = heal  # type: ignore[method-assign]
+    await herd.come((cursors[0], "runs.0"), (cursors[90], "runs.0"), (cursors[90], "runs.5"))
+    assert herd.answers == {0: [*range(1, 101, 10)], 1: [91], 2: [96]}
+
+
+async def test_a_log_that_fails_for_all_is_asked_a_bounded_number_of_times_and_all_are_answered() -> None:
+    log, cursors = log_of(1_000)
+    herd = Herd(Failing(log, {f"runs.{n}" for n in range(10)}, ValueError("planted")))
+    await herd.come(*[(since, f"runs.{n % 10}") for n, since in enumerate(cursors)])
+    assert set(herd.answers.values()) == {"unreadable"}
+    assert herd.replays.reads <= MOST_FAILURES + 20
+
+
+async def test_an_answer_that_fails_costs_the_others_nothing_and_later_ones_are_served() -> None:
+    log, cursors = log_of(100)
+    herd = Herd(log)
+    take, failed = herd._take, list[int]()
+
+    def fail_once(answers: Sequence[tuple[Replay, Answer]]) -> None:
+        if not failed:
+            failed.append(len(answers))
+            raise ValueError("planted")
+        take(answers)
+
+    herd.replays._answer = fail_once
+    await herd.come(*[(since, "runs.0") for since in cursors])
+    assert len(herd.answers) == 100
+    herd.answers.clear()
+    await herd.come((cursors[0], "runs.0"))
+    assert herd.answers[0] == [*range(1, 101, 10)]

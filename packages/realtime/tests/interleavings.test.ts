@@ -279,7 +279,7 @@ class World {
 const channel = fc.constantFrom(...CHANNELS);
 const harm = fc.constantFrom("lose event", "lose group", "lose group", "repeat group");
 const code = fc.constantFrom(1001, 1006, 1012, 4002, 4401, 4401, 4401, 4408, 4409, 4429, 4500, 4501, 4505);
-const reason = fc.constantFrom("expired", "rewound", "other_database", "malformed");
+const reason = fc.constantFrom("expired", "rewound", "other_database", "malformed", "unreadable");
 const small = fc.nat({ max: 20 });
 const action: fc.Arbitrary<(world: World) => void> = fc.oneof(
   { weight: 10, arbitrary: fc.array(channel, { minLength: 1, maxLength: 3 }).map((c) => (w: World) => w.server.commit(c)) },

@@ -50,4 +50,7 @@ def admit(query: str, *, origin: str | None, host: str | None, settings: Setting
 def _is_allowed(origin: str, host: str | None, allowed: tuple[str, ...]) -> bool:
     if allowed:
         return origin in allowed or "*" in allowed
-    return host is not None and urlsplit(origin).netloc.lower() == host.lower()
+    try:
+        return host is not None and urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:  # no browser has such an origin
+        return False

@@ -129,6 +129,13 @@ METRICS = (
         "reason",
     ),
     Metric(
+        "failures",
+        "counter",
+        "items of shared work that failed while the others went on; `event`: of the log, and cannot be read",
+        lambda m: m.counts.failures,
+        "work",
+    ),
+    Metric(
         "loop_delay_seconds",
         "histogram",
         "how late the event loop comes to what is due, looked at once a second",

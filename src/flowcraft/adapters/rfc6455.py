@@ -78,7 +78,7 @@ def _body_bytes(request: Request) -> int:
     length = request.headers.get("content-length", "")
     if not (length.isascii() and length.isdigit()):
         raise BadRequest(411, "a POST tells the length of its body")
-    if int(length[:10]) > BODY_BYTES:
+    if len(length) > 10 or int(length) > BODY_BYTES:
         raise BadRequest(413, f"a body has at most {BODY_BYTES} bytes")
     return int(length)
 

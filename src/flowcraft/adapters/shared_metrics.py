@@ -58,7 +58,7 @@ class SharedMetrics:
 
     def _read(self) -> Iterator[NodeReport]:
         for file in self._folder.glob("*.json"):
-            with suppress(OSError, ValueError):  # it has just ended, or is no file of ours
+            with suppress(OSError, ValueError, OverflowError):  # it has just ended, or is no file of ours
                 if not _is_running(int(file.stem)):
                     file.unlink()
                 elif time.time() - file.stat().st_mtime < FORGOTTEN_SECONDS:

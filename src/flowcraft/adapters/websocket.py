@@ -51,6 +51,7 @@ class WebSocketConnection(ClientSocket):
         self._state = _State.ARRIVING
         self._arrived = b""
         self._at_the_door = False
+        self._is_event_stream = False
         self._reader: FrameReader | None = None
         self._pong_due: asyncio.TimerHandle | None = None
         self._deflates = False
@@ -83,7 +84,11 @@ class WebSocketConnection(ClientSocket):
             return
         if request is not None:
             self._arrived = b""
-            self._answer(request)
+            try:
+                self._answer(request)
+            except Exception:
+                logger.exception("a request for %.64r failed", request.target.partition("?")[0])
+                self._give_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._pong_due is not None:
@@ -109,7 +114,11 @@ class WebSocketConnection(ClientSocket):
     # the handshake
 
     def _answer(self, request: rfc6455.Request) -> None:
-        url = urlsplit(request.target)
+        try:
+            url = urlsplit(request.target)
+        except ValueError:
+            self._refuse(400, "the target of the request is not a URL")
+            return
         if url.path == self._path + stream_requests.BELOW:
             self._open_event_stream(request, url)
         elif request.method != "GET":
@@ -150,6 +159,7 @@ class WebSocketConnection(ClientSocket):
             return
         if self._deadline is not None:
             self._deadline.cancel()
+        self._is_event_stream = True
         stream = EventStreamConnection(self._node)
         self._transport.set_protocol(stream)
         stream.begin(self._transport, headers.get("origin"), messages)
@@ -164,6 +174,15 @@ class WebSocketConnection(ClientSocket):
 
     def _refuse(self, status: int, reason: str, **headers: str) -> None:
         self._respond(rfc6455.response(status, reason + "\n", **headers))
+
+    def _give_up(self) -> None:
+        """End a connection whose request failed: with an answer, if none has been begun."""
+        if self._open is not None:
+            self.close(1011, "the connection failed")
+        elif self._state is _State.ARRIVING and self._gateway is None and not self._is_event_stream:
+            self._refuse(500, "the request failed; try again")
+        else:
+            self._abort()
 
     def _respond(self, response: bytes) -> None:
         self._state = _State.OVER

@@ -114,7 +114,37 @@ class Pages:
         return Bundle(messages, self._next - first)
 
 
+Part: TypeAlias = Bundle | Pages
 Outgoing: TypeAlias = Deliver | DeliverEphemeral | Subscribed | Reset | Settled
+
+
+def resets_instead(effect: Outgoing) -> list[Reset]:
+    """Return what to send where an effect cannot be encoded; nothing where nothing is missed without it.
+
+    The hub has moved on, and its sessions with it: their clients have to load their state again.
+    """
+    match effect:
+        case Deliver(records, cursor, _, to):
+            channels = tuple(dict.fromkeys(record.channel for record in records))
+            return [Reset(session, channels, "unreadable", cursor, None) for session in to if channels]
+        case Subscribed(session, channels, _, cursor, ref):
+            return [Reset(session, channels, "unreadable", cursor, ref)]
+        case DeliverEphemeral() | Reset() | Settled():
+            return []
+    assert_never(effect)
+
+
+def recipients(effect: Outgoing) -> str:
+    """Describe the recipients of an effect, for a log line."""
+    match effect:
+        case Deliver(records, _, _, to):
+            channels = dict.fromkeys(record.channel for record in records)
+            return f"of {len(channels)} channels ({', '.join([*channels][:5])}) to {len(to)} connections"
+        case DeliverEphemeral(event, to):
+            return f"of {event.channel} to {len(to)} connections"
+        case Subscribed() | Reset() | Settled():
+            return f"to connection {effect.session}"
+    assert_never(effect)
 
 
 class Encoder:

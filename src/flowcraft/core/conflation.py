@@ -36,9 +36,10 @@ class Conflation:
             return record.channel, b""
         try:
             key = decoder.decode(record.payload).key
-        except msgspec.DecodeError:  # broadcast from SQL and not as declared: it is delivered as it is
+            return record.channel, msgspec.json.encode(key, order="deterministic")
+        except (ValueError, OverflowError, RecursionError):
+            # Broadcast from SQL and not as declared, or too large or deep to encode: delivered as it is.
             return None
-        return record.channel, msgspec.json.encode(key, order="deterministic")
 
 
 def _decoder(declaration: Declaration) -> msgspec.json.Decoder[_Keyed] | None:

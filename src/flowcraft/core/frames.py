@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
-from flowcraft.cursors import Cursor
+from flowcraft.cursors import Cursor, parse_xid
 from flowcraft.errors import BadRequest, RealtimeError
 from flowcraft.records import Ephemeral, Record
 
@@ -49,13 +49,18 @@ class Settle:
 ClientFrame: TypeAlias = Auth | Subscribe | Unsubscribe | Settle
 
 
+_LARGEST_REF = 2**53 - 1
+"""Every JSON reader has integers up to here; one that we cannot encode would never be answered."""
+_Ref: TypeAlias = Annotated[int, msgspec.Meta(ge=-_LARGEST_REF, le=_LARGEST_REF)]
+
+
 class _Incoming(msgspec.Struct, forbid_unknown_fields=True):
     auth: str | msgspec.UnsetType = msgspec.UNSET
     subscribe: list[str] | msgspec.UnsetType = msgspec.UNSET
     unsubscribe: list[str] | msgspec.UnsetType = msgspec.UNSET
     settle: str | msgspec.UnsetType = msgspec.UNSET
     since: str | None = None
-    ref: int | None = None
+    ref: _Ref | None = None
 
 
 _decode = msgspec.json.Decoder(_Incoming).decode
@@ -89,9 +94,10 @@ def decode_client_frame(message: str | bytes) -> ClientFrame:
 
 
 def _xid(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 20):
+    xid = parse_xid(text)
+    if xid is None:
         raise BadRequest('field "settle": expected a transaction id in decimal, as a string')
-    return int(text)
+    return xid
 
 
 def event(record: Record | Ephemeral) -> bytes:

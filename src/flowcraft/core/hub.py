@@ -169,6 +169,8 @@ class Hub:
         """Take what the log has for a replay, and end the replay as soon as the hub is past its cursor."""
         if not self._is_pending(replay):
             return []
+        if any(replay.wants(event) for event in batch.unreadable):
+            return self.replay_failed(replay, "unreadable")
         replay.replayed = batch.records
         if not replay.can_end_at(self._position.snapshot):
             self._ahead[replay] = None
@@ -208,6 +210,8 @@ class Hub:
             for replay in self._replaying.get(record.channel, ()):
                 replay.missed.append(record)
         effects = self._deliveries(batch)
+        if batch.unreadable:
+            effects += self._reset_unreadable(batch)
         for replay in list(self._ahead):
             effects += self._pass_cursor(replay)
         return effects + self._settle_delivered()
@@ -265,6 +269,22 @@ class Hub:
             groups.setdefault(key, (records, []))[1].append(session)
         return [Deliver(tuple(records), batch.cursor, batch.at, tuple(to)) for records, to in groups.values()]
 
+    def _reset_unreadable(self, batch: Batch) -> list[Effect]:
+        """Send a reset to every session that should have received what cannot be read."""
+        # From memory it would be missing silently; the log finds it again for each replay.
+        self._recent = Recent(batch.cursor, self._settings)
+        effects: list[Effect] = []
+        channels: dict[SessionId, dict[str, None]] = {}
+        for event in batch.unreadable:
+            for session in self._live.get(event.channel, ()):
+                channels.setdefault(session, {})[event.channel] = None
+        for session, names in channels.items():
+            effects += self.reset(session, tuple(names), "unreadable", None)
+        behind = [c for e in batch.unreadable for c in self._replaying.get(e.channel, ()) if c.wants(e)]
+        for replay in dict.fromkeys(behind):
+            effects += self.replay_failed(replay, "unreadable")
+        return effects
+
     def _settle_delivered(self) -> list[Effect]:
         effects: list[Effect] = []
         for session, xids in list(self._settling.items()):
@@ -303,8 +323,10 @@ class Hub:
         if replay.can_end_at(self._position.snapshot):
             return self._end(replay)
         replay.patience -= 1
-        if replay.patience > 0 or replay.replayed is not None:
+        if replay.patience > 0:
             return [ReadNow()]
+        if replay.replayed is not None:  # it has seen a transaction that runs: no read ends that sooner
+            return []
         del self._ahead[replay]
         return [ReadReplay(replay)]
 

@@ -11,14 +11,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TypeAlias
 
 from flowcraft.core import frames
-from flowcraft.core.bundles import PAGE_BYTES, Bundle, Live, Pages
+from flowcraft.core.bundles import PAGE_BYTES, Bundle, Live, Pages, Part
 from flowcraft.core.conflation import Conflation, ConflationKey
 from flowcraft.cursors import Cursor
-
-Part: TypeAlias = Bundle | Pages
 
 
 class Outbox:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 from flowcraft.cursors import Cursor, Snapshot
-from flowcraft.records import Batch, Record
+from flowcraft.records import Batch, Record, Unreadable
 from flowcraft.settings import Settings
 
 
@@ -38,6 +38,10 @@ class Replay:
     def can_end_at(self, position: Snapshot) -> bool:
         """Return whether a position is at or past `since`."""
         return position.contains(self.since.snapshot)
+
+    def wants(self, event: Unreadable) -> bool:
+        """Return whether an event lies after `since`, on a channel that is still asked for."""
+        return event.channel in self.channels and not self.since.covers(event.xid)
 
     def merge(self, position: Cursor) -> tuple[Record, ...]:
         """Return what lies between `since` and the hub's position, each record once, in order."""

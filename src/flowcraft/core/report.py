@@ -16,6 +16,8 @@ from flowcraft.cursors import ResetReason
 from flowcraft.records import Batch
 
 State: TypeAlias = Literal["starting", "live", "stale", "draining"]
+Failure: TypeAlias = Literal["relay", "replay", "delivery", "connection", "telemetry", "event"]
+"""Shared work of which one item failed; `event` is an event of the log that cannot be read."""
 
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Of histograms, in seconds: from a tenth of what is usual to more than any client should see."""
@@ -60,6 +62,8 @@ class Counts:
     """Replays answered without a read."""
     resets: dict[str, int] = field(default_factory=lambda: dict.fromkeys(get_args(ResetReason), 0))
     """Resets by reason."""
+    failures: dict[str, int] = field(default_factory=lambda: dict.fromkeys(get_args(Failure), 0))
+    """Items that failed, by the shared work."""
     live: int = 0
     """Live events delivered, once for each recipient."""
     replayed: int = 0

@@ -56,6 +56,9 @@ async def tail(
                 cursor = None
                 continue
             cursor, reached = batch.cursor, True
+            for event in batch.unreadable:
+                if patterns.fit(event.channel):
+                    tell(f"event {event.id} on {event.channel} cannot be read: {event.reason}")
             for record in batch.records:
                 if patterns.fit(record.channel):
                     heard(record, batch)

@@ -126,10 +126,13 @@ class Workers:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, replace.set)
         for post in self._posts:
             self._supervisor.keep(f"worker {post.number}", post.keep)
-        self._supervisor.spawn(self._replace_when(replace), "rolling restart")
+        self._supervisor.keep("rolling restart", lambda: self._replace_when(replace))
         await told.wait()
         await self._supervisor.stop()
-        await asyncio.gather(*(self.end(worker) for worker in list(self._running)))
+        ends = [self.end(worker) for worker in list(self._running)]
+        for outcome in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                logger.error("a worker could not be ended", exc_info=outcome)
 
     async def start(self, number: int, beside: Worker | None = None) -> Worker:
         """Start a worker; with `beside`, on the very sockets of another."""
@@ -196,11 +199,12 @@ class WorkerPipe:
     async def replace(self) -> bool:
         """Put a new worker in the place of the present one, once it serves; tell whether it does."""
         new = await self._workers.start(self.number, self._worker)
+        ready = False
         try:
             async with asyncio.timeout(READY_SECONDS):
                 ready = await new.reaches(ACCEPTING)
-        except TimeoutError:
-            ready = False
+        except (TimeoutError, OSError, ValueError) as error:  # it is silent, or writes what is no progress
+            logger.warning("the new worker %d did not become ready: %r", self.number, error)
         if not ready:
             await self._workers.end(new)
             return False

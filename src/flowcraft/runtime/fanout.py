@@ -5,38 +5,45 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-from flowcraft.core.bundles import Bundle, Pages
+from flowcraft.core.bundles import Bundle, Part
 from flowcraft.core.hub import SessionId
+from flowcraft.runtime.isolation import Isolation
 from flowcraft.runtime.supervisor import Supervisor
 
-Part: TypeAlias = Bundle | Pages
 SLICE = 250
 """Writes of about 5 µs each, of which less than one is ours, between two turns of everything else."""
 
 
 class Recipient(Protocol):
-    """Whom it writes to: a gateway."""
+    """A sender, as far as the fan-out goes. It handles the failures of its connection."""
 
     def write(self, part: Part) -> None:
-        """Send messages; it does not raise."""
+        """Send messages."""
         ...
 
     def write_shared(self, bundle: Bundle) -> None:
-        """Send messages that others get too; it does not raise."""
+        """Send messages that others get too."""
+        ...
+
+    def fail(self, error: BaseException) -> None:
+        """Close the connection: something that it should have received was not written."""
         ...
 
 
 class FanOut:
-    """Writes parts to the gateways of a node.
+    """Writes parts to the senders of a node.
 
     The first few hundred are written at once, and if those are all, that was it. For the rest everything that
     comes later waits, for whichever session: a commit point is a promise about what came before it.
     """
 
-    def __init__(self, gateways: Mapping[SessionId, Recipient], supervisor: Supervisor) -> None:
-        self._gateways = gateways
+    def __init__(
+        self, senders: Mapping[SessionId, Recipient], supervisor: Supervisor, isolation: Isolation
+    ) -> None:
+        self._senders = senders
+        self._isolation = isolation
         self._supervisor = supervisor
         self._waiting: deque[tuple[Part, tuple[SessionId, ...]]] = deque()
         self._idle = asyncio.Event()
@@ -75,14 +82,17 @@ class FanOut:
             room -= len(to)
 
     def _write(self, part: Part, to: tuple[SessionId, ...]) -> None:
-        get = self._gateways.get  # a write may close a slow one while we go through them
-        if isinstance(part, Bundle) and part.is_shared:
-            for session in to:
-                gateway = get(session)
-                if gateway is not None:
-                    gateway.write_shared(part)
-        else:
-            for session in to:
-                gateway = get(session)
-                if gateway is not None:
-                    gateway.write(part)
+        get = self._senders.get  # a write may close a slow one while we go through them
+        shared = part if isinstance(part, Bundle) and part.is_shared else None
+        for session in to:
+            sender = get(session)
+            if sender is None:
+                continue
+            try:  # costs nothing where nothing is raised
+                if shared is not None:
+                    sender.write_shared(shared)
+                else:
+                    sender.write(part)
+            except Exception as error:  # noqa: BLE001  # reported there
+                self._isolation.report("connection", f"a write to connection {session}", error)
+                sender.fail(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
@@ -16,6 +16,7 @@ from flowcraft.core.session import GuardQuestion, Session
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import RealtimeError, TokenInvalid
 from flowcraft.ports import Authorizer, Connection
+from flowcraft.runtime.isolation import is_stopping
 from flowcraft.runtime.sender import Sender, SenderContext
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.viewers import Viewer
@@ -66,11 +67,11 @@ class Gateway(Sender):
     def open(self, cursor: Cursor, schema: str, channels: Sequence[str], since: str | None) -> None:
         """Send the greeting and take the subscriptions of the URL."""
         self._later("auth", self._context.settings.auth_timeout_seconds, self._auth_deadline)
-        self._perform(self._session.open(cursor, schema, channels, since))
+        self._attempt(lambda: self._perform(self._session.open(cursor, schema, channels, since)))
 
     def received(self, message: str | bytes) -> None:
         """Take one message of the client."""
-        self._perform(self._session.received(message))
+        self._attempt(lambda: self._perform(self._session.received(message)))
 
     def drain(self, reconnect_after_ms: int) -> None:
         """Send the client away, to reconnect after a while."""
@@ -111,13 +112,25 @@ class Gateway(Sender):
             case sessions.AwaitSettle(xid):
                 hub.settle(self.number, xid)
             case sessions.Authenticate(token):
-                self._shared.supervisor.spawn(self._authenticate(token), "authenticate")
+                self._decide(self._authenticate(token), "authenticate")
             case sessions.Authorize(viewer, questions):
-                self._shared.supervisor.spawn(self._authorize(viewer, questions), "authorize")
+                self._decide(self._authorize(viewer, questions), "authorize")
             case sessions.Close(code, reason, last):
                 self._close(code, reason, *last)
             case _:
                 assert_never(effect)
+
+    def _decide(self, deciding: Coroutine[object, object, None], name: str) -> None:
+        self._shared.supervisor.spawn(self._decided(deciding), name)
+
+    async def _decided(self, deciding: Coroutine[object, object, None]) -> None:
+        """Wait for a decision; without one the session would hold back all that its client sends."""
+        try:
+            await deciding
+        except (Exception, asyncio.CancelledError) as error:
+            if is_stopping():
+                raise
+            self.fail(error)
 
     async def _authenticate(self, token: str) -> None:
         authorizer = self._shared.authorizer
@@ -128,7 +141,9 @@ class Gateway(Sender):
         except TokenInvalid as error:
             self._perform(self._session.rejected(error))
             return
-        except Exception:  # the keys cannot be had: not the client's fault, it may come back
+        except (Exception, asyncio.CancelledError):  # the keys cannot be had: the client may come back
+            if is_stopping():
+                raise
             logger.exception("%s: the authorizer raised; closed with 1011", self)
             self._perform([sessions.Close(1011, "authentication unavailable")])
             return
@@ -141,10 +156,10 @@ class Gateway(Sender):
         self._perform(self._session.authorized(allowed))
 
     def _auth_deadline(self) -> None:
-        self._perform(self._session.auth_deadline())
+        self._attempt(lambda: self._perform(self._session.auth_deadline()))
 
     def _expired(self) -> None:
-        self._perform(self._session.expired())
+        self._attempt(lambda: self._perform(self._session.expired()))
 
     def _later(self, name: str, seconds: float, call: Callable[[], None]) -> None:
         if name in self._timers:
@@ -162,6 +177,8 @@ async def _is_allowed(viewer: Viewer, question: GuardQuestion) -> bool:
         return (await answer if inspect.isawaitable(answer) else answer) is True
     except RealtimeError:
         return False
-    except Exception:
+    except (Exception, asyncio.CancelledError):
+        if is_stopping():
+            raise
         logger.exception("the guard of %s raised; the answer is no", question.declaration.name)
         return False

@@ -14,11 +14,11 @@ from functools import reduce
 from typing import TypeAlias
 
 from flowcraft.core.replay import Replay
-from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor, Lineage, Snapshot
-from flowcraft.errors import CursorExpired, CursorRewound, CursorUnusable, LogUnavailable
+from flowcraft.errors import CursorExpired, CursorRewound, CursorUnreadable, CursorUnusable, LogUnavailable
 from flowcraft.ports import EventLog
 from flowcraft.records import Batch, Limit, Record
+from flowcraft.runtime.isolation import Isolation, is_stopping
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
 
@@ -30,6 +30,9 @@ SLICE = 10
 LONGEST_PAUSE_SECONDS = 0.25
 PAUSE_SECONDS_EACH = 0.01
 """While a herd arrives, a read waits for more of it: the longer, the more the last one served."""
+MOST_FAILURES = 64
+"""Reads of one herd that may fail before all that is left of it is answered: to find one catch-up among ten
+thousand takes 14, and a log that fails for all must not be asked ten thousand times."""
 
 
 class Replays:
@@ -41,9 +44,12 @@ class Replays:
         supervisor: Supervisor,
         answer: Callable[[Sequence[tuple[Replay, Answer]]], None],
         settings: Settings,
-        counts: Counts,
+        isolation: Isolation,
     ) -> None:
-        self._counts = counts
+        """Prepare it; `answer` must not raise for one what the others then do not get."""
+        self._counts = isolation.counts
+        self._isolation = isolation
+        self._unanswered: dict[Replay, None] = {}
         self._log = log
         self._supervisor = supervisor
         self._answer = answer
@@ -69,17 +75,30 @@ class Replays:
                 for replay in waiting:
                     by_lineage[replay.since.lineage].append(replay)
                 for herd in by_lineage.values():
-                    await self._serve(herd)
+                    await self._serve_all(herd)
         finally:
             self._working = False
+
+    async def _serve_all(self, herd: list[Replay]) -> None:
+        """Answer every one of a herd, whatever happens on the way."""
+        self._unanswered = dict.fromkeys(herd)
+        try:
+            await self._serve(herd)
+        except (Exception, asyncio.CancelledError) as error:
+            if is_stopping():
+                raise
+            self._isolation.report("replay", f"a replay for {len(self._unanswered)} connections", error)
+        for replay in list(self._unanswered):
+            with self._isolation.guard("replay", f"the answer to connection {replay.session}"):
+                self._answer([(replay, CursorUnreadable(str(replay.since)))])
 
     async def _serve(self, herd: list[Replay]) -> None:
         """Answer a herd, all of one lineage, by as few reads as it takes.
 
         A read that is too long is split, the younger half first: those that want as much as one that wanted
-        too much are not asked for again.
+        too much are not asked for again. So is one that fails, until it is known whose it is.
         """
-        parts = [herd]
+        parts, failures = [herd], 0
         too_much: set[_Want] = set()
         while parts:
             hopeless, part = _parted(parts.pop(), lambda c: any(_wants_as_much(c, want) for want in too_much))
@@ -95,6 +114,11 @@ class Replays:
                 parts += await self._without_expired(part, error)
             except (CursorUnusable, LogUnavailable) as error:
                 await self._tell_all(part, lambda _, error=error: error)  # type: ignore[misc]
+            except (Exception, asyncio.CancelledError) as error:
+                if is_stopping():
+                    raise
+                failures += 1
+                parts += await self._without_failing(part, error, is_last=failures >= MOST_FAILURES)
             else:
                 await self._share(part, batch)
 
@@ -113,9 +137,19 @@ class Replays:
             return [rest] if expired else []
         if len(_wants(herd)) == 1:
             return [herd]  # they are hopeless now, or have unsubscribed meanwhile from what made it too much
-        herd.sort(key=lambda c: (c.since.snapshot.xmin, c.since.snapshot.xmax, sorted(c.channels)))
-        middle = _boundary(herd)
-        return [herd[:middle], herd[middle:]]  # the last one is read first
+        return _halves(herd)
+
+    async def _without_failing(
+        self, herd: list[Replay], error: BaseException, *, is_last: bool
+    ) -> list[list[Replay]]:
+        """Answer those whose read fails by itself, or split it; return what is left to be read."""
+        if len(_wants(herd)) > 1 and not is_last:
+            return _halves(herd)
+        sessions = ", ".join([str(c.session) for c in herd[:SLICE]]) + (", …" if len(herd) > SLICE else "")
+        channels = ", ".join(sorted({name for c in herd[:SLICE] for name in c.channels})[:SLICE])
+        self._isolation.report("replay", f"the replay of {channels} for connection {sessions}", error)
+        await self._tell_all(herd, lambda c: CursorUnreadable(str(c.since)))
+        return []
 
     async def _share(self, herd: Iterable[Replay], batch: Batch) -> None:
         by_channel: dict[str, list[Record]] = defaultdict(list)
@@ -125,6 +159,8 @@ class Replays:
         def part_of(replay: Replay) -> Answer:
             if replay.since.snapshot.xmax > batch.snapshot.xmax:  # read alone, the log would have said so
                 return CursorRewound(str(replay.since))
+            if any(replay.wants(event) for event in batch.unreadable):
+                return CursorUnreadable(str(replay.since))
             records = [r for channel in replay.channels for r in by_channel.get(channel, ())]
             if len(replay.channels) > 1:
                 records.sort(key=lambda record: record.id)
@@ -136,8 +172,16 @@ class Replays:
         rest = list(herd)
         while rest:
             part, rest = rest[:SLICE], rest[SLICE:]
-            self._answer([(replay, tell(replay)) for replay in part])
+            self._answer([(replay, self._told(replay, tell)) for replay in part])
+            for replay in part:
+                self._unanswered.pop(replay, None)
             await asyncio.sleep(0)
+
+    def _told(self, replay: Replay, tell: Callable[[Replay], Answer]) -> Answer:
+        answer = self._isolation.attempt(
+            "replay", f"the replay for connection {replay.session}", lambda: tell(replay)
+        )
+        return CursorUnreadable(str(replay.since)) if answer is None else answer
 
 
 def _parted(herd: Iterable[Replay], belongs: Callable[[Replay], bool]) -> tuple[list[Replay], list[Replay]]:
@@ -157,6 +201,13 @@ def _wants_as_much(replay: Replay, want: _Want) -> bool:
     """Whether it is no younger than that, on all of its channels at least."""
     seen, channels = want
     return replay.channels >= channels and seen.contains(replay.since.snapshot)
+
+
+def _halves(herd: list[Replay]) -> list[list[Replay]]:
+    """Two parts of a herd that wants more than one thing: the older first."""
+    herd.sort(key=lambda c: (c.since.snapshot.xmin, c.since.snapshot.xmax, sorted(c.channels)))
+    middle = _boundary(herd)
+    return [herd[:middle], herd[middle:]]  # the last one is read first
 
 
 def _boundary(herd: Sequence[Replay]) -> int:

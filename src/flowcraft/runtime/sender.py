@@ -60,7 +60,7 @@ class Sender(ABC):
         try:
             waiting = connection.try_send(bundle.framed[connection.framing])
         except Exception as error:  # noqa: BLE001  # reported there
-            self._fail(error)
+            self.fail(error)
             return
         self._sent += bundle.events
         if waiting:
@@ -101,9 +101,12 @@ class Sender(ABC):
         try:
             work()
         except Exception as error:  # noqa: BLE001  # reported there
-            self._fail(error)
+            self.fail(error)
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
+        """Close a connection that failed in a way that is not foreseen; its client resumes."""
+        if self._closed:
+            return
         logger.error("%s failed; closed with 1011, its client will resume", self, exc_info=error)
         try:
             self._connection.close(1011, "the connection failed")

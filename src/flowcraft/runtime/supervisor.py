@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 
 from flowcraft.core.report import TaskReport
+from flowcraft.runtime.isolation import is_stopping
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +117,10 @@ class Supervisor:
         well = loop.call_later(WELL_SECONDS, state.recovered)
         try:
             await run()
+        except asyncio.CancelledError:
+            if is_stopping():
+                raise
+            return "CancelledError: something that it waited for was cancelled"
         except Exception as error:  # noqa: BLE001  # a task ends here: reported, restarted
             return f"{type(error).__name__}: {error}"
         else:
@@ -131,5 +136,9 @@ class Supervisor:
     async def _report(self, work: Coroutine[object, object, None], name: str) -> None:
         try:
             await work
+        except asyncio.CancelledError:
+            if is_stopping():
+                raise
+            logger.exception("%s failed: something that it waited for was cancelled", name)
         except Exception:
             logger.exception("%s failed", name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable
 
@@ -11,8 +10,7 @@ from flowcraft.core.hub import Deliver, Effect
 from flowcraft.core.report import CommitDelay, Counts
 from flowcraft.ports import Clock, Tracer
 from flowcraft.records import Batch, Record
-
-logger = logging.getLogger(__name__)
+from flowcraft.runtime.isolation import Isolation
 
 
 class Telemetry:
@@ -23,8 +21,16 @@ class Telemetry:
     those without a subscriber here do not count.
     """
 
-    def __init__(self, channels: Channels, counts: Counts, clock: Clock, tracer: Tracer | None) -> None:
+    def __init__(
+        self,
+        channels: Channels,
+        counts: Counts,
+        clock: Clock,
+        tracer: Tracer | None,
+        isolation: Isolation,
+    ) -> None:
         self._channels = channels
+        self._isolation = isolation
         self._counts = counts
         self._clock = clock
         self._tracer = tracer
@@ -69,8 +75,6 @@ class Telemetry:
         for record in records:
             recipients = self._recipients[record.id]
             if record.trace and recipients and self._tracer is not None:
-                family = self._channels.resolve(record.channel)[0].name
-                try:
+                with self._isolation.guard("telemetry", f"tracing event {record.id} on {record.channel}"):
+                    family = self._channels.resolve(record.channel)[0].name
                     self._tracer.delivered(record, family, recipients, took)
-                except Exception:
-                    logger.exception("a delivery cannot be reported to the tracing system")

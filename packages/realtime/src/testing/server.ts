@@ -3,7 +3,7 @@ import type { WebSocketLike } from "../client.js";
 import type { Cursor } from "../core/frames.js";
 
 export type Event = { readonly channel: string; readonly payload: unknown };
-export type ResetReason = "expired" | "rewound" | "other_database";
+export type ResetReason = "expired" | "rewound" | "other_database" | "unreadable";
 
 type Logged = Event & { readonly id: number; readonly xid: number };
 type Request = {

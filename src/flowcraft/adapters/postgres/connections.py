@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import asyncpg
 
 from flowcraft.adapters.postgres.statements import statement
-from flowcraft.errors import LogUnavailable
+from flowcraft.errors import LogTimeout, LogUnavailable
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -152,7 +152,15 @@ def unavailable() -> Iterator[None]:
         raise LogUnavailable(f"the database has no schema flowcraft ({error.args[0]}); {_INSTALL}") from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise LogUnavailable(f"{error.args[0]}; grants are listed in 0001_log.sql") from error
+    except TimeoutError as error:
+        raise LogTimeout(f"the database did not answer in time{_in_detail(error)}") from error
     except _GONE as error:
+        if isinstance(error, ValueError):  # asyncpg's for an argument that does not fit its parameter
+            raise
         raise LogUnavailable(
             f"the database cannot be reached: {str(error) or type(error).__name__}"
         ) from error
+
+
+def _in_detail(error: Exception) -> str:
+    return f": {error}" if str(error) else ""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import asyncpg
 import msgspec
 
 from flowcraft.adapters.postgres.connections import OwnPool, unavailable
+from flowcraft.adapters.postgres.rows import UNDECODABLE, Texts, decode, records
 from flowcraft.adapters.postgres.statements import REMOVED, statement
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound
-from flowcraft.records import Batch, Limit, Record
+from flowcraft.records import Batch, Limit, Record, Unreadable
 
 if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import Pool
@@ -58,6 +59,7 @@ class PostgresLog:
         """One event of each transaction of the last batch: whichever was last, a crash loses it first."""
         self._doubts = False
         self._purges: int = 0
+        self._encoding = "UTF8"
 
     async def position(self) -> Batch:
         here, now = await self._here()
@@ -69,27 +71,30 @@ class PostgresLog:
     async def tail(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
         most = None if limit is None else limit.events + 1
         # A tail waits for a little; a replay may take its time.
-        head, *rows = await self._difference("read", after, None, most, timeout=TAIL_SECONDS)
+        (head, *rows), undecodable = await self._difference("read", after, None, most, timeout=TAIL_SECONDS)
         here, now = _usable_position(head, after)
         # Before the limit: a history that was lost is not just too long.
         await self._check_history(after, here.floor)
         if limit is not None and len(rows) > limit.events:
             raise CursorExpired(str(after))
-        records = _records(rows)
-        self._witnesses = _one_of_each_transaction(records[-_MOST_WITNESSES:]) or self._witnesses
-        oldest = min([row["stated_at"] for row in rows if row["stated_at"]], default=None)
-        batch = Batch(records, after.advance(now, here.newest), now, here.at.astimezone(UTC), oldest)
+        found, invalid = records(rows)
+        self._witnesses = _one_of_each_transaction(found[-_MOST_WITNESSES:]) or self._witnesses
+        oldest = min([row[5] for row in rows if row[5]], default=None)
+        cursor, at = after.advance(now, here.newest), here.at.astimezone(UTC)
+        batch = Batch(found, cursor, now, at, oldest, (*undecodable, *invalid))
         if self._on_tail is not None:
             self._on_tail(batch)
         return batch
 
     async def replay(self, after: Cursor, channels: Sequence[str], *, limit: Limit | None = None) -> Batch:
         most, most_bytes = (None, None) if limit is None else (limit.events + 1, limit.bytes)
-        head, *rows = await self._difference("replay", after, [*channels], most, most_bytes)
+        (head, *rows), undecodable = await self._difference("replay", after, [*channels], most, most_bytes)
         here, now = _usable_position(head, after)
         if limit is not None and (len(rows) > limit.events or _is_larger(head, most_bytes)):
             raise CursorExpired(str(after))
-        return Batch(_records(rows), after.advance(now, here.newest), now, here.at.astimezone(UTC))
+        found, invalid = records(rows)
+        cursor, at = after.advance(now, here.newest), here.at.astimezone(UTC)
+        return Batch(found, cursor, now, at, unreadable=(*undecodable, *invalid))
 
     async def rewound(self, last: Cursor) -> Batch:
         here, _ = await self._here()
@@ -144,8 +149,8 @@ class PostgresLog:
     ) -> tuple[Record, ...]:
         """Return events of a transaction and later ones."""
         first = str(xid)
-        _, *rows = await self._fetch("read", str(lineage), first, [], first, channels, most)
-        return _records(rows)
+        (_, *rows), _ = await self._read("read", str(lineage), first, [], first, channels, most)
+        return records(rows)[0]
 
     async def _count_purges(self) -> int:
         ((count,),) = await self._fetch("purges")
@@ -153,22 +158,33 @@ class PostgresLog:
 
     async def _difference(
         self, name: str, after: Cursor, *arguments: object, timeout: float | None = None
-    ) -> list[asyncpg.Record]:
+    ) -> tuple[Sequence[asyncpg.Record | Texts], Sequence[Unreadable]]:
         """Run a statement that takes a cursor: its first row holds the position, see `read.sql`."""
         seen = after.snapshot
         cursor = (str(after.lineage), str(seen.xmax), [*map(str, seen.xip)], str(seen.xmin))
         try:
-            return await self._fetch(name, *cursor, *arguments, timeout=timeout)
+            return await self._read(name, *cursor, *arguments, timeout=timeout)
         except asyncpg.PostgresError as error:
             if error.sqlstate != REMOVED:
                 raise
             raise CursorExpired(str(after)) from None
+
+    async def _read(
+        self, name: str, *arguments: object, timeout: float | None = None
+    ) -> tuple[Sequence[asyncpg.Record | Texts], Sequence[Unreadable]]:
+        """Return the rows of `read` or `replay` that decode, and what is known of the others."""
+        try:
+            return await self._fetch(name, *arguments, timeout=timeout), ()
+        except UNDECODABLE:
+            rows = await self._fetch(f"{name}_bytes", *arguments, timeout=timeout)
+            return decode(rows, self._encoding)
 
     async def _fetch(
         self, name: str, *arguments: object, timeout: float | None = None
     ) -> list[asyncpg.Record]:
         with unavailable():
             async with self._pool.connection() as connection:
+                self._encoding = str(connection.get_settings().server_encoding)
                 return await connection.fetch(statement(name), *arguments, timeout=timeout)
 
 
@@ -176,21 +192,14 @@ def _one_of_each_transaction(records: Iterable[Record]) -> tuple[Record, ...]:
     return tuple({record.xid: record for record in records}.values())
 
 
-def _records(rows: Iterable[Any]) -> tuple[Record, ...]:
-    # The last column is what the statement adds for itself.
-    return tuple(
-        Record(xid, id_, channel, payload, trace or None) for id_, xid, channel, payload, trace, _ in rows
-    )
+def _is_larger(head: asyncpg.Record | Texts, most_bytes: int | None) -> bool:
+    """Return whether there is more payload than may be replayed, by the first row of `replay`."""
+    return most_bytes is not None and int(head[5]) > most_bytes
 
 
-def _is_larger(head: asyncpg.Record, most_bytes: int | None) -> bool:
-    """Whether there is more payload than may be replayed: the first row of `replay` tells."""
-    return most_bytes is not None and int(head["total"]) > most_bytes
-
-
-def _usable_position(head: asyncpg.Record, after: Cursor) -> tuple[_Position, Snapshot]:
+def _usable_position(head: asyncpg.Record | Texts, after: Cursor) -> tuple[_Position, Snapshot]:
     """Read the position from the first row, and refuse a cursor that cannot be continued from there."""
-    now, here = Snapshot.parse(head["channel"]), _decode_position(head["payload"])
+    now, here = Snapshot.parse(head[2]), _decode_position(head[3])
     if after.lineage.system != here.system:
         raise CursorOfOtherDatabase(str(after))
     if after.lineage != here.lineage or after.snapshot.xmax > now.xmax:

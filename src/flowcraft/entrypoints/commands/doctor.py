@@ -11,11 +11,13 @@ import click
 import msgspec
 
 from flowcraft.channels import Channels
+from flowcraft.cursors import LARGEST_XID
 from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
 from flowcraft.entrypoints.commands.target import check_websocket
 from flowcraft.entrypoints.compose import Realtime
 from flowcraft.entrypoints.diagnosis import ServerAnswer, follow_event, look_at_database, look_at_server
 
+LOG_NUMBER = click.IntRange(1, LARGEST_XID)
 MARKS = {"ok": "  ok", "note": "note", "wrong": "  !!"}
 
 
@@ -29,8 +31,8 @@ MARKS = {"ok": "  ok", "note": "note", "wrong": "  !!"}
     ),
 )
 @click.option("--url", metavar="URL", help="The WebSocket of a server that runs: looked at too.")
-@click.option("--event", metavar="ID", help="Follow this event of the log.", type=int)
-@click.option("--xid", metavar="XID", help="Follow what this transaction stated.", type=int)
+@click.option("--event", metavar="ID", help="Follow this event of the log.", type=LOG_NUMBER)
+@click.option("--xid", metavar="XID", help="Follow what this transaction stated.", type=LOG_NUMBER)
 @click.option("--token", help="What the server wants to see.")
 @click.option("--json", "as_json", help="The report as JSON.", is_flag=True)
 @click.option("--dsn", metavar="DSN", help="The database; else FLOWCRAFT_DSN, or DATABASE_URL.")

@@ -1,0 +1,101 @@
+"""Rows: the rows of the log as records, each judged by itself; one that cannot be read stops no other."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple, NoReturn
+
+import asyncpg
+import msgspec
+
+from flowcraft.records import Record, Unreadable
+
+UNDECODABLE = (
+    UnicodeDecodeError,
+    asyncpg.CharacterNotInRepertoireError,
+    asyncpg.UntranslatableCharacterError,
+)
+"""What a statement fails with if one text in its answer does not decode: here, or in the server."""
+_validate = msgspec.json.Decoder(msgspec.Raw).decode
+_CODECS = (
+    (re.compile("SQL_ASCII"), "utf-8"),  # any bytes go in, and we read all texts as UTF-8
+    (re.compile(r"WIN(\d+)"), r"cp\1"),
+    (re.compile(r"KOI8(\w)"), r"koi8_\1"),
+    (re.compile("UHC"), "cp949"),
+)
+
+
+class Texts(NamedTuple):
+    """One row as the statements `read` and `replay` return it; the last column is what they add."""
+
+    id: int
+    xid: int
+    channel: str
+    payload: str
+    trace: str | None
+    more: Any
+
+
+def decode(rows: Iterable[Any], encoding: str) -> tuple[list[Texts], list[Unreadable]]:
+    """Return the rows of `read_bytes` or `replay_bytes` that decode, and what is known of the others."""
+    codec = _codec(encoding)
+    texts: list[Texts] = []
+    unreadable: list[Unreadable] = []
+    for id_, xid, channel, payload, trace, more in rows:
+        try:
+            texts.append(Texts(id_, xid, channel.decode(codec), payload.decode(codec), _trace(trace), more))
+        except (UnicodeDecodeError, LookupError):
+            name = channel.decode("ascii", "backslashreplace")
+            unreadable.append(Unreadable(xid, id_, name, f"its text does not decode as {codec}"))
+    return texts, unreadable
+
+
+def records(rows: Iterable[Any]) -> tuple[tuple[Record, ...], list[Unreadable]]:
+    """Return the records of rows, and those rows that are none: their payload would break the frame."""
+    found: list[Record] = []
+    unreadable: list[Unreadable] = []
+    for id_, xid, channel, payload, trace, _ in rows:
+        if _is_json(payload):
+            found.append(Record(xid, id_, channel, payload, trace or None))
+        else:
+            unreadable.append(Unreadable(xid, id_, channel, "its payload is not JSON"))
+    return tuple(found), unreadable
+
+
+def _trace(trace: bytes | None) -> str | None:
+    return None if trace is None else trace.decode("ascii", "replace")
+
+
+def _codec(encoding: str) -> str:
+    for pattern, codec in _CODECS:
+        if match := pattern.fullmatch(encoding):
+            return match.expand(codec)
+    return encoding
+
+
+def _is_json(text: str) -> bool:
+    # 0.2 µs for a small payload, 4 µs for 10 KB; once an event, not once a recipient.
+    try:
+        _validate(text)
+    except msgspec.DecodeError:
+        return _is_json_nevertheless(text)
+    except RecursionError:  # so deep that we do not look: browsers do
+        return True
+    return True
+
+
+def _is_json_nevertheless(text: str) -> bool:
+    """Whether it is JSON for PostgreSQL and for browsers, such as half a surrogate pair in an escape."""
+    try:
+        json.loads(text, parse_constant=_refuse, parse_int=str, parse_float=str)
+    except ValueError:
+        return False
+    except RecursionError:
+        return True
+    return True
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")

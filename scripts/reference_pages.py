@@ -29,7 +29,13 @@ ANSWERS = """\
 | 400 | a token in the address, where logs keep it; or a request that cannot be read |
 | 403 | the page's origin is not in `allowed_origins` |
 | 404 | another path |
+| 405 | another method; `Allow` names those that there are |
+| 408 | the request did not arrive within 5 s |
+| 411, 413 | a POST without `Content-Length`; one that is too long |
+| 414, 431 | a target, a head that is too long |
 | 426 | the right path, without a WebSocket handshake |
+| 500 | a mistake of the server, which is in its log |
+| 501, 505 | a transfer coding, an HTTP version that is not supported |
 | 503 | not ready, or full (`connections`); `Retry-After` says when to come back |"""
 _CALLED = {"emit", "announce", "cursor", "rotate", "purge"}
 _FUNCTION = re.compile(r"((?:^--.*\n)+)create function flowcraft\.(\w+)\((.*)\) returns (\w+)", re.MULTILINE)

@@ -13,7 +13,7 @@ import pytest
 
 from flowcraft.adapters.memory import MemoryLog, MemoryWakeups
 from flowcraft.channels import Channels
-from flowcraft.core.frames import Bundle
+from flowcraft.core.bundles import Bundle
 from flowcraft.events import Event
 from flowcraft.records import Record
 from flowcraft.runtime.clock import SystemClock

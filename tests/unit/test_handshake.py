@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from urllib.parse import parse_qs
 
-from flowcraft.adapters.handshake import Admitted, Refused, admit
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowcraft.adapters.handshake import QUERY_BYTES, Admitted, Refused, admit
 from flowcraft.settings import Settings
 
 ANYWHERE = Settings()
@@ -27,6 +31,12 @@ NOTHING_ASKED = Admitted((), None)
         ("null", "here:8000", ANYWHERE, False),
         ("https://here:8000", None, ANYWHERE, False),
         ("https://anybody.example", "here", Settings(allowed_origins=("*",)), True),
+        ("null", "", ANYWHERE, False),
+        ("file://", "", ANYWHERE, False),
+        ("file://", "here", Settings(allowed_origins=("file://",)), True),
+        ("https://here/", "here", ANYWHERE, False),
+        ("https://here, https://here", "here", ANYWHERE, False),
+        ("https://[::1]:80", "[::1]:80", ANYWHERE, True),
     ],
 )
 def test_only_listed_pages_or_those_of_the_host_may_connect(
@@ -48,3 +58,58 @@ def test_a_token_does_not_belong_into_a_url(name: str) -> None:
     judged = admit(f"channel=run_update&{name}=abc", origin=None, host=None, settings=ANYWHERE)
     assert isinstance(judged, Refused)
     assert (judged.status, "abc" in judged.reason) == (400, False)
+
+
+@pytest.mark.parametrize("settings", [ANYWHERE, LISTED, Settings(allowed_origins=("*", "http://["))])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "http://[",
+        "http://]",
+        "http://[::1",
+        "http://a\uff0fb",
+        "//a",
+        "a",
+        "http://a@b",
+        "http://a:b",
+        "\xe9",
+    ],
+)
+def test_an_origin_that_is_none_is_refused(origin: str, settings: Settings) -> None:
+    judged = admit("", origin=origin, host="a", settings=settings)
+    assert isinstance(judged, Refused)
+    assert judged.status == 403
+
+
+@pytest.mark.parametrize("host", ["[", "]", "[::1", "a b", "a/b", "a@b", "a:b", "a:123456", "a, a", "\xe9"])
+def test_a_host_that_is_none_is_refused(host: str) -> None:
+    for origin in (None, "http://a"):
+        judged = admit("", origin=origin, host=host, settings=ANYWHERE)
+        assert isinstance(judged, Refused)
+        assert judged.status == 400
+
+
+@given(st.text(), st.text(), st.text())
+def test_every_request_is_admitted_or_refused(query: str, origin: str, host: str) -> None:
+    assert isinstance(admit(query, origin=origin, host=host, settings=ANYWHERE), Admitted | Refused)
+
+
+def test_a_query_has_a_bound() -> None:
+    longest = "channel=" + "a" * (QUERY_BYTES - 8)
+    assert isinstance(admit(longest, origin=None, host=None, settings=ANYWHERE), Admitted)
+    refused = admit(longest + "a", origin=None, host=None, settings=ANYWHERE)
+    assert isinstance(refused, Refused)
+    assert refused.status == 414
+
+
+@given(st.one_of(st.text("ab&=+;%c3ä2", max_size=20), st.text()))
+def test_a_query_is_read_as_forms_are(query: str) -> None:
+    expected = parse_qs(query, keep_blank_values=True)
+    judged = admit(query, origin=None, host=None, settings=ANYWHERE)
+    if isinstance(judged, Admitted):
+        assert judged.channels == tuple(expected.get("channel", ()))
+    query = f"channel={query}"
+    assert admit(query, origin=None, host=None, settings=ANYWHERE) == Admitted(
+        tuple(parse_qs(query, keep_blank_values=True)["channel"]), None
+    )

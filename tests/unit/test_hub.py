@@ -226,7 +226,7 @@ def test_a_new_beginning_tells_every_live_reader_and_every_one_that_is_catching_
 def test_what_cannot_be_read_is_a_reset_for_those_who_should_have_received_it_and_for_nobody_else() -> None:
     hub = hub_with(1, 2)
     hub.subscribe(1, ("runs.8",))
-    hub.join(3)
+    hub.connect(3)
     hub.subscribe(3, ("runs.7", "runs.8"), cursor(690), ref=4)
     hub.subscribe(2, ("runs.9",), cursor(690), ref=5)
     bad = Unreadable(701, 1, "runs.8", "planted")
@@ -243,7 +243,7 @@ def test_what_cannot_be_read_is_a_reset_for_those_who_should_have_received_it_an
 
 def test_a_resume_across_what_cannot_be_read_is_not_answered_from_memory() -> None:
     hub = hub_with()
-    hub.join(1)
+    hub.connect(1)
     bad = Unreadable(701, 1, "runs.8", "planted")
     hub.broadcast(replace(batch(record(2, xid=701)), unreadable=(bad,)))
     (request,) = hub.subscribe(1, ("runs.8",), cursor(700), ref=2)

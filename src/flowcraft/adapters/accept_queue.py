@@ -46,11 +46,6 @@ def judge(query: str, headers: Mapping[str, str], node: NodePort) -> Admitted | 
     judged = admit(query, origin=headers.get("origin"), host=headers.get("host"), settings=node.settings)
     if isinstance(judged, Admitted) and not node.accepting:
         node.counts.refused += 1
-        return Refused(503, "not ready; try again")
+        seconds = random.randint(*RETRY_SECONDS)  # noqa: S311  # no secret
+        return Refused(503, "not ready; try again", {"Retry-After": str(seconds)})
     return judged
-
-
-def headers_of_refusal(refused: Refused) -> dict[str, str]:
-    """Return the headers that go with an answer: when to come back, if that makes sense."""
-    seconds = random.randint(*RETRY_SECONDS)  # noqa: S311  # no secret
-    return {"Retry-After": str(seconds)} if refused.status == 503 else {}

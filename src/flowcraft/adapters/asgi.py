@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
-from flowcraft.adapters.accept_queue import headers_of_refusal, judge
+from flowcraft.adapters.accept_queue import judge
 from flowcraft.adapters.handshake import Refused
 from flowcraft.adapters.sockets import address_text
 from flowcraft.core.bundles import Framing
@@ -133,8 +133,12 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, node: Node
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """Return the headers of a request, their names in lower case; of one that comes twice the last."""
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    """Return the headers of a request, their names in lower case, repeated ones joined (RFC 9110 §5.3)."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 def query_of(scope: Scope) -> str:
@@ -144,8 +148,8 @@ def query_of(scope: Scope) -> str:
 
 
 def refusal_headers(refused: Refused) -> list[tuple[bytes, bytes]]:
-    """Return `headers_of_refusal` as ASGI wants them."""
-    return [(k.lower().encode(), v.encode()) for k, v in headers_of_refusal(refused).items()]
+    """Return the headers of a refusal as ASGI wants them."""
+    return [(k.lower().encode(), v.encode()) for k, v in refused.headers.items()]
 
 
 async def _read(receive: Receive, gateway: GatewayPort, connection: AsgiConnection, longest: int) -> None:

@@ -18,11 +18,18 @@ from flowcraft.adapters.asgi import (
     refusal_headers,
 )
 from flowcraft.adapters.handshake import Refused
+from flowcraft.adapters.http import parse_content_length
+from flowcraft.adapters.request_socket import REQUEST_SECONDS
 from flowcraft.adapters.stream_requests import BODY_BYTES, opening, response_headers
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import NodePort
 
 _LOOK_SECONDS = 1.0
+_TOO_LARGE = Refused(413, f"content too large: at most {BODY_BYTES} bytes")
+
+
+class _Disconnected(Exception):
+    """The client is gone before its request was whole."""
 
 
 class AsgiEventStream(AsgiConnection):
@@ -51,7 +58,10 @@ class AsgiEventStream(AsgiConnection):
 async def serve_event_stream(scope: Scope, receive: Receive, send: Send, node: NodePort) -> None:
     """Answer one request with events until one of both sides ends it."""
     headers = headers_of(scope)
-    opened = await _open(scope, headers, receive, node)
+    try:
+        opened = await _open(scope, headers, receive, node)
+    except _Disconnected:
+        return
     if isinstance(opened, Refused):
         await answer_http(send, opened.status, opened.reason + "\n", more=refusal_headers(opened))
         return
@@ -76,6 +86,7 @@ async def _converse(
     try:
         for message in messages:
             gateway.received(message)
+            await asyncio.sleep(0)  # between two of them other clients have their turn
         ended: set[asyncio.Task[None]] = set()
         while not ended:
             ended, _ = await asyncio.wait(
@@ -94,20 +105,31 @@ async def _open(
     scope: Scope, headers: dict[str, str], receive: Receive, node: NodePort
 ) -> tuple[str, ...] | Refused:
     if scope["method"] not in {"GET", "POST"}:
-        return Refused(405, "GET opens an event stream, or POST with the client's messages")
+        return Refused(405, "method not allowed: expected GET or POST", {"Allow": "GET, POST"})
     judged = judge(query_of(scope), headers, node)
     if isinstance(judged, Refused):
         return judged
-    body = await _body(receive)
+    length = parse_content_length(headers.get("content-length", "0"))
+    if length is None:
+        return Refused(400, "bad request: Content-Length is not a decimal number of at most 20 digits")
+    if length > BODY_BYTES:
+        return _TOO_LARGE
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            body = await _body(receive)
+    except TimeoutError:
+        return Refused(408, f"request timeout: a request arrives within {REQUEST_SECONDS:g} seconds")
     if len(body) > BODY_BYTES:
-        return Refused(413, f"a body has at most {BODY_BYTES} bytes")
-    return opening(scope["method"], headers, body, judged, node.settings)
+        return _TOO_LARGE
+    return opening(scope["method"], headers, bytes(body), judged, node.settings)
 
 
-async def _body(receive: Receive) -> bytes:
-    body, more = b"", True
+async def _body(receive: Receive) -> bytearray:
+    body, more = bytearray(), True
     while more and len(body) <= BODY_BYTES:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Disconnected
         body += message.get("body", b"")
         more = message.get("more_body", False)
     return body

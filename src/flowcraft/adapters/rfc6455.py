@@ -10,15 +10,14 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from http import HTTPStatus
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from flowcraft.adapters import deflate
-from flowcraft.adapters.stream_requests import BODY_BYTES
+from flowcraft.adapters.handshake import Refused
 
 _ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_HEAD_BYTES = 16 * 1024
+_UPGRADE = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
 _CONTROL_BYTES = 125
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _RSV, _RSV1 = 0x70, 0x40
@@ -34,95 +33,19 @@ class ProtocolError(Exception):
         self.code = code
 
 
-class BadRequest(Exception):
-    """An HTTP request that will not become a WebSocket. `status` answers it."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """An HTTP request; names of headers in lower case, repeated ones joined (RFC 9110 §5.3)."""
-
-    method: str
-    target: str
-    headers: dict[str, str]
-    body: bytes = b""
-
-
-def read_request(arrived: bytes) -> Request | None:
-    """Read a request once all of it is there; what follows on it is too early.
-
-    Raises:
-        BadRequest: it is none, or it is too long.
-    """
-    head, end, body = arrived.partition(b"\r\n\r\n")
-    if not end:
-        if len(head) > _HEAD_BYTES:
-            raise BadRequest(431, "the request is too long")
-        return None
-    request = _read_head(head)
-    missing = _body_bytes(request) - len(body)
-    if missing > 0:
-        return None
-    if missing < 0:
-        raise BadRequest(400, "nothing may follow on a request before it was answered")
-    return replace(request, body=body)
-
-
-def _body_bytes(request: Request) -> int:
-    if request.method == "GET":
-        return 0
-    length = request.headers.get("content-length", "")
-    if not (length.isascii() and length.isdigit()):
-        raise BadRequest(411, "a POST tells the length of its body")
-    if len(length) > 10 or int(length) > BODY_BYTES:
-        raise BadRequest(413, f"a body has at most {BODY_BYTES} bytes")
-    return int(length)
-
-
-def _read_head(head: bytes) -> Request:
-    try:
-        first, *lines = head.decode("ascii").split("\r\n")
-        method, target, version = first.split(" ")
-    except ValueError:
-        raise BadRequest(400, "not an HTTP request in ASCII") from None
-    if version != "HTTP/1.1":
-        raise BadRequest(505, "HTTP/1.1 is spoken here")
-    if method not in {"GET", "POST"}:
-        raise BadRequest(405, "GET is all there is here, and POST for an event stream")
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip():
-            raise BadRequest(400, "a header has a name, a colon and a value")
-        name, value = name.lower(), value.strip(" \t")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return Request(method, target, headers)
-
-
-def upgrade(request: Request, extensions: str = "") -> bytes:
-    """Return the response that makes a request a WebSocket (RFC 6455 §4.2), with the extensions agreed on.
-
-    Raises:
-        BadRequest: it does not ask for one, or not properly.
-    """
-    headers = request.headers
+def upgrade(headers: Mapping[str, str], extensions: str = "") -> bytes | Refused:
+    """Return the response that makes a GET a WebSocket (RFC 6455 §4.2), with the extensions agreed on."""
     if "websocket" not in _tokens(headers, "upgrade") or "upgrade" not in _tokens(headers, "connection"):
-        raise BadRequest(426, "this is a WebSocket: connect with one")
+        return Refused(426, "upgrade required: this is a WebSocket", _UPGRADE)
     if headers.get("sec-websocket-version") != "13":
-        raise BadRequest(426, "version 13 of the WebSocket protocol is spoken here")
-    if "content-length" in headers or "transfer-encoding" in headers:
-        raise BadRequest(400, "a handshake has no body")
+        return Refused(426, "upgrade required: expected version 13 of the WebSocket protocol", _UPGRADE)
     key = headers.get("sec-websocket-key", "")
     try:
         is_key = len(base64.b64decode(key, validate=True)) == 16
     except (binascii.Error, ValueError):
         is_key = False
     if not is_key:
-        raise BadRequest(400, "Sec-WebSocket-Key is not 16 bytes in base64")
+        return Refused(400, "bad request: Sec-WebSocket-Key is not 16 bytes in base64")
     accept = base64.b64encode(hashlib.sha1(key.encode() + _ACCEPT, usedforsecurity=False).digest())
     more = f"Sec-WebSocket-Extensions: {extensions}\r\n".encode() if extensions else b""
     return (
@@ -131,27 +54,7 @@ def upgrade(request: Request, extensions: str = "") -> bytes:
     )
 
 
-def response(
-    status: int, body: str, content_type: str = "text/plain; charset=utf-8", **headers: str
-) -> bytes:
-    """Return a whole HTTP response, after which the connection closes."""
-    payload = body.encode()
-    more = {"Content-Type": content_type, "Content-Length": str(len(payload))}
-    if status == HTTPStatus.UPGRADE_REQUIRED:
-        more |= {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
-    if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        more["Allow"] = "GET"
-    more |= {name.replace("_", "-").title(): value for name, value in headers.items()}
-    return response_head(status, more) + payload
-
-
-def response_head(status: int, headers: Mapping[str, str]) -> bytes:
-    """Return the head of an HTTP response, whose body ends when the connection closes."""
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}Connection: close\r\n\r\n".encode()
-
-
-def _tokens(headers: dict[str, str], name: str) -> set[str]:
+def _tokens(headers: Mapping[str, str], name: str) -> set[str]:
     return {token.strip().lower() for token in headers.get(name, "").split(",")}
 
 

@@ -47,8 +47,9 @@ class ClientSocket(asyncio.Protocol):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         self._transport.set_write_buffer_limits(high=0)
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool | None:
         """Close: a peer that closed its side is gone."""
+        return None
 
     def pause_writing(self) -> None:
         self._fd = NO_FD

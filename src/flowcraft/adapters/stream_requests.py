@@ -12,7 +12,9 @@ from flowcraft.settings import Settings
 BELOW = "/events"
 """Where streams are, after the path of the WebSocket."""
 BODY_BYTES = 256 * 1024
-"""The longest request."""
+"""The longest content of a request."""
+MESSAGES = 256
+"""The most messages in it: our client has one for each subscription and each transaction it waits for."""
 
 
 def response_headers(origin: str | None) -> dict[str, str]:
@@ -44,13 +46,23 @@ def opening(
         messages.append(_json(subscribe=url.channels, **({} if since is None else {"since": since})))
     elif method == "GET":
         return Refused(400, "name channels: /realtime/events?channel=run_update&channel=runs.42")
+    if method == "GET" and body:
+        return Refused(400, "bad request: a GET has no content")
+    content = _messages(body, settings.message_bytes)
+    return content if isinstance(content, Refused) else (*messages, *content)
+
+
+def _messages(body: bytes, longest: int) -> tuple[str, ...] | Refused:
+    # Lines end with LF or CRLF alone: str.splitlines would split at U+2028, which may stand in a JSON string.
+    if body.count(b"\n") > MESSAGES:
+        return Refused(413, f"content too large: at most {MESSAGES} messages, one a line")
+    lines = [line.removesuffix(b"\r") for line in body.split(b"\n")]
+    if any(len(line) > longest for line in lines):
+        return Refused(413, f"content too large: a message has at most {longest} bytes")
     try:
-        lines = body.decode().splitlines()
+        return tuple(line.decode() for line in lines if line)
     except UnicodeDecodeError:
-        return Refused(400, "the body is not UTF-8; it is one JSON message a line")
-    if any(len(line.encode()) > settings.message_bytes for line in lines):
-        return Refused(413, f"a message has at most {settings.message_bytes} bytes")
-    return *messages, *filter(None, lines)
+        return Refused(400, "bad request: the content is not UTF-8; it is one JSON message a line")
 
 
 def _json(**members: object) -> str:

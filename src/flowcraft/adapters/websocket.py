@@ -6,14 +6,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from enum import Enum, auto
-from urllib.parse import SplitResult, urlsplit
 
-from flowcraft.adapters import deflate, rfc6455, stream_requests
-from flowcraft.adapters.accept_queue import AcceptQueue, headers_of_refusal, judge
+from flowcraft.adapters import deflate, http, rfc6455, stream_requests
+from flowcraft.adapters.accept_queue import AcceptQueue, judge
 from flowcraft.adapters.event_stream import EventStreamConnection
 from flowcraft.adapters.handshake import Admitted, Refused
-from flowcraft.adapters.rfc6455 import BadRequest, FrameReader, ProtocolError, Received
-from flowcraft.adapters.sockets import ClientSocket
+from flowcraft.adapters.http import Request
+from flowcraft.adapters.request_socket import RequestSocket
+from flowcraft.adapters.rfc6455 import FrameReader, ProtocolError, Received
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import NodePort
 
@@ -21,12 +21,11 @@ logger = logging.getLogger(__name__)
 
 HttpAnswer = tuple[int, str, str]
 """Status, content type, body."""
-_HANDSHAKE_SECONDS = 5.0
 _CLOSING_SECONDS = 1.0
 
 
 class _State(Enum):
-    """Of a connection: a request, a WebSocket, one that was told to close, one that is not read any more."""
+    """Of a connection: a request, a WebSocket, one that is being closed, one that is not read any more."""
 
     ARRIVING = auto()
     OPEN = auto()
@@ -34,7 +33,7 @@ class _State(Enum):
     OVER = auto()
 
 
-class WebSocketConnection(ClientSocket):
+class WebSocketConnection(RequestSocket):
     """One client's socket, from its HTTP request to its last byte; a `flowcraft.ports.Connection`."""
 
     def __init__(
@@ -44,14 +43,10 @@ class WebSocketConnection(ClientSocket):
         pages: Callable[[str], HttpAnswer | None],
         accept_queue: AcceptQueue,
     ) -> None:
-        super().__init__(node, rfc6455.text_frames)
-        self._accept_queue = accept_queue
+        super().__init__(node, accept_queue)
         self._path = path
         self._pages = pages
         self._state = _State.ARRIVING
-        self._arrived = b""
-        self._at_the_door = False
-        self._is_event_stream = False
         self._reader: FrameReader | None = None
         self._pong_due: asyncio.TimerHandle | None = None
         self._deflates = False
@@ -59,36 +54,11 @@ class WebSocketConnection(ClientSocket):
 
     # asyncio's side
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._end_within(_HANDSHAKE_SECONDS)
-
     def data_received(self, data: bytes) -> None:
         if self._state is _State.ARRIVING:
-            self._arrived += data
-            if not self._at_the_door:
-                self._at_the_door = True
-                self._accept_queue.wait(self._come_in)
+            super().data_received(data)
         elif self._state is not _State.OVER:
             self._take_in(data)
-
-    def _come_in(self) -> None:
-        """Answer a request once all of it is there."""
-        self._at_the_door = False
-        if self._state is not _State.ARRIVING or self._transport is None:
-            return
-        try:
-            request = rfc6455.read_request(self._arrived)
-        except BadRequest as error:
-            self._refuse(error.status, str(error))
-            return
-        if request is not None:
-            self._arrived = b""
-            try:
-                self._answer(request)
-            except Exception:
-                logger.exception("a request for %.64r failed", request.target.partition("?")[0])
-                self._give_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._pong_due is not None:
@@ -113,34 +83,40 @@ class WebSocketConnection(ClientSocket):
 
     # the handshake
 
-    def _answer(self, request: rfc6455.Request) -> None:
-        try:
-            url = urlsplit(request.target)
-        except ValueError:
-            self._refuse(400, "the target of the request is not a URL")
-            return
-        if url.path == self._path + stream_requests.BELOW:
-            self._open_event_stream(request, url)
-        elif request.method != "GET":
-            self._refuse(405, "GET is all there is here")
-        elif (page := self._pages(url.path)) is not None:
-            status, content_type, body = page
-            self._respond(rfc6455.response(status, body, content_type))
-        elif url.path == self._path:
-            self._open_websocket(request, url)
-        else:
-            self._refuse(404, f"the WebSocket is at {self._path}, an event stream below it")
+    def _judge(self, request: Request) -> Refused | None:
+        is_stream = request.target.path == self._path + stream_requests.BELOW
+        allowed = ("GET", "POST") if is_stream else ("GET",)
+        if request.method not in allowed:
+            reason = f"method not allowed: expected {' or '.join(allowed)}"
+            return Refused(405, reason, {"Allow": ", ".join(allowed)})
+        if request.method == "GET" and request.content_length:
+            return Refused(400, "bad request: a GET has no content")
+        return None
 
-    def _open_websocket(self, request: rfc6455.Request, url: SplitResult) -> None:
+    def _answer(self, request: Request, content: bytes) -> None:
+        path = request.target.path
+        if path == self._path + stream_requests.BELOW:
+            self._open_event_stream(request, content)
+        elif (page := self._pages(path)) is not None:
+            status, content_type, body = page
+            self._respond(http.response(status, body, content_type))
+        elif path == self._path:
+            self._open_websocket(request)
+        else:
+            self._refuse(
+                Refused(404, f"not found: the WebSocket is at {self._path}, an event stream below it")
+            )
+
+    def _open_websocket(self, request: Request) -> None:
         extensions = request.headers.get("sec-websocket-extensions", "")
         self._deflates = self._settings.compress and deflate.is_offered(extensions)
-        try:
-            accepted = rfc6455.upgrade(request, deflate.AGREED if self._deflates else "")
-        except BadRequest as error:
-            self._refuse(error.status, str(error))
+        accepted = rfc6455.upgrade(request.headers, deflate.AGREED if self._deflates else "")
+        if isinstance(accepted, Refused):
+            self._refuse(accepted)
             return
-        judged = self._admit(request, url)
+        judged = self._admit(request)
         if judged is not None and self._transport is not None:
+            self._begin_answer()
             self._transport.write(accepted)
             if self._deflates:
                 self.framing = rfc6455.deflated_text_frames
@@ -148,52 +124,29 @@ class WebSocketConnection(ClientSocket):
             self._begin_sending(self._transport)
             self._begin(judged.channels, judged.since)
 
-    def _open_event_stream(self, request: rfc6455.Request, url: SplitResult) -> None:
-        judged = self._admit(request, url)
+    def _open_event_stream(self, request: Request, content: bytes) -> None:
+        judged = self._admit(request)
         if judged is None or self._transport is None:
             return
         headers = request.headers
-        messages = stream_requests.opening(request.method, headers, request.body, judged, self._settings)
+        messages = stream_requests.opening(request.method, headers, content, judged, self._settings)
         if isinstance(messages, Refused):
-            self._refuse(messages.status, messages.reason)
+            self._refuse(messages)
             return
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._is_event_stream = True
+        self._begin_answer()
         stream = EventStreamConnection(self._node)
         self._transport.set_protocol(stream)
         stream.begin(self._transport, headers.get("origin"), messages)
 
-    def _admit(self, request: rfc6455.Request, url: SplitResult) -> Admitted | None:
+    def _admit(self, request: Request) -> Admitted | None:
         """Judge a request; one that is refused has its answer then."""
-        judged = judge(url.query, request.headers, self._node)
+        judged = judge(request.target.query, request.headers, self._node)
         if isinstance(judged, Admitted):
             return judged
-        self._refuse(judged.status, judged.reason, **headers_of_refusal(judged))
+        self._refuse(judged)
         return None
 
-    def _refuse(self, status: int, reason: str, **headers: str) -> None:
-        self._respond(rfc6455.response(status, reason + "\n", **headers))
-
-    def _give_up(self) -> None:
-        """End a connection whose request failed: with an answer, if none has been begun."""
-        if self._open is not None:
-            self.close(1011, "the connection failed")
-        elif self._state is _State.ARRIVING and self._gateway is None and not self._is_event_stream:
-            self._refuse(500, "the request failed; try again")
-        else:
-            self._abort()
-
-    def _respond(self, response: bytes) -> None:
-        self._state = _State.OVER
-        if self._transport is not None:
-            self._transport.write(response)
-            self._transport.close()
-
     def _begin(self, channels: tuple[str, ...], since: str | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
         try:
             self._gateway = self._node.connect(self, channels, since)
         except LogUnavailable as error:

@@ -1,0 +1,242 @@
+"""HTTP/1.1 without input and output: a request from the bytes of one connection (RFC 9112), and its response.
+
+Stricter than the RFC asks a recipient to be: no line folding, no bare CR or LF, no transfer coding. What is
+accepted here, h11 accepts with the same meaning; the tests hold that. h11 itself takes 14 to 23 µs for a
+handshake, which takes 100 µs as a whole; this module takes 5 to 7.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from flowcraft.adapters.handshake import Refused, is_authority
+
+HEAD_BYTES = 16 * 1024
+"""The longest head of a request, without the empty line that ends it."""
+TARGET_BYTES = 8 * 1024
+"""The longest request target."""
+FIELDS = 100
+"""The most field lines of a head."""
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""To a client that waits with its content for the server's consent (RFC 9110 §10.1.1)."""
+
+_END = b"\r\n\r\n"
+_WORD = r"[-!#$%&'*+.^_`|~0-9A-Za-z]++"
+_LINE = rf"({_WORD}) ([\x21-\x7e]++) HTTP/([0-9]\.[0-9])\r\n"
+_REQUEST_LINE = re.compile(_LINE)
+# Possessive, so that a head that does not match is given up at the first wrong octet.
+_HEAD = re.compile(rf"{_LINE}((?:{_WORD}:[\t\x20-\x7e]*+\r\n)*+)\r\n")
+_ILLEGAL = re.compile(rb"[^\t\r\n\x20-\x7e]|(?<!\r)\n|\r(?=[^\n])")
+_LENGTH = re.compile(r"[0-9]{1,20}")
+_ABSOLUTE = re.compile(r"https?://([^/?#]+)(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
+_PHRASES = {413: "Content Too Large", 414: "URI Too Long"}  # RFC 9110; Python 3.11 has those of RFC 7231
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A request target (RFC 9112 §3.2), with the authority of one in absolute form."""
+
+    text: str
+    path: str
+    query: str
+    authority: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The head of a request. Names of fields are in lower case, repeated ones are joined (RFC 9110 §5.3).
+
+    The authority of a target in absolute form stands in the place of Host (RFC 9112 §3.2.2).
+    """
+
+    method: str
+    target: Target
+    headers: dict[str, str]
+    content_length: int
+
+
+class RequestReader:
+    """Reads one request from the pieces in which it arrives, and scans each octet once."""
+
+    def __init__(self, most_content: int) -> None:
+        self.request: Request | None = None
+        """The head, once it has been read."""
+        self._most_content = most_content
+        self._most = HEAD_BYTES + len(_END) + most_content
+        self._arrived = bytearray()
+        self._scanned = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has arrived."""
+        return self.request is None and not self._arrived
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more has arrived than the longest request has."""
+        return len(self._arrived) > self._most
+
+    def feed(self, data: bytes) -> None:
+        """Take what has arrived."""
+        self._arrived += data
+
+    def read_head(self) -> Request | Refused | None:
+        """Return the request once its head has arrived, or why it is refused, whatever its packets were."""
+        arrived, limit = self._arrived, HEAD_BYTES + len(_END)
+        end = arrived.find(_END, max(0, self._scanned - len(_END) + 1), limit)
+        if end < 0:
+            stop = min(len(arrived), limit)
+            if _ILLEGAL.search(arrived, max(0, self._scanned - 1), stop):
+                return _ILLEGAL_OCTET
+            self._scanned = stop
+            return _too_long(arrived) if stop == limit else None
+        parsed = _parse_head(arrived[: end + len(_END)].decode("latin-1"), self._most_content)
+        del arrived[: end + len(_END)]
+        if isinstance(parsed, Request):
+            self.request = parsed
+        return parsed
+
+    def read_content(self, request: Request) -> bytes | None:
+        """Return the content of a request once all of it has arrived."""
+        length = request.content_length
+        if length == 0:
+            return b""
+        if len(self._arrived) < length:
+            return None
+        content = bytes(self._arrived[:length])
+        del self._arrived[:length]
+        return content
+
+    def is_awaited(self, request: Request) -> bool:
+        """Whether the client waits with its content for `CONTINUE`."""
+        if request.content_length == 0 or self._arrived:
+            return False
+        return request.headers.get("expect", "").lower() == "100-continue"
+
+    def rest(self) -> bytes:
+        """Return what has arrived after the request."""
+        return bytes(self._arrived)
+
+
+_ILLEGAL_OCTET = Refused(
+    400, "bad request: a control character, a bare CR or LF or a character outside of ASCII in the head"
+)
+
+
+def _too_long(arrived: bytearray) -> Refused:
+    line_end = arrived.find(b"\r\n")
+    if line_end < 0 or line_end > TARGET_BYTES + len("GET  HTTP/1.1"):
+        return Refused(414, f"URI too long: a target has at most {TARGET_BYTES} bytes")
+    return Refused(431, f"request header fields too large: a head has at most {HEAD_BYTES} bytes")
+
+
+def _parse_head(head: str, most_content: int) -> Request | Refused:
+    match = _HEAD.fullmatch(head)
+    if match is None:
+        return _why_not(head)
+    method, target_text, version, fields = match.groups()
+    if version != "1.1":
+        return _VERSION
+    target = parse_target(target_text)
+    if isinstance(target, Refused):
+        return target
+    headers = _headers(fields)
+    if isinstance(headers, Refused):
+        return headers
+    if target.authority is not None:
+        headers["host"] = target.authority
+    length = _content_length(method, headers, most_content)
+    return length if isinstance(length, Refused) else Request(method, target, headers, length)
+
+
+_VERSION = Refused(505, "HTTP version not supported: expected HTTP/1.1")
+
+
+def _why_not(head: str) -> Refused:
+    """Return what is wrong with a head that does not match the grammar."""
+    if _ILLEGAL.search(head.encode("latin-1")):
+        return _ILLEGAL_OCTET
+    match = _REQUEST_LINE.match(head)
+    if match is None:
+        return Refused(400, "bad request: expected a request line such as GET /realtime HTTP/1.1")
+    if match[3] != "1.1":
+        return _VERSION
+    return Refused(400, "bad request: a field line is a name, a colon and a value, on one line")
+
+
+def parse_target(text: str) -> Target | Refused:
+    """Split a request target, in origin form or in absolute form; nothing else has a path here."""
+    if len(text) > TARGET_BYTES:
+        return Refused(414, f"URI too long: a target has at most {TARGET_BYTES} bytes")
+    if text[0] == "/" and "#" not in text:
+        path, _, query = text.partition("?")
+        return Target(text, path, query)
+    match = _ABSOLUTE.fullmatch(text)
+    if match is None or not is_authority(match[1]):
+        return Refused(400, "bad request: the target is no path, such as /realtime?channel=run_update")
+    return Target(text, match[2] or "/", match[3] or "", match[1])
+
+
+def parse_content_length(text: str) -> int | None:
+    """Read the value of Content-Length (RFC 9110 §8.6); None if it is none."""
+    return int(text) if _LENGTH.fullmatch(text) else None
+
+
+def _headers(fields: str) -> dict[str, str] | Refused:
+    lines = fields.split("\r\n")
+    lines.pop()  # after the last CRLF there is none
+    if len(lines) > FIELDS:
+        return Refused(431, f"request header fields too large: a head has at most {FIELDS} fields")
+    pairs = [line.partition(":") for line in lines]
+    headers = {name.lower(): value.strip(" \t") for name, _, value in pairs}
+    if len(headers) != len(lines):
+        headers = _joined([(name.lower(), value.strip(" \t")) for name, _, value in pairs])
+    if not is_authority(headers.get("host", "[")):  # none, a wrong one, or two of them, joined
+        return Refused(400, "bad request: expected one Host field with a host and, maybe, a port")
+    return headers
+
+
+def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in fields:
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _content_length(method: str, headers: Mapping[str, str], most_content: int) -> int | Refused:
+    """Return how much content follows (RFC 9112 §6.3)."""
+    coding, stated = headers.get("transfer-encoding"), headers.get("content-length")
+    if coding is not None and stated is not None:
+        return Refused(400, "bad request: Transfer-Encoding and Content-Length exclude each other")
+    if coding is not None and coding.lower() != "chunked":
+        return Refused(501, "not implemented: send the content as it is, with Content-Length")
+    if coding is not None or (stated is None and method == "POST"):
+        return Refused(411, "length required: state the length of the content with Content-Length")
+    length = 0 if stated is None else parse_content_length(stated)
+    if length is None:
+        return Refused(400, "bad request: Content-Length is not a decimal number of at most 20 digits")
+    if length > most_content:
+        return Refused(413, f"content too large: at most {most_content} bytes")
+    return length
+
+
+def response(
+    status: int,
+    body: str,
+    content_type: str = "text/plain; charset=utf-8",
+    headers: Mapping[str, str] | None = None,
+) -> bytes:
+    """Return a whole HTTP response, after which the connection closes."""
+    payload = body.encode()
+    fields = {"Content-Type": content_type, "Content-Length": str(len(payload))}
+    return response_head(status, fields | dict(headers or {})) + payload
+
+
+def response_head(status: int, headers: Mapping[str, str]) -> bytes:
+    """Return the head of an HTTP response, whose body ends when the connection closes."""
+    phrase = _PHRASES.get(status) or HTTPStatus(status).phrase
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} {phrase}\r\n{lines}Connection: close\r\n\r\n".encode()

@@ -13,13 +13,13 @@ WITH_PEERS := PYTHONPATH=src $(PEERS)/bin/python
 RESULTS := benchmarks/results
 IN_BROWSER = CHROMIUM="$$(cat $(BROWSER_READY))" node benchmarks/run.mjs
 REPORTS := build/reports
-VITEST := node_modules/.bin/vitest run --reporter=default --reporter=junit
+SUITES = CHROMIUM="$$(cat $(BROWSER_READY) 2>/dev/null)" .venv/bin/python -m scripts.run_suites
 FAULTS = .venv/bin/python -m tests.faults $(if $(SEED),--seed $(SEED)) --junit $(REPORTS)/faults.xml
 WEB := examples/flowcraft/web
 ORDERS := examples/orders/web
 WORKSPACES := $(wildcard packages/*/package.json examples/*/web/package.json)
 
-.PHONY: help demo orders test check docs unit e2e faults faults-counts faults-long bench bench-full bench-fanout bench-log bench-latency build package format lock setup clean
+.PHONY: help demo orders test test-world check docs unit e2e faults faults-counts faults-long bench bench-full bench-fanout bench-log bench-latency build package format lock setup clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,28 +32,29 @@ orders: setup build ## run the smaller example: orders, balances and their live 
 	npm run --silent build -w $(ORDERS)
 	.venv/bin/python -m examples.orders
 
-test: check unit e2e faults-counts ## everything that must hold: static gates, tests, the app in a browser, the fault harness
-	@.venv/bin/python scripts/sum_reports.py $(REPORTS)/python.xml $(REPORTS)/typescript.xml $(REPORTS)/e2e.xml \
-		$(REPORTS)/faults.xml
+test: setup build $(BROWSER_READY) ## everything that must hold: static gates, tests, the app in a browser, the fault harness
+	@npm run --silent build -w $(WEB) -w $(ORDERS)
+	@$(SUITES) check typescript python e2e faults
+
+test-world: setup build ## what takes longer: every PostgreSQL, every version of what we plug into, strangers' projects
+	@$(SUITES) world
 
 check: setup build ## static gates only: lint, format, types, layers, drift
 	@scripts/check
 
 unit: setup build ## the Python and the TypeScript tests, up to end to end
-	.venv/bin/python -m pytest --junitxml=$(REPORTS)/python.xml
-	$(VITEST) --outputFile.junit=$(REPORTS)/typescript.xml
+	@$(SUITES) typescript python
 
 e2e: setup build $(BROWSER_READY) ## the example apps in a real browser
-	npm run --silent build -w $(WEB) -w $(ORDERS)
-	CHROMIUM="$$(cat $(BROWSER_READY))" node_modules/.bin/vitest run --config tests/e2e/vitest.config.ts \
-		--reporter=default --reporter=junit --outputFile.junit=$(CURDIR)/$(REPORTS)/e2e.xml
+	@npm run --silent build -w $(WEB) -w $(ORDERS)
+	@$(SUITES) e2e
 
 faults: setup build ## the promise under every fault, a line per invariant (SEED=... repeats a run)
 	$(FAULTS) --json build/faults-ci.json
 
-# On a machine that others use too, a time that was exceeded is told and fails nothing.
+# On a machine that others use too, a time that was exceeded is reported and fails nothing.
 faults-counts: setup build
-	$(FAULTS) --counts-only
+	@$(SUITES) faults
 
 faults-long: setup build ## the same at five times the rate, about 16 minutes; its figures go into the docs
 	$(FAULTS) --size long --json docs/faults/long.json

@@ -1,19 +1,46 @@
 """Add up JUnit reports into one line: how many tests passed, failed and were skipped."""
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 
-def main(paths: list[str]) -> int:
-    total = failed = skipped = 0
+@dataclass(frozen=True)
+class Totals:
+    """What reports count."""
+
+    passed: int
+    failed: int
+    skipped: int
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+    @property
+    def status(self) -> int:
+        """The exit status: where no test ran, none passed."""
+        return 1 if self.failed or not self.passed else 0
+
+
+def sum_up(paths: Iterable[Path], failed_besides: int = 0) -> Totals:
+    """Add up reports, and failures that stand in none of them."""
+    total, failed, skipped = 0, 0, 0
     for path in paths:
-        for suite in ET.fromstring(Path(path).read_bytes()).iter("testsuite"):
+        for suite in ET.fromstring(path.read_bytes()).iter("testsuite"):
             total += int(suite.get("tests", "0"))
             failed += int(suite.get("failures", "0")) + int(suite.get("errors", "0"))
             skipped += int(suite.get("skipped", "0"))
-    print(f"{total - failed - skipped} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed or total == skipped else 0
+    return Totals(total - failed - skipped, failed + failed_besides, skipped)
+
+
+def main(paths: list[str]) -> int:
+    totals = sum_up(map(Path, paths))
+    print(totals)
+    return totals.status
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ export default defineConfig({
     name: "realtime",
     include: ["tests/**/*.test.{ts,tsx}"],
     testTimeout: 30_000,
+    hookTimeout: 30_000,
     server: { deps: { inline: ["svelte"] } },
   },
 });

@@ -20,8 +20,11 @@ from tests.faults.report import write_results
 from tests.faults.scenarios import load
 from tests.faults.sizes import SIZES, Size
 from tests.faults.stage import Cluster, Stage
+from tests.support.time_limits import process_ends
 
 SCENARIO_SECONDS = 120.0
+GRACE_SECONDS = 60.0
+"""A scenario that does not end when it is cancelled ends the run."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,7 +81,8 @@ async def _run_all(scenarios: Sequence[Scenario], size: Size, seed: int) -> list
         cluster = await stack.enter_async_context(Cluster.open())
         for scenario in scenarios:
             began = time.monotonic()
-            outcomes = await _run(scenario, size, seed, cluster)
+            with process_ends(scenario.name, _limit(size) + GRACE_SECONDS):
+                outcomes = await _run(scenario, size, seed, cluster)
             seconds = time.monotonic() - began
             words = ", ".join(f"{o.invariant} {'ok' if o.passed else 'FAILED'}" for o in outcomes)
             print(f"  {scenario.name}: {words} ({seconds:.1f} s)", flush=True)
@@ -87,9 +91,8 @@ async def _run_all(scenarios: Sequence[Scenario], size: Size, seed: int) -> list
 
 
 async def _run(scenario: Scenario, size: Size, seed: int, cluster: Cluster) -> list[Outcome]:
-    limit = SCENARIO_SECONDS + 20 * size.fault_seconds
     try:
-        async with asyncio.timeout(limit), Stage.open(size, seed, cluster) as stage:
+        async with asyncio.timeout(_limit(size)), Stage.open(size, seed, cluster) as stage:
             try:
                 return await scenario.run(stage)
             except Exception as error:
@@ -98,6 +101,10 @@ async def _run(scenario: Scenario, size: Size, seed: int, cluster: Cluster) -> l
     except Exception as error:  # noqa: BLE001  # a scenario that breaks has failed; the others go on
         notes = (f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ()))
         return [Outcome(name, False, {}, notes) for name in scenario.invariants]
+
+
+def _limit(size: Size) -> float:
+    return SCENARIO_SECONDS + 20 * size.fault_seconds
 
 
 def _sum_up(outcomes: Sequence[Outcome]) -> int:

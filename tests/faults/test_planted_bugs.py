@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PATCHES = sorted((Path(__file__).parent / "planted").glob("*.patch"))
 SEEDS = tuple(range(7, 14))
 TINY = ("--size", "tiny", "--counts-only")
-LONGEST_SECONDS = 180
+LONGEST_SECONDS = 290
+
+pytestmark = pytest.mark.timeout(300)
 
 
 def broken_by(patch: Path) -> str:

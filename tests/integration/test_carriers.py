@@ -450,7 +450,7 @@ async def test_a_request_that_fails_is_answered_at_once_and_the_next_one_too(
     monkeypatch: pytest.MonkeyPatch, request_line: str, headers: str, status: int
 ) -> None:
     async with dedicated(QUICK, None) as stage:
-        monkeypatch.setattr(stage.node, "measure", lambda: 1 / 0)
+        monkeypatch.setattr(stage.node, "report", lambda: 1 / 0)
         host, port = urlsplit(stage.address).netloc.split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(f"{request_line}\r\nHost: {host}\r\n{headers}\r\n".encode())

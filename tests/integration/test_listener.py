@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
 import pytest
@@ -14,10 +15,23 @@ import pytest
 from flowcraft.adapters.postgres.listen_connection import ListenConnection
 from flowcraft.adapters.postgres.listener import PostgresListener
 from flowcraft.channels import Channels, Notify
-from flowcraft.core.wakeup import BUSY_READS, Idle, Leader
+from flowcraft.core.wakeup import (
+    BUSY_READS,
+    DrawMark,
+    Idle,
+    Leader,
+    NotifyOthers,
+    Releasing,
+    Step,
+    TryLock,
+    Unlock,
+    WakeupMachine,
+)
+from flowcraft.cursors import Snapshot
+from flowcraft.errors import LogUnavailable
 from flowcraft.events import Event
 from flowcraft.records import Ephemeral
-from tests.support.following import Followed, following, listening
+from tests.support.following import NEVER, Followed, following, listening
 from tests.support.pooler import swallowing_notifications
 from tests.support.postgres import AppendablePostgresLog, Ear, connected, migrated
 
@@ -268,3 +282,97 @@ async def test_a_flood_of_bad_notifications_does_not_fill_the_log(
             await got.get()
         assert listener.rejected == 1_000
         assert caplog.text.count("rejected") == 10
+
+
+async def lose(followed: Followed, connection: Plain) -> None:
+    """End the listener's session, and wait until the listener knows."""
+    await terminate_listener(connection)
+    await asyncio.wait_for(followed.listener.until_disconnected(), 10)
+
+
+async def come_to_rest(followed: Followed, connection: Plain) -> None:
+    """Wait until a relay that nothing wakes reads no more."""
+    before = -1
+    while before != followed.reads:
+        before = followed.reads
+        for _ in range(20):
+            await connection.fetchval("select 1")
+
+
+class Gate:
+    """Holds the listener back before it connects again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached = asyncio.Event()
+        self.opens = asyncio.Event()
+        connect = ListenConnection.open
+
+        @asynccontextmanager
+        async def held(*arguments: Any) -> AsyncIterator[ListenConnection]:
+            self.reached.set()
+            await self.opens.wait()
+            async with connect(*arguments) as line:
+                yield line
+
+        monkeypatch.setattr(ListenConnection, "open", held)
+
+
+async def test_what_is_committed_between_a_lost_connection_and_listen_is_read_once_it_listens(
+    log: AppendablePostgresLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with following(log, log.dsn) as followed, connected(log.dsn) as connection:
+        gate = Gate(monkeypatch)
+        await lose(followed, connection)
+        await gate.reached.wait()
+        await come_to_rest(followed, connection)
+        expected = await emit(connection, 1)
+        assert followed.payloads == []
+        gate.opens.set()
+        await followed.until_read(1)
+        assert followed.payloads == expected
+
+
+async def test_a_connection_that_is_lost_is_a_reason_to_read_once_and_then_at_the_safety_pace(
+    log: AppendablePostgresLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with following(log, log.dsn) as followed, connected(log.dsn) as connection:
+        await fall_asleep(followed)
+        gate = Gate(monkeypatch)
+        before = followed.reads
+        await lose(followed, connection)
+        await followed.until(lambda: followed.reads > before)
+        assert (followed.listener.connected, followed.listener.ringing) == (False, "away")
+        assert followed.listener.trouble == "the listener's connection was lost"
+        await gate.reached.wait()
+        await come_to_rest(followed, connection)
+        assert followed.reads <= before + 2
+
+
+async def test_after_a_lost_connection_nothing_is_assumed_about_the_lock(
+    log: AppendablePostgresLog,
+) -> None:
+    async with following(log, log.dsn) as followed, connected(log.dsn) as connection:
+        await fall_asleep(followed)
+        await lose(followed, connection)
+        await asyncio.wait_for(followed.listener.until_connected(), 10)
+        assert followed.listener.state == Releasing(None)
+        assert followed.listener.trouble is None
+
+
+@pytest.mark.parametrize("step", [DrawMark(), TryLock(), Unlock(), NotifyOthers()], ids=repr)
+async def test_a_connection_that_is_lost_in_the_middle_of_a_wait_ends_the_wait(
+    log: AppendablePostgresLog, monkeypatch: pytest.MonkeyPatch, step: Step
+) -> None:
+    async def lost(self: ListenConnection, name: str, *arguments: object) -> NoReturn:
+        raise LogUnavailable(f"the connection was lost at {name}")
+
+    def due(*_: object, **__: object) -> Step:
+        return step
+
+    listener = PostgresListener(log.dsn, channels, lambda _: None, safety_seconds=NEVER)
+    async with listening(listener):
+        await asyncio.wait_for(listener.until_connected(), 10)
+        monkeypatch.setattr(ListenConnection, "_ask", lost)
+        monkeypatch.setattr(WakeupMachine, "observe", due)
+        async with asyncio.timeout(10):
+            await listener.wait(Snapshot(0), records=0)

@@ -439,6 +439,40 @@ async def test_what_a_kept_task_failed_with_is_told_until_it_has_run_well_again(
     await supervisor.stop()
 
 
+async def test_a_task_that_has_recovered_backs_off_from_the_beginning() -> None:
+    state = supervisor_module.TaskState("relay")
+    for _ in range(4):
+        state.backoff.draw()
+    assert state.backoff.bound == 16 * supervisor_module.FIRST_BACKOFF_SECONDS
+    state.recovered()
+    assert state.backoff.bound == supervisor_module.FIRST_BACKOFF_SECONDS
+
+
+async def test_what_a_task_begins_while_it_is_cancelled_is_awaited_too() -> None:
+    supervisor = Supervisor()
+    begun, waits, cleaned = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def clean() -> None:
+        waits.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned.set()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            supervisor.spawn(clean(), "clean")
+            await waits.wait()
+
+    supervisor.spawn(work(), "work")
+    await begun.wait()
+    await supervisor.stop()
+    assert cleaned.is_set()
+
+
 async def test_a_node_tells_how_each_of_its_tasks_is_doing() -> None:
     async with running(MemoryLog()) as node:
         await node.until_accepting()

@@ -373,7 +373,7 @@ def fail(*_: object, **__: object) -> None:
 @pytest.mark.parametrize(
     ("line", "fails", "beginning"),
     [
-        ("GET /readyz HTTP/1.1", "health", b"HTTP/1.1 500 "),
+        ("GET /readyz HTTP/1.1", "report", b"HTTP/1.1 500 "),
         (f"GET {ENDS} HTTP/1.1", "connect", b"HTTP/1.1 200 "),
     ],
 )
@@ -388,5 +388,5 @@ async def test_a_mistake_of_ours_is_logged_and_closes_the_connection(
     assert response.startswith(beginning)
     logged = [record.message for record in caplog.records if record.exc_info]
     assert len(logged) == 1
-    assert logged[0].startswith("answering the request of 127.0.0.1:")
+    assert logged[0].startswith("answering a request from 127.0.0.1:")
     caplog.clear()

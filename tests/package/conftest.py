@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.support.artefacts import Artefacts, Installation, WebProject
+from tests.support.once import made_once
 
 
 @pytest.fixture(scope="session")
 def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Artefacts:
-    return Artefacts.build(tmp_path_factory.mktemp("artefacts"))
+    return Artefacts(made_once(tmp_path_factory, "artefacts", Artefacts.build))
 
 
 @pytest.fixture(scope="session")

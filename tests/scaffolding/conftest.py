@@ -35,7 +35,13 @@ class Copy:
         self.migrations = root / "examples/flowcraft/api/migrations"
         for folder in ("examples/flowcraft", "tests/example"):
             shutil.copytree(REPOSITORY / folder, root / folder, ignore=_LEFT_OUT)
-        for file in ("pyproject.toml", "tsconfig.base.json", "tests/conftest.py"):
+        for file in (
+            "pyproject.toml",
+            "tsconfig.base.json",
+            "tests/conftest.py",
+            "tests/support/time_limits.py",
+        ):
+            (root / file).parent.mkdir(exist_ok=True)
             shutil.copy(REPOSITORY / file, root / file)
         for folder in ("node_modules", "src"):
             (root / folder).symlink_to(REPOSITORY / folder)

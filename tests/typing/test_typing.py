@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.once import made_once
+
 ROOT = Path(__file__).parents[2]
 CASES = sorted((Path(__file__).parent / "cases").glob("*.py"))
 IGNORE = re.compile(r"\s*# type: ignore\[.*\]")
@@ -25,16 +27,18 @@ Findings = Mapping[str, Mapping[int, str]]
 """By file name and line: what a checker has to say."""
 
 
-@pytest.fixture(scope="module")
-def bare_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cases")
+def write_bare_cases(folder: Path) -> None:
     for case in CASES:
         (folder / case.name).write_text(IGNORE.sub("", case.read_text()))
-    return folder
 
 
 @pytest.fixture(scope="module")
-def mypy(bare_cases: Path) -> Findings:
+def mypy(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    return read(made_once(tmp_path_factory, "mypy", lambda folder: write(folder, run_mypy(folder))))
+
+
+def run_mypy(bare_cases: Path) -> Findings:
+    write_bare_cases(bare_cases)
     (bare_cases / "mypy.ini").write_text(f"[mypy]\nstrict = True\nmypy_path = {ROOT / 'src'}\n")
     command = [
         sys.executable,
@@ -49,7 +53,12 @@ def mypy(bare_cases: Path) -> Findings:
 
 
 @pytest.fixture(scope="module")
-def pyright(bare_cases: Path) -> Findings:
+def pyright(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    return read(made_once(tmp_path_factory, "pyright", lambda folder: write(folder, run_pyright(folder))))
+
+
+def run_pyright(bare_cases: Path) -> Findings:
+    write_bare_cases(bare_cases)
     (bare_cases / "pyrightconfig.json").write_text(
         json.dumps({"typeCheckingMode": "strict", "extraPaths": [str(ROOT / "src")]})
     )
@@ -60,6 +69,15 @@ def pyright(bare_cases: Path) -> Findings:
         for r in reports
         if r["severity"] == "error"
     )
+
+
+def write(folder: Path, findings: Findings) -> None:
+    (folder / "findings.json").write_text(json.dumps(findings))
+
+
+def read(folder: Path) -> Findings:
+    found: dict[str, dict[str, str]] = json.loads((folder / "findings.json").read_text())
+    return {name: {int(line): text for line, text in lines.items()} for name, lines in found.items()}
 
 
 def run(command: list[str], folder: Path) -> str:

@@ -226,3 +226,13 @@ async def test_an_answer_that_fails_costs_the_others_nothing_and_later_ones_are_
     herd.answers.clear()
     await herd.come((cursors[0], "runs.0"))
     assert herd.answers[0] == [*range(1, 101, 10)]
+
+
+async def test_who_comes_after_a_herd_was_served_is_served_too() -> None:
+    log, cursors = log_of(3)
+    herd = Herd(log)
+    await herd.come((cursors[0], "runs.0"))
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "replays"))
+    herd.replays.add(Replay(1, {"runs.1"}, cursors[1], None))
+    await herd.until_answered(2)
+    assert herd.answers == {0: [1], 1: [2]}

@@ -15,10 +15,11 @@ from flowcraft.core import session as sessions
 from flowcraft.core.bundles import Bundle, Encoder
 from flowcraft.core.hub import Effect, Hub, ReadNow, ReadReplay
 from flowcraft.core.session import Session
-from flowcraft.errors import CursorUnusable
+from flowcraft.errors import CursorUnusable, TokenInvalid
 from flowcraft.events import Event
 from flowcraft.records import Ephemeral
 from flowcraft.settings import Settings
+from flowcraft.viewers import Viewer
 
 VECTORS = sorted((Path(__file__).parents[2] / "spec" / "vectors").glob("*.json"))
 SESSION = 1
@@ -47,14 +48,15 @@ class Server:
         self.session: Session | None = None
         self.sent: list[object] = []
         self.events = 0
+        self.closed: int | None = None
 
     def step(self, kind: str, value: Any) -> None:
         handler: Callable[[Any], None] | None = getattr(self, f"on_{kind}", None)
         if handler is not None:  # the other steps are the client's
             handler(value)
 
-    def on_connect(self, how: dict[str, list[str]]) -> None:
-        self.session = Session(declared(), Settings(), token_required=False)
+    def on_connect(self, how: dict[str, Any]) -> None:
+        self.session = Session(declared(), Settings(), token_required="token" in how)
         self.hub.connect(SESSION)
         self.events = 0
         self.converse(self.session.open(self.hub.cursor, "0", how.get("channels", [])))
@@ -66,6 +68,15 @@ class Server:
     def on_client(self, frame: object) -> None:
         assert self.session is not None
         self.converse(self.session.received(json.dumps(frame)))
+
+    def on_drain(self, reconnect_after_ms: int) -> None:
+        assert self.session is not None
+        self.converse(self.session.drain(reconnect_after_ms))
+
+    def on_closed(self, code: int) -> None:
+        assert self.closed == code
+        self.hub.leave(SESSION)
+        self.session = self.closed = None
 
     def on_begin(self, transaction: dict[str, Any]) -> None:
         xid = transaction["xid"]
@@ -113,6 +124,16 @@ class Server:
                     self.hub.unsubscribe(SESSION, channels)
                 case sessions.AwaitSettle(xid):
                     self.fan_out(self.hub.settle(SESSION, xid))
+                case sessions.Authenticate(token):
+                    assert self.session is not None
+                    good = token != "wrong"
+                    self.converse(
+                        self.session.authenticated(Viewer(token))
+                        if good
+                        else self.session.rejected(TokenInvalid())
+                    )
+                case sessions.Close(code):
+                    self.closed = code
                 case _:
                     raise AssertionError(f"no conversation needs {effect}")
 

@@ -10,5 +10,5 @@ export default defineConfig({
   resolve: { alias: { "@": fileURLToPath(new URL("src", import.meta.url)) }, dedupe: ["react", "react-dom"] },
   server: { proxy: { "/api": service, "/realtime": { target: service, ws: true } } },
   build: { target: "es2022", chunkSizeWarningLimit: 700 },
-  test: { name: "flowcraft-web" },
+  test: { name: "flowcraft-web", testTimeout: 30_000, hookTimeout: 30_000 },
 });

@@ -11,7 +11,9 @@ type Step =
   | { readonly handlers: Readonly<Record<string, readonly unknown[]>> }
   | { readonly settled: string }
   | { readonly disconnect: true }
-  | { readonly connect: unknown }
+  | { readonly connect: { readonly token?: string } }
+  | { readonly drain: number }
+  | { readonly closed: number }
   | { readonly linger: true }
   | { readonly commit: unknown }
   | { readonly begin: unknown }
@@ -78,10 +80,12 @@ export const replay = ({ steps }: Conversation): void => {
       if (connecting === 0) carryOut(machine.timer("", now));
       expect(connecting).toBe(1);
       connecting = 0;
-      carryOut(machine.opened(undefined, now));
+      carryOut(machine.opened(step.connect.token, now));
     } else if ("disconnect" in step) {
       expect(sent).toEqual([]);
       carryOut(machine.closed(1006, now));
+    } else if ("closed" in step) {
+      carryOut(machine.closed(step.closed, now));
     } else if ("linger" in step) {
       for (const channel of lingering) carryOut(machine.timer(channel, now));
       lingering.clear();

@@ -147,7 +147,9 @@ class Gateway(Sender):
             logger.exception("%s: the authorizer raised; closed with 1011", self)
             self._perform([sessions.Close(1011, "authentication unavailable")])
             return
-        if viewer.expires_at is not None:
+        if "expiry" in self._timers:
+            self._timers.pop("expiry").cancel()
+        if viewer.expires_at is not None and not self._closed:
             self._later("expiry", viewer.expires_at - self._context.clock.wall(), self._expired)
         self._perform(self._session.authenticated(viewer))
 
@@ -162,8 +164,6 @@ class Gateway(Sender):
         self._attempt(lambda: self._perform(self._session.expired()))
 
     def _later(self, name: str, seconds: float, call: Callable[[], None]) -> None:
-        if name in self._timers:
-            self._timers[name].cancel()
         self._timers[name] = asyncio.get_running_loop().call_later(max(0.0, seconds), call)
 
 

@@ -1,0 +1,334 @@
+"""A gateway and its node: heartbeats, guards, tokens that expire, and how much a client may wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from flowcraft.adapters.memory import MemoryLog, MemoryWakeups
+from flowcraft.channels import Channels
+from flowcraft.core.frames import Bundle
+from flowcraft.errors import ChannelUnknown
+from flowcraft.events import Event
+from flowcraft.runtime.clock import SystemClock
+from flowcraft.runtime.node import Node
+from flowcraft.settings import Settings
+from flowcraft.viewers import Viewer
+
+
+class Ping(Event):
+    """Something."""
+
+
+class Client:
+    """A connection that keeps what it was sent."""
+
+    congested = False
+    waiting_bytes = 0
+
+    def __init__(self) -> None:
+        self.frames: list[dict[str, object]] = []
+        self.closed: tuple[int, str] | None = None
+        self.pings = 0
+        self._changed = asyncio.Event()
+
+    def write(self, bundle: Bundle) -> None:
+        self.frames += map(msgspec.json.decode, bundle.messages)
+        self._changed.set()
+
+    def ping(self) -> None:
+        self.pings += 1
+        self._changed.set()
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed = (code, reason)
+        self._changed.set()
+
+    def close_slow(self) -> None:
+        self.close(4408, "too slow")
+
+    def bound_queue(self, now: float) -> bool:
+        return False
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    def with_member(self, member: str) -> list[object]:
+        return [frame[member] for frame in self.frames if member in frame]
+
+
+class TurnedClock(SystemClock):
+    """A clock that can be turned forward."""
+
+    turned = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.turned
+
+    def wall(self) -> float:
+        return super().wall() + self.turned
+
+
+QUICK = Settings(drain_seconds=0.01)
+
+
+class Tokens:
+    """Knows its viewers by the number of seconds that their tokens live; a token may also live for ever."""
+
+    required = True
+
+    def __init__(self, clock: TurnedClock) -> None:
+        self._clock = clock
+
+    async def authenticate(self, token: str) -> Viewer:
+        expires_at = None if token == "for ever" else self._clock.wall() + float(token)
+        return Viewer("ada", expires_at=expires_at)
+
+
+@asynccontextmanager
+async def running(
+    channels: Channels,
+    settings: Settings = QUICK,
+    clock: TurnedClock | None = None,
+) -> AsyncIterator[tuple[Node, MemoryLog]]:
+    """Run a node; with a clock of the test's own it requires tokens."""
+    log = MemoryLog()
+    node = Node(
+        channels,
+        log,
+        MemoryWakeups(log),
+        settings=settings,
+        authorizer=None if clock is None else Tokens(clock),
+        clock=clock or TurnedClock(),
+    )
+    node.start()
+    await node.until_accepting()
+    try:
+        yield node, log
+    finally:
+        await node.stop()
+
+
+def guarded(answer: Callable[[], object]) -> Channels:
+    """Declare a channel whose guard answers so."""
+    channels = Channels()
+    channel = channels.declare("secret_update", Ping)
+
+    @channel.guard
+    def guard(viewer: Viewer) -> bool:
+        return answer()  # type: ignore[return-value]  # what an application gets wrong
+
+    return channels
+
+
+PLAIN = Channels()
+PLAIN.declare("ping_update", Ping)
+
+
+async def test_a_node_whose_log_is_stale_pings_and_sends_no_heartbeat_until_it_reads_again() -> None:
+    clock = TurnedClock()
+    settings = Settings(drain_seconds=0.01, heartbeat_seconds=0.02)
+    async with running(PLAIN, settings, clock) as (node, log):
+        client = Client()
+        node.connect(client)
+        await client.until(lambda: client.with_member("n"))
+        clock.turned = 60
+        assert node.health().state == "stale"
+        client.frames.clear()
+        pings = client.pings
+        await client.until(lambda: client.pings >= pings + 3)
+        assert client.frames == []
+        log.emit("ping_update", "1")
+        await client.until(lambda: client.with_member("n"))
+        assert client.with_member("n")[0] == 0
+
+
+async def later(answer: object) -> object:
+    await asyncio.sleep(0)
+    return answer
+
+
+def fails(error: Exception) -> object:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("answer", "opens"),
+    [
+        (lambda: True, True),
+        (lambda: later(True), True),
+        (lambda: False, False),
+        (lambda: None, False),
+        (lambda: {"id": 1}, False),
+        (lambda: 1, False),
+        (lambda: "ada", False),
+        (lambda: later({"id": 1}), False),
+        (lambda: later(None), False),
+        (lambda: later(1), False),
+        (lambda: later(later(True)), False),
+        (lambda: fails(ChannelUnknown("secret_update")), False),
+        (lambda: fails(KeyError("ada")), False),
+    ],
+    ids=[
+        *("True", "True, awaited", "False", "None", "a row", "a number", "a text", "a row, awaited"),
+        *(
+            "None, awaited",
+            "a number, awaited",
+            "a coroutine, awaited",
+            "an error of ours",
+            "any other error",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:coroutine 'later' was never awaited")
+async def test_only_a_guard_that_answers_true_opens_its_channel(
+    answer: Callable[[], object], opens: bool
+) -> None:
+    async with running(guarded(answer), clock=TurnedClock()) as (node, _):
+        client = Client()
+        gateway = node.connect(client)
+        gateway.received('{"auth":"for ever"}')
+        gateway.received('{"subscribe":["secret_update"],"ref":1}')
+        await client.until(lambda: len(client.frames) == 2)
+        if opens:
+            assert client.with_member("subscribed") == [["secret_update"]]
+        else:
+            (error,) = client.with_member("error")
+            assert isinstance(error, dict)
+            assert (error["code"], error["channel"], error["ref"]) == ("forbidden", "secret_update", 1)
+        assert node.health().subscriptions == int(opens)
+
+
+async def test_a_token_expires_by_the_clock_of_the_node() -> None:
+    clock = TurnedClock()
+    clock.turned = 1e9  # were another clock asked, it would be decades until then
+    async with running(PLAIN, clock=clock) as (node, _):
+        client, kept, old = Client(), Client(), Client()
+        gateways = [node.connect(one, ["ping_update"]) for one in (client, kept, old)]
+        for gateway, seconds in zip(gateways, ("0.05", "3600", "-1"), strict=True):
+            gateway.received(f'{{"auth":"{seconds}"}}')
+        await client.until(lambda: client.closed)
+        await old.until(lambda: old.closed)
+        assert client.closed == old.closed == (4401, "token expired")
+        assert client.with_member("subscribed") == [["ping_update"]]
+        assert (kept.closed, node.health().connections) == (None, 1)
+
+
+@pytest.mark.parametrize("fresh", ["3600", "for ever"])
+async def test_a_fresh_token_takes_the_place_of_the_one_that_would_expire(fresh: str) -> None:
+    async with running(PLAIN, clock=TurnedClock()) as (node, _):
+        client, other = Client(), Client()
+        gateway, its_gateway = node.connect(client), node.connect(other)
+        gateway.received('{"auth":"0.1"}')
+        gateway.received(f'{{"auth":"{fresh}"}}')
+        its_gateway.received('{"auth":"0.2"}')
+        await other.until(lambda: other.closed)
+        assert client.closed is None
+
+
+async def test_a_token_that_expires_while_a_guard_is_asked_closes_and_subscribes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked, answer = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def guard() -> object:
+        asked.set()
+        return await answer
+
+    async with running(guarded(guard), clock=TurnedClock()) as (node, log):
+        client = Client()
+        gateway = node.connect(client)
+        gateway.received('{"auth":"0.05"}')
+        gateway.received('{"subscribe":["secret_update"]}')
+        await asked.wait()
+        await client.until(lambda: client.closed)
+        answer.set_result(True)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        log.emit("secret_update", "1")
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert client.closed == (4401, "token expired")
+        assert [sorted(frame) for frame in client.frames] == [["hello"]]
+        assert (node.health().connections, node.health().subscriptions) == (0, 0)
+        assert caplog.messages == []
+
+
+async def test_an_authorizer_that_cannot_answer_closes_with_a_code_to_come_back_by(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running(PLAIN, clock=TurnedClock()) as (node, _):
+        client = Client()
+        node.connect(client).received('{"auth":"no number, so it raises"}')
+        await client.until(lambda: client.closed)
+        assert client.closed == (1011, "authentication unavailable")
+        assert client.with_member("error") == []
+        assert caplog.messages == ["the authorizer raised; the connection is closed"]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at rest", "while its token is being verified"])
+async def test_a_connection_that_is_gone_is_kept_by_no_timer(late: bool) -> None:
+    async with running(PLAIN, clock=TurnedClock()) as (node, _):
+        client = Client()
+        gateway = node.connect(client)
+        gateway.received('{"auth":"3600"}')
+        if not late:
+            gateway.received('{"subscribe":["ping_update"]}')
+            await client.until(lambda: client.with_member("subscribed"))
+        gone = weakref.ref(gateway)
+        gateway.closed()
+        del gateway
+        for _ in range(5):
+            await asyncio.sleep(0)
+        gc.collect()
+        assert gone() is None
+
+
+async def test_each_connection_may_wait_for_its_own_number_of_transactions_and_for_others_afterwards() -> (
+    None
+):
+    async with running(PLAIN, Settings(drain_seconds=0.01, settles_per_connection=2)) as (node, log):
+        client, other = Client(), Client()
+        gateway, its_gateway = node.connect(client), node.connect(other)
+        for xid in (801, 900, 901):
+            gateway.received(f'{{"settle":"{xid}"}}')
+        assert [error_code(frame) for frame in client.frames[1:]] == ["limit_exceeded"]
+        its_gateway.received('{"settle":"801"}')
+        assert other.frames[1:] == []
+        gateway.received('{"settle":"1"}')  # what is covered already takes no room
+        assert client.with_member("settled") == ["1"]
+        log.emit("ping_update", "1", xid=801)
+        await client.until(lambda: "801" in client.with_member("settled"))
+        gateway.received('{"settle":"901"}')
+        assert len(client.with_member("error")) == 1
+        gateway.received('{"settle":"902"}')
+        assert len(client.with_member("error")) == 2
+
+
+def error_code(frame: dict[str, object]) -> object:
+    error = frame["error"]
+    assert isinstance(error, dict)
+    return error["code"]  # pyright: ignore[reportUnknownVariableType]
+
+
+async def test_a_name_twice_in_one_request_is_one_subscription() -> None:
+    async with running(PLAIN) as (node, log):
+        client = Client()
+        gateway = node.connect(client, ["ping_update", "ping_update"])
+        gateway.received('{"subscribe":["ping_update","ping_update"],"ref":1}')
+        assert client.with_member("subscribed") == [["ping_update"], ["ping_update"]]
+        assert node.health().subscriptions == 1
+        log.emit("ping_update", "1")
+        await client.until(lambda: client.with_member("at"))
+        assert client.with_member("channel") == ["ping_update"]
+        gateway.received('{"unsubscribe":["ping_update","ping_update"]}')
+        assert node.health().subscriptions == 0

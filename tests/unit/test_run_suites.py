@@ -1,0 +1,89 @@
+"""The program behind `make test`: it ends what hangs, counts what broke, and closes with one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GREEN = '<testsuite tests="3" failures="0" errors="0" skipped="1"/>'
+RED = '<testsuite tests="3" failures="1" errors="1" skipped="0"/>'
+HANGS = "import sys, subprocess as s; s.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
+
+
+def run(folder: Path, steps: str, **suites: tuple[str, float]) -> tuple[int, list[str]]:
+    """Run steps of suites, given as Python and a limit; return the exit status and the printed lines."""
+    program = f"""
+        import sys
+        from pathlib import Path
+
+        sys.path.insert(0, {str(ROOT)!r})
+        from scripts import run_suites
+        from scripts.run_suites import Suite
+
+        run_suites.REPORTS = Path({str(folder)!r})
+        run_suites.ENDING_SECONDS = 0.5
+        given = {suites!r}
+        suites = {{
+            name: Suite((sys.executable, "-c", text, "{{report}}"), seconds, reports="check" not in name)
+            for name, (text, seconds) in given.items()
+        }}
+        sys.exit(run_suites.main({steps.split()!r}, suites))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=40, check=False)
+    return done.returncode, (done.stdout + done.stderr).splitlines()
+
+
+def writes(report: str, status: int = 0) -> tuple[str, float]:
+    return f"import sys, pathlib; pathlib.Path(sys.argv[1]).write_text({report!r}); sys.exit({status})", 30.0
+
+
+def test_green_suites_are_added_up(tmp_path: Path) -> None:
+    status, lines = run(tmp_path, "check+one other", check=("", 30), one=writes(GREEN), other=writes(GREEN))
+    assert (status, lines[-1]) == (0, "4 passed, 0 failed, 2 skipped")
+
+
+@pytest.mark.parametrize(
+    ("broken", "line"),
+    [
+        (writes(RED, 1), "3 passed, 2 failed, 1 skipped"),
+        (writes(GREEN, 3), "4 passed, 1 failed, 2 skipped"),
+        (("", 30.0), "2 passed, 1 failed, 1 skipped"),
+        (("raise SystemExit(2)", 30.0), "2 passed, 1 failed, 1 skipped"),
+    ],
+    ids=["a test failed", "red with a green report", "green without a report", "red without a report"],
+)
+def test_a_suite_that_broke_is_counted_and_nothing_follows(
+    tmp_path: Path, broken: tuple[str, float], line: str
+) -> None:
+    status, lines = run(tmp_path, "one+broken later", one=writes(GREEN), broken=broken, later=writes(GREEN))
+    assert (status, lines[-1]) == (1, line)
+    assert not any("later" in text for text in lines)
+
+
+def test_a_gate_without_a_report_that_fails_is_counted(tmp_path: Path) -> None:
+    status, lines = run(tmp_path, "check", check=("raise SystemExit(1)", 30))
+    assert (status, lines[-1]) == (1, "0 passed, 1 failed, 0 skipped")
+
+
+def test_a_suite_that_hangs_is_ended_with_what_it_started_and_named(tmp_path: Path) -> None:
+    began = time.monotonic()
+    status, lines = run(tmp_path, "stuck", stuck=(HANGS, 1.0))
+    assert time.monotonic() - began < 20
+    assert lines[0] == "== stuck: not over after 1 s; it is ended"
+    assert (status, lines[-1]) == (1, "0 passed, 1 failed, 0 skipped")
+
+
+def test_a_report_of_an_earlier_run_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "one.xml").write_text(GREEN)
+    assert run(tmp_path, "one", one=("", 30))[0] == 1
+
+
+def test_an_unknown_suite_is_refused(tmp_path: Path) -> None:
+    assert run(tmp_path, "two", one=("", 30)) == (1, ["no suite is called two; there are one"])

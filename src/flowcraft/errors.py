@@ -143,6 +143,15 @@ class CursorUnreadable(CursorUnusable):
         super().__init__(cursor, "has something after it that cannot be read")
 
 
+class SchemaNotOwned(RealtimeError):
+    """The schema `flowcraft` has objects that the migrating role does not own; nothing was changed.
+
+    The text names each object with its owner, and the SQL that removes it or makes it the migrating role's.
+    """
+
+    code = "schema_not_owned"
+
+
 class LogUnavailable(RealtimeError):
     """The database cannot be read now: down, a standby, or without the schema `flowcraft`."""
 

@@ -61,49 +61,49 @@ FAULTS = {
         "alter table flows rename to flows_kept; create view flows as select * from flows_kept",
         "FC056",
         "flow_update = ",
-        "flows is not a table",
+        "public.flows is not a table",
     ),
     "a column that is gone": fault(
         "alter table flows drop column description cascade",
         "FC057",
         "flow_update = ",
-        "table flows has no column description for the field description of FlowUpdate; it has id, name,",
+        "table public.flows has no column description for the field description of FlowUpdate; it has id,",
     ),
     "a text for a truth": fault(
         "drop view flow_states; alter table flows alter paused drop default, alter paused type text",
         "FC058",
         "flow_update = ",
-        "column flows.paused is text, which cannot be the boolean that FlowUpdate.paused takes",
+        "column public.flows.paused is text, which cannot be the boolean that FlowUpdate.paused takes",
     ),
     "a day for a moment": fault(
         "drop view step_states; alter table steps alter started_at type date",
         "FC058",
         "run = channels",
-        "column steps.started_at is date, which cannot be the date-time",
+        "column public.steps.started_at is date, which cannot be the date-time",
     ),
     "a fraction for a count": fault(
         "drop view step_states; alter table steps alter attempt type double precision",
         "FC058",
         "run = channels",
-        "column steps.attempt is double precision, which cannot be the integer",
+        "column public.steps.attempt is double precision, which cannot be the integer",
     ),
     "a number for an id": fault(
         "drop view step_states; alter table steps drop run_id cascade, add run_id bigint not null",
         "FC058",
         "run = channels",
-        "column steps.run_id is bigint, which cannot be the uuid",
+        "column public.steps.run_id is bigint, which cannot be the uuid",
     ),
     "a null that the event does not foresee": fault(
         "alter table flows alter name drop not null",
         "FC059",
         "flow_update = ",
-        "flows.name may be null and FlowUpdate.name may not; write `| None`",
+        "public.flows.name may be null and FlowUpdate.name may not; write `| None`",
     ),
     "triggers that were dropped": fault(
         f"drop function flowcraft.{FLOWS}() cascade",
         "FC060",
         "flow_update = ",
-        "the trigger on flows is not installed, so its rows make no events; run `flowcraft migrate",
+        "the trigger on public.flows is not installed, so its rows make no events; run `flowcraft migrate",
     ),
     "a function without its triggers": fault(
         f"drop trigger {TRIGGER}_insert on flows; drop trigger {TRIGGER}_update on flows",
@@ -122,27 +122,57 @@ FAULTS = {
         "set search_path = pg_catalog, pg_temp as 'begin return null; end'",
         "FC061",
         "flow_update = ",
-        "does not do what Table(flows) declares",
+        "does not do what Table(public.flows) declares",
     ),
     "a trigger that is disabled": fault(
         "alter table flows disable trigger user",
         "FC062",
         "flow_update = ",
-        "is disabled, so its rows make no events; run `alter table flows enable trigger",
+        "is disabled, so its rows make no events; run `alter table public.flows enable trigger",
     ),
     "a trigger of a source that is gone": fault(
-        "create function flowcraft.old_123() returns trigger language plpgsql set search_path = pg_catalog "
-        "as 'begin return null; end'; comment on function flowcraft.old_123() is 'flowcraft:1'; "
+        "create function flowcraft.old_123() returns trigger language plpgsql "
+        "set search_path = pg_catalog, pg_temp as 'begin return null; end'; "
+        "comment on function flowcraft.old_123() is 'flowcraft:1'; "
         "create trigger old after insert on flows for each statement execute function flowcraft.old_123()",
         "FC063",
         None,
-        "flowcraft.old_123: the triggers on flows of a source that nobody declares",
+        "flowcraft.old_123: the triggers on public.flows of a source that nobody declares",
     ),
     "a function that searches where its caller says": fault(
         "alter function flowcraft.broadcast(text, json) reset search_path",
         "FC064",
         None,
         "run `alter function flowcraft.broadcast(text,json) set search_path = pg_catalog, pg_temp`",
+    ),
+    "a function that searches for tables among temporary ones first": fault(
+        "alter function flowcraft.wake() set search_path = pg_catalog",
+        "FC064",
+        None,
+        "run `alter function flowcraft.wake() set search_path = pg_catalog, pg_temp`",
+    ),
+    "a name that two schemas have": fault(
+        "create schema app; create table app.flows (like public.flows); "
+        "do $$ begin execute format('alter database %I set search_path = public, app', current_database()); "
+        "end $$",
+        "FC056",
+        "flow_update = ",
+        'public.flows and app.flows on the search_path have the name flows; write Table("public.flows") or',
+    ),
+    "a trigger on the log": fault(
+        "create function spy() returns trigger language plpgsql as 'begin return null; end'; "
+        "create trigger spy after insert on flowcraft.event for each statement execute function spy()",
+        "FC068",
+        None,
+        "trigger spy on flowcraft.event, which calls public.spy() is of role postgres, whose code could run "
+        "with the rights of the role that migrates; run `drop trigger spy on flowcraft.event`",
+    ),
+    "a schema in which all may create": fault(
+        "grant create on schema flowcraft to public",
+        "FC068",
+        None,
+        "the right to create in schema flowcraft is of role public, whose code could run with the rights of "
+        "the role that migrates; run `revoke create on schema flowcraft from public cascade`",
     ),
 }
 

@@ -19,6 +19,7 @@ from sqlalchemy import Table as SqlTable
 
 from flowcraft import Channels, DeclarationError, Event, Table
 from flowcraft.adapters.postgres.steps import LATEST
+from flowcraft.errors import SchemaNotOwned
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -283,6 +284,50 @@ def test_the_sql_of_a_revision_does_the_same_without_a_connection(project: Proje
 def test_triggers_that_do_not_fit_their_table_are_told_in_a_sentence(project: Project) -> None:
     project.declare(tables(), channels_of())
     project.generate()
-    with pytest.raises(DeclarationError, match="table runs has no column status for the field status"):
+    with pytest.raises(
+        DeclarationError, match=r"table public\.runs has no column status for the field status"
+    ):
         project.upgrade()
     assert project.query("select to_regclass('runs')") == [(None,)]
+
+
+PLANTED = """
+create table ran (who text);
+create function spy() returns trigger language plpgsql as $$
+begin insert into public.ran values (current_user); return new; end $$;
+create schema flowcraft;
+create table flowcraft.migration (version int primary key, name text, applied_at timestamptz)
+"""
+SPY = "create trigger spy before insert on flowcraft.migration for each row execute function spy()"
+REFUSED = (
+    r"\n  trigger spy on flowcraft\.migration, which calls public\.spy\(\), of role postgres: "
+    r"drop trigger spy on flowcraft\.migration;$"
+)
+
+
+@by_both_drivers
+def test_a_schema_with_code_of_another_role_is_refused_by_every_step(project: Project) -> None:
+    project.declare(tables("status"), channels_of())
+    project.query(PLANTED)
+    project.query(SPY)
+    with pytest.raises(SchemaNotOwned, match=REFUSED):
+        project.generate()
+    project.query("drop trigger spy on flowcraft.migration")
+    project.generate()
+    project.query(SPY)
+    with pytest.raises(SchemaNotOwned, match=REFUSED):
+        project.upgrade()
+    assert project.query("select * from ran") == []
+    project.query("drop trigger spy on flowcraft.migration")
+    project.upgrade()
+    assert project.triggers() == BOTH
+
+
+def test_an_upgrade_leaves_the_search_path_of_its_session(project: Project) -> None:
+    project.declare(tables("status"), channels_of())
+    project.generate()
+    (revision,) = (project.folder / "versions").glob("*.py")
+    more = "\n    op.execute('create table made_here ()')\n\ndef downgrade"
+    revision.write_text(revision.read_text().replace("\n\ndef downgrade", more))
+    project.upgrade()
+    assert project.query("select to_regclass('public.made_here')::text") == [("made_here",)]

@@ -21,6 +21,7 @@ from django.test.utils import override_settings
 
 from flowcraft import Channels, DeclarationError, Event, Table
 from flowcraft.adapters.postgres.steps import LATEST
+from flowcraft.errors import SchemaNotOwned
 from tests.support.django_project import configure, connected_to
 
 configure()
@@ -165,7 +166,25 @@ def test_the_sql_of_a_migration_does_the_same(project: Project) -> None:
 
 def test_a_source_that_does_not_fit_its_table_is_told_in_a_sentence(project: Project) -> None:
     project.write(declared="misfit")
-    with pytest.raises(DeclarationError, match="table items has no column amount for the field stock"):
+    with pytest.raises(
+        DeclarationError, match=r"table public\.items has no column amount for the field stock"
+    ):
+        project.migrate()
+
+
+def test_a_schema_with_code_of_another_role_is_refused_and_told_by_the_checks(project: Project) -> None:
+    project.write()
+    project.migrate()
+    project.query(
+        "create function spy() returns trigger language plpgsql as 'begin return null; end'; "
+        "create trigger spy after insert on flowcraft.event for each row execute function spy()"
+    )
+    refused = "trigger spy on flowcraft.event, which calls public.spy(), of role postgres: drop trigger spy"
+    (found,) = project.checks(database=True)
+    assert found.startswith("flowcraft.E002: database 'default': role postgres does not migrate")
+    assert refused in found
+    project.write(declared="changed")
+    with pytest.raises(SchemaNotOwned, match=re.escape(refused)):
         project.migrate()
 
 

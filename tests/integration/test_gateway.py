@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
+from flowcraft.adapters.asgi import json_sequence, split_sequence
 from flowcraft.adapters.memory import MemoryLog, MemoryWakeups
 from flowcraft.channels import Channels
-from flowcraft.core.frames import Bundle
+from flowcraft.core.bundles import Framing
 from flowcraft.errors import ChannelUnknown
 from flowcraft.events import Event
 from flowcraft.runtime.clock import SystemClock
@@ -29,32 +30,29 @@ class Ping(Event):
 class Client:
     """A connection that keeps what it was sent."""
 
-    congested = False
     waiting_bytes = 0
+    address = "a test"
 
     def __init__(self) -> None:
+        self.framing: Framing = json_sequence
         self.frames: list[dict[str, object]] = []
         self.closed: tuple[int, str] | None = None
         self.pings = 0
         self._changed = asyncio.Event()
 
-    def write(self, bundle: Bundle) -> None:
-        self.frames += map(msgspec.json.decode, bundle.messages)
+    def try_send(self, data: bytes) -> int:
+        self.frames += map(msgspec.json.decode, split_sequence(data))
         self._changed.set()
+        return 0
 
     def ping(self) -> None:
         self.pings += 1
         self._changed.set()
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str, rest: bytes = b"") -> None:
+        self.try_send(rest)
         self.closed = (code, reason)
         self._changed.set()
-
-    def close_slow(self) -> None:
-        self.close(4408, "too slow")
-
-    def bound_queue(self, now: float) -> bool:
-        return False
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(10):
@@ -142,7 +140,7 @@ async def test_a_node_whose_log_is_stale_pings_and_sends_no_heartbeat_until_it_r
         node.connect(client)
         await client.until(lambda: client.with_member("n"))
         clock.turned = 60
-        assert node.health().state == "stale"
+        assert node.report().state == "stale"
         client.frames.clear()
         pings = client.pings
         await client.until(lambda: client.pings >= pings + 3)
@@ -205,7 +203,7 @@ async def test_only_a_guard_that_answers_true_opens_its_channel(
             (error,) = client.with_member("error")
             assert isinstance(error, dict)
             assert (error["code"], error["channel"], error["ref"]) == ("forbidden", "secret_update", 1)
-        assert node.health().subscriptions == int(opens)
+        assert node.report().subscriptions == int(opens)
 
 
 async def test_a_token_expires_by_the_clock_of_the_node() -> None:
@@ -220,7 +218,7 @@ async def test_a_token_expires_by_the_clock_of_the_node() -> None:
         await old.until(lambda: old.closed)
         assert client.closed == old.closed == (4401, "token expired")
         assert client.with_member("subscribed") == [["ping_update"]]
-        assert (kept.closed, node.health().connections) == (None, 1)
+        assert (kept.closed, node.report().connections) == (None, 1)
 
 
 @pytest.mark.parametrize("fresh", ["3600", "for ever"])
@@ -259,7 +257,7 @@ async def test_a_token_that_expires_while_a_guard_is_asked_closes_and_subscribes
             await asyncio.sleep(0)
         assert client.closed == (4401, "token expired")
         assert [sorted(frame) for frame in client.frames] == [["hello"]]
-        assert (node.health().connections, node.health().subscriptions) == (0, 0)
+        assert (node.report().connections, node.report().subscriptions) == (0, 0)
         assert caplog.messages == []
 
 
@@ -272,7 +270,9 @@ async def test_an_authorizer_that_cannot_answer_closes_with_a_code_to_come_back_
         await client.until(lambda: client.closed)
         assert client.closed == (1011, "authentication unavailable")
         assert client.with_member("error") == []
-        assert caplog.messages == ["the authorizer raised; the connection is closed"]
+        assert caplog.messages == [
+            "connection 1 from a test (no viewer): the authorizer raised; closed with 1011"
+        ]
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at rest", "while its token is being verified"])
@@ -326,9 +326,9 @@ async def test_a_name_twice_in_one_request_is_one_subscription() -> None:
         gateway = node.connect(client, ["ping_update", "ping_update"])
         gateway.received('{"subscribe":["ping_update","ping_update"],"ref":1}')
         assert client.with_member("subscribed") == [["ping_update"], ["ping_update"]]
-        assert node.health().subscriptions == 1
+        assert node.report().subscriptions == 1
         log.emit("ping_update", "1")
         await client.until(lambda: client.with_member("at"))
         assert client.with_member("channel") == ["ping_update"]
         gateway.received('{"unsubscribe":["ping_update","ping_update"]}')
-        assert node.health().subscriptions == 0
+        assert node.report().subscriptions == 0

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 from websockets.asyncio.client import ClientConnection, connect
 
 from flowcraft import Channels, Event, Realtime, Settings, migrate
@@ -218,9 +218,10 @@ async def test_what_parses_can_be_bound_to_every_statement(database: str) -> Non
                 outcomes["malformed"] = outcomes.get("malformed", 0) + 1
                 continue
             assert str(cursor) == text
-            for names in (None, ["count_update"]):
+            limit = Limit(10, 1_000)
+            for read in (log.tail(cursor, limit=limit), log.replay(cursor, ["count_update"], limit=limit)):
                 try:
-                    await log.read(cursor, channels=names, limit=Limit(10, 1_000))
+                    await read
                     outcome = "read"
                 except CursorUnusable as error:
                     outcome = error.reason

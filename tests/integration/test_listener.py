@@ -27,7 +27,6 @@ from flowcraft.core.wakeup import (
     Unlock,
     WakeupMachine,
 )
-from flowcraft.cursors import Snapshot
 from flowcraft.errors import LogUnavailable
 from flowcraft.events import Event
 from flowcraft.records import Ephemeral
@@ -341,7 +340,7 @@ async def test_a_connection_that_is_lost_is_a_reason_to_read_once_and_then_at_th
         before = followed.reads
         await lose(followed, connection)
         await followed.until(lambda: followed.reads > before)
-        assert (followed.listener.connected, followed.listener.ringing) == (False, "away")
+        assert (followed.listener.connected, followed.listener.state) == (False, "polling")
         assert followed.listener.trouble == "the listener's connection was lost"
         await gate.reached.wait()
         await come_to_rest(followed, connection)
@@ -355,7 +354,7 @@ async def test_after_a_lost_connection_nothing_is_assumed_about_the_lock(
         await fall_asleep(followed)
         await lose(followed, connection)
         await asyncio.wait_for(followed.listener.until_connected(), 10)
-        assert followed.listener.state == Releasing(None)
+        assert followed.listener._machine.state == Releasing(None)
         assert followed.listener.trouble is None
 
 
@@ -375,4 +374,4 @@ async def test_a_connection_that_is_lost_in_the_middle_of_a_wait_ends_the_wait(
         monkeypatch.setattr(ListenConnection, "_ask", lost)
         monkeypatch.setattr(WakeupMachine, "observe", due)
         async with asyncio.timeout(10):
-            await listener.wait(Snapshot(0), records=0)
+            await listener.wait()

@@ -64,7 +64,7 @@ async def test_the_second_time_there_is_nothing_to_do(connection: Plain, databas
         "schema flowcraft: 0001_log",
         "schema flowcraft: 0002_retention",
         "schema flowcraft: 0003_telemetry",
-        "run_update: created the triggers on runs (insert, update)",
+        "run_update: created the triggers on public.runs (insert, update)",
     ]
     before = await catalog(connection)
     assert await migrate(connection, declared()) == []
@@ -82,7 +82,7 @@ async def test_a_changed_source_replaces_its_triggers_and_an_undeclared_one_lose
     await migrate(connection, declared())
     await connection.execute("alter table runs add column note text")
     assert await migrate(connection, declared()) == [
-        "run_update: replaced the triggers on runs (insert, update)"
+        "run_update: replaced the triggers on public.runs (insert, update)"
     ]
     assert await migrate(connection, Channels(), prune=False) == []
     (dropped,) = await migrate(connection, Channels())
@@ -94,7 +94,7 @@ async def test_a_table_that_was_made_anew_gets_its_triggers_back(connection: Pla
     await migrate(connection, declared())
     await connection.execute("drop table runs; create table runs (id uuid primary key, status text)")
     assert await migrate(connection, declared()) == [
-        "run_update: replaced the triggers on runs (insert, update)"
+        "run_update: replaced the triggers on public.runs (insert, update)"
     ]
 
 
@@ -115,17 +115,17 @@ async def test_other_triggers_and_functions_are_left_alone(connection: Plain) ->
             declared(table="missing"),
             'there is no table "missing"; create it first, or correct its name in Table(...)',
         ),
-        (declared(table="Runs"), 'there is no table "Runs"; did you mean runs?'),
+        (declared(table="Runs"), 'there is no table "Runs"; did you mean Table("public.runs")?'),
         (
             declared(status="state"),
             (
-                "table runs has no column state for the field status of RunUpdate; it has id, status; "
+                "table public.runs has no column state for the field status of RunUpdate; it has id, status; "
                 'name the column: Table(..., status="<column>")'
             ),
         ),
         (
             declared(table="run_view"),
-            "run_view is not a table; name the table whose rows change in Table(...)",
+            "public.run_view is not a table; name the table whose rows change in Table(...)",
         ),
     ],
 )
@@ -175,7 +175,7 @@ async def test_the_script_does_the_same_through_psql(
     script = tmp_path / "migration.sql"
     script.write_text(migration_sql(declared()))
     first, again = [await run_psql(database, script) for _ in range(2)]
-    assert "run_update: created the triggers on runs (insert, update)" in first
+    assert "run_update: created the triggers on public.runs (insert, update)" in first
     assert "triggers" not in again
     before = await catalog(connection)
     assert await migrate(connection, declared()) == []

@@ -117,15 +117,14 @@ async def test_a_row_that_does_not_decode_is_told_from_those_that_do(
         await connection.execute(_EMIT, "good_update", '{"body":"a\\\\b \\\\x41"}')
         await _stored(connection, "bad_update")
         await connection.execute(_EMIT, "good_update", '{"body":"after"}')
-        for names in (None, ["good_update", "bad_update"]):
-            batch = await log.read(start, channels=names)
+        for batch in (await log.tail(start), await log.replay(start, ["good_update", "bad_update"])):
             assert [(r.id, r.channel, r.payload) for r in batch.records] == [
                 (1, "good_update", '{"body":"a\\\\b \\\\x41"}'),
                 (3, "good_update", '{"body":"after"}'),
             ]
             assert [(u.id, u.channel) for u in batch.unreadable] == [(2, "bad_update")]
-            assert (await log.read(batch.cursor)).unreadable == ()
-        assert (await log.read(start, channels=["good_update"])).unreadable == ()
+            assert (await log.tail(batch.cursor)).unreadable == ()
+        assert (await log.replay(start, ["good_update"])).unreadable == ()
     finally:
         await log.close()
 
@@ -138,7 +137,7 @@ async def test_a_log_whose_newest_row_does_not_decode_is_followed_from_there(
     try:
         start = (await log.position()).cursor
         await connection.execute(_EMIT, "good_update", '{"body":"after"}')
-        assert [r.id for r in (await log.read(start)).records] == [2]
+        assert [r.id for r in (await log.tail(start)).records] == [2]
     finally:
         await log.close()
 
@@ -171,7 +170,7 @@ async def test_a_payload_that_is_not_json_is_a_reset_for_its_channel_and_no_fram
             assert (await until(back, "reset"))["reason"] == "unreadable"
             await _subscribe(back, "bad_update", since=reset["cursor"])
             assert (await until(back, "subscribed"))["n"] == 1
-        counts = node.measure().counts
+        counts = node.report().counts
         assert (counts.failures["event"], counts.resets["unreadable"]) == (1, 2)
 
 

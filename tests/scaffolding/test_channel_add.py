@@ -220,7 +220,7 @@ def test_a_file_in_the_way_is_not_overwritten_and_nothing_else_is_changed(copy: 
         ),
         (
             ["x_update", "--event", "X", "--table", "nothing"],
-            "there is no table nothing; there is announcements,",
+            "there is no table nothing; there is public.announcements,",
         ),
         (
             ["x_update", "--event", "X", "--table", "runs", "--column", "a=b"],

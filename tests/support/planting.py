@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from flowcraft.adapters.asgi import json_sequence, split_sequence
 from flowcraft.adapters.memory import MemoryLog, MemoryWakeups
 from flowcraft.channels import Channels
-from flowcraft.core.bundles import Bundle
+from flowcraft.core.bundles import Framing
 from flowcraft.events import Event
 from flowcraft.records import Record
 from flowcraft.runtime.clock import SystemClock
@@ -69,7 +70,7 @@ class Tracer:
         return None
 
     def delivered(self, record: Record, family: str, recipients: int, seconds: float) -> None:
-        """Say nothing."""
+        """Report nothing."""
 
 
 class Client:
@@ -78,26 +79,23 @@ class Client:
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
         self.closed: tuple[int, str] | None = None
-        self.congested = False
+        self.framing: Framing = json_sequence
+        self.address = "a test"
         self.waiting_bytes = 0
         self._changed = asyncio.Event()
 
-    def write(self, bundle: Bundle) -> None:
-        self.frames += map(msgspec.json.decode, bundle.messages)
+    def try_send(self, data: bytes) -> int:
+        self.frames += map(msgspec.json.decode, split_sequence(data))
         self._changed.set()
+        return self.waiting_bytes
 
     def ping(self) -> None:
-        pass
+        """Answer nothing."""
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str, rest: bytes = b"") -> None:
+        self.frames += map(msgspec.json.decode, split_sequence(rest))
         self.closed = (code, reason)
         self._changed.set()
-
-    def close_slow(self) -> None:
-        self.close(4408, "too slow")
-
-    def bound_queue(self, now: float) -> bool:
-        return False
 
     async def until(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
         """Wait for a frame of which this is so; None if the connection was closed instead."""
@@ -204,4 +202,4 @@ async def all_goes_on(stage: Stage) -> None:
     assert answer is not None
     assert back.numbers() == list(range(1, stage.written + 1))
     assert answer["n"] == stage.written
-    assert stage.node.health().ready
+    assert stage.node.report().ready

@@ -7,9 +7,9 @@ import random
 
 import pytest
 
-from flowcraft.core.bundles import Bundle
+from flowcraft.core.bundles import Bundle, Part
 from flowcraft.core.report import Counts
-from flowcraft.runtime.fanout import SLICE, FanOut, Part
+from flowcraft.runtime.fanout import SLICE, FanOut
 from flowcraft.runtime.isolation import Isolation
 from flowcraft.runtime.supervisor import Supervisor
 

@@ -30,6 +30,8 @@ class Herd:
         settings, isolation = Settings(replay_events=replay_events), Isolation(self.counts)
         self.replays = Replays(log, self.supervisor, self._take, settings, isolation)
         self._done = asyncio.Event()
+        self.failures = 0
+        """How often taking answers is to fail."""
 
     async def come(self, *members: tuple[Cursor, str]) -> None:
         """Come all at once, and wait until each has its answer."""
@@ -45,6 +47,9 @@ class Herd:
                 await self._done.wait()
 
     def _take(self, answers: Sequence[tuple[Replay, Answer]]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise ValueError("planted")
         for replay, answer in answers:
             assert replay.session not in self.answers, "answered twice"
             if isinstance(answer, Batch):
@@ -156,15 +161,13 @@ class Failing(MemoryLog):
     def __init__(self, log: MemoryLog, poison: set[str], error: BaseException) -> None:
         super().__init__()
         self._inner = log
-        self._poison = poison
+        self.poison = poison
         self._error = error
 
-    async def read(
-        self, after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
-    ) -> Batch:
-        if self._poison.intersection(channels or ()):
+    async def replay(self, after: Cursor, channels: Sequence[str], *, limit: Limit | None = None) -> Batch:
+        if self.poison.intersection(channels):
             raise self._error
-        return self._inner.read_now(after, channels=channels, limit=limit)
+        return self._inner.replay_now(after, channels, limit=limit)
 
 
 @pytest.mark.parametrize(
@@ -179,24 +182,22 @@ async def test_those_whose_read_fails_are_found_among_thousands_and_all_others_a
     bad = {0: "unreadable", 637: "unreadable", 638: "unreadable"}
     assert herd.answers == {n: [n + 1] for n in range(1_000)} | bad
     assert herd.counts.failures["replay"] == 3
-    assert herd.replays.reads < MOST_FAILURES
+    assert herd.counts.replay_reads < MOST_FAILURES
 
 
 async def test_a_read_that_fails_once_is_no_reason_for_a_reset() -> None:
     log, cursors = log_of(100)
     failing = Failing(log, {"runs.0"}, ValueError("planted"))
     herd = Herd(failing)
-    read = failing.read
+    replay = failing.replay
 
-    async def heal(
-        after: Cursor, *, channels: Sequence[str] | None = None, limit: Limit | None = None
-    ) -> Batch:
+    async def heal(after: Cursor, channels: Sequence[str], *, limit: Limit | None = None) -> Batch:
         try:
-            return await read(after, channels=channels, limit=limit)
+            return await replay(after, channels, limit=limit)
         finally:
-            failing._poison = set()
+            failing.poison = set()
 
-    failing.read = heal  # type: ignore[method-assign]
+    failing.replay = heal  # type: ignore[method-assign]
     await herd.come((cursors[0], "runs.0"), (cursors[90], "runs.0"), (cursors[90], "runs.5"))
     assert herd.answers == {0: [*range(1, 101, 10)], 1: [91], 2: [96]}
 
@@ -206,21 +207,13 @@ async def test_a_log_that_fails_for_all_is_asked_a_bounded_number_of_times_and_a
     herd = Herd(Failing(log, {f"runs.{n}" for n in range(10)}, ValueError("planted")))
     await herd.come(*[(since, f"runs.{n % 10}") for n, since in enumerate(cursors)])
     assert set(herd.answers.values()) == {"unreadable"}
-    assert herd.replays.reads <= MOST_FAILURES + 20
+    assert herd.counts.replay_reads <= MOST_FAILURES + 20
 
 
 async def test_an_answer_that_fails_costs_the_others_nothing_and_later_ones_are_served() -> None:
     log, cursors = log_of(100)
     herd = Herd(log)
-    take, failed = herd._take, list[int]()
-
-    def fail_once(answers: Sequence[tuple[Replay, Answer]]) -> None:
-        if not failed:
-            failed.append(len(answers))
-            raise ValueError("planted")
-        take(answers)
-
-    herd.replays._answer = fail_once
+    herd.failures = 1
     await herd.come(*[(since, "runs.0") for since in cursors])
     assert len(herd.answers) == 100
     herd.answers.clear()

@@ -75,7 +75,7 @@ class Server:
 
     def on_closed(self, code: int) -> None:
         assert self.closed == code
-        self.hub.leave(SESSION)
+        self.hub.disconnect(SESSION)
         self.session = self.closed = None
 
     def on_begin(self, transaction: dict[str, Any]) -> None:
@@ -132,7 +132,8 @@ class Server:
                         if good
                         else self.session.rejected(TokenInvalid())
                     )
-                case sessions.Close(code):
+                case sessions.Close(code, _, last):
+                    self.sent += map(json.loads, last)
                     self.closed = code
                 case _:
                     raise AssertionError(f"no conversation needs {effect}")

@@ -22,10 +22,10 @@ from sqlalchemy.exc import DBAPIError
 from flowcraft.adapters.postgres import steps
 from flowcraft.adapters.postgres.inspection import function_name
 from flowcraft.adapters.postgres.source_snapshots import frozen, thawed
-from flowcraft.adapters.postgres.statements import DOES_NOT_FIT
+from flowcraft.adapters.postgres.statements import DOES_NOT_FIT, NOT_OURS
 from flowcraft.adapters.postgres.triggers import table_sources
 from flowcraft.channels import Channels
-from flowcraft.errors import DeclarationError, LogUnavailable
+from flowcraft.errors import DeclarationError, LogUnavailable, SchemaNotOwned
 
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
@@ -181,8 +181,17 @@ class _Executing:
         return _rows(connection, statement)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == DOES_NOT_FIT:
-            raise DeclarationError(str(error.orig).partition("\n")[0]) from None
+        if isinstance(error, DBAPIError):
+            _refuse(error)
+
+
+def _refuse(error: DBAPIError) -> None:
+    """Raise what a refusal of ours is called."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state == DOES_NOT_FIT:
+        raise DeclarationError(str(error.orig).partition("\n")[0]) from None
+    if state == NOT_OURS:
+        raise SchemaNotOwned(str(error.orig).partition("\nCONTEXT:")[0]) from None
 
 
 def _rows(connection: Connection, statement: str) -> steps.Rows:
@@ -199,11 +208,15 @@ def _compare(context: AutogenContext, upgrade: ops.UpgradeOps, _: object) -> Non
     if channels is None or connection is None:
         return
     touched = set(_tables(upgrade))
-    with connection.begin_nested() as savepoint:
-        upgrade.ops.extend(
-            _missing(connection, channels, touched, prune=context.opts.get("flowcraft_prune", True))
-        )
-        savepoint.rollback()
+    try:
+        with connection.begin_nested() as savepoint:
+            upgrade.ops.extend(
+                _missing(connection, channels, touched, prune=context.opts.get("flowcraft_prune", True))
+            )
+            savepoint.rollback()
+    except DBAPIError as error:
+        _refuse(error)
+        raise
 
 
 def _missing(

@@ -27,8 +27,17 @@ begin
     if to_regclass('flowcraft.event') is null then
         return;
     end if;
+    if not exists (
+        select from pg_catalog.pg_namespace as n
+        join pg_catalog.pg_roles as o on o.oid = n.nspowner
+        join pg_catalog.pg_roles as r on r.rolname = current_user
+        where n.nspname = 'flowcraft'
+            and (o.oid = r.oid or o.rolsuper or not r.rolsuper and pg_catalog.pg_has_role(o.oid, 'usage'))
+    ) then
+        raise exception 'another role owns the schema flowcraft; `flowcraft migrate` prints what to do';
+    end if;
     create or replace function flowcraft.{function}() returns trigger language plpgsql security definer
-        set search_path = pg_catalog, pg_temp {setting} as $body${body}$body$;
+        set {settings} as $body${body}$body$;
     revoke all on function flowcraft.{function}() from public;
     comment on function flowcraft.{function}() is '{mark}';
 {triggers}end
@@ -52,14 +61,13 @@ def trigger_statements(trigger: TriggerText, operations: Iterable[str]) -> str:
         )
         for operation in operations
     )
-    text = _TRIGGERS.format(
+    return _TRIGGERS.format(
         function=trigger.function,
-        setting=trigger.setting,
+        settings=trigger.settings,
         body=trigger.body,
         mark=trigger.mark,
         triggers=triggers,
     )
-    return text.replace("pg_temp  as", "pg_temp as")
 
 
 def sql_migration(request: ChannelRequest, statements: str) -> str:

@@ -13,7 +13,10 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 
 from flowcraft.adapters.django.declared import declared_sources, migrated, missing
+from flowcraft.adapters.django.migrations import refusals
 from flowcraft.adapters.postgres import steps
+from flowcraft.adapters.postgres.triggers import TableSource
+from flowcraft.errors import SchemaNotOwned
 
 
 def check_migrations(app_configs: object = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001
@@ -48,15 +51,25 @@ def _behind(connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
     if not made.sources:
         return []
     declared_sources()
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+    try:
+        found = _differences(connection, list(made.sources.values()))
+    except SchemaNotOwned as error:
+        return [Error(f"database {connection.alias!r}: {error}", id="flowcraft.E002")]
+    return [_message(one, connection.alias) for one in found if one.source is not None]
+
+
+def _differences(
+    connection: BaseDatabaseWrapper, sources: Sequence[TableSource]
+) -> Sequence[steps.Difference]:
+    with refusals(), transaction.atomic(using=connection.alias), connection.cursor() as cursor:
 
         def execute(statement: str) -> steps.Rows:
             cursor.execute(statement)
             return [] if cursor.description is None else cursor.fetchall()
 
-        found = steps.differences(execute, list(made.sources.values()))
+        found = steps.differences(execute, sources)
         transaction.set_rollback(True, using=connection.alias)
-    return [_message(one, connection.alias) for one in found if one.source is not None]
+    return found
 
 
 def _message(found: steps.Difference, alias: str) -> CheckMessage:

@@ -6,7 +6,8 @@ before, so that a migration does the same for ever, in both directions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, router
@@ -15,8 +16,8 @@ from django.db.migrations.operations.base import Operation
 from flowcraft.adapters.postgres import steps
 from flowcraft.adapters.postgres.inspection import function_name
 from flowcraft.adapters.postgres.source_snapshots import thawed
-from flowcraft.adapters.postgres.statements import DOES_NOT_FIT
-from flowcraft.errors import DeclarationError
+from flowcraft.adapters.postgres.statements import DOES_NOT_FIT, NOT_OURS
+from flowcraft.errors import DeclarationError, SchemaNotOwned
 
 if TYPE_CHECKING:
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -40,7 +41,8 @@ class _RealtimeOperation(Operation):
         to_state: ProjectState,  # noqa: ARG002
     ) -> None:
         if self._is_for(app_label, schema_editor):
-            self.change(_executing(schema_editor), forwards=True)
+            with refusals():
+                self.change(_executing(schema_editor), forwards=True)
 
     def database_backwards(
         self,
@@ -50,7 +52,8 @@ class _RealtimeOperation(Operation):
         to_state: ProjectState,  # noqa: ARG002
     ) -> None:
         if self._is_for(app_label, schema_editor):
-            self.change(_executing(schema_editor), forwards=False)
+            with refusals():
+                self.change(_executing(schema_editor), forwards=False)
 
     def change(self, execute: steps.Execute, *, forwards: bool) -> None:
         """Do it, or take it back."""
@@ -109,17 +112,13 @@ class RealtimeTriggers(_RealtimeOperation):
 
         Raises:
             DeclarationError: the source does not fit its table.
+            SchemaNotOwned: another role has something in the schema flowcraft.
         """
         source = self.source if forwards else self.previous
         if source is None:
             steps.drop_triggers(execute, self.function)
             return
-        try:
-            steps.create_triggers(execute, thawed(source))
-        except DatabaseError as error:
-            if getattr(error.__cause__, "sqlstate", None) != DOES_NOT_FIT:
-                raise
-            raise DeclarationError(str(error).partition("\n")[0]) from None
+        steps.create_triggers(execute, thawed(source))
 
     def describe(self) -> str:
         values = self.previous if self.source is None else self.source
@@ -130,6 +129,20 @@ class RealtimeTriggers(_RealtimeOperation):
     @property
     def migration_name_fragment(self) -> str:
         return "realtime_triggers"
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Name what our SQL refuses as the rest of this package does."""
+    try:
+        yield
+    except DatabaseError as error:
+        state = getattr(error.__cause__, "sqlstate", None)
+        if state == DOES_NOT_FIT:
+            raise DeclarationError(str(error).partition("\n")[0]) from None
+        if state == NOT_OURS:
+            raise SchemaNotOwned(str(error).partition("\nCONTEXT:")[0]) from None
+        raise
 
 
 def _executing(schema_editor: BaseDatabaseSchemaEditor) -> steps.Execute:

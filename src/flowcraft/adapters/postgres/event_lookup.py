@@ -71,10 +71,12 @@ async def examine(dsn: str, *, open_seconds: float) -> EventLookup:
     """
     connection = await connect(dsn)
     try:
-        row = await connection.fetchrow(statement("lookup"))
-        assert row is not None
-        log = await connection.fetchrow(statement("lookup_log")) if row["installed"] else None
-        running = await connection.fetch(statement("lookup_open"), open_seconds)
+        async with connection.transaction():
+            await connection.execute(statement("pin"))
+            row = await connection.fetchrow(statement("lookup"))
+            assert row is not None
+            log = await connection.fetchrow(statement("lookup_log")) if row["installed"] else None
+            running = await connection.fetch(statement("lookup_open"), open_seconds)
         pooled = await is_pooled(connection)
     finally:
         await connection.close()
@@ -98,7 +100,9 @@ async def find_events(dsn: str, *, id_: int | None, xid: int | None) -> tuple[li
     """
     connection = await connect(dsn)
     try:
-        rows = await connection.fetch(statement("lookup_events"), id_, None if xid is None else str(xid))
+        async with connection.transaction():
+            await connection.execute(statement("pin"))
+            rows = await connection.fetch(statement("lookup_events"), id_, None if xid is None else str(xid))
         return [FoundEvent(**dict(row)) for row in rows], await _outcome(connection, xid)
     finally:
         await connection.close()

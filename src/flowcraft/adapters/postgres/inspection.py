@@ -12,7 +12,7 @@ import msgspec
 
 from flowcraft.adapters.postgres.connections import APPLICATION_NAME, unavailable
 from flowcraft.adapters.postgres.listen_connection import ANSWER_SECONDS, ListenConnection
-from flowcraft.adapters.postgres.statements import migrations, statement
+from flowcraft.adapters.postgres.statements import DOES_NOT_FIT, migrations, statement
 from flowcraft.adapters.postgres.triggers import TableSource, table_sources
 from flowcraft.channels import Channels
 from flowcraft.errors import LogUnavailable
@@ -35,11 +35,17 @@ class Column(msgspec.Struct, frozen=True):
 
 
 class SourceFacts(msgspec.Struct, frozen=True):
-    """One declared source and its triggers. `same`: they do what is declared; None if that is not known."""
+    """One declared source and its triggers.
+
+    `name` is its table with the schema; `refused` says why the declared name does not mean one table; `same`:
+    they do what is declared, None if that is not known.
+    """
 
     source: TableSource
     exists: bool
+    name: str = ""
     is_table: bool = False
+    refused: str | None = None
     columns: tuple[Column, ...] = ()
     installed: bool | None = None
     same: bool | None = None
@@ -66,6 +72,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True):
     usable: bool = False
     executable: frozenset[str] = frozenset()
     unpinned: tuple[str, ...] = ()
+    strangers: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     newer: tuple[str, ...] = ()
     position: str | None = None
@@ -99,6 +106,7 @@ async def _looking(dsn: str) -> AsyncIterator[Plain]:
     try:
         transaction = connection.transaction()
         await transaction.start()
+        await connection.execute(statement("pin"))
         yield connection
         await transaction.rollback()
     finally:
@@ -123,9 +131,34 @@ async def _inspect(connection: Plain, channels: Channels) -> DatabaseFacts:
     )
     if found.standby:
         return found
+    strangers = await connection.fetch(statement("strangers"))
+    if row["superuser"] or not _is_strange(strangers):
+        found = _with_strangers(found, strangers)
+        if strangers:
+            return found  # nothing of theirs is read or called here
     if found.installed:
         found = await _with_migrations(connection, found, told=row["usable"] and row["told"])
     return await _with_sources(connection, found, table_sources(channels))
+
+
+def _is_strange(strangers: Sequence[asyncpg.Record]) -> bool:
+    """Whether the schema belongs to a role that this one is not a member of; this one does not migrate."""
+    return any(row["place"] == 1 for row in strangers)
+
+
+def _described(stranger: asyncpg.Record) -> str:
+    return (
+        f"{stranger['object']} is of role {stranger['owner']}, whose code could run with the rights of "
+        f"the role that migrates; run `{stranger['remedy']}`"
+    )
+
+
+def _with_strangers(found: DatabaseFacts, strangers: Sequence[asyncpg.Record]) -> DatabaseFacts:
+    if not _is_strange(strangers):
+        return msgspec.structs.replace(found, strangers=tuple(map(_described, strangers)))
+    owner = next(row["owner"] for row in strangers if row["place"] == 1)
+    untold = f"the schema flowcraft is of role {owner}, whose code superuser {found.role} does not run"
+    return msgspec.structs.replace(found, untold=(untold,))
 
 
 async def _with_migrations(connection: Plain, found: DatabaseFacts, *, told: bool) -> DatabaseFacts:
@@ -178,13 +211,20 @@ async def _table(connection: Plain, source: TableSource) -> SourceFacts:
     if row is None:
         return SourceFacts(source, exists=False)
     columns = msgspec.json.decode(row["columns"], type=tuple[Column, ...])
-    return SourceFacts(source, exists=True, is_table=row["is_table"], columns=columns)
+    return SourceFacts(source, exists=True, name=row["name"], is_table=row["is_table"], columns=columns)
 
 
 async def _triggers(connection: Plain, table: SourceFacts) -> SourceFacts:
     if not table.is_table:
         return table
     arguments = msgspec.json.encode(table.source).decode(), function_name(table.source)
+    try:
+        async with connection.transaction():
+            await connection.execute("select pg_temp.flowcraft_table($1::text::jsonb)", arguments[0])
+    except asyncpg.PostgresError as error:
+        if error.sqlstate != DOES_NOT_FIT:
+            raise
+        return msgspec.structs.replace(table, refused=str(error.args[0]).partition(": ")[2])
     row: asyncpg.Record | None = None
     with suppress(asyncpg.PostgresError):  # it does not fit the table; the columns tell why
         async with connection.transaction():

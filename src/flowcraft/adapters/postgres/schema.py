@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import asyncpg
 import msgspec
 
-from flowcraft.adapters.postgres.statements import DOES_NOT_FIT, migrations, statement
+from flowcraft.adapters.postgres.statements import DOES_NOT_FIT, NOT_OURS, migrations, statement
 from flowcraft.adapters.postgres.triggers import table_sources
 from flowcraft.channels import Channels
-from flowcraft.errors import DeclarationError, LogUnavailable
+from flowcraft.errors import DeclarationError, LogUnavailable, SchemaNotOwned
 
 if TYPE_CHECKING:
     from asyncpg.transaction import Transaction
@@ -20,11 +20,22 @@ if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import AnyConnection
 
 OLDEST_POSTGRES = 14
-LOCK = "select pg_advisory_xact_lock(1718382455, 3)"
-_FUNCTIONS = ("column(regclass, jsonb)", "table(jsonb)", "body(jsonb, regclass)", "install(jsonb, text)")
-CLEAR = "drop function " + ", ".join(
-    f"pg_temp.flowcraft_{name}" for name in (*_FUNCTIONS, "restored()", "apply(jsonb, boolean)")
+LOCK = "select pg_catalog.pg_advisory_xact_lock(1718382455, 3)"
+_FUNCTIONS = (
+    "spelled(name, name)",
+    "named(text, name)",
+    "table(jsonb)",
+    "base(oid)",
+    "column(regclass, jsonb)",
+    "settings(regclass)",
+    "body(jsonb, regclass)",
+    "definition(jsonb, regclass, text)",
+    "is(oid, jsonb, regclass)",
+    "install(jsonb, text)",
+    "restored()",
+    "apply(jsonb, boolean)",
 )
+CLEAR = "drop function " + ", ".join(f"pg_temp.flowcraft_{name}" for name in _FUNCTIONS)
 
 
 async def migrate(database: str | AnyConnection, channels: Channels, *, prune: bool = True) -> list[str]:
@@ -37,23 +48,15 @@ async def migrate(database: str | AnyConnection, channels: Channels, *, prune: b
 
     Raises:
         DeclarationError: a source does not fit its table; nothing was changed.
+        SchemaNotOwned: another role has something in the schema flowcraft, or may put it there.
         LogUnavailable: a PostgreSQL older than 14.
     """
     sources = msgspec.json.encode(table_sources(channels)).decode()
-    async with _connected(database) as connection, _transaction(connection):
-        _check_version(connection)
-        await connection.execute(LOCK)
-        await connection.execute(statement("bootstrap"))
-        done = [await _upgrade(connection, *missing) for missing in await _missing(connection)]
-        await connection.execute(statement("install"))
-        try:
-            done += [row[0] for row in await connection.fetch(_APPLY, sources, prune)]
-        except asyncpg.PostgresError as error:
-            if error.sqlstate != DOES_NOT_FIT:
-                raise
-            raise DeclarationError(_sentence(error)) from None
-        await connection.execute(CLEAR)
-    return done
+    async with _connected(database) as connection:
+        with _refusals():
+            async with _transaction(connection):
+                _check_version(connection)
+                return await _migrate(connection, sources, prune=prune)
 
 
 def migration_sql(channels: Channels, *, prune: bool = True) -> str:
@@ -62,18 +65,55 @@ def migration_sql(channels: Channels, *, prune: bool = True) -> str:
     arguments = f"{literal(sources)}::jsonb, {str(prune).lower()}"
     parts = [
         "-- The log of FlowCraft Realtime, and the triggers of the declared sources. It may be run again.",
-        f"begin isolation level read committed;\n{LOCK};",
+        "begin isolation level read committed;",
+        statement("pin"),
+        f"{LOCK};",
+        statement("guard"),
         statement("bootstrap"),
         *(guarded(version, name, text) for version, (name, text) in migrations().items()),
         statement("install"),
         f"select pg_temp.flowcraft_apply({arguments}) as done;",
-        f"{CLEAR};\ncommit;\n",
+        statement("tighten"),
+        statement("guard"),
+        f"{CLEAR};",
+        statement("unpin"),
+        "commit;",
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
 _APPLY = "select pg_temp.flowcraft_apply($1::text::jsonb, $2::boolean)"
 _RECORD = "insert into flowcraft.migration (version, name) values ($1, $2)"
+
+
+async def _migrate(connection: AnyConnection, sources: str, *, prune: bool) -> list[str]:
+    await connection.execute(statement("pin"))
+    await connection.execute(LOCK)
+    # Behind the lock, and before anything is read or called that another role may have made.
+    await connection.execute(statement("guard"))
+    await connection.execute(statement("bootstrap"))
+    done = [await _upgrade(connection, *missing) for missing in await _missing(connection)]
+    await connection.execute(statement("install"))
+    done += [row[0] for row in await connection.fetch(_APPLY, sources, prune)]
+    for row in await connection.fetch(statement("loose")):
+        await connection.execute(row["statement"])
+        done.append(f"schema flowcraft: {row['statement']}")
+    await connection.execute(statement("guard"))
+    await connection.execute(CLEAR)
+    await connection.execute(statement("unpin"))
+    return done
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        if error.sqlstate == DOES_NOT_FIT:
+            raise DeclarationError(_sentence(error)) from None
+        if error.sqlstate == NOT_OURS:
+            raise SchemaNotOwned(str(error.args[0])) from None
+        raise
 
 
 @asynccontextmanager
@@ -114,11 +154,11 @@ async def _upgrade(connection: AnyConnection, version: int, name: str, text: str
 
 def guarded(version: int, name: str, text: str) -> str:
     return (
-        "do $flowcraft_do$\nbegin\n"
+        "do $flowcraft_one$\nbegin\n"
         f"if not exists (select from flowcraft.migration where version = {version}) then\n"
         f"execute $flowcraft_migration$\n{text}$flowcraft_migration$;\n"
         f"insert into flowcraft.migration (version, name) values ({version}, {literal(name)});\n"
-        "end if;\nend $flowcraft_do$;"
+        "end if;\nend $flowcraft_one$;"
     )
 
 

@@ -9,6 +9,8 @@ from importlib.resources import files
 SQL = files("flowcraft.adapters.postgres") / "sql"
 DOES_NOT_FIT = "RT001"
 """The state with which `install.sql` says that a declaration does not fit the database."""
+NOT_OURS = "RT003"
+"""The state with which `guard.sql` refuses a schema flowcraft that is not only ours."""
 REMOVED = "RT002"
 """The state with which `flowcraft.difference` says that some of what it was asked for has been removed."""
 _INCLUDED = re.compile(r"^\\ir (\w+)\.sql$", re.MULTILINE)

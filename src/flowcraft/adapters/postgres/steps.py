@@ -23,7 +23,7 @@ Execute: TypeAlias = Callable[[str], Rows]
 
 LATEST = max(migrations())
 """The version of the log that this version of the library makes."""
-_VERSION = "select case when to_regclass('flowcraft.migration') is null then 0 else 1 end"
+_VERSION = "select pg_catalog.to_regclass('flowcraft.migration') is not null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +39,19 @@ class Difference:
 
 
 def log_version(execute: Execute) -> int:
-    """Return the version of a database's log, 0 if it has none."""
+    """Return the version of a database's log, 0 if it has none. It refuses a log of another role unread."""
+    execute(_as_one(statement("pin"), statement("guard"), statement("unpin")))
     if not execute(_VERSION)[0][0]:
         return 0
-    return cast(int, execute("select coalesce(max(version), 0) from flowcraft.migration")[0][0])
+    return cast(int, execute("select pg_catalog.max(version) from flowcraft.migration")[0][0] or 0)
 
 
 def upgrade_log(execute: Execute, version: int) -> None:
     """Bring the log to a version. It is never taken back."""
-    execute(LOCK)
-    execute(statement("bootstrap"))
-    for number, (name, text) in migrations().items():
-        if number <= version:
-            execute(guarded(number, name, text))
+    missing = [
+        guarded(number, name, text) for number, (name, text) in migrations().items() if number <= version
+    ]
+    execute(_guarded(statement("bootstrap"), *missing))
 
 
 def drop_log(execute: Execute) -> None:
@@ -62,10 +62,8 @@ def drop_log(execute: Execute) -> None:
 def create_triggers(execute: Execute, source: TableSource) -> None:
     """Make the triggers of a source, or make them anew; nothing if they are as they should be."""
     sources = literal(msgspec.json.encode([source]).decode())
-    execute(LOCK)
-    execute(_as_one(statement("install")))
-    execute(f"select pg_temp.flowcraft_apply({sources}::jsonb, false)")
-    execute(CLEAR)
+    apply = f"select pg_temp.flowcraft_apply({sources}::jsonb, false);"
+    execute(_guarded(statement("install"), apply, f"{CLEAR};"))
 
 
 def drop_triggers(execute: Execute, function: str) -> None:
@@ -75,8 +73,8 @@ def drop_triggers(execute: Execute, function: str) -> None:
 
 def restore_triggers(execute: Execute, function: str, text: str) -> None:
     """Make a trigger function what it was, by what `Difference.present` told."""
-    drop_triggers(execute, function)
-    execute(_as_one(text))
+    drop = f'drop function if exists flowcraft."{function}"() cascade;'
+    execute(_guarded(drop, text))
 
 
 def differences(
@@ -84,10 +82,9 @@ def differences(
 ) -> list[Difference]:
     """Return how a database differs from what is declared; sources of the tables `anew` always count.
 
-    It leaves functions behind: roll back afterwards.
+    It leaves functions behind: roll back afterwards. A schema that is not only ours is refused.
     """
-    execute(_as_one(statement("install")))
-    execute(_as_one(statement("compare")))
+    execute(_as_one(statement("pin"), statement("guard"), statement("install"), statement("compare")))
     wanted = {function_name(source): source for source in sources}
     found = [
         Difference(function, source, present)
@@ -97,6 +94,7 @@ def differences(
     ]
     names = "array[" + ", ".join(map(literal, wanted)) + "]::text[]"
     others = execute(_bare("compare_others").replace("$1", names))
+    execute(_as_one(statement("unpin")))
     return [*found, *(Difference(function, None, present) for function, present in others)]
 
 
@@ -109,7 +107,13 @@ def _bare(name: str) -> str:
     return "\n".join(line for line in statement(name).splitlines() if not line.startswith("--"))
 
 
-def _as_one(statements: str) -> str:
-    # Several statements at a time are not everywhere taken.
-    execute = f"execute $flowcraft_all$\n{statements}\n$flowcraft_all$;"
+def _guarded(*statements: str) -> str:
+    """Return one statement that does all of these, or refuses a schema that is not only ours."""
+    before = (statement("pin"), f"{LOCK};", statement("guard"))
+    return _as_one(*before, *statements, statement("tighten"), statement("guard"), statement("unpin"))
+
+
+def _as_one(*statements: str) -> str:
+    # Not every driver takes several statements at a time, and without a transaction they belong together.
+    execute = "execute $flowcraft_all$\n" + "\n".join(statements) + "\n$flowcraft_all$;"
     return f"do $flowcraft_do$\nbegin\n{execute}\nend $flowcraft_do$"

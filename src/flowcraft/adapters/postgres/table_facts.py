@@ -44,7 +44,7 @@ class TriggerText(msgspec.Struct, frozen=True):
     function: str
     relation: str
     body: str
-    setting: str
+    settings: str
     mark: str
     suffix: str
 
@@ -63,6 +63,7 @@ async def inspected(dsn: str) -> AsyncIterator[Plain]:
         raise DatabaseUnreadable(f"the database cannot be reached: {reason}; see --dsn") from None
     try:
         await connection.transaction().start()
+        await connection.execute(statement("pin"))
         yield connection
     finally:
         await connection.close(timeout=5)

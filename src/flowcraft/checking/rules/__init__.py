@@ -81,6 +81,12 @@ DATABASE: tuple[Rule, ...] = (
     Rule("FC065", "warning", "The role may broadcast", installing.may_broadcast),
     Rule("FC066", "warning", "The role may read the log", installing.may_read),
     Rule("FC067", "warning", "The role may look at all that is checked", installing.everything_was_compared),
+    Rule(
+        "FC068",
+        "error",
+        "No other role has anything in the schema flowcraft, or can put it there",
+        installing.nothing_is_of_others,
+    ),
 )
 RULES: tuple[Rule, ...] = (*SERVICE, *WEB, *DATABASE)
 """The checklist, in the order in which a channel is built."""

@@ -91,6 +91,8 @@ def table_exists(facts: Facts) -> Iterator[Fault]:
                 _place(facts, found),
                 (f"{channel}: {table} is not a table; name the table whose rows change in Table(...)"),
             )
+        elif found.refused is not None:
+            yield Fault(_place(facts, found), f"{channel}: {found.refused}")
 
 
 def column_exists(facts: Facts) -> Iterator[Fault]:
@@ -196,6 +198,12 @@ def search_path_is_pinned(facts: Facts) -> Iterator[Fault]:
         )
 
 
+def nothing_is_of_others(facts: Facts) -> Iterator[Fault]:
+    database = _looked_at(facts)
+    for sentence in database.strangers if database else ():
+        yield Fault(None, sentence)
+
+
 def may_broadcast(facts: Facts) -> Iterator[Fault]:
     yield from _may(facts, _TO_BROADCAST, "broadcast")
 
@@ -266,7 +274,7 @@ def _place(facts: Facts, found: SourceFacts) -> SourceLocation | None:
 
 
 def _plain(found: SourceFacts) -> str:
-    return found.source.table.replace('"', "")
+    return found.name or found.source.table.replace('"', "")
 
 
 def _migrate(facts: Facts) -> str:

@@ -150,10 +150,10 @@ class ConnectionContract:
         async with open_carrier(node) as client, asyncio.timeout(_SECONDS):
             connection = await node.connection()
             connection.try_send(connection.framing([b'{"n":1}']))
-            connection.close(4001, "enough", connection.framing([b'{"n":2}']))
+            connection.close(4408, "enough", connection.framing([b'{"n":2}']))
             connection.close(4002, "again")
             assert [await client.receive() for _ in range(2)] == [b'{"n":1}', b'{"n":2}']
-            assert await client.until_closed() == 4001
+            assert await client.until_closed() == 4408
             await node.gateway.until(lambda: node.gateway.is_closed)
 
     async def test_a_client_that_does_not_read_is_closed_all_the_same(

@@ -1,11 +1,13 @@
--- columns: the columns of a table, with all that tells which type of Python holds their values.
-with c as (
+-- columns: the columns of a table, with all that tells which type of Python holds their values. After `pin`.
+with relation(id) as (
+\ir relation.sql
+), c as (
     select a.attnum, a.attname, a.attnotnull or t.typnotnull as required,
            a.atthasdef or a.attidentity <> '' or a.attgenerated <> '' as filled,
            case when t.typtype = 'd' then t.typbasetype else t.oid end as type,
            nullif(greatest(case when t.typtype = 'd' then t.typtypmod else a.atttypmod end - 4, 0), 0) as size
     from pg_attribute as a join pg_type as t on t.oid = a.atttypid
-    where a.attrelid = to_regclass($1) and a.attnum > 0 and not a.attisdropped
+    where a.attrelid = (select id from relation) and a.attnum > 0 and not a.attisdropped
 )
 select c.attname as name, coalesce(e.typname, t.typname) as type, e.oid is not null as is_array, c.required, c.filled,
        case when coalesce(e.typname, t.typname) in ('varchar', 'bpchar') then c.size end as length,
@@ -15,7 +17,7 @@ select c.attname as name, coalesce(e.typname, t.typname) as type, e.oid is not n
            -- `status in ('queued', 'running')` is kept by PostgreSQL as `status = any (array[…])`.
            (select array_agg(replace(word[1], '''''', '''')) from pg_constraint as k,
                    regexp_matches(pg_get_constraintdef(k.oid), '''((?:[^'']|'''')*)''::', 'g') as word
-            where k.conrelid = to_regclass($1) and k.contype = 'c' and k.conkey = array[c.attnum]
+            where k.conrelid = (select id from relation) and k.contype = 'c' and k.conkey = array[c.attnum]
                   and pg_get_constraintdef(k.oid) ~ '^CHECK \(\("?\w+"? = ANY \(ARRAY\[[^\]]*\]\)\)\)$'),
            '{}'
        ) as labels

@@ -4,15 +4,13 @@
 create or replace function pg_temp.flowcraft_same(source jsonb, function text) returns boolean
 language plpgsql stable as $$
 declare
-    relation regclass := to_regclass(source ->> 'table');
-    styled boolean := exists (
-        select from pg_attribute where attrelid = relation and atttypid = 'interval'::regtype and not attisdropped);
+    relation regclass;
 begin
+    relation := pg_temp.flowcraft_table(source);
     return exists (
         select from pg_proc as p
-        where p.pronamespace = to_regnamespace('flowcraft') and p.proname = function and p.prosecdef
-            and p.prosrc = pg_temp.flowcraft_body(source, pg_temp.flowcraft_table(source))
-            and coalesce('intervalstyle=iso_8601' = any(p.proconfig), false) = styled
+        where p.pronamespace = to_regnamespace('flowcraft') and p.proname = function
+            and pg_temp.flowcraft_is(p.oid, source, relation)
             and array(select jsonb_array_elements_text(source -> 'on') order by 1) = array(
                 select split_part(t.tgname, '_', 3) from pg_trigger as t
                 where t.tgrelid = relation and t.tgfoid = p.oid order by 1)

@@ -1,6 +1,7 @@
 -- inspect_server: what is there of us, and what the present role may do with it.
 select
     current_user::text as role,
+    (select r.rolsuper from pg_roles as r where r.rolname = current_user) as superuser,
     pg_is_in_recovery() as standby,
     to_regnamespace('flowcraft') is not null as installed,
     coalesce(has_schema_privilege(to_regnamespace('flowcraft')::oid, 'usage'), false) as usable,
@@ -17,6 +18,8 @@ select
     array(
         select p.oid::regprocedure::text from pg_proc as p
         where p.pronamespace = to_regnamespace('flowcraft')
-            and not exists (select from unnest(p.proconfig) as setting where setting like 'search\_path=%')
+            and not exists (
+                select from unnest(p.proconfig) as setting
+                where replace(setting, ' ', '') = 'search_path=pg_catalog,pg_temp')
         order by 1
     ) as unpinned

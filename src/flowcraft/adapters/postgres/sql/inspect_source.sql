@@ -2,12 +2,7 @@
 with relation as (select pg_temp.flowcraft_table($1::text::jsonb) as id)
 select
     p.oid is not null as installed,
-    coalesce(
-        p.prosrc = pg_temp.flowcraft_body($1::text::jsonb, r.id) and p.prosecdef
-        and coalesce('intervalstyle=iso_8601' = any(p.proconfig), false) = exists (
-            select from pg_attribute as a
-            where a.attrelid = r.id and a.atttypid = 'interval'::regtype and not a.attisdropped
-        ), false) as same,
+    pg_temp.flowcraft_is(p.oid, $1::text::jsonb, r.id) as same,
     array(
         select distinct split_part(t.tgname, '_', 3) from pg_trigger as t
         where t.tgrelid = r.id and t.tgfoid = p.oid order by 1

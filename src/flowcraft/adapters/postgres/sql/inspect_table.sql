@@ -13,4 +13,6 @@ select
         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
     ), '[]')::text as columns
 from pg_class as c
-where c.oid = to_regclass($1::text)
+where c.oid = (
+\ir relation.sql
+)

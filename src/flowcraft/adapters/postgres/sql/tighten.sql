@@ -1,0 +1,11 @@
+-- tighten: do what `loose` lists.
+do $flowcraft_tighten$
+declare
+    change text;
+begin
+    for change in
+\ir loose.sql
+    loop
+        execute change;
+    end loop;
+end $flowcraft_tighten$;

@@ -222,6 +222,11 @@ class Connection(Protocol):
 class GatewayPort(Protocol):
     """What a carrier reports of a connection that was accepted."""
 
+    @property
+    def message_bytes(self) -> int:
+        """The longest message that the client may send now: less before a required token than after it."""
+        ...
+
     def received(self, message: str) -> None:
         """The client sent a message."""
         ...

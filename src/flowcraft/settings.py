@@ -25,7 +25,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     outbox_seconds: float = 15.0
     """A client that has not taken what was written to it this long ago is closed too (4408)."""
     message_bytes: int = 64 * 1024
-    """The longest message a client may send."""
+    """The longest message a client may send; where a token is required, 16 KiB until it has come."""
     message_fragments: int = 16
     """Frames in which a message may come."""
     compress: bool = False

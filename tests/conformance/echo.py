@@ -25,6 +25,8 @@ class Echo:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    message_bytes = LARGEST_CASE
+
     def received(self, message: str) -> None:
         self._connection.try_send(Bundle((message.encode(),)).framed[self._connection.framing])
 

@@ -38,11 +38,17 @@ channels = Channels()
 ping_update = channels.declare("ping_update", Ping)
 latest_update = channels.declare("latest_update", Ping, conflate="weight")
 private = channels.declare("private.{user}", Ping, params={"user": str})
+long_named = channels.declare("a_channel_family_with_a_longish_name.{key}", Ping, params={"key": str})
 
 
 @private.guard
 async def only_oneself(viewer: Viewer, user: str) -> bool:
     return viewer.subject == user
+
+
+@long_named.guard
+async def anyone(viewer: Viewer, key: str) -> bool:
+    return bool(viewer.subject and key)
 
 
 @dataclass

@@ -142,14 +142,6 @@ def test_frames_wait_in_line_while_a_decision_is_pending() -> None:
     ]
 
 
-def test_a_line_that_grows_too_long_closes_the_connection() -> None:
-    ada = session()
-    tell(ada, auth="t")
-    effects = [effect for _ in range(257) for effect in tell(ada, settle="1")]
-    assert effects == [Close(4429, "too many frames at once")]
-    assert tell(ada, settle="1") == []
-
-
 def test_where_a_token_is_required_nothing_is_served_before_it() -> None:
     nobody = session(token_required=True)
     assert len(nobody.open(HERE, "abc", ["run_update"])) == 1

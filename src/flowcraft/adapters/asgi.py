@@ -51,6 +51,7 @@ class AsgiConnection:
         self._closing: tuple[int, str] | None = None
         self._sender: asyncio.Task[None] | None = None
         self.address = address_text(scope.get("client"))
+        self._deadline: asyncio.TimerHandle | None = None
         self.gateway: GatewayPort | None = None
 
     def try_send(self, data: bytes) -> int:
@@ -76,12 +77,26 @@ class AsgiConnection:
         self._closing = (code, reason)
         self._work.set()
         if self._sender is not None:  # it may be stuck in a message that the client never reads
-            asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._sender.cancel)
+            self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._sender.cancel)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it was closed from this side: what still comes is ignored."""
+        return self._closing is not None
 
     def start(self) -> asyncio.Task[None]:
         """Begin to send; the task ends when the connection has been closed."""
         self._sender = asyncio.create_task(self._send_all(), name="asgi connection")
         return self._sender
+
+    def ended(self) -> None:
+        """The connection is gone: keep nothing of it. It and its gateway refer to each other."""
+        gateway, self.gateway, self._sender = self.gateway, None, None
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._chunks.clear()
+        if gateway is not None:
+            gateway.closed()
 
     async def _send_all(self) -> None:
         while True:
@@ -121,12 +136,12 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, node: Node
     connection.gateway = gateway
     tasks = {
         connection.start(),
-        asyncio.create_task(_read(receive, gateway, connection, node.settings.message_bytes)),
+        asyncio.create_task(_read(receive, gateway, connection)),
     }
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        gateway.closed()
+        connection.ended()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -152,18 +167,25 @@ def refusal_headers(refused: Refused) -> list[tuple[bytes, bytes]]:
     return [(k.lower().encode(), v.encode()) for k, v in refused.headers.items()]
 
 
-async def _read(receive: Receive, gateway: GatewayPort, connection: AsgiConnection, longest: int) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "websocket.disconnect":
-            return
-        text: str | None = message.get("text")
-        if text is None:
-            connection.close(1003, "text only")
-        elif len(text.encode()) > longest:
-            connection.close(1009, "message too long")
-        else:
-            gateway.received(text)
+async def _read(receive: Receive, gateway: GatewayPort, connection: AsgiConnection) -> None:
+    while _take(await receive(), gateway, connection):
+        pass
+
+
+def _take(message: MutableMapping[str, Any], gateway: GatewayPort, connection: AsgiConnection) -> bool:
+    """Take a message; False after the last. A function of its own: nothing of it is kept until the next."""
+    if message["type"] == "websocket.disconnect":
+        return False
+    text: str | None = message.get("text")
+    if connection.is_closing:
+        return True
+    if text is None:
+        connection.close(1003, "text only")
+    elif len(text.encode()) > gateway.message_bytes:
+        connection.close(1009, f"at most {gateway.message_bytes} bytes a message")
+    else:
+        gateway.received(text)
+    return True
 
 
 async def _refuse(scope: Scope, send: Send, refused: Refused) -> None:

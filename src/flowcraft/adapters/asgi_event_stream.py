@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Iterator
 
 from flowcraft.adapters import server_sent
 from flowcraft.adapters.accept_queue import judge
@@ -22,7 +23,7 @@ from flowcraft.adapters.http import parse_content_length
 from flowcraft.adapters.request_socket import REQUEST_SECONDS
 from flowcraft.adapters.stream_requests import BODY_BYTES, opening, response_headers
 from flowcraft.errors import LogUnavailable
-from flowcraft.ports import NodePort
+from flowcraft.ports import GatewayPort, NodePort
 
 _LOOK_SECONDS = 1.0
 _TOO_LARGE = Refused(413, f"content too large: at most {BODY_BYTES} bytes")
@@ -73,7 +74,7 @@ async def serve_event_stream(scope: Scope, receive: Receive, send: Send, node: N
 
 
 async def _converse(
-    connection: AsgiEventStream, messages: tuple[str, ...], receive: Receive, node: NodePort
+    connection: AsgiEventStream, messages: Iterator[str], receive: Receive, node: NodePort
 ) -> None:
     sending, gone = connection.start(), asyncio.create_task(_until_gone(receive))
     try:
@@ -84,9 +85,7 @@ async def _converse(
         gone.cancel()
         return
     try:
-        for message in messages:
-            gateway.received(message)
-            await asyncio.sleep(0)  # between two of them other clients have their turn
+        await _pass_on(messages, gateway)
         ended: set[asyncio.Task[None]] = set()
         while not ended:
             ended, _ = await asyncio.wait(
@@ -95,15 +94,23 @@ async def _converse(
             if not ended and _is_leaving():
                 connection.close(1012, "restart")
     finally:
-        gateway.closed()
+        connection.ended()
         for task in (sending, gone):
             task.cancel()
         await asyncio.gather(sending, gone, return_exceptions=True)
 
 
+async def _pass_on(messages: Iterator[str], gateway: GatewayPort) -> None:
+    """Pass on the messages of a request. Afterwards nothing holds them: a stream may last for days."""
+    for message in messages:
+        gateway.received(message)
+        await asyncio.sleep(0)  # between two of them other clients have their turn
+
+
 async def _open(
     scope: Scope, headers: dict[str, str], receive: Receive, node: NodePort
-) -> tuple[str, ...] | Refused:
+) -> Iterator[str] | Refused:
+    """Judge a request and read its body; return the client's messages, which are gone once they were read."""
     if scope["method"] not in {"GET", "POST"}:
         return Refused(405, "method not allowed: expected GET or POST", {"Allow": "GET, POST"})
     judged = judge(query_of(scope), headers, node)
@@ -121,7 +128,8 @@ async def _open(
         return Refused(408, f"request timeout: a request arrives within {REQUEST_SECONDS:g} seconds")
     if len(body) > BODY_BYTES:
         return _TOO_LARGE
-    return opening(scope["method"], headers, bytes(body), judged, node.settings)
+    messages = opening(scope["method"], headers, bytes(body), judged, node.settings)
+    return messages if isinstance(messages, Refused) else iter(messages)
 
 
 async def _body(receive: Receive) -> bytearray:

@@ -92,6 +92,7 @@ class FrameReader:
     """Makes messages of the bytes that a client sends (RFC 6455 §5); between frames it holds nothing."""
 
     max_bytes: int
+    """The longest message; may be changed between messages."""
     max_fragments: int
     deflates: bool = False
     """Whether compression was agreed on."""

@@ -67,8 +67,9 @@ class ClientSocket(asyncio.Protocol):
             self._deadline.cancel()
         self._transport = None
         self._stop_sending()
-        if self._gateway is not None:
-            self._gateway.closed()
+        gateway, self._gateway = self._gateway, None  # they refer to each other
+        if gateway is not None:
+            gateway.closed()
 
     # the gateway's side
 

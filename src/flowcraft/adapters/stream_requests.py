@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from flowcraft.adapters.handshake import Admitted, Refused
+from flowcraft.core.frames import Subscribe, encode_subscribe
 from flowcraft.settings import Settings
 
 BELOW = "/events"
@@ -40,10 +41,10 @@ def opening(
     messages: list[str] = []
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        messages.append(_json(auth=token.strip()))
+        messages.append(msgspec.json.encode({"auth": token.strip()}).decode())
     if url.channels:
         since = headers.get("last-event-id") or url.since
-        messages.append(_json(subscribe=url.channels, **({} if since is None else {"since": since})))
+        messages.append(encode_subscribe(Subscribe(url.channels, since)).decode())
     elif method == "GET":
         return Refused(400, "name channels: /realtime/events?channel=run_update&channel=runs.42")
     if method == "GET" and body:
@@ -63,7 +64,3 @@ def _messages(body: bytes, longest: int) -> tuple[str, ...] | Refused:
         return tuple(line.decode() for line in lines if line)
     except UnicodeDecodeError:
         return Refused(400, "bad request: the content is not UTF-8; it is one JSON message a line")
-
-
-def _json(**members: object) -> str:
-    return msgspec.json.encode(members).decode()

@@ -49,6 +49,8 @@ class WebSocketConnection(RequestSocket):
         self._state = _State.ARRIVING
         self._reader: FrameReader | None = None
         self._pong_due: asyncio.TimerHandle | None = None
+        self._unanswered: bytes | None = None
+        """The latest ping of a peer that does not read."""
         self._deflates = False
         """Whether compression was agreed on."""
 
@@ -63,7 +65,14 @@ class WebSocketConnection(RequestSocket):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._pong_due is not None:
             self._pong_due.cancel()
+        self._reader, self._arriving, self._unanswered = None, None, None
         super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        ping, self._unanswered = self._unanswered, None
+        if ping is not None:
+            self._answer_ping(ping)
 
     # the node's side (flowcraft.ports.Connection)
 
@@ -155,15 +164,14 @@ class WebSocketConnection(RequestSocket):
     # messages
 
     def _take_in(self, data: bytes) -> None:
-        limits = self._settings
         reader = self._reader
         if reader is None:
-            reader = self._reader = FrameReader(
-                limits.message_bytes, limits.message_fragments, self._deflates
-            )
+            fragments = self._settings.message_fragments
+            reader = self._reader = FrameReader(self._message_bytes, fragments, self._deflates)
         try:
             for received in reader.feed(data):
                 self._take(received)
+                reader.max_bytes = self._message_bytes  # a token makes room for longer ones
         except ProtocolError as error:
             self.close(error.code, str(error))
             self._end()
@@ -176,8 +184,7 @@ class WebSocketConnection(RequestSocket):
                 if self._gateway is not None and self._open is not None:
                     self._gateway.received(text)
             case rfc6455.Ping(payload):
-                if self._open is not None:
-                    self._open.write(rfc6455.pong(payload))
+                self._answer_ping(payload)
             case rfc6455.Pong():
                 if self._pong_due is not None:
                     self._pong_due.cancel()
@@ -185,6 +192,18 @@ class WebSocketConnection(RequestSocket):
             case rfc6455.CloseFrame(code):
                 self.close(code, "")
                 self._end()
+
+    @property
+    def _message_bytes(self) -> int:
+        gateway = self._gateway
+        return self._settings.message_bytes if gateway is None else gateway.message_bytes
+
+    def _answer_ping(self, payload: bytes) -> None:
+        """Answer now; of those that come while the peer does not read, only the latest (RFC 6455 §5.5.3)."""
+        if self.waiting_bytes:
+            self._unanswered = payload
+        elif self._open is not None:
+            self._open.write(rfc6455.pong(payload))
 
     def _end(self) -> None:
         """Close the transport after the closing handshake; what was written still leaves."""

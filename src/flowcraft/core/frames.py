@@ -93,6 +93,11 @@ def decode_client_frame(message: str | bytes) -> ClientFrame:
     return frames[0]
 
 
+def encode_subscribe(request: Subscribe) -> bytes:
+    """Return a subscription as a client sends it."""
+    return _control(subscribe=request.channels, **_optional(since=request.since, ref=request.ref))
+
+
 def _xid(text: str) -> int:
     xid = parse_xid(text)
     if xid is None:

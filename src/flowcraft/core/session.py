@@ -4,22 +4,29 @@
        |                  |--guarded subscribe--> deciding
        '--deadline--> closed
 
-While a decision is pending (a token is checked, a guard is asked) later frames wait, so that an
-`unsubscribe` never overtakes its `subscribe`. The session decides what this client may do; the hub decides
-what it receives.
+While a decision is pending (a token is checked, a guard is asked) later messages wait unparsed, so that an
+`unsubscribe` never overtakes its `subscribe`. Before a required token everything but `auth` waits. Both are
+bounded, see `waiting.py`. The session decides what this client may do; the hub
+decides what it receives.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 from uuid import UUID
 
 from flowcraft.channels import Channels, Declaration
 from flowcraft.core import frames
 from flowcraft.core.frames import Auth, ClientFrame, Settle, Subscribe, Unsubscribe
+from flowcraft.core.waiting import (
+    BEFORE_TOKEN,
+    DURING_DECISION,
+    TOKEN_MESSAGE_BYTES,
+    Bounds,
+    WaitingMessages,
+)
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import (
     BadRequest,
@@ -33,8 +40,6 @@ from flowcraft.errors import (
 )
 from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
-
-MAX_FRAMES_IN_LINE = 256
 
 
 class Forbidden(RealtimeError):
@@ -148,7 +153,7 @@ class Session:
         self._token_required = token_required
         self._viewer: Viewer | None = None
         self._followed: dict[str, None] = {}
-        self._line: deque[ClientFrame] = deque()
+        self._waiting = WaitingMessages()
         self._deciding = False
         self._pending: _Pending | None = None
         self._closed = False
@@ -158,6 +163,17 @@ class Session:
         """Who this is, once a token has proven it."""
         return self._viewer
 
+    @property
+    def message_bytes(self) -> int:
+        """The longest message that the client may send now."""
+        limit = self._settings.message_bytes
+        return min(limit, TOKEN_MESSAGE_BYTES) if self._is_before_token else limit
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of messages that wait for a token or a decision."""
+        return self._waiting.size
+
     def open(
         self, cursor: Cursor, schema: str, channels: Sequence[str] = (), since: str | None = None
     ) -> list[Effect]:
@@ -166,30 +182,39 @@ class Session:
         greeting = Send(frames.hello(schema=schema, heartbeat_seconds=heartbeat, cursor=cursor))
         if not channels:
             return [greeting]
-        return [greeting, *self._accept(Subscribe(tuple(dict.fromkeys(channels)), since))]
+        request = Subscribe(tuple(dict.fromkeys(channels)), since)
+        if self._is_before_token:
+            return [greeting, *self._wait(frames.encode_subscribe(request), BEFORE_TOKEN)]
+        return [greeting, *self._handle(request)]
 
     def received(self, message: str | bytes) -> list[Effect]:
-        """Take one message of the client."""
+        """Take one message of the client: act on it now, or keep it until a token or a decision is there."""
         if self._closed:
             return []
-        try:
-            return self._accept(frames.decode_client_frame(message))
-        except BadRequest as error:
-            return [Send(frames.error(error))]
+        if not self._deciding and not self._is_before_token:
+            return self._act(message)
+        encoded = message.encode() if isinstance(message, str) else message
+        return self._before_token(encoded) if self._is_before_token else self._wait(encoded, self._behind)
 
     def authenticated(self, viewer: Viewer) -> list[Effect]:
         """The token was good."""
+        if self._closed:
+            return []
         self._viewer = viewer
         self._deciding = False
         return self._continue()
 
     def rejected(self, error: TokenInvalid) -> list[Effect]:
         """The token was not good."""
+        if self._closed:
+            return []
         code, reason = (4401, "token expired") if isinstance(error, TokenExpired) else (4500, "invalid token")
         return self._close(code, reason, frames.error(error))
 
     def authorized(self, allowed: frozenset[str]) -> list[Effect]:
         """The guards have answered: these names may be followed."""
+        if self._closed:
+            return []
         assert self._pending is not None
         pending = self._pending
         self._deciding, self._pending = False, None
@@ -202,9 +227,11 @@ class Session:
         ]
 
     def auth_deadline(self) -> list[Effect]:
-        """The time for the first token is over."""
-        late = self._token_required and self._viewer is None and not self._closed
-        return self._close(4501, "no token in time") if late else []
+        """The time for the first token is over. Waiting messages whose turn never came may explain why."""
+        if self._closed or not self._lacks_token:
+            return []
+        answers = [answer for message in self._waiting for answer in _malformed(message)]
+        return [*answers, *self._close(4501, "no token in time")]
 
     def expired(self) -> list[Effect]:
         """The viewer's token has run out."""
@@ -216,20 +243,51 @@ class Session:
             return []
         return self._close(1012, "restart", frames.bye(reconnect_after_ms))
 
-    def _accept(self, frame: ClientFrame) -> list[Effect]:
-        waits_for_token = self._token_required and self._viewer is None and not isinstance(frame, Auth)
-        if self._deciding or waits_for_token:
-            if len(self._line) == MAX_FRAMES_IN_LINE:
-                return self._close(4429, "too many frames at once")
-            self._line.append(frame)
+    def ended(self) -> None:
+        """The connection is gone: keep nothing of what the client sent."""
+        self._end()
+
+    @property
+    def _lacks_token(self) -> bool:
+        """Whether no token was accepted, where one is required."""
+        return self._token_required and self._viewer is None
+
+    @property
+    def _is_before_token(self) -> bool:
+        """Whether not even a token to check has come."""
+        return self._lacks_token and not self._deciding
+
+    @property
+    def _behind(self) -> Bounds:
+        """What may wait during a decision: any one message that may come at all, and usually much more."""
+        return replace(DURING_DECISION, bytes=max(DURING_DECISION.bytes, self._settings.message_bytes))
+
+    def _before_token(self, message: bytes) -> list[Effect]:
+        if len(message) > self.message_bytes:
+            return self._close(1009, f"at most {self.message_bytes} bytes a message before a token")
+        try:
+            frame = frames.decode_client_frame(message)
+        except BadRequest:
+            frame = None  # it is answered in its turn: a stranger costs no answers
+        return self._handle(frame) if isinstance(frame, Auth) else self._wait(message, BEFORE_TOKEN)
+
+    def _wait(self, message: bytes, bounds: Bounds) -> list[Effect]:
+        if self._waiting.put(message, bounds):
             return []
-        return self._handle(frame)
+        what_for = "before a token; send auth first" if self._is_before_token else "for a token or a guard"
+        return self._close(4429, f"{bounds} may wait {what_for}")
 
     def _continue(self) -> list[Effect]:
         effects: list[Effect] = []
-        while self._line and not self._deciding and not self._closed:
-            effects += self._handle(self._line.popleft())
+        while self._waiting and not self._deciding and not self._closed:
+            effects += self._act(self._waiting.take())
         return effects
+
+    def _act(self, message: str | bytes) -> list[Effect]:
+        try:
+            return self._handle(frames.decode_client_frame(message))
+        except BadRequest as error:
+            return [Send(frames.error(error))]
 
     def _handle(self, frame: ClientFrame) -> list[Effect]:
         match frame:
@@ -294,6 +352,19 @@ class Session:
             return [ResetSubscription(names, "malformed", request.ref)]
 
     def _close(self, code: int, reason: str, *last: bytes) -> list[Effect]:
-        self._closed = True
-        self._line.clear()
+        self._end()
         return [Close(code, reason, last)]
+
+    def _end(self) -> None:
+        self._closed = True
+        self._pending = None
+        self._waiting.clear()
+
+
+def _malformed(message: bytes) -> list[Effect]:
+    """Answer a message if it is none of the protocol."""
+    try:
+        frames.decode_client_frame(message)
+    except BadRequest as error:
+        return [Send(frames.error(error))]
+    return []

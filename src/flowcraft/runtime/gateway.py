@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, assert_never
+from functools import partial
+from typing import Any, Protocol, TypeVar, assert_never
 
 from flowcraft.core import session as sessions
 from flowcraft.core.bundles import Bundle
 from flowcraft.core.hub import SessionId
-from flowcraft.core.session import GuardQuestion, Session
+from flowcraft.core.session import Session
 from flowcraft.cursors import Cursor, ResetReason
-from flowcraft.errors import RealtimeError, TokenInvalid
+from flowcraft.errors import TokenInvalid
 from flowcraft.ports import Authorizer, Connection
-from flowcraft.runtime.isolation import is_stopping
+from flowcraft.runtime.decisions import Decision, ask_guards, authenticate
 from flowcraft.runtime.sender import Sender, SenderContext
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.viewers import Viewer
 
 logger = logging.getLogger(__name__)
+
+A = TypeVar("A")
 
 
 class HubPort(Protocol):
@@ -63,6 +65,12 @@ class Gateway(Sender):
         self._session = session
         self._shared = context
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._decision: Decision[Any] | None = None
+
+    @property
+    def message_bytes(self) -> int:
+        """The longest message that the client may send now."""
+        return self._session.message_bytes
 
     def open(self, cursor: Cursor, schema: str, channels: Sequence[str], since: str | None) -> None:
         """Send the greeting and take the subscriptions of the URL."""
@@ -78,12 +86,17 @@ class Gateway(Sender):
         self._attempt(lambda: self._perform(self._session.drain(reconnect_after_ms)))
 
     def closed(self) -> None:
-        """End: the connection is gone; idempotent."""
+        """End: the connection is gone, and nothing of it is kept; idempotent."""
         if self._closed:
             return
         self._closed, self._outbox = True, None
+        self._session.ended()
         for timer in self._timers.values():
             timer.cancel()
+        self._timers.clear()
+        if self._decision is not None:
+            self._decision.drop()
+            self._decision = None
         self._shared.hub.disconnect(self.number)
 
     def __str__(self) -> str:
@@ -112,49 +125,42 @@ class Gateway(Sender):
             case sessions.AwaitSettle(xid):
                 hub.settle(self.number, xid)
             case sessions.Authenticate(token):
-                self._decide(self._authenticate(token), "authenticate")
+                self._ask(
+                    "authenticate", partial(authenticate, self._shared.authorizer, token), self._authenticated
+                )
             case sessions.Authorize(viewer, questions):
-                self._decide(self._authorize(viewer, questions), "authorize")
+                self._ask("authorize", partial(ask_guards, viewer, questions), self._authorized)
             case sessions.Close(code, reason, last):
                 self._close(code, reason, *last)
             case _:
                 assert_never(effect)
 
-    def _decide(self, deciding: Coroutine[object, object, None], name: str) -> None:
-        self._shared.supervisor.spawn(self._decided(deciding), name)
+    def _ask(self, name: str, ask: Callable[[], Awaitable[A]], answered: Callable[[A], None]) -> None:
+        """Have something decided; the session asks for one decision at a time."""
+        self._decision = Decision(self._shared.supervisor, name, ask, answered, self._undecided)
 
-    async def _decided(self, deciding: Coroutine[object, object, None]) -> None:
-        """Wait for a decision; without one the session would hold back all that its client sends."""
-        try:
-            await deciding
-        except (Exception, asyncio.CancelledError) as error:
-            if is_stopping():
-                raise
-            self.fail(error)
+    def _undecided(self, error: BaseException) -> None:
+        # Without a decision the session would hold back all that its client sends.
+        self._decision = None
+        self.fail(error)
 
-    async def _authenticate(self, token: str) -> None:
-        authorizer = self._shared.authorizer
-        try:
-            if authorizer is None:
-                raise TokenInvalid
-            viewer = await authorizer.authenticate(token)
-        except TokenInvalid as error:
-            self._perform(self._session.rejected(error))
-            return
-        except (Exception, asyncio.CancelledError):  # the keys cannot be had: the client may come back
-            if is_stopping():
-                raise
-            logger.exception("%s: the authorizer raised; closed with 1011", self)
-            self._perform([sessions.Close(1011, "authentication unavailable")])
-            return
-        if "expiry" in self._timers:
-            self._timers.pop("expiry").cancel()
-        if viewer.expires_at is not None and not self._closed:
-            self._later("expiry", viewer.expires_at - self._context.clock.wall(), self._expired)
-        self._perform(self._session.authenticated(viewer))
+    def _authenticated(self, answer: Viewer | TokenInvalid | None) -> None:
+        self._decision = None
+        match answer:
+            case Viewer():
+                if "expiry" in self._timers:
+                    self._timers.pop("expiry").cancel()
+                if answer.expires_at is not None:
+                    self._later("expiry", answer.expires_at - self._context.clock.wall(), self._expired)
+                self._perform(self._session.authenticated(answer))
+            case TokenInvalid():
+                self._perform(self._session.rejected(answer))
+            case None:
+                logger.error("%s: the authorizer failed; closed with 1011", self)
+                self._perform([sessions.Close(1011, "authentication unavailable")])
 
-    async def _authorize(self, viewer: Viewer, questions: tuple[GuardQuestion, ...]) -> None:
-        allowed = frozenset([q.name for q in questions if await _is_allowed(viewer, q)])
+    def _authorized(self, allowed: frozenset[str]) -> None:
+        self._decision = None
         self._perform(self._session.authorized(allowed))
 
     def _auth_deadline(self) -> None:
@@ -165,20 +171,3 @@ class Gateway(Sender):
 
     def _later(self, name: str, seconds: float, call: Callable[[], None]) -> None:
         self._timers[name] = asyncio.get_running_loop().call_later(max(0.0, seconds), call)
-
-
-async def _is_allowed(viewer: Viewer, question: GuardQuestion) -> bool:
-    guard = question.declaration.guard
-    assert guard is not None
-    arguments = () if question.declaration.parameter is None else (question.value,)
-    try:
-        answer = guard(viewer, *arguments)
-        # Only True opens: a guard that returns a row, or forgets to return, must not open the channel.
-        return (await answer if inspect.isawaitable(answer) else answer) is True
-    except RealtimeError:
-        return False
-    except (Exception, asyncio.CancelledError):
-        if is_stopping():
-            raise
-        logger.exception("the guard of %s raised; the answer is no", question.declaration.name)
-        return False

@@ -45,7 +45,7 @@ class Sender(ABC):
     @property
     def waiting_bytes(self) -> int:
         """Bytes that wait in the outbox and in the carrier."""
-        return 0 if self._outbox is None else self._outbox.size + self._connection.waiting_bytes
+        return self._connection.waiting_bytes + (0 if self._outbox is None else self._outbox.size)
 
     def write_shared(self, bundle: Bundle) -> None:
         """Send what other connections get too, as `write` does: the path of every recipient of every event.

@@ -69,12 +69,14 @@ class Supervisor:
         state = self._states[name] = TaskState(name)
         self.spawn(self._keep(state, run), name)
 
-    def spawn(self, work: Coroutine[object, object, None], name: str) -> None:
-        """Run something that ends by itself; its failure is reported."""
+    def spawn(self, work: Coroutine[object, object, None], name: str) -> Callable[[], object]:
+        """Run something that ends by itself, and report its failure; return the function that cancels it."""
         task = asyncio.create_task(self._report(work, name), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: work.close())  # it was never begun if `stop` came at once
+        # A task that is cancelled before its first step leaves its work unawaited, which Python warns about.
+        task.add_done_callback(lambda _: work.close())
+        return task.cancel
 
     def recovered(self, name: str) -> None:
         """Note that a kept task works again; what runs for a while has, even if nobody says so."""

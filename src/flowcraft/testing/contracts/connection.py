@@ -58,6 +58,10 @@ class RecordingGateway:
         self.writables += 1
         self._changed.set()
 
+    @property
+    def message_bytes(self) -> int:
+        return Settings().message_bytes
+
     def unresponsive(self) -> None:
         self.is_unresponsive = True
         self._changed.set()

@@ -1,0 +1,106 @@
+"""Decisions: a token is checked and guards are asked in a task that holds nothing of the connection."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from flowcraft.core.session import GuardQuestion
+from flowcraft.errors import RealtimeError, TokenInvalid
+from flowcraft.ports import Authorizer
+from flowcraft.runtime.isolation import is_stopping
+from flowcraft.runtime.supervisor import Supervisor
+from flowcraft.viewers import Viewer
+
+logger = logging.getLogger(__name__)
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending(Generic[A]):
+    """Where an answer goes, while it is wanted."""
+
+    answered: Callable[[A], None]
+    failed: Callable[[BaseException], None]
+    cancel: Callable[[], object]
+
+
+class Decision(Generic[A]):
+    """One question under way. Its answer is passed to `answered`, unless the decision was dropped before.
+
+    The task refers to the decision alone, and a decision that was dropped refers to no connection: also code
+    that ignores its cancellation, or never answers, keeps no memory of a client that has gone.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        name: str,
+        ask: Callable[[], Awaitable[A]],
+        answered: Callable[[A], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        cancel = supervisor.spawn(self._wait(ask), name)
+        self._pending: _Pending[A] | None = _Pending(answered, failed, cancel)
+
+    def drop(self) -> None:
+        """Cancel the question; its answer is not wanted any more. No effect once it was answered."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.cancel()
+
+    async def _wait(self, ask: Callable[[], Awaitable[A]]) -> None:
+        pending: _Pending[A] | None = None
+        try:
+            answer = await ask()
+            pending, self._pending = self._pending, None
+            if pending is not None:
+                pending.answered(answer)
+        except (Exception, asyncio.CancelledError) as error:
+            if is_stopping():
+                raise
+            pending, self._pending = pending or self._pending, None
+            if pending is not None:
+                pending.failed(error)
+
+
+async def authenticate(authorizer: Authorizer | None, token: str) -> Viewer | TokenInvalid | None:
+    """Return the viewer that a token proves, why it proves none, or None where that cannot be known now."""
+    try:
+        if authorizer is None:
+            raise TokenInvalid
+        return await authorizer.authenticate(token)
+    except TokenInvalid as error:
+        return error
+    except (Exception, asyncio.CancelledError):  # the keys cannot be had: the client may come back
+        if is_stopping():
+            raise
+        logger.exception("the authorizer raised")
+        return None
+
+
+async def ask_guards(viewer: Viewer, questions: tuple[GuardQuestion, ...]) -> frozenset[str]:
+    """Return the names of the channels that a viewer may subscribe to."""
+    return frozenset([q.name for q in questions if await _is_allowed(viewer, q)])
+
+
+async def _is_allowed(viewer: Viewer, question: GuardQuestion) -> bool:
+    guard = question.declaration.guard
+    assert guard is not None
+    arguments = () if question.declaration.parameter is None else (question.value,)
+    try:
+        answer = guard(viewer, *arguments)
+        # Only True opens: a guard that returns a row, or forgets to return, must not open the channel.
+        return (await answer if inspect.isawaitable(answer) else answer) is True
+    except RealtimeError:
+        return False
+    except (Exception, asyncio.CancelledError):
+        if is_stopping():
+            raise
+        logger.exception("the guard of %s raised; the answer is no", question.declaration.name)
+        return False

@@ -26,6 +26,7 @@ from tests.support.planting import (
     START,
     Client,
     Plant,
+    Stage,
     Tracer,
     all_goes_on,
     staged,
@@ -97,8 +98,8 @@ async def test_a_log_from_which_nothing_can_be_read_is_no_reason_for_one_reset_a
             # the relay's backoff is the clock here
             while stage.node.report().tasks["relay"].restarts < 8:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-        health = stage.node.report()
-        assert (health.ready, health.errors["relay"]) == (False, "ValueError: planted")
+        report = stage.node.report()
+        assert (report.ready, report.errors["relay"]) == (False, "ValueError: planted")
         assert sum("reset" in frame for frame in stage.live.frames) == 1
 
 
@@ -280,18 +281,24 @@ async def test_a_tracer_that_fails_is_counted_and_stops_nothing(monkeypatch: pyt
 # Connections, and who decides about them
 
 
+@pytest.mark.parametrize("congested", [False, True], ids=["taking", "congested"])
 @pytest.mark.parametrize("member", ["try_send", "ping", "close", "framing", "address", "waiting_bytes"])
-async def test_a_connection_whose_every_call_fails_is_the_only_one_that_is_lost(member: str) -> None:
+async def test_a_connection_whose_every_call_fails_is_the_only_one_that_is_lost(
+    member: str, congested: bool
+) -> None:
     class Broken(Client):
         def __getattribute__(self, name: str) -> Any:
             if name == member:
                 raise OSError("planted")
             return super().__getattribute__(name)
 
-    async with staged() as stage:
+    quick = Settings(recent_bytes=1, safety_poll_seconds=0.1, heartbeat_seconds=0.05, outbox_seconds=0.1)
+    async with staged(quick) as stage:
         await stand(stage)
         broken = Broken()
+        broken.congested = congested  # then the sweep of the outboxes ends it
         stage.node.connect(broken, ["ping_update", "latest_update"])
+        assert stage.node.report().ready
         stage.emit("latest_update")
         stage.emit()
         await stage.live.until(lambda frame: frame.get("payload", {}).get("n") == 3)
@@ -300,7 +307,38 @@ async def test_a_connection_whose_every_call_fails_is_the_only_one_that_is_lost(
         number = stage.emit()
         assert await stage.live.until(lambda frame: frame.get("payload", {}).get("n") == number)
         assert stage.live.closed is None
+        if congested or member in {"try_send", "ping", "framing"}:
+            await until_alone(stage)
         assert stage.node.report().ready
+
+
+async def until_alone(stage: Stage) -> None:
+    """Wait until the live client is the only one; the heartbeats that it receives are the clock."""
+    async with asyncio.timeout(ANSWER_SECONDS):
+        while stage.node.report().connections > 1:
+            stage.live.frames.clear()
+            await stage.live.until(lambda frame: "sent" in frame)
+    assert stage.live.closed is None
+
+
+@pytest.mark.parametrize("member", ["try_send", "close", "address"])
+async def test_a_client_that_does_not_answer_is_gone_although_its_connection_fails(member: str) -> None:
+    class Broken(Client):
+        is_broken = False
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == member and self.is_broken:
+                raise OSError("planted")
+            return super().__getattribute__(name)
+
+    async with staged() as stage:
+        await stand(stage)
+        broken = Broken()
+        gateway = stage.node.connect(broken, ["latest_update"])
+        broken.is_broken = True
+        gateway.unresponsive()
+        await until_alone(stage)
+        await all_goes_on(stage)
 
 
 @pytest.mark.parametrize("token", ["broken", "cancelled", "odd"])
@@ -336,10 +374,8 @@ async def test_a_conflation_key_that_fails_closes_only_who_is_merged_for(
 ) -> None:
     async with staged() as stage:
         await stand(stage)
+        stage.victim.congested = True
         stage.node.connect(stage.victim, ["latest_update"])
-        stage.victim.waiting_bytes = 1
-        stage.emit("latest_update")  # waits in the carrier; what follows waits in the outbox and is merged
-        await stage.victim.until(lambda frame: "payload" in frame)
 
         def fail(*_: object) -> NoReturn:
             raise ValueError("planted")

@@ -109,7 +109,9 @@ async def test_a_server_tells_what_it_delivered_to_whom_and_how_late(realtime: R
         "rewound": 0,
         "other_database": 0,
         "malformed": 1,
+        "unreadable": 0,
     }
+    assert set(told.by("work", "failures_total").values()) == {0}
     assert (told("connections"), told("connections_opened_total"), told("resumes_total")) == (3, 3, 2)
     assert (told("ready"), told.by("state", "state")["live"]) == (1, 1)
     assert told.by("state", "wakeup") == {"polling": 0, "follower": 0, "leader": 0, "idle": 1}

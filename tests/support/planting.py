@@ -70,7 +70,7 @@ class Tracer:
         return None
 
     def delivered(self, record: Record, family: str, recipients: int, seconds: float) -> None:
-        """Report nothing."""
+        """Say nothing."""
 
 
 class Client:
@@ -79,6 +79,8 @@ class Client:
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
         self.closed: tuple[int, str] | None = None
+        self.congested = False
+        """Whether what it is sent waits in the carrier, and never leaves."""
         self.framing: Framing = json_sequence
         self.address = "a test"
         self.waiting_bytes = 0
@@ -87,10 +89,13 @@ class Client:
     def try_send(self, data: bytes) -> int:
         self.frames += map(msgspec.json.decode, split_sequence(data))
         self._changed.set()
-        return self.waiting_bytes
+        if not self.congested:
+            return 0
+        self.waiting_bytes = len(data)
+        return len(data)
 
     def ping(self) -> None:
-        """Answer nothing."""
+        pass
 
     def close(self, code: int, reason: str, rest: bytes = b"") -> None:
         self.frames += map(msgspec.json.decode, split_sequence(rest))

@@ -225,7 +225,7 @@ class NumberTag(msgspec.Struct, tag=1, tag_field="type"):
 )
 def test_a_union_whose_members_nothing_distinguishes_is_refused(declared: object) -> None:
     with pytest.raises(
-        DeclarationError, match=r"nothing distinguishes the members of \w+ \| \w+ apart; derive them from"
+        DeclarationError, match=r"nothing distinguishes the members of \w+ \| \w+; derive them from"
     ):
         Payload(declared)
 

@@ -41,8 +41,6 @@ def split_sequence(data: bytes) -> list[bytes]:
 class AsgiConnection:
     """A WebSocket that an ASGI server holds; a `flowcraft.ports.Connection`. One task sends its messages."""
 
-    framing: Framing = staticmethod(json_sequence)
-
     def __init__(self, scope: Scope, send: Send) -> None:
         self._send = send
         self._chunks: deque[bytes] = deque()
@@ -50,6 +48,7 @@ class AsgiConnection:
         self._work = asyncio.Event()
         self._closing: tuple[int, str] | None = None
         self._sender: asyncio.Task[None] | None = None
+        self.framing: Framing = json_sequence
         self.address = address_text(scope.get("client"))
         self._deadline: asyncio.TimerHandle | None = None
         self.gateway: GatewayPort | None = None

@@ -45,7 +45,11 @@ class Sender(ABC):
     @property
     def waiting_bytes(self) -> int:
         """Bytes that wait in the outbox and in the carrier."""
-        return self._connection.waiting_bytes + (0 if self._outbox is None else self._outbox.size)
+        try:
+            return self._connection.waiting_bytes + (0 if self._outbox is None else self._outbox.size)
+        except Exception as error:  # noqa: BLE001  # reported there; the report of the node needs the others
+            self.fail(error)
+            return 0
 
     def write_shared(self, bundle: Bundle) -> None:
         """Send what other connections get too, as `write` does: the path of every recipient of every event.
@@ -72,7 +76,7 @@ class Sender(ABC):
 
     def ping(self) -> None:
         """Ask the client for a sign of life."""
-        self._attempt(self._connection.ping)
+        self._attempt(self._ping)
 
     def writable(self) -> None:
         """Go on sending: nothing waits in the carrier."""
@@ -80,17 +84,12 @@ class Sender(ABC):
 
     def unresponsive(self) -> None:
         """Close a connection whose client did not answer a ping in time; one that does not read is slow."""
-        if self._outbox is not None:
-            self._close_slow()
-        elif not self._closed:
-            logger.info("%s does not answer; closed with 4409", self)
-            self._context.counts.dead_closes += 1
-            self._close(4409, "no pong")
+        self._attempt(self._close_slow if self._outbox is not None else self._close_dead)
 
     def sweep(self, now: float) -> bool:
         """Close the connection if bytes have waited for too long; return whether any wait."""
         if self._outbox is not None and self._outbox.is_overdue(now, self._context.settings.outbox_seconds):
-            self._close_slow()
+            self._attempt(self._close_slow)
         return self._outbox is not None
 
     @abstractmethod
@@ -149,6 +148,16 @@ class Sender(ABC):
             self._sent, self._outbox = outbox.events, None
             if outbox.has_ended:
                 self._close_slow()
+
+    def _ping(self) -> None:
+        self._connection.ping()
+
+    def _close_dead(self) -> None:
+        if self._closed:
+            return
+        logger.info("%s does not answer; closed with 4409", self)
+        self._context.counts.dead_closes += 1
+        self._close(4409, "no pong")
 
     def _close_slow(self) -> None:
         """The one answer to a full outbox and to one that is overdue: the client resumes from its cursor."""

@@ -206,6 +206,11 @@ class Connection(Protocol):
         ...
 
     @property
+    def is_direct(self) -> bool:
+        """Whether bytes go to the socket itself, not through an ASGI server."""
+        ...
+
+    @property
     def waiting_bytes(self) -> int:
         """Bytes that wait in the carrier."""
         ...
@@ -260,6 +265,13 @@ class NodePort(Protocol):
     @property
     def counts(self) -> Counts:
         """Where a carrier counts what it refused."""
+        ...
+
+    def begin_drain(self, within: float | None = None) -> None:
+        """Send the clients away, as the server around the carrier ends; idempotent.
+
+        It takes `drain_seconds`, or as little as `within`.
+        """
         ...
 
     def connect(

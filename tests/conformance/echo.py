@@ -52,6 +52,9 @@ class EchoReception:
     accepting = True
     counts = Counts()
 
+    def begin_drain(self, within: float | None = None) -> None:
+        pass
+
     def connect(
         self, connection: Connection, channels: Sequence[str] = (), since: str | None = None
     ) -> GatewayPort:

@@ -22,6 +22,7 @@ class Carrier:
 
     framing = staticmethod(json_sequence)
     address = "127.0.0.1:1"
+    is_direct = True
 
     def __init__(self, node: NodePort) -> None:
         self.pipe: deque[bytes] = deque()

@@ -21,7 +21,6 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from flowcraft import Channels, Realtime, Settings, migrate
-from flowcraft.adapters import uvicorn as carrier
 from flowcraft.adapters.asgi import AsgiApp
 from flowcraft.entrypoints.asgi import RealtimeApp
 
@@ -105,20 +104,32 @@ async def test_a_mounted_application_serves_and_ends_with_the_one_around_it(
     async with served(mount(realtime)) as host, httpx.AsyncClient() as http:
         async with connect(f"ws://{host}{path}") as client:
             assert "hello" in json.loads(await client.recv())
+            ready = (await http.get(f"http://{host}/live/readyz")).json()
+            assert (ready["connections"], ready["message_connections"]) == (1, 0)
         assert (await http.get(f"http://{host}/live/healthz")).text == "ok\n"
         assert (await http.get(f"http://{host}/live/readyz")).json()["ready"] is True
     assert asyncio.all_tasks() == before
-    assert carrier._served == {}  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_where_litestar_mounts_us_uvicorn_gives_us_no_other_path(realtime: Realtime) -> None:
     # Litestar has the mounted application believe that its path is `/`.
-    async with served(in_litestar(realtime), ws="flowcraft.adapters.uvicorn:WebSockets") as host:
+    async with served(in_litestar(realtime)) as host:
         for _ in range(2):
             async with connect(f"ws://{host}/live") as client:
                 assert "hello" in json.loads(await client.recv())
         with pytest.raises(InvalidStatus):
             await connect(f"ws://{host}/")
+
+
+async def test_an_application_may_have_all_that_is_sent_pass_as_messages(realtime: Realtime) -> None:
+    async with (
+        served(realtime.asgi(FastAPI(), direct=False)) as host,
+        connect(f"ws://{host}/realtime") as client,
+        httpx.AsyncClient() as http,
+    ):
+        assert "hello" in json.loads(await client.recv())
+        ready = (await http.get(f"http://{host}/realtime/readyz")).json()
+        assert (ready["connections"], ready["message_connections"]) == (1, 1)
 
 
 @pytest.mark.parametrize("path", ["/realtime", "/realtime/"])

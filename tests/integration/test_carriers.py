@@ -32,17 +32,21 @@ from tests.support.carriers import (
     Stage,
     channels,
     dedicated,
-    in_uvicorn,
     latest_update,
     make_node,
-    mounted,
+    on_uvicorn,
     private,
     until,
 )
 
-everywhere = pytest.mark.parametrize(
-    "carrier", [dedicated, mounted, in_uvicorn], ids=["dedicated", "asgi", "uvicorn"]
-)
+CARRIERS = {
+    "dedicated": dedicated,
+    "websockets": on_uvicorn("websockets", wrapped=True),
+    "sansio": on_uvicorn("websockets-sansio"),
+    "wsproto": on_uvicorn("wsproto"),
+    "messages": on_uvicorn("websockets-sansio", direct=False),
+}
+everywhere = pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
 pytestmark = pytest.mark.asyncio
 
 

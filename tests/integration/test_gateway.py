@@ -32,6 +32,7 @@ class Client:
 
     waiting_bytes = 0
     address = "a test"
+    is_direct = True
 
     def __init__(self) -> None:
         self.framing: Framing = json_sequence

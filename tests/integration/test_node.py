@@ -70,6 +70,7 @@ class Recorder:
         self.closed: tuple[int, str] | None = None
         self.framing: Framing = json_sequence
         self.address = "a test"
+        self.is_direct = True
         self.waiting_bytes = 0
         self._changed = asyncio.Event()
 

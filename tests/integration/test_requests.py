@@ -17,13 +17,14 @@ from flowcraft.adapters import request_socket
 from flowcraft.adapters.asgi import Scope
 from flowcraft.adapters.asgi_event_stream import serve_event_stream
 from flowcraft.adapters.http import FIELDS, HEAD_BYTES, TARGET_BYTES
+from flowcraft.adapters.memory import MemoryRealtimeService
 from flowcraft.adapters.stream_requests import BODY_BYTES, MESSAGES
 from flowcraft.entrypoints.asgi import RealtimeApp
 from flowcraft.ports import Authorizer
 from flowcraft.runtime.gateway import Gateway
 from flowcraft.runtime.node import Node
 from flowcraft.settings import Settings
-from tests.support.carriers import QUICK, OpenStage, Stage, dedicated, make_node, on_uvicorn, until
+from tests.support.carriers import QUICK, OpenStage, Stage, dedicated, make_node, until, uvicorn_with
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("no_error")]
 SECONDS = 15
@@ -48,8 +49,14 @@ async def mounted(settings: Settings, authorizer: Authorizer | None) -> AsyncIte
         async def stop(self) -> None: ...
 
     app = RealtimeApp(Started(), None, "/realtime")
-    async with on_uvicorn(node, log, app, "websockets-sansio") as (stage, _):
-        yield stage
+    node.start()
+    await node.until_accepting()
+    service = MemoryRealtimeService(log, node.broadcast_ephemeral)
+    try:
+        async with uvicorn_with(app, ws="websockets-sansio") as (server, port):
+            yield Stage(node, log, service, f"ws://127.0.0.1:{port}/realtime", server)
+    finally:
+        await node.stop()
 
 
 everywhere = pytest.mark.parametrize("carrier", [dedicated, mounted], ids=["dedicated", "asgi"])

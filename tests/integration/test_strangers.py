@@ -33,15 +33,16 @@ from tests.support.carriers import (
     Stage,
     channels,
     dedicated,
-    in_uvicorn,
     make_node,
     mounted,
+    on_uvicorn,
     until,
 )
 
 KIB = 1024
-EVERY_CARRIER = {"dedicated": dedicated, "asgi": mounted, "uvicorn": in_uvicorn}
-OURS = {"dedicated": dedicated, "uvicorn": in_uvicorn}
+MESSAGES = on_uvicorn("websockets-sansio", direct=False)
+EVERY_CARRIER = {"dedicated": dedicated, "direct": mounted, "messages": MESSAGES}
+OURS = {"dedicated": dedicated}
 everywhere = pytest.mark.parametrize("carrier", EVERY_CARRIER.values(), ids=EVERY_CARRIER)
 ours = pytest.mark.parametrize("carrier", OURS.values(), ids=OURS)
 streams = pytest.mark.parametrize("carrier", [dedicated, mounted], ids=["dedicated", "asgi"])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+import warnings
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -14,7 +16,6 @@ import uvicorn
 from flowcraft.adapters.asgi import AsgiApp, Receive, Scope, Send, serve_websocket
 from flowcraft.adapters.asgi_event_stream import serve_event_stream
 from flowcraft.adapters.memory import MemoryLog, MemoryRealtimeService, MemoryWakeups
-from flowcraft.adapters.uvicorn import WebSockets, give_back, take_over
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.serve import Server
 from flowcraft.events import Event
@@ -59,6 +60,7 @@ class Stage:
     log: MemoryLog
     service: MemoryRealtimeService
     address: str
+    server: uvicorn.Server | None = None
 
     async def ping(self, n: int, weight: str = "") -> None:
         await self.service.broadcast(ping_update, Ping(n=n, weight=weight))
@@ -89,52 +91,92 @@ async def dedicated(settings: Settings, authorizer: Authorizer | None) -> AsyncI
         await node.stop()
 
 
+def on_uvicorn(ws: str, *, direct: bool = True, wrapped: bool = False) -> OpenStage:
+    """Inside an ASGI application on uvicorn, with one of its implementations of WebSockets.
+
+    `wrapped`: behind middleware that gives us a `send` of its own.
+    """
+
+    @asynccontextmanager
+    async def stage(settings: Settings, authorizer: Authorizer | None) -> AsyncIterator[Stage]:
+        node, log = make_node(settings, authorizer)
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "websocket":
+                await serve_websocket(scope, receive, send, node, direct=direct)
+            else:
+                await serve_event_stream(scope, receive, send, node)
+
+        node.start()
+        await node.until_accepting()
+        service = MemoryRealtimeService(log, node.broadcast_ephemeral)
+        try:
+            async with uvicorn_with(wrapping(app) if wrapped else app, ws=ws) as (server, port):
+                yield Stage(node, log, service, f"ws://127.0.0.1:{port}/realtime", server)
+        finally:
+            await node.stop()
+
+    return stage
+
+
+mounted = on_uvicorn("websockets-sansio")
+
+
+def wrapping(app: AsgiApp) -> AsgiApp:
+    """As Starlette has it: its middleware for exceptions wraps `send`."""
+
+    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sender(message: MutableMapping[str, Any]) -> None:
+            await send(message)
+
+        await app(scope, receive, sender)
+
+    return middleware
+
+
 @asynccontextmanager
-async def mounted(settings: Settings, authorizer: Authorizer | None) -> AsyncIterator[Stage]:
-    node, log = make_node(settings, authorizer)
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        serve = serve_websocket if scope["type"] == "websocket" else serve_event_stream
-        await serve(scope, receive, send, node)
-
-    async with on_uvicorn(node, log, app, "websockets-sansio") as (stage, _):
-        yield stage
-
-
-@asynccontextmanager
-async def in_uvicorn(settings: Settings, authorizer: Authorizer | None) -> AsyncIterator[Stage]:
-    """As somebody has it who names our class to uvicorn, and whose first client has come and gone."""
-    node, log = make_node(settings, authorizer)
+async def uvicorn_with(
+    app: AsgiApp, *, ws: str = "auto", **options: Any
+) -> AsyncIterator[tuple[uvicorn.Server, int]]:
+    """uvicorn on a free port of its own, or on the socket that `uds` names."""
+    listener = None if "uds" in options else socket.create_server(("127.0.0.1", 0))
+    options = {"lifespan": "off", "log_level": "error", **options}
+    with warnings.catch_warnings():  # one of its implementations is deprecated, and so are legacy websockets
+        warnings.simplefilter("ignore")
+        config = uvicorn.Config(app, ws=ws, **options)  # pyright: ignore[reportArgumentType]
+        config.load()
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(None if listener is None else [listener]))
+    await until(lambda: server.started or serving.done())
     try:
-        async with on_uvicorn(node, log, nobody, WebSockets) as (stage, port):
-            take_over((port, "/realtime"), node, node.drain)
-            yield stage
-    finally:
-        give_back(node)
-
-
-@asynccontextmanager
-async def on_uvicorn(
-    node: Node, log: MemoryLog, app: AsgiApp, ws: type[asyncio.Protocol] | str
-) -> AsyncIterator[tuple[Stage, int]]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error", ws=ws))
-    node.start()
-    await node.until_accepting()
-    serving = asyncio.create_task(server.serve([listener]))
-    port: int = listener.getsockname()[1]
-    service = MemoryRealtimeService(log, node.broadcast_ephemeral)
-    try:
-        yield Stage(node, log, service, f"ws://127.0.0.1:{port}/realtime"), port
+        yield server, 0 if listener is None else listener.getsockname()[1]
     finally:
         server.should_exit = True
         await serving
-        await node.stop()
 
 
-async def nobody(scope: Scope, receive: Receive, send: Send) -> None:
-    """An application that nothing is to come to."""
-    raise AssertionError(f"{scope['type']} {scope['path']}")
+class Started:
+    """A node that is started with its application."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.node, self.log = make_node(settings or QUICK, None)
+        self._runs = False
+
+    async def start(self) -> Node:
+        if not self._runs:
+            self._runs = True
+            self.node.start()
+        return self.node
+
+    async def stop(self) -> None:
+        await self.node.drain()
+        await self.node.stop()
+
+    @property
+    def by(self) -> tuple[int, int]:
+        """Connections, and how many of them are written to by messages."""
+        health = self.node.report()
+        return health.connections, health.message_connections
 
 
 OpenStage = Callable[[Settings, Authorizer | None], AbstractAsyncContextManager[Stage]]

@@ -83,6 +83,7 @@ class Client:
         """Whether what it is sent waits in the carrier, and never leaves."""
         self.framing: Framing = json_sequence
         self.address = "a test"
+        self.is_direct = True
         self.waiting_bytes = 0
         self._changed = asyncio.Event()
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from flowcraft.channels import Channels
-from flowcraft.core.session import Authenticate, AwaitSettle, Close, Effect, BeginSubscription, Send, Session
+from flowcraft.core.session import Authenticate, AwaitSettle, BeginSubscription, Close, Effect, Send, Session
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import TokenInvalid
 from flowcraft.events import Event

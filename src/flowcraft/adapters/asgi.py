@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from flowcraft.adapters.accept_queue import judge
-from flowcraft.adapters.handshake import Refused
+from flowcraft.adapters.handshake import Admitted, Refused
 from flowcraft.adapters.sockets import address_text
+from flowcraft.adapters.uvicorn import DirectConnection, UvicornSocket
 from flowcraft.core.bundles import Framing
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import GatewayPort, NodePort
@@ -79,6 +81,10 @@ class AsgiConnection:
             self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._sender.cancel)
 
     @property
+    def is_direct(self) -> bool:
+        return False
+
+    @property
     def is_closing(self) -> bool:
         """Whether it was closed from this side: what still comes is ignored."""
         return self._closing is not None
@@ -115,35 +121,83 @@ class AsgiConnection:
             await self._send({"type": "websocket.send", "text": message.decode()})
 
     async def _send_close(self, code: int, reason: str) -> None:
-        await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        await _send_close(self._send, code, reason)
 
 
-async def serve_websocket(scope: Scope, receive: Receive, send: Send, node: NodePort) -> None:
-    """Carry one WebSocket from its handshake to its end."""
+async def serve_websocket(
+    scope: Scope, receive: Receive, send: Send, node: NodePort, *, direct: bool = True
+) -> None:
+    """Carry one WebSocket from its handshake to its end; `direct` where uvicorn is found to allow it."""
     await receive()  # websocket.connect
     judged = judge(query_of(scope), headers_of(scope), node)
     if isinstance(judged, Refused):
         await _refuse(scope, send, judged)
         return
+    found = UvicornSocket.find(scope, send)
     await send({"type": "websocket.accept"})
-    connection = AsgiConnection(scope, send)
-    try:
-        gateway = node.connect(connection, judged.channels, judged.since)
-    except LogUnavailable as error:  # it was ready when the handshake began
-        await send({"type": "websocket.close", "code": 1013, "reason": str(error)})
+    if found is None or not await found.is_accepted():
+        await _carry_by_messages(AsgiConnection(scope, send), receive, node, judged)
         return
-    connection.gateway = gateway
-    tasks = {
-        connection.start(),
-        asyncio.create_task(_read(receive, gateway, connection)),
-    }
+    found.call_on_shutdown(node.begin_drain)
+    try:
+        if direct and not node.settings.compress:  # frames are compressed by uvicorn
+            await _carry_directly(receive, send, node, judged, found)
+        else:
+            await _carry_by_messages(AsgiConnection(scope, send), receive, node, judged)
+    finally:
+        found.release_shutdown()
+
+
+async def _carry_by_messages(
+    connection: AsgiConnection, receive: Receive, node: NodePort, judged: Admitted
+) -> None:
+    sending = connection.start()
+    try:
+        gateway = connection.gateway = node.connect(connection, judged.channels, judged.since)
+    except LogUnavailable as error:  # it was ready when the handshake began
+        connection.close(1013, str(error))
+        await end_tasks({sending}, cancel=False)
+        return
+    tasks = {sending, asyncio.create_task(_read(receive, gateway, connection))}
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         connection.ended()
-        for task in tasks:
+        await end_tasks(tasks)
+
+
+async def _carry_directly(
+    receive: Receive, send: Send, node: NodePort, judged: Admitted, found: UvicornSocket
+) -> None:
+    connection = DirectConnection(node, found, partial(_send_close, send))
+    connection.begin()
+    try:
+        gateway = connection.connect(judged.channels, judged.since)
+    except LogUnavailable as error:
+        await _send_close(send, 1013, str(error))
+        return
+    try:
+        await _read(receive, gateway, connection)
+    finally:
+        gateway.closed()
+        await connection.end()
+
+
+async def _send_close(send: Send, code: int, reason: str) -> None:
+    await send({"type": "websocket.close", "code": code, "reason": reason})
+
+
+async def end_tasks(tasks: set[asyncio.Task[None]], *, cancel: bool = True) -> None:
+    """Cancel tasks and wait until they have ended; how they ended is of no interest.
+
+    Not by `gather`: that loses the message of a cancellation, by which anyio recognizes its own.
+    """
+    for task in tasks:
+        if cancel:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in (await asyncio.wait(tasks))[0]:
+        if not task.cancelled():
+            task.exception()
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
@@ -166,12 +220,16 @@ def refusal_headers(refused: Refused) -> list[tuple[bytes, bytes]]:
     return [(k.lower().encode(), v.encode()) for k, v in refused.headers.items()]
 
 
-async def _read(receive: Receive, gateway: GatewayPort, connection: AsgiConnection) -> None:
+async def _read(
+    receive: Receive, gateway: GatewayPort, connection: AsgiConnection | DirectConnection
+) -> None:
     while _take(await receive(), gateway, connection):
         pass
 
 
-def _take(message: MutableMapping[str, Any], gateway: GatewayPort, connection: AsgiConnection) -> bool:
+def _take(
+    message: MutableMapping[str, Any], gateway: GatewayPort, connection: AsgiConnection | DirectConnection
+) -> bool:
     """Take a message; False after the last. A function of its own: nothing of it is kept until the next."""
     if message["type"] == "websocket.disconnect":
         return False

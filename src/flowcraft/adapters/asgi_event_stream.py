@@ -14,6 +14,7 @@ from flowcraft.adapters.asgi import (
     Scope,
     Send,
     answer_http,
+    end_tasks,
     headers_of,
     query_of,
     refusal_headers,
@@ -81,7 +82,7 @@ async def _converse(
         gateway = connection.gateway = node.connect(connection)
     except LogUnavailable as error:  # it was ready when the request came
         connection.close(1013, str(error))
-        await asyncio.gather(sending, return_exceptions=True)
+        await end_tasks({sending}, cancel=False)
         gone.cancel()
         return
     try:
@@ -95,9 +96,7 @@ async def _converse(
                 connection.close(1012, "restart")
     finally:
         connection.ended()
-        for task in (sending, gone):
-            task.cancel()
-        await asyncio.gather(sending, gone, return_exceptions=True)
+        await end_tasks({sending, gone})
 
 
 async def _pass_on(messages: Iterator[str], gateway: GatewayPort) -> None:

@@ -69,6 +69,12 @@ METRICS = (
     Metric("relay_reads", "counter", "reads of the log that succeeded", lambda m: m.counts.reads),
     Metric("relay_events", "counter", "events that these reads brought", lambda m: m.counts.events),
     Metric("connections", "gauge", "clients that are connected", lambda m: m.connections),
+    Metric(
+        "message_connections",
+        "gauge",
+        "of these, written to by messages of an ASGI server: slower than to the socket",
+        lambda m: m.message_connections,
+    ),
     Metric("connections_opened", "counter", "clients that were taken", lambda m: m.counts.connections),
     Metric("refused", "counter", "clients that were refused with 503", lambda m: m.counts.refused),
     Metric(

@@ -9,8 +9,7 @@ from flowcraft.adapters import http
 from flowcraft.adapters.accept_queue import AcceptQueue
 from flowcraft.adapters.handshake import Refused
 from flowcraft.adapters.http import Request, RequestReader
-from flowcraft.adapters.rfc6455 import text_frames
-from flowcraft.adapters.sockets import ClientSocket
+from flowcraft.adapters.sockets import PingedSocket
 from flowcraft.adapters.stream_requests import BODY_BYTES
 from flowcraft.ports import NodePort
 
@@ -22,7 +21,7 @@ _LINGER_SECONDS = 5.0
 _LINGER_BYTES = 1024 * 1024
 
 
-class RequestSocket(ClientSocket):
+class RequestSocket(PingedSocket):
     """A client's socket that reads one request and answers it.
 
     Its subclass decides what becomes of the request: a connection, or a response, after which the socket
@@ -31,7 +30,7 @@ class RequestSocket(ClientSocket):
     """
 
     def __init__(self, node: NodePort, accept_queue: AcceptQueue) -> None:
-        super().__init__(node, text_frames)
+        super().__init__(node)
         self._accept_queue = accept_queue
         self._arriving: RequestReader | None = RequestReader(BODY_BYTES)
         """What has arrived of the request, until its answer begins."""

@@ -11,6 +11,7 @@ import socket
 import sys
 from typing import cast
 
+from flowcraft.adapters import rfc6455
 from flowcraft.core.bundles import Framing
 from flowcraft.ports import GatewayPort, NodePort
 
@@ -45,7 +46,9 @@ class ClientSocket(asyncio.Protocol):
         raw: socket.socket | None = transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        self._transport.set_write_buffer_limits(high=0)
+        # Paused as soon as a byte waits. With TLS, event loops compare by >=: 0 would be paused at once.
+        encrypted = transport.get_extra_info("sslcontext") is not None
+        self._transport.set_write_buffer_limits(high=1 if encrypted else 0)
 
     def eof_received(self) -> bool | None:
         """Close: a peer that closed its side is gone."""
@@ -96,6 +99,10 @@ class ClientSocket(asyncio.Protocol):
         return transport.get_write_buffer_size()
 
     @property
+    def is_direct(self) -> bool:
+        return True
+
+    @property
     def waiting_bytes(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
@@ -118,6 +125,48 @@ class ClientSocket(asyncio.Protocol):
     def _abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+
+class PingedSocket(ClientSocket):
+    """A WebSocket: its client is asked for signs of life."""
+
+    def __init__(self, node: NodePort, framing: Framing = rfc6455.text_frames) -> None:
+        super().__init__(node, framing)
+        self._pong_due: asyncio.TimerHandle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_alive()
+        super().connection_lost(exc)
+
+    def ping(self) -> None:
+        if self._open is not None and self._pong_due is None:
+            self._open.write(rfc6455.PING)
+            self._await_pong(pinged_at=self._resumes)
+
+    def _is_alive(self) -> None:
+        """Take a sign of life: wait for no pong any more."""
+        if self._pong_due is not None:
+            self._pong_due.cancel()
+            self._pong_due = None
+
+    def _await_pong(self, pinged_at: int) -> None:
+        wait = self._settings.pong_timeout_seconds
+        loop = asyncio.get_running_loop()
+        self._pong_due = loop.call_later(wait, self._no_pong, pinged_at, self.waiting_bytes)
+
+    def _no_pong(self, pinged_at: int, waiting: int) -> None:
+        """Report a client that did not answer; wait on while the ping may be behind bytes that it takes.
+
+        `pinged_at` is how often the transport had been emptied when the ping was written, `waiting` how many
+        bytes waited in it when this timer was set.
+        """
+        self._pong_due = None
+        if self._open is None or self._gateway is None:
+            return
+        if waiting and self._resumes == pinged_at and self.waiting_bytes < waiting:
+            self._await_pong(pinged_at)
+        else:
+            self._gateway.unresponsive()
 
 
 def address_text(name: object) -> str:

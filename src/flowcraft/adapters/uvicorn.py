@@ -1,119 +1,203 @@
-"""uvicorn: the dedicated server's carrier on uvicorn's own port, as fast and as small as there.
+"""uvicorn: frames go to the socket that it holds, past its messages, once it has answered the handshake.
 
-    uvicorn.run("app:app", ws="flowcraft.adapters.uvicorn:WebSockets")
-
-uvicorn gives away the socket of a request that wants to be a WebSocket. Where a node is known to serve its
-path it becomes a connection of ours; all others get what uvicorn would have given them. A path is known once
-its first WebSocket has come through the application, which may have mounted us anywhere. On shutdown clients
-are sent away as `flowcraft serve` does it, with `bye`.
+uvicorn has no interface for that, so its state is the proof: what is found differently than expected, in
+another version or another server, is left alone, and messages of ASGI are sent, which is right and slower.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, cast
 
-from flowcraft.adapters.accept_queue import AcceptQueue
-from flowcraft.adapters.websocket import WebSocketConnection
-from flowcraft.ports import NodePort
+from flowcraft.adapters.sockets import PingedSocket
+from flowcraft.ports import GatewayPort, NodePort
 
-if TYPE_CHECKING:
-    from uvicorn.config import Config
-    from uvicorn.server import ServerState
-
-Place: TypeAlias = tuple[object, str]
-"""A port of this process, and a path on it."""
+_CLOSING_SECONDS = 1.0
+_try_send = PingedSocket.try_send  # looked up once, not by `super`: it is called for every recipient
+_KEY = b"sec-websocket-key"
 
 
-@dataclass(slots=True)
-class _Served:
-    node: NodePort
-    drain: Callable[[], Awaitable[None]]
-    accept_queue: AcceptQueue = field(default_factory=AcceptQueue)
-    draining: asyncio.Future[None] | None = None
+class UvicornSocket:
+    """One WebSocket as uvicorn holds it: its protocol, and the state machine of its WebSocket library."""
 
-    def begin_to_drain(self) -> None:
-        if self.draining is None:
-            self.draining = asyncio.ensure_future(self.drain())
+    def __init__(self, protocol: Any) -> None:  # noqa: ANN401  # of one of three classes, in many versions
+        self.protocol = protocol
+        self.machine = _machine(protocol)
+
+    @classmethod
+    def find(cls, scope: Mapping[str, Any], send: object) -> UvicornSocket | None:
+        """Return the socket that a request came from, if uvicorn holds it and has not answered yet."""
+        for protocol in _candidates(send):
+            with suppress(AttributeError, TypeError, KeyError):
+                key = _key(scope)
+                if key is not None and key == _key(protocol.scope) and _state(protocol) == "CONNECTING":
+                    return cls(protocol)
+        return None
+
+    async def is_accepted(self) -> bool:
+        """Return whether uvicorn has answered 101, after it was sent `websocket.accept`."""
+        protocol = self.protocol
+        try:
+            if _state(protocol) == "CONNECTING":  # the class on the legacy websockets answers in its own task
+                await protocol.handshake_completed_event.wait()
+            transport = protocol.transport
+            return (
+                _state(protocol) == "OPEN"
+                and transport.get_protocol() is protocol
+                and not transport.is_closing()
+                and callable(protocol.shutdown)
+            )
+        except (AttributeError, TypeError):
+            return False
+
+    def call_on_shutdown(self, drain: Callable[[float | None], None]) -> None:
+        """Have uvicorn's shutdown drain in place of cutting this WebSocket off; it then waits for its end.
+
+        `drain` gets half of uvicorn's `timeout_graceful_shutdown`: the other half is for what must close.
+        """
+        config = getattr(self.protocol, "config", None)
+        limit: float | None = getattr(config, "timeout_graceful_shutdown", None)
+        self.protocol.shutdown = lambda: drain(None if limit is None else limit / 2)
+
+    def release_shutdown(self) -> None:
+        """Undo `call_on_shutdown`."""
+        with suppress(AttributeError):
+            del self.protocol.shutdown
 
 
-_served: dict[Place, _Served] = {}
+class DirectConnection(PingedSocket):
+    """A WebSocket that uvicorn reads and closes, and this writes to; a `flowcraft.ports.Connection`.
 
+    Stands between the transport and uvicorn's protocol, which gets all that arrives. uvicorn writes whole
+    frames (pongs, pings, a close) to the same transport; so bytes go to the descriptor only while none wait.
+    """
 
-def take_over(place: Place, node: NodePort, drain: Callable[[], Awaitable[None]]) -> None:
-    """Have what comes to this place from now on; `drain` is called once when uvicorn shuts down."""
-    known = _served.get(place)
-    if known is None or known.node is not node:
-        _served[place] = _Served(node, drain)
+    def __init__(
+        self,
+        node: NodePort,
+        socket: UvicornSocket,
+        send_close: Callable[[int, str], Awaitable[None]],
+    ) -> None:
+        super().__init__(node)
+        self._protocol, self._machine = socket.protocol, socket.machine
+        self._open_state: object = socket.machine.state
+        self._send_close = send_close
+        self._closing: asyncio.Task[None] | None = None
 
+    def begin(self) -> None:
+        """Take the place between transport and protocol."""
+        transport = cast(asyncio.Transport, self._protocol.transport)
+        transport.set_protocol(self)
+        self.connection_made(transport)
+        self._begin_sending(transport)
 
-def give_back(node: NodePort) -> None:
-    """Let go of all places of a node that has ended."""
-    for place in [place for place, served in _served.items() if served.node is node]:
-        del _served[place]
+    def connect(self, channels: Sequence[str], since: str | None) -> GatewayPort:
+        """Bring it to the node.
 
+        Raises:
+            LogUnavailable: see `NodePort.connect`.
+        """
+        self._gateway = self._node.connect(self, channels, since)
+        return self._gateway
 
-class WebSockets(asyncio.Protocol):
-    """What uvicorn's `ws` takes: one for each request that wants to be a WebSocket."""
+    async def end(self) -> None:
+        """Write nothing more, and keep nothing; what arrives still goes to uvicorn's protocol."""
+        self._stop_sending()
+        self._gateway = None
+        if self._closing is not None:
+            self._closing.cancel()
+            await asyncio.wait({self._closing})
 
-    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
-        self._uvicorns = (config, server_state, app_state)
-        # uvicorn's type lists its own protocols; it asks no more of one than `shutdown`.
-        self._connections = cast(set[asyncio.Protocol], server_state.connections)
-        self._transport: asyncio.BaseTransport | None = None
-        self._served: _Served | None = None
-        self._inner: asyncio.Protocol | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+    # asyncio's side
 
     def data_received(self, data: bytes) -> None:
-        inner = self._inner
-        if inner is None:
-            assert self._transport is not None
-            inner = self._inner = self._choose(self._transport, data)
-            inner.connection_made(self._transport)
-        inner.data_received(data)
+        self._is_alive()
+        self._protocol.data_received(data)
 
     def eof_received(self) -> bool | None:
-        return None if self._inner is None else self._inner.eof_received()
+        self._stop_sending()
+        keeps_open: bool | None = self._protocol.eof_received()
+        return keeps_open
 
     def pause_writing(self) -> None:
-        if self._inner is not None:
-            self._inner.pause_writing()
+        super().pause_writing()
+        self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
-        if self._inner is not None:
-            self._inner.resume_writing()
+        self._protocol.resume_writing()
+        super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.discard(self)
-        if self._inner is not None:
-            self._inner.connection_lost(exc)
+        super().connection_lost(exc)
+        self._protocol.connection_lost(exc)
 
-    def shutdown(self) -> None:
-        """uvicorn ends."""
-        if self._served is not None:
-            self._served.begin_to_drain()
+    # the node's side
 
-    def _choose(self, transport: asyncio.BaseTransport, head: bytes) -> asyncio.Protocol:
-        served = _served.get((_port(transport), _path(head)))
-        if served is None:
-            from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+    def try_send(self, data: bytes) -> int:
+        if self._machine.state is self._open_state:
+            return _try_send(self, data)
+        self._give_up()
+        return 0
 
-            return WebSocketsSansIOProtocol(*self._uvicorns)
-        self._served = served
-        self._connections.add(self)
-        return WebSocketConnection(served.node, _path(head), lambda _: None, served.accept_queue)
+    def ping(self) -> None:
+        if self._machine.state is self._open_state:
+            super().ping()
+        else:
+            self._give_up()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing is sent any more: what still comes is ignored."""
+        return self._open is None
+
+    def close(self, code: int, reason: str, rest: bytes = b"") -> None:
+        if self._open is None:
+            return
+        is_open = self._machine.state is self._open_state
+        if is_open and rest:
+            self._open.write(rest)
+        self._give_up()
+        if is_open:
+            self._closing = asyncio.ensure_future(self._send_close(code, reason))
+
+    # for both
+
+    def _give_up(self) -> None:
+        """Write nothing more: the WebSocket closes. A peer that does not take that is not waited for."""
+        if self._open is not None:
+            self._stop_sending()
+            self._end_within(_CLOSING_SECONDS)
+
+    def _no_pong(self, pinged_at: int, waiting: int) -> None:
+        transport = self._open
+        if transport is not None and not transport.is_reading():  # the application is behind, not the client
+            self._await_pong(pinged_at)
+        else:
+            super()._no_pong(pinged_at, waiting)
 
 
-def _port(transport: asyncio.BaseTransport) -> object:
-    name: tuple[object, ...] | str = transport.get_extra_info("sockname")
-    return name if isinstance(name, str) else name[1]
+def _candidates(send: object) -> Iterator[Any]:
+    """What uvicorn's protocol may be: the owner of `send`, and of the task's coroutine if that is wrapped."""
+    yield getattr(send, "__self__", None)
+    task = asyncio.current_task()
+    frame = None if task is None else getattr(task.get_coro(), "cr_frame", None)
+    if frame is not None:
+        yield frame.f_locals.get("self")
 
 
-def _path(head: bytes) -> str:
-    target = head.split(b" ", 2)[1] if head.count(b" ") > 1 else b""
-    return target.partition(b"?")[0].decode("ascii", "replace")
+def _machine(protocol: Any) -> Any:  # noqa: ANN401
+    """What knows the state: `conn` of a Sans-I/O library, or a protocol of the legacy websockets itself."""
+    return getattr(protocol, "conn", protocol)
+
+
+def _state(protocol: Any) -> str:  # noqa: ANN401
+    name: str = _machine(protocol).state.name
+    return name
+
+
+def _key(scope: Mapping[str, Any]) -> bytes | None:
+    """What no two handshakes have in common: middleware may have made a new scope, with the same headers."""
+    keys: list[bytes] = [value for name, value in scope["headers"] if name.lower() == _KEY]
+    return keys[0] if len(keys) == 1 else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from enum import Enum, auto
@@ -48,7 +47,6 @@ class WebSocketConnection(RequestSocket):
         self._pages = pages
         self._state = _State.ARRIVING
         self._reader: FrameReader | None = None
-        self._pong_due: asyncio.TimerHandle | None = None
         self._unanswered: bytes | None = None
         """The latest ping of a peer that does not read."""
         self._deflates = False
@@ -63,8 +61,6 @@ class WebSocketConnection(RequestSocket):
             self._take_in(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._pong_due is not None:
-            self._pong_due.cancel()
         self._reader, self._arriving, self._unanswered = None, None, None
         super().connection_lost(exc)
 
@@ -75,11 +71,6 @@ class WebSocketConnection(RequestSocket):
             self._answer_ping(ping)
 
     # the node's side (flowcraft.ports.Connection)
-
-    def ping(self) -> None:
-        if self._open is not None and self._pong_due is None:
-            self._open.write(rfc6455.PING)
-            self._await_pong(pinged_at=self._resumes)
 
     def close(self, code: int, reason: str, rest: bytes = b"") -> None:
         if self._open is None:
@@ -186,9 +177,7 @@ class WebSocketConnection(RequestSocket):
             case rfc6455.Ping(payload):
                 self._answer_ping(payload)
             case rfc6455.Pong():
-                if self._pong_due is not None:
-                    self._pong_due.cancel()
-                    self._pong_due = None
+                self._is_alive()
             case rfc6455.CloseFrame(code):
                 self.close(code, "")
                 self._end()
@@ -211,22 +200,3 @@ class WebSocketConnection(RequestSocket):
         self._state = _State.OVER
         if self._transport is not None:
             self._transport.close()
-
-    def _await_pong(self, pinged_at: int) -> None:
-        wait = self._settings.pong_timeout_seconds
-        loop = asyncio.get_running_loop()
-        self._pong_due = loop.call_later(wait, self._no_pong, pinged_at, self.waiting_bytes)
-
-    def _no_pong(self, pinged_at: int, waiting: int) -> None:
-        """Report a client that did not answer; wait on while the ping may be behind bytes that it takes.
-
-        `pinged_at` is how often the transport had been emptied when the ping was written, `waiting` how many
-        bytes waited in it when this timer was set.
-        """
-        self._pong_due = None
-        if self._open is None or self._gateway is None:
-            return
-        if waiting and self._resumes == pinged_at and self.waiting_bytes < waiting:
-            self._await_pong(pinged_at)
-        else:
-            self._gateway.unresponsive()

@@ -97,6 +97,8 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     wakeup: str
     """The state of the wakeup: polling, follower, leader or idle."""
     connections: int
+    message_connections: int = 0
+    """Of them, those that are sent messages of an ASGI server, which costs more than the socket itself."""
     subscriptions: int
     subscribers: dict[str, int]
     """Subscriptions by the declared name of the channel."""

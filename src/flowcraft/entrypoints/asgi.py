@@ -11,7 +11,6 @@ import msgspec
 from flowcraft.adapters import stream_requests
 from flowcraft.adapters.asgi import AsgiApp, Scope, Send, answer_http, serve_websocket
 from flowcraft.adapters.asgi_event_stream import serve_event_stream
-from flowcraft.adapters.uvicorn import take_over
 from flowcraft.entrypoints.lifespan import Lifespan
 from flowcraft.entrypoints.metrics import metrics_page
 from flowcraft.runtime.node import Node
@@ -34,10 +33,11 @@ class RealtimeApp:
     where frameworks do not pass that on, it starts with the first connection and ends with the event loop.
     """
 
-    def __init__(self, realtime: Startable, app: AsgiApp | None, path: str) -> None:
+    def __init__(self, realtime: Startable, app: AsgiApp | None, path: str, *, direct: bool = True) -> None:
         self._realtime = realtime
         self._app = app
         self._path = path.rstrip("/")
+        self._direct = direct
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  # see AsgiApp
         if scope["type"] == "lifespan":
@@ -49,11 +49,7 @@ class RealtimeApp:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             node = await self._ready()
-            server = scope.get("server")
-            if server is not None:  # what comes next need not come through here, if uvicorn has our class
-                host, port = server  # of a Unix socket it is the path and None
-                take_over((host if port is None else port, _path_asked_for(scope)), node, node.drain)
-            await serve_websocket(scope, receive, send, node)
+            await serve_websocket(scope, receive, send, node, direct=self._direct)
         elif scope["path"].rstrip("/").endswith(stream_requests.BELOW):
             await serve_event_stream(scope, receive, send, await self._ready())
         else:
@@ -93,10 +89,3 @@ def _path_inside(scope: Scope) -> str:
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
     return path.removeprefix(root) if path.startswith(f"{root}/") else path
-
-
-def _path_asked_for(scope: Scope) -> str:
-    """The path in the request: a framework that mounts us may have cut it from `path`, as Litestar does."""
-    raw: bytes | None = scope.get("raw_path")
-    path: str = scope["path"]
-    return path if raw is None else raw.decode("ascii", "replace")

@@ -72,6 +72,11 @@ class Gateway(Sender):
         """The longest message that the client may send now."""
         return self._session.message_bytes
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether frames are written to the socket itself."""
+        return self._connection.is_direct
+
     def open(self, cursor: Cursor, schema: str, channels: Sequence[str], since: str | None) -> None:
         """Send the greeting and take the subscriptions of the URL."""
         self._later("auth", self._context.settings.auth_timeout_seconds, self._auth_deadline)

@@ -129,6 +129,7 @@ class Node:
             state=state,
             wakeup=self._wakeups.state,
             connections=len(self._gateways),
+            message_connections=sum([not gateway.is_direct for gateway in self._gateways.values()]),
             subscriptions=0 if hub is None else hub.subscription_count,
             subscribers={d.name: hub.family_subscriber_count(d.prefix) if hub else 0 for d in self._channels},
             waiting_connections=len(waiting),
@@ -161,11 +162,21 @@ class Node:
         gateway.open(hub.cursor, self._schema, channels, since)
         return gateway
 
-    async def drain(self) -> None:
-        """Refuse new connections and send the present ones away, one by one, evenly over the drain time."""
+    def begin_drain(self, within: float | None = None) -> None:
+        """Begin to `drain`, unless that has begun."""
+        if not self._draining:
+            self._draining = True
+            self.supervisor.spawn(self.drain(within), "drain")
+
+    async def drain(self, within: float | None = None) -> None:
+        """Refuse new connections and send the present ones away, one by one, evenly over the drain time.
+
+        With `within`, over as little as that.
+        """
         self._draining = True
         gateways = list(self._gateways.values())
         began, seconds = self._clock.monotonic(), self._settings.drain_seconds
+        seconds = seconds if within is None else min(seconds, within)
         for number, gateway in enumerate(gateways, 1):
             if gateway.number in self._gateways:
                 gateway.drain(random.randint(0, _LONGEST_DETOUR_MS))  # noqa: S311  # jitter, no secret

@@ -43,6 +43,11 @@ class Sender(ABC):
         self._closed = False
 
     @property
+    def is_direct(self) -> bool:
+        """Whether bytes go to the socket itself."""
+        return self._connection.is_direct
+
+    @property
     def waiting_bytes(self) -> int:
         """Bytes that wait in the outbox and in the carrier."""
         try:

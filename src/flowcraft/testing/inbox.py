@@ -44,6 +44,7 @@ class Inbox:
     closed: tuple[int, str] | None = None
     framing: Framing = json_sequence
     address: str = "the test"
+    is_direct: bool = True
     waiting_bytes: int = 0
     _group: list[Record] = field(default_factory=list[Record])
     _news: asyncio.Event = field(default_factory=asyncio.Event)

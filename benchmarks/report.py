@@ -48,10 +48,10 @@ def rendered(page: str) -> str:
     parts = [
         *_fanout(),
         *_workers(),
-        *_figures("storm", "A storm"),
+        *_figures("storm", "Reconnect storm"),
         *_figures("log", "The log"),
-        *_figures("latency", "From the answer to a commit, one at a time"),
-        *_figures("browser", "A burst in the browser"),
+        *_figures("latency", "Latency from the answer to a commit, one at a time"),
+        *_figures("browser", "Burst in the browser"),
     ]
     return f"{head}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{tail}"
 

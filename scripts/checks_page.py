@@ -1,4 +1,4 @@
-"""Write docs/checks.md: the table of what `flowcraft check` looks at. A test compares it."""
+"""Write docs/checks.md: the table of what `flowcraft check` checks. A test compares it."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ TEXT = """\
 flowcraft check app.realtime:channels --web web --dsn postgresql://localhost/app
 ```
 
-It reads the service's sources, the web folder and the database, changes nothing, and writes a sentence for
-each thing that does not hold, with the file, the line and what to do next. `--json` writes one object;
+The command reads the service's sources, the web folder and the database, changes nothing, and reports each
+finding with the file, the line and the next step. `--json` writes one object;
 `--github` writes annotations for a workflow. The exit status is 0 if nothing was found, 1 if something was,
-2 if the command was not understood.
+2 if the command could not be parsed.
 
-A finding counts, be it an error or a warning. A warning may be meant so: `--ignore FC022` leaves that check
-out.
+Errors and warnings both count as findings. If a warning describes what you intend, `--ignore FC022` leaves
+that check out.
 
-- The channels are the one `name = Channels()` below the current folder, or the MODULE:ATTRIBUTE that is
-  given; their module is imported. All other Python is read as a syntax tree. Tests are not read.
-- The web folder is the one whose `package.json` has `@flowcraft/realtime`, or `--web`. It is read by the
-  parser of its own `typescript` package, under Node; nothing is compiled or run.
+- The channels are the one `name = Channels()` below the current folder, or the MODULE:ATTRIBUTE that you
+  pass; their module is imported. All other Python is read as a syntax tree. Tests are not read.
+- The web folder is the one whose `package.json` has `@flowcraft/realtime`, or `--web`. The parser
+  of its own `typescript` package reads it, under Node; nothing is compiled or run.
 - The database is `--dsn`, that of the Realtime object, `FLOWCRAFT_DSN` or `DATABASE_URL`. Without one its
-  checks are left out, and the last lines say so.
+  checks are left out, and the last lines report that.
 
 ## The service
 {service}
 ## The pages
 {web}
-Whether an effect ends what it subscribes to is for ESLint, which shows it while you type: the rule
-`no-lost-unsubscribe` of `@flowcraft/realtime/eslint`. It knows `unsubscribe` by its type, so it follows it
-through variables, `useCallback`, functions and objects of any file. A function of your own that ends a
-subscription among other things says so by that type, `start: () => Unsubscribe`: an effect that drops what
-`auditor.start()` returns is found then, too. The rule needs
+ESLint checks whether an effect ends its subscription, while you type: the rule
+`no-lost-unsubscribe` of `@flowcraft/realtime/eslint`. The rule recognises `unsubscribe` by its type, also
+through variables, `useCallback`, functions and objects of any file. Give a function of your own that ends a
+subscription among other things this type, `start: () => Unsubscribe`: then the rule also finds an effect that
+drops what `auditor.start()` returns. The rule needs
 [typed linting](https://typescript-eslint.io/getting-started/typed-linting/):
 
 <!-- snippet: skip elsewhere packages/realtime/tests/eslint.test.ts -->
@@ -58,8 +58,9 @@ export default defineConfig({{
 }});
 ```
 
-The others find what is not special to realtime: an async effect and one without a list of dependencies
-(`react-hooks/exhaustive-deps`), and a payload taken as `any` (`@typescript-eslint/no-explicit-any`).
+The other rules find mistakes that are not specific to realtime: an async effect and one without a list of
+dependencies (`react-hooks/exhaustive-deps`), and a payload taken as `any`
+(`@typescript-eslint/no-explicit-any`).
 
 ## The database
 {database}

@@ -34,13 +34,13 @@ ANSWERS = """\
 | 411, 413 | a POST without `Content-Length`; one that is too long |
 | 414, 431 | a target, a head that is too long |
 | 426 | the right path, without a WebSocket handshake |
-| 500 | a mistake of the server, which is in its log |
+| 500 | an error of the server, which is in its log |
 | 501, 505 | a transfer coding, an HTTP version that is not supported |
-| 503 | not ready, or full (`connections`); `Retry-After` says when to come back |"""
-_CALLED = {"emit", "announce", "cursor", "rotate", "purge"}
+| 503 | not ready, or full (`connections`); `Retry-After` has the time to wait |"""
+_CALLED = {"broadcast", "broadcast_ephemeral", "cursor", "rotate", "purge"}
 _FUNCTION = re.compile(r"((?:^--.*\n)+)create function flowcraft\.(\w+)\((.*)\) returns (\w+)", re.MULTILINE)
 _MADE_BY_HAND = {"JwtAuthorizer", "MemoryBackend", "Notify", "PostgresBackend", "Realtime", "Table", "Viewer"}
-"""Classes whose constructors applications call, with something to say in them."""
+"""Classes whose constructors applications call, documented in their docstrings."""
 
 
 def python_page() -> str:
@@ -70,7 +70,7 @@ def _described(name: str, value: object) -> Iterator[str]:
 
 
 def _members(value: type) -> Iterator[tuple[str, property | Callable[..., object]]]:
-    """Public methods and properties that are ours and say something about themselves."""
+    """Public methods and properties that are ours and have a docstring."""
     for owner in value.__mro__:
         if owner.__module__.startswith("flowcraft"):
             for name in vars(owner):
@@ -136,7 +136,7 @@ def _documented(value: object) -> str:
 def settings_page() -> str:
     """Return the table of all settings."""
     rows = "\n".join(
-        f"| `{name}` | {_told(getattr(Settings(), name))}{_unit(name)} | {text} |"
+        f"| `{name}` | {_default(getattr(Settings(), name))}{_unit(name)} | {text} |"
         for name, text in _field_docs(Settings).items()
     )
     return _page(
@@ -161,7 +161,7 @@ def _field_docs(struct: type) -> dict[str, str]:
     return found
 
 
-def _told(value: object) -> str:
+def _default(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "none" if value == () else str(value).lower()
     if value >= 2**16 and value % 2**10 == 0:
@@ -177,9 +177,9 @@ def commands_page() -> str:
     """Return the help of every command, as the command gives it."""
     parts = ["# Commands", "Each as `--help` shows it."]
     for path in _commands(app):
-        told = CliRunner().invoke(app, [*path, "--help"], prog_name="flowcraft", terminal_width=80)
-        assert told.exit_code == 0, told.output
-        parts += [f"## `{' '.join(('flowcraft', *path))}`", f"```text\n{told.output.rstrip()}\n```"]
+        result = CliRunner().invoke(app, [*path, "--help"], prog_name="flowcraft", terminal_width=80)
+        assert result.exit_code == 0, result.output
+        parts += [f"## `{' '.join(('flowcraft', *path))}`", f"```text\n{result.output.rstrip()}\n```"]
     return _page(parts)
 
 
@@ -205,11 +205,11 @@ def codes_page() -> str:
             "# Errors and codes",
             "## Errors in Python",
             "All but `DeclarationError`, which is a programmer's mistake, are `flowcraft.RealtimeError`s.",
-            "The code is what clients see in an `error` frame, the reason what they see in a `reset`.",
+            "Clients receive the code in an `error` frame, the reason in a `reset`.",
             f"| class in `flowcraft.errors` | code or reason | what happened |\n|---|---|---|\n{rows}",
             "## Codes of a closed WebSocket",
             closing.strip(),
-            "## Answers before there is a WebSocket",
+            "## HTTP status codes of refused connections",
             ANSWERS,
             "The frames are described in [the protocol](../../spec/protocol.md).",
         ]
@@ -217,8 +217,8 @@ def codes_page() -> str:
 
 
 def _code(error: type) -> str:
-    told = getattr(error, "reason", None) or vars(error).get("code", "")
-    return f"`{told}`" if told else ""
+    word = getattr(error, "reason", None) or vars(error).get("code", "")
+    return f"`{word}`" if word else ""
 
 
 def _first_paragraph(value: object) -> str:
@@ -227,14 +227,14 @@ def _first_paragraph(value: object) -> str:
 
 def typescript_page() -> str:
     """Return the public names of the npm package."""
-    told = subprocess.run(
+    listed = subprocess.run(
         ["node", "scripts/typescript_names.mjs"], cwd=ROOT, check=True, capture_output=True, text=True
     )
     parts = [
         "# TypeScript: `@flowcraft/realtime`",
         "As the package declares them. How they go together: [the client](client.md).",
     ]
-    for entry in json.loads(told.stdout):
+    for entry in json.loads(listed.stdout):
         parts.append(f"## `{entry['entry']}`")
         for name in entry["names"]:
             parts += [f"### `{name['name']}`", name["comment"], f"{SIGNATURE}\n```ts\n{name['text']}\n```"]
@@ -255,7 +255,9 @@ def sql_page() -> str:
                     f"Returns `{returns}`.",
                     _sentence(name, text),
                 ]
-    parts.append("Who may call what: [privileges](../guides/managed-postgres.md#which-privileges).")
+    parts.append(
+        "Which role may call which function: [privileges](../guides/managed-postgres.md#which-privileges)."
+    )
     return _page(parts)
 
 
@@ -281,7 +283,7 @@ def pages() -> dict[str, str]:
 
 
 def main(check: bool) -> int:
-    """Write the pages, or tell which are not what would be written."""
+    """Write the pages, or list those that would change."""
     stale = 0
     for name, text in pages().items():
         file = FOLDER / name
@@ -289,7 +291,7 @@ def main(check: bool) -> int:
             file.parent.mkdir(exist_ok=True)
             file.write_text(text, "utf-8")
         elif not file.exists() or file.read_text("utf-8") != text:
-            print(f"docs/reference/{name} is not what the code says today; {REMEDY}", file=sys.stderr)
+            print(f"docs/reference/{name} differs from the code; {REMEDY}", file=sys.stderr)
             stale = 1
     return stale
 

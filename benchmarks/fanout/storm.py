@@ -28,7 +28,9 @@ async def main() -> int:
         await connection.execute(EMIT, PAYLOAD, MISSED)
         rounds = [await _round(dsn, f"{OUR_PATH}&since={since}") for _ in range(given.rounds)]
     median = statistics.median(rounds)
-    what = f"seconds until {CLIENTS:,} clients are back and each has the {MISSED} events that it missed"
+    what = (
+        f"seconds until {CLIENTS:,} clients have reconnected and each has the {MISSED} events that it missed"
+    )
     print("commit {commit}, {machine}".format_map(where()))
     print(f"{what}: {median:.2f} (of {given.rounds}: {min(rounds):.2f} to {max(rounds):.2f})")
     if given.json:

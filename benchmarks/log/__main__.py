@@ -131,11 +131,11 @@ async def _commits(dsn: str, writers: int) -> Figures:
     if CENTRIFUGO.exists():
         async with centrifugo.following(dsn, free_port()):
             theirs = await _rate(dsn, "commit_centrifugo", writers)
-        found[f"{writers} writers: of an event, Centrifugo's broker follows (ratio)"] = theirs / plain
+        found[f"{writers} writers: of an event, Centrifugo's broker reads (ratio)"] = theirs / plain
     return found | {
         f"{writers} writers: commits/s of a plain row": plain,
-        f"{writers} writers: of an event, nobody reads (ratio)": unread / plain,
-        f"{writers} writers: of an event, a relay follows (ratio)": read / plain,
+        f"{writers} writers: of an event, without a reader (ratio)": unread / plain,
+        f"{writers} writers: of an event, a relay reads (ratio)": read / plain,
         f"{writers} writers: of a plain row and a NOTIFY (ratio)": notified / plain,
     }
 

@@ -27,7 +27,7 @@ WORDING = {
     ),
     "I2": (
         "the handler sees each event once",
-        "the same, a herd that comes back, groups sent twice",
+        "the same, many clients that reconnect at once, groups sent twice",
     ),
     "I3": (
         "changes of a row arrive in order; the last is its state",
@@ -58,7 +58,7 @@ WORDING = {
         "restarts and kills of PostgreSQL and server, SIGSTOP, a partition of 10 s",
     ),
     "I10": (
-        "a slow client harms nobody",
+        "a slow client harms no other client",
         "clients that stop reading or read 1 KB/s beside a channel of 10 MB/s",
     ),
     "I11": (
@@ -70,7 +70,7 @@ WORDING = {
         "subscribe and unsubscribe racing in the real client",
     ),
     "I15": (
-        "payloads arrive as they were said",
+        "payloads arrive unchanged",
         "0 B to 256 KiB, emoji, U+2028, 2^53 ± 1, deep values",
     ),
     "I16": (
@@ -83,7 +83,7 @@ WORDING = {
     ),
     "I18": (
         "storm",
-        "a herd that connects and resumes 100 events each",
+        "many clients that connect at once and resume 100 events each",
     ),
     "I19": (
         "the wall clock is irrelevant",

@@ -70,7 +70,7 @@ def known(copy: Copy, tables: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_the_tutorial_comes_to_the_same_by_command_and_by_hand(
     copy: Copy, known: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    by_command, _, by_hand = TUTORIAL.read_text("utf-8").partition("## By hand")
+    by_command, _, by_hand = TUTORIAL.read_text("utf-8").partition("## Add the channel by hand")
     other = Copy(tmp_path_factory.mktemp("other"))
     other.database = known
     for block in blocks(by_hand):

@@ -323,6 +323,20 @@ class Channels:
         return close[0] if parameter is None else f"{close[0]}.{text or '{' + parameter.name + '}'}"
 
 
+def _near_miss(name: str) -> str:
+    """Return a hint for a name such as `run_updates`, `run-update`, `RunUpdated` or `run.changed`."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower().strip("_")
+    entity = re.sub(r"_(updates?d?|change[sd]?|events?|notifications?)$", "", words)
+    meant = f"{entity}_update"
+    is_family = entity == words and not name.isidentifier() and not {"-", " "} & set(name)
+    if not name.isascii():
+        return ""
+    if is_family or entity == "update" or not _STATIC.fullmatch(meant) or not _NAME.fullmatch(meant):
+        return ""
+    listen = f", with source=Notify({name!r}) to listen to a NOTIFY of that name" if name != meant else ""
+    return f"; did you mean {meant!r}{listen}?"
+
+
 def _parameter(name: str, params: Mapping[str, type[UUID] | type[int] | type[str]]) -> Parameter | None:
     family = _FAMILY.fullmatch(name)
     if family is None:
@@ -334,7 +348,7 @@ def _parameter(name: str, params: Mapping[str, type[UUID] | type[int] | type[str
             raise DeclarationError(
                 f"{name!r} breaks the naming convention: '<entity>_update' (changes of all entities of a "
                 "kind), '<entity>.{id}' with params (one entity), 'system' or 'dashboard'; lower case, "
-                "at most 48 characters"
+                f"at most 48 characters{_near_miss(name)}"
             )
         return None
     key = family[2]

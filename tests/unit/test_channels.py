@@ -58,37 +58,42 @@ def test_a_channel_is_called_after_what_changes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "meant"),
     [
-        "",
-        "run",
-        "runs",
-        "_update",
-        "update",
-        "Run_update",
-        "run-update",
-        "run_update ",
-        "run_update\n",
-        "1_update",
-        "röhre_update",
-        "run_updates",
-        "system.1",
-        "runs.all",
-        "runs.{run_id}.steps",
-        "runs.{run_id",
-        "runs.{Id}",
-        "Runs.{id}",
-        ".{id}",
-        "a" * 42 + "_update",
+        ("", None),
+        ("run", "run_update"),
+        ("runs", "runs_update"),
+        ("_update", None),
+        ("update", None),
+        ("Run_update", "run_update"),
+        ("RunUpdated", "run_update"),
+        ("run-update", "run_update"),
+        ("run.changed", "run_update"),
+        ("run_update ", "run_update"),
+        ("run_update\n", "run_update"),
+        ("1_update", None),
+        ("röhre_update", None),
+        ("run_updates", "run_update"),
+        ("system.1", None),
+        ("runs.all", None),
+        ("runs.{run_id}.steps", None),
+        ("runs.{run_id", None),
+        ("runs.{Id}", None),
+        ("Runs.{id}", None),
+        (".{id}", None),
+        ("a" * 42 + "_update", None),
     ],
 )
-def test_any_other_name_breaks_the_convention(name: str) -> None:
+def test_any_other_name_breaks_the_convention_and_a_near_miss_has_a_hint(
+    name: str, meant: str | None
+) -> None:
+    hint = f"; did you mean {meant!r}, with source=Notify({name!r}) to listen to a NOTIFY of that name?"
     with pytest.raises(
         DeclarationError,
         match=sentence(
             f"{name!r} breaks the naming convention: '<entity>_update' (changes of all entities of a kind), "
             "'<entity>.{id}' with params (one entity), 'system' or 'dashboard'; "
-            "lower case, at most 48 characters"
+            f"lower case, at most 48 characters{hint if meant else ''}"
         ),
     ):
         declare(name)

@@ -210,7 +210,7 @@ async def test_the_migration_of_one_channel_makes_no_trigger_for_a_schema_of_ano
         "create function flowcraft.wake() returns void language sql as '';"
         "grant all on schema flowcraft to public; grant all on flowcraft.event to public"
     )
-    with pytest.raises(asyncpg.RaiseError, match="the schema flowcraft is of another role"):
+    with pytest.raises(asyncpg.RaiseError, match="another role owns the schema flowcraft"):
         await place.admin.execute(statements)
     await place.admin.execute("insert into public.runs values (1, 'queued')")
     assert await place.ran_as() == set()
@@ -225,17 +225,46 @@ async def test_a_role_that_made_another_is_not_taken_for_a_member_of_it(place: P
     if place.admin.get_server_version().major < 16:
         pytest.skip("before PostgreSQL 16 to make a role was not to be a member of it")
     made = f"made_by_{place.deployer}"
-    name = await place.admin.fetchval("select current_database()")
     await place.admin.execute(f"alter role {place.deployer} createrole")
     async with connected(place.dsn.replace("//postgres@", f"//{place.deployer}@")) as connection:
         await connection.execute(f"create role {made}")
-    await place.admin.execute(f"grant create on database {name} to {made}")
     await place.admin.execute(f"create schema flowcraft authorization {made}")
     try:
         with pytest.raises(SchemaNotOwned, match=f"schema flowcraft, of role {made}"):
             await place.deploy(declared())
     finally:
         await place.admin.execute(f"drop owned by {made} cascade; drop role {made}")
+
+
+async def test_a_role_is_not_trusted_because_it_made_the_migrating_one_its_member(place: Place) -> None:
+    owners = place.deployer.replace("deployer", "owners")
+    await place.admin.execute(f"grant {owners} to {place.mallory} with admin option")
+    await place.attack(f"grant {owners} to {place.deployer}")
+    await place.attack(f"set role {owners}; create schema flowcraft")
+    with pytest.raises(SchemaNotOwned, match=f"schema flowcraft, of role {owners}"):
+        await place.deploy(declared())
+
+
+async def test_an_administrator_who_is_no_superuser_may_make_the_owner_and_its_members(place: Place) -> None:
+    # As the master users of managed services do.
+    keeper, owner, member = (f"{role}_of_{place.deployer}" for role in ("keeper", "owner", "member"))
+    name = await place.admin.fetchval("select current_database()")
+    await place.admin.execute(
+        f"create role {keeper} login createrole; alter database {name} owner to {keeper}"
+    )
+    try:
+        async with connected(place.dsn.replace("//postgres@", f"//{keeper}@")) as connection:
+            await connection.execute(
+                f"create role {owner}; create role {member} login; grant {owner} to {member};"
+                f"grant {owner} to {keeper}; create schema flowcraft authorization {owner}"
+            )
+        await place.admin.execute(f"alter table public.runs owner to {owner}")
+        assert CREATED in await place.deploy(declared(), member)
+        assert await place.deploy(declared(), keeper) == []
+    finally:
+        await place.admin.execute(f"alter database {name} owner to postgres; drop schema flowcraft cascade")
+        for role in (member, owner, keeper):
+            await place.admin.execute(f"drop owned by {role} cascade; drop role {role}")
 
 
 async def test_a_transaction_with_an_old_snapshot_is_refused(place: Place) -> None:

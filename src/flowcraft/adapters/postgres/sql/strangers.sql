@@ -1,14 +1,26 @@
 -- strangers: what other roles have in the schema flowcraft, or can put there: each with its owner, and the SQL against it.
 --
--- Roles that the present one is a member of, and superusers, are no strangers.
-with recursive held(role) as (
-    select r.oid from pg_roles as r where r.rolname = current_user
-    union
-    -- From PostgreSQL 16 on, whoever makes a role is a member of it by the admin option alone: that gives no rights of it.
-    select m.roleid from held as h join pg_auth_members as m on m.member = h.role
-    where coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, true) or coalesce((to_jsonb(m) ->> 'set_option')::boolean, true)
+-- Superusers are no strangers, nor are roles that the present one is a member of, if it was made one by a role that has its
+-- rights anyway: any role may make another a member of a role that it administers, before PostgreSQL 15 also of itself.
+with recursive present as (
+    select r.oid, r.rolsuper from pg_roles as r where r.rolname = current_user
 ), superior(role) as (
     select r.oid from pg_roles as r where r.rolsuper
+), granting(role) as (
+    select role from superior
+    union
+    select oid from present
+    union
+    select r.oid from pg_roles as r cross join present as p
+    where not p.rolsuper and case when current_setting('server_version_num')::integer < 160000 then r.rolcreaterole
+        else r.oid in (select a.member from pg_auth_members as a where a.roleid = p.oid and a.admin_option) end
+), held(role) as (
+    select oid from present
+    union
+    -- From PostgreSQL 16 on, a role that has made another is its member by the admin option alone, without its rights.
+    select m.roleid from held as h join pg_auth_members as m on m.member = h.role
+    where m.grantor in (select role from granting) and (
+        coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, true) or coalesce((to_jsonb(m) ->> 'set_option')::boolean, true))
 ), trusted(role) as (
     select role from held union select role from superior
     union

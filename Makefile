@@ -14,7 +14,7 @@ RESULTS := benchmarks/results
 IN_BROWSER = CHROMIUM="$$(cat $(BROWSER_READY))" node benchmarks/run.mjs
 REPORTS := build/reports
 SUITES = CHROMIUM="$$(cat $(BROWSER_READY) 2>/dev/null)" .venv/bin/python -m scripts.run_suites
-FAULTS = .venv/bin/python -m tests.faults $(if $(SEED),--seed $(SEED)) --junit $(REPORTS)/faults.xml
+FAULTS = .venv/bin/python -m faults $(if $(SEED),--seed $(SEED)) --junit $(REPORTS)/faults.xml
 WEB := examples/flowcraft/web
 ORDERS := examples/orders/web
 WORKSPACES := $(wildcard packages/*/package.json examples/*/web/package.json)
@@ -58,7 +58,7 @@ faults-counts: setup build
 
 faults-long: setup build ## the same at five times the rate, about 16 minutes; its figures go into the docs
 	$(FAULTS) --size long --json docs/faults/long.json
-	.venv/bin/python -m tests.faults.report
+	.venv/bin/python -m faults.report
 
 bench: FANOUT = --rounds 3 --seconds 2
 bench: LOG = --rounds 1

@@ -15,7 +15,7 @@ export default defineConfig(
     extends: [ts.configs.strictTypeChecked, ts.configs.stylisticTypeChecked],
     languageOptions: {
       parserOptions: {
-        project: ["tsconfig.json", "packages/*/tsconfig.*.json", "examples/*/web/tsconfig*.json", "tests/{e2e,faults/node}/tsconfig.json"],
+        project: ["tsconfig.json", "packages/*/tsconfig.*.json", "examples/*/web/tsconfig*.json", "tests/e2e/tsconfig.json", "faults/node/tsconfig.json"],
         tsconfigRootDir: import.meta.dirname,
       },
     },

@@ -13,7 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PLACES = ("src", "packages/*/src", "docs", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "spec/*.md")
+PLACES = (
+    "src",
+    "faults",
+    "packages/*/src",
+    "docs",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "spec/*.md",
+)
 INSTEAD = {
     "tell tells told telling hear hears heard hearing": "send, receive, report, notify",
     "say says said saying": "log, return, name",

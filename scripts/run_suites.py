@@ -48,7 +48,7 @@ SUITES = {
     "python": Suite((*PYTEST, "-n", WORKERS, "--junitxml={report}"), 2400),
     "typescript": Suite((*VITEST, "--outputFile.junit={report}"), 600),
     "e2e": Suite((*VITEST, "--config", "tests/e2e/vitest.config.ts", "--outputFile.junit={report}"), 1200),
-    "faults": Suite((".venv/bin/python", "-m", "tests.faults", "--counts-only", "--junit", "{report}"), 1800),
+    "faults": Suite((".venv/bin/python", "-m", "faults", "--counts-only", "--junit", "{report}"), 1800),
     "world": Suite((*PYTEST, "-m", "world", "--junitxml={report}"), 3600),
 }
 

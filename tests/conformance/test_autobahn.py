@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.stage import free_port
+from faults.stage import free_port
 
 SECONDS = 120
 CASES = 230

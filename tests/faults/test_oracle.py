@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from faults.node_host import HostState, NodeHost, Rows
+from faults.programs import ServerProgram
+from faults.sizes import TINY
+from faults.stage import Cluster, Stage
+from faults.writers import TRANSIENT
 from flowcraft.cursors import Cursor
-from tests.faults.node_host import HostState, NodeHost, Rows
-from tests.faults.programs import ServerProgram
-from tests.faults.sizes import TINY
-from tests.faults.stage import Cluster, Stage
-from tests.faults.writers import TRANSIENT
 
 if TYPE_CHECKING:
     Plain = asyncpg.Connection[asyncpg.Record]

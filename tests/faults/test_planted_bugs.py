@@ -33,7 +33,7 @@ def broken_by(patch: Path) -> str:
 def run(source: Path, invariants: str, seed: int) -> tuple[int, str]:
     """Run the harness, and its servers, on a tree of sources."""
     outcome = subprocess.run(
-        [sys.executable, "-m", "tests.faults", *TINY, "--seed", str(seed), "--only", invariants],
+        [sys.executable, "-m", "faults", *TINY, "--seed", str(seed), "--only", invariants],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(source), str(ROOT)])},
         capture_output=True,
@@ -58,7 +58,7 @@ def test_where_nothing_is_planted_nothing_is_found() -> None:
 def test_a_planted_bug_is_found(patch: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     applied = subprocess.run(
-        ["git", "apply", "-C1", "--whitespace=nowarn", str(patch)],
+        ["git", "apply", str(patch)],
         cwd=tmp_path,
         env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)},
         capture_output=True,

@@ -13,14 +13,14 @@ import pytest
 from click.testing import CliRunner
 
 from examples.backends.sqlite import SqliteBackend, SqliteTransaction
+from faults.histories import Began, Received
+from faults.probe import Probe
+from faults.proxy import FaultProxy
 from flowcraft import Channels, Event, MemoryBackend, PostgresBackend, Realtime, Settings
 from flowcraft.entrypoints.cli import app
 from flowcraft.entrypoints.compose import NotOnPostgres
 from flowcraft.entrypoints.serve import Server
 from flowcraft.ports import BackendContext, LogReader
-from flowcraft.testing.histories import Began, Received
-from flowcraft.testing.probe import Probe
-from flowcraft.testing.proxy import FaultProxy
 
 
 class Changed(Event):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import asyncpg
 import pytest
 
+from faults.standby import copy_with_owners
 from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
 from flowcraft.adapters.postgres.listener import PostgresListener
 from flowcraft.adapters.postgres.log import PostgresLog
@@ -23,7 +24,6 @@ from flowcraft.errors import CursorRewound, LogUnavailable
 from flowcraft.records import Limit
 from tests.support.following import following, listening
 from tests.support.postgres import connected
-from tests.support.standby import copy_with_owners
 
 if TYPE_CHECKING:
     from tests.support.postgres import Plain

@@ -1,1 +1,1 @@
-"""Testing: the contracts that every adapter passes, for your own adapters too."""
+"""Testing: what applications are tested with, and the contracts that every adapter passes."""

@@ -1,0 +1,52 @@
+"""What the fault harness serves: `flowcraft serve faults.app:realtime`, on DATABASE_URL.
+
+FLOWCRAFT_HARNESS holds, as JSON, the settings of this server and the damage that it is to do to itself.
+"""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from faults.damage import Damage
+from flowcraft import Channels, Event, Int64, Realtime, Settings, Table
+
+
+class Change(Event):
+    """A row as a commit left it; `row` and `version` distinguish one event from all others of its channel."""
+
+    row: int | str
+    version: int
+    pad: str = ""
+
+
+class Tree(msgspec.Struct, frozen=True):
+    """A value within a value."""
+
+    name: str
+    below: Tree | None = None
+
+
+class Document(Event):
+    """A payload with everything that JSON can spoil on its way."""
+
+    row: int | str
+    version: int
+    text: str
+    number: int
+    large: Int64
+    nested: Tree | None = None
+
+
+channels = Channels()
+item_update = channels.declare("item_update", Change, source=Table("items", row="id"))
+lane = channels.declare("lanes.{lane}", Change, params={"lane": int})
+bulk_update = channels.declare("bulk_update", Change)
+document_update = channels.declare("document_update", Document)
+dashboard = channels.declare("dashboard", Change, conflate="row")
+
+harness = msgspec.json.decode(os.environ.get("FLOWCRAFT_HARNESS", "{}"))
+settings = msgspec.convert({"allowed_origins": ("*",), **harness.get("settings", {})}, Settings)
+realtime = Realtime(channels, dsn=os.environ.get("DATABASE_URL"), settings=settings)
+msgspec.convert(harness.get("damage", {}), Damage).inflict()

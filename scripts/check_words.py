@@ -36,6 +36,10 @@ INSTEAD = {
 ALLOWED = {
     # The user that PostgreSQL runs as where we are root, and an HTTP header's spelling.
     "src/flowcraft/adapters/postgres/embedded/identity.py": {"nobody"},
+    # The functions of development versions, in databases that are taken over.
+    "src/flowcraft/adapters/postgres/sql/0004_plain_names.sql": {"emit", "ring"},
+    "src/flowcraft/adapters/postgres/sql/old_triggers.sql": {"ring"},
+    "src/flowcraft/adapters/postgres/sql/verify.sql": {"emit", "ring"},
 }
 _WORDS = {word: instead for words, instead in INSTEAD.items() for word in words.split()}
 # Letters end a word, underscores do not: names count too.

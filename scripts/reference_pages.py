@@ -38,7 +38,9 @@ ANSWERS = """\
 | 501, 505 | a transfer coding, an HTTP version that is not supported |
 | 503 | not ready, or full (`connections`); `Retry-After` has the time to wait |"""
 _CALLED = {"broadcast", "broadcast_ephemeral", "cursor", "rotate", "purge"}
-_FUNCTION = re.compile(r"((?:^--.*\n)+)create function flowcraft\.(\w+)\((.*)\) returns (\w+)", re.MULTILINE)
+_FUNCTION = re.compile(
+    r"((?:^--.*\n)+)create or replace function flowcraft\.(\w+)\((.*)\) returns (\w+)", re.MULTILINE
+)
 _MADE_BY_HAND = {"JwtAuthorizer", "MemoryBackend", "Notify", "PostgresBackend", "Realtime", "Table", "Viewer"}
 """Classes whose constructors applications call, documented in their docstrings."""
 
@@ -246,7 +248,7 @@ def typescript_page() -> str:
 def sql_page() -> str:
     """Return the functions that services and operators call, with the comments above them."""
     parts = ["# SQL: the schema `flowcraft`", "For services in any language, and for operators."]
-    for file in sorted((ROOT / "src/flowcraft/adapters/postgres/sql").glob("0*.sql")):
+    for file in sorted((ROOT / "src/flowcraft/adapters/postgres/sql").glob("functions_*.sql")):
         for comment, name, arguments, returns in _FUNCTION.findall(file.read_text("utf-8")):
             if name in _CALLED:
                 text = "\n".join(line.removeprefix("--").strip() for line in comment.strip().splitlines())

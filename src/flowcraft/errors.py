@@ -152,6 +152,15 @@ class SchemaNotOwned(RealtimeError):
     code = "schema_not_owned"
 
 
+class SchemaDiffers(RealtimeError):
+    """Another version migrated the schema `flowcraft`, and this one cannot take it over; nothing was changed.
+
+    The text names each migration, table or function that differs, and what to do.
+    """
+
+    code = "schema_differs"
+
+
 class LogUnavailable(RealtimeError):
     """The database cannot be read now: down, a standby, or without the schema `flowcraft`."""
 

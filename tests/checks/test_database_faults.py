@@ -51,6 +51,12 @@ FAULTS = {
         None,
         "has the migration 9999_later",
     ),
+    "a migration of another version": fault(
+        "update flowcraft.migration set hash = repeat('0', 64) where version = 2",
+        "FC069",
+        None,
+        "migrated this database: 0002_retention has the hash 000000000000, not ",
+    ),
     "a log of another database system": fault(
         "update flowcraft.state set system = 1", "FC054", None, "the log was restored from a dump or upgraded"
     ),

@@ -24,7 +24,7 @@ def told(facts: DatabaseFacts) -> list[tuple[str, str]]:
 async def test_nothing_is_said_of_a_primary_that_rings(database: str) -> None:
     await migrate(database, Channels())
     facts = await inspect(database, Channels())
-    assert (facts.rings, told(facts)) == (True, [])
+    assert (facts.notifies, told(facts)) == (True, [])
 
 
 async def test_a_pooler_that_swallows_notifications_is_told(database: str, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ async def test_an_idle_commit_costs_one_ring_and_one_read(log: AppendablePostgre
         for n in range(commits):
             await emit(connection, n)
             await followed.until_read(n + 1)
-        assert followed.listener.rings == commits
+        assert followed.listener.notifications == commits
         assert followed.reads - before == commits
         assert not followed.listener.polling
 
@@ -131,7 +131,7 @@ async def test_a_busy_relay_is_not_rung_and_misses_nothing(log: AppendablePostgr
         payloads = await commit_until(connection, lambda: Leader in followed.states)
         await followed.until_read(len(payloads))
         assert followed.payloads == payloads
-        assert followed.listener.rings < len(payloads)
+        assert followed.listener.notifications < len(payloads)
         await fall_asleep(followed)
 
 

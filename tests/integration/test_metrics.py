@@ -136,7 +136,7 @@ async def test_the_log_says_when_the_oldest_of_its_events_was_stated_and_not_whe
     batch = await log.tail(start.cursor)
     assert batch.oldest is not None
     assert times[0] <= batch.oldest <= times[1]
-    await connection.execute("update flowcraft.event set stated_at = null")  # as before an upgrade
+    await connection.execute("update flowcraft.event set broadcast_at = null")  # as before an upgrade
     assert (await log.tail(start.cursor)).oldest is None
     await connection.close()
     await log.close()

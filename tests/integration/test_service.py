@@ -231,7 +231,7 @@ async def test_a_connection_without_a_transaction_is_refused_since_nothing_would
         with engine.connect() as by_engine, Session(engine) as by_session:
             for via in (by_asyncpg, by_psycopg, by_engine, by_session, by_async_session):
                 with pytest.raises(
-                    TypeError, match="has no transaction, so the event would be committed whatever"
+                    TypeError, match="has no transaction, so the event is committed even if your change"
                 ):
                     await service.broadcast(run(RUN), Stepped(step=1), via=via)
         async with by_psycopg.transaction():

@@ -108,7 +108,7 @@ def same_sys_path() -> Iterator[None]:
     [
         ("nonsense", "is not a URL"),
         ("postgresql+asyncpg://localhost/app", "begins with 'postgresql+asyncpg'"),
-        ("postgresql://me:secret@one:5432,two:543a/app", "has a port that is no number"),
+        ("postgresql://me:secret@one:5432,two:543a/app", "has a port that is not a number"),
     ],
 )
 @pytest.mark.parametrize(

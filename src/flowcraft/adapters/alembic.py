@@ -22,10 +22,10 @@ from sqlalchemy.exc import DBAPIError
 from flowcraft.adapters.postgres import steps
 from flowcraft.adapters.postgres.inspection import function_name
 from flowcraft.adapters.postgres.source_snapshots import frozen, thawed
-from flowcraft.adapters.postgres.statements import DOES_NOT_FIT, NOT_OURS
+from flowcraft.adapters.postgres.statements import refusal
 from flowcraft.adapters.postgres.triggers import table_sources
 from flowcraft.channels import Channels
-from flowcraft.errors import DeclarationError, LogUnavailable, SchemaNotOwned
+from flowcraft.errors import LogUnavailable
 
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
@@ -186,12 +186,9 @@ class _Executing:
 
 
 def _refuse(error: DBAPIError) -> None:
-    """Raise what a refusal of ours is called."""
-    state = getattr(error.orig, "sqlstate", None)
-    if state == DOES_NOT_FIT:
-        raise DeclarationError(str(error.orig).partition("\n")[0]) from None
-    if state == NOT_OURS:
-        raise SchemaNotOwned(str(error.orig).partition("\nCONTEXT:")[0]) from None
+    """Raise the error of this package if one of our statements refused."""
+    if refused := refusal(getattr(error.orig, "sqlstate", None), str(error.orig)):
+        raise refused from None
 
 
 def _rows(connection: Connection, statement: str) -> steps.Rows:
@@ -229,7 +226,7 @@ def _missing(
     version = steps.log_version(execute)
     if version < steps.LATEST and (sources or version):
         yield LogOp(steps.LATEST, version)
-    for found in steps.differences(execute, sources, anew=touched):
+    for found in steps.differences(execute, sources, again=touched):
         if found.source is not None:
             yield TriggersOp(frozen(found.source), found.present)
         elif prune and found.present is not None:

@@ -94,9 +94,10 @@ def _judge(found: EventLookup) -> Iterator[ServerAnswer]:
     else:
         size = f"about {found.log.events:,} events, {found.log.bytes / 2**20:,.1f} MiB"
         yield ServerAnswer("log", "ok", f"{size}, from transaction {found.log.floor} on")
-    if found.rings:
+        yield from _judge_migrations(found)
+    if found.notifies:
         yield ServerAnswer("notifications", "ok", "LISTEN and NOTIFY work over this address")
-    elif found.rings is False:
+    elif found.notifies is False:
         pooled = "a pooler in transaction mode swallows them" if found.pooled else "they do not come through"
         yield ServerAnswer(
             "notifications", "wrong", f"{pooled}: servers poll instead; give them a direct connection"
@@ -121,6 +122,16 @@ def _judge(found: EventLookup) -> Iterator[ServerAnswer]:
             f"{who}: {one.state} for {one.seconds:,.0f} s; its events arrive when it commits, and nothing is "
             "removed from the log before",
         )
+
+
+def _judge_migrations(found: EventLookup) -> Iterator[ServerAnswer]:
+    if found.missing:
+        names = ", ".join(found.missing)
+        yield ServerAnswer("log", "wrong", f"the migration {names} was not applied: run `flowcraft migrate`")
+    if found.differing:
+        names = ", ".join(found.differing)
+        sentence = f"another version of flowcraft-realtime migrated it: {names} in this version"
+        yield ServerAnswer("log", "wrong", f"{sentence}; use the version that migrated it")
 
 
 def _why_no_row(id_: int | None, xid: int | None, outcome: str | None) -> str:

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     operations = [
         flowcraft.adapters.django.migrations.RealtimeLog(
-            version=3,
+            version=4,
             previous=0,
         ),
         flowcraft.adapters.django.migrations.RealtimeTriggers(

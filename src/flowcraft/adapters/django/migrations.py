@@ -16,8 +16,7 @@ from django.db.migrations.operations.base import Operation
 from flowcraft.adapters.postgres import steps
 from flowcraft.adapters.postgres.inspection import function_name
 from flowcraft.adapters.postgres.source_snapshots import thawed
-from flowcraft.adapters.postgres.statements import DOES_NOT_FIT, NOT_OURS
-from flowcraft.errors import DeclarationError, SchemaNotOwned
+from flowcraft.adapters.postgres.statements import refusal
 
 if TYPE_CHECKING:
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -113,6 +112,7 @@ class RealtimeTriggers(_RealtimeOperation):
         Raises:
             DeclarationError: the source does not fit its table.
             SchemaNotOwned: another role has something in the schema flowcraft.
+            SchemaDiffers: another version of this library migrated the database.
         """
         source = self.source if forwards else self.previous
         if source is None:
@@ -137,11 +137,8 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        state = getattr(error.__cause__, "sqlstate", None)
-        if state == DOES_NOT_FIT:
-            raise DeclarationError(str(error).partition("\n")[0]) from None
-        if state == NOT_OURS:
-            raise SchemaNotOwned(str(error).partition("\nCONTEXT:")[0]) from None
+        if refused := refusal(getattr(error.__cause__, "sqlstate", None), str(error)):
+            raise refused from None
         raise
 
 

@@ -1,4 +1,4 @@
-"""Address: where the database is, as it is passed or found in the environment."""
+"""Address: the address of the database, passed or from the environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class NoDatabase(RealtimeError):
 
 
 class DatabaseAddressInvalid(RealtimeError):
-    """The address is not where a PostgreSQL could be. The text has no password in it."""
+    """The address cannot be one of a PostgreSQL server. The text has no password in it."""
 
     code = "bad_database_address"
 
@@ -41,7 +41,7 @@ def find_dsn(dsn: str | None) -> str:
 
 
 def _check_address(dsn: str) -> None:
-    """Refuse what no attempt to connect will ever make good: a server would go on trying."""
+    """Refuse an address to which no attempt can succeed; a server would retry for ever."""
     scheme, _, rest = dsn.partition("://")
     if scheme not in ("postgresql", "postgres"):
         raise DatabaseAddressInvalid(f"begins with {scheme[:24]!r}" if rest else "is not a URL")
@@ -49,4 +49,4 @@ def _check_address(dsn: str) -> None:
     for host in hosts.split(","):
         port = host.rpartition("]")[2].partition(":")[2]
         if port and not port.isdigit():
-            raise DatabaseAddressInvalid("has a port that is no number")  # which may be half a password
+            raise DatabaseAddressInvalid("has a port that is not a number")  # which may be half a password

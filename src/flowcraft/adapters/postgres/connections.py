@@ -1,4 +1,4 @@
-"""Connections: how this package opens its own, and what a failure to do so is called."""
+"""Connections: how this package opens its own, and which error a failure becomes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ logger = logging.getLogger(__name__)
 
 APPLICATION_NAME = "flowcraft"
 CONNECT_SECONDS = 2.0
+"""A lost SYN is sent again after 1 s; a server that has not answered after 2 s is taken for gone."""
 CLOSE_SECONDS = 1.0
-"""Connections that do not close in order within this time are cut."""
+"""Connections that do not close in order within this time are terminated."""
 ANSWER_SECONDS = 30.0
-"""A long replay takes seconds; a database that says nothing for this long has gone."""
+"""A long replay takes seconds; a database that does not answer for this long is gone."""
 PREPARED_STATEMENTS = 100
+"""asyncpg's own default; this package has about 20."""
 _INSTALL = "run `flowcraft migrate`"
 _GONE = (
     OSError,
@@ -79,7 +81,7 @@ class OwnPool:
         """Close the pool, if it is our own."""
         pool, self._opened = self._opened, None
         if pool is not None:
-            with suppress(TimeoutError):  # then it was cut
+            with suppress(TimeoutError):  # the pool is terminated then
                 await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
 
     async def _open(self) -> Pool:
@@ -117,7 +119,7 @@ async def connect(dsn: str, name: str = APPLICATION_NAME) -> Plain:
 
 
 async def is_pooled(connection: Plain) -> bool:
-    """Tell whether somebody between us and the server hands out its connections."""
+    """Return whether a pooler is between this process and the server."""
     pid: int = await connection.fetchval(statement("backend"), timeout=CONNECT_SECONDS)
     return pid != connection.get_server_pid()
 
@@ -129,17 +131,17 @@ async def _can_prepare(dsn: str) -> bool:
     finally:
         connection.terminate()
     if pooled:
-        logger.info("there is a pooler before the database; statements are not prepared")
+        logger.info("a pooler is in front of the database; statements are not prepared")
     return not pooled
 
 
 async def _nothing_to_reset(connection: Plain) -> None:
-    """Skip the round trip after each use: nothing here leaves a trace in its session."""
+    """Skip the round trip after each use: no statement of this package changes its session."""
 
 
 @contextmanager
 def unavailable() -> Iterator[None]:
-    """Turn what a database says that cannot be read now into `LogUnavailable`."""
+    """Turn the error of a database that cannot be read now into `LogUnavailable`."""
     try:
         yield
     except (asyncpg.ReadOnlySQLTransactionError, asyncpg.ObjectNotInPrerequisiteStateError) as error:

@@ -1,7 +1,7 @@
-"""EphemeralNotifications: what arrives in a NOTIFY itself, checked before anybody sees it.
+"""EphemeralNotifications: events that a NOTIFY itself carries, checked before they are delivered.
 
-Every role of the database can send any NOTIFY. So nothing here may look like a committed event: channels that
-keep their events are refused, and what does not fit the declared type is counted, not delivered.
+Every role of the database can send any NOTIFY. So none of these events may pass for a committed one: durable
+channels are refused, and a payload that does not fit the declared type is counted, not delivered.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _decode_object = msgspec.json.Decoder(dict[str, object]).decode
 
 
 class EphemeralNotifications:
-    """Turns notifications into ephemeral events. `rejected` counts those that it did not let through."""
+    """Turns notifications into ephemeral events. `rejected` counts those that it did not deliver."""
 
     def __init__(self, channels: Channels, deliver: Callable[[Ephemeral], None]) -> None:
         self.rejected = 0
@@ -49,22 +49,22 @@ class EphemeralNotifications:
                 self._deliver(event)
         except Exception as error:  # noqa: BLE001  # counted; any role may send anything
             self.rejected += 1
-            # 1, 2, 4, 8 …: a flood does not fill the log file. Never the payload.
+            # At 1, 2, 4, 8 … rejected ones: a flood does not fill the log file. The payload is never logged.
             if self.rejected & (self.rejected - 1) == 0:
                 reason = type(error).__name__
                 logger.warning("notification on %s rejected (%s), %d so far", topic, reason, self.rejected)
 
     def _events(self, topic: str, payload: str) -> Iterator[Ephemeral]:
         if topic == EPHEMERAL_TOPIC:
-            announced = _decode(payload)
-            yield self._checked(announced.channel, bytes(announced.payload).decode())
+            broadcast = _decode(payload)
+            yield self._checked(broadcast.channel, bytes(broadcast.payload).decode())
         for declaration in self._sources.get(topic, ()):
             yield self._checked(_channel_of(declaration, payload), payload)
 
     def _checked(self, channel: str, payload: str) -> Ephemeral:
         declaration, _ = self._channels.resolve(channel)
         if declaration.durable:
-            raise ValueError(f"{declaration.name} keeps its events; they come from the log only")
+            raise ValueError(f"channel {declaration.name} is durable; its events come from the log only")
         return Ephemeral(channel, declaration.payload.check(payload))
 
 

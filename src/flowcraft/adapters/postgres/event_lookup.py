@@ -1,7 +1,8 @@
-"""EventLookup: what a database tells about our part in it, for whoever wants to know why nothing arrives."""
+"""EventLookup: the state of a database, and where one event is, for `flowcraft doctor`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,13 @@ import asyncpg
 
 from flowcraft.adapters.postgres.connections import connect, is_pooled
 from flowcraft.adapters.postgres.listen_connection import ListenConnection
-from flowcraft.adapters.postgres.statements import statement
+from flowcraft.adapters.postgres.statements import differences_of, migrations, statement
 from flowcraft.errors import LogUnavailable
 
 if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import Plain
 
-PROBE_SECONDS = 2.0
+PROBE_SECONDS = 2.0  # a notification arrives within milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class OpenTransaction:
 
 @dataclass(frozen=True, slots=True)
 class LogFacts:
-    """How much there is, by the database's own estimate, and the oldest transaction that is still there."""
+    """The size of the log, by the database's own estimate, and the oldest transaction in it."""
 
     floor: int
     events: int
@@ -39,7 +40,10 @@ class LogFacts:
 
 @dataclass(frozen=True, slots=True)
 class EventLookup:
-    """What was found. `log` is None where there is none; `rings` is None where it could not be tried."""
+    """What was found. `log` is None where there is none; `notifies` is None where it could not be tried.
+
+    `missing` are migrations that were not applied, `differing` those that another version applied.
+    """
 
     version: str
     standby: bool
@@ -47,9 +51,11 @@ class EventLookup:
     queue: float
     readers: int
     awake: bool
-    rings: bool | None
+    notifies: bool | None
     open: tuple[OpenTransaction, ...]
     log: LogFacts | None
+    missing: tuple[str, ...] = ()
+    differing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +69,11 @@ class FoundEvent:
 
 
 async def examine(dsn: str, *, open_seconds: float) -> EventLookup:
-    """Look at a database; transactions are told that have been open for so long.
+    """Examine a database; list the transactions that have been open for `open_seconds`.
 
     Raises:
         OSError: it cannot be reached.
-        asyncpg.PostgresError: it does not let us look.
+        asyncpg.PostgresError: it refuses the connection or a statement.
     """
     connection = await connect(dsn)
     try:
@@ -76,6 +82,7 @@ async def examine(dsn: str, *, open_seconds: float) -> EventLookup:
             row = await connection.fetchrow(statement("lookup"))
             assert row is not None
             log = await connection.fetchrow(statement("lookup_log")) if row["installed"] else None
+            applied = await connection.fetch(statement("applied")) if row["readable"] else None
             running = await connection.fetch(statement("lookup_open"), open_seconds)
         pooled = await is_pooled(connection)
     finally:
@@ -87,14 +94,21 @@ async def examine(dsn: str, *, open_seconds: float) -> EventLookup:
         queue=row["queue"],
         readers=row["readers"],
         awake=row["awake"],
-        rings=None if row["standby"] else await _rings(dsn),
+        notifies=None if row["standby"] else await _notifies(dsn),
         open=tuple(OpenTransaction(**dict(one)) for one in running),
         log=None if log is None else LogFacts(log["floor"], log["events"] or 0, log["bytes"] or 0),
+        missing=() if applied is None else _missing(applied),
+        differing=() if applied is None else differences_of(applied),
     )
 
 
+def _missing(applied: Sequence[asyncpg.Record]) -> tuple[str, ...]:
+    present = {row["version"] for row in applied}
+    return tuple(one.name for one in migrations().values() if one.version not in present)
+
+
 async def find_events(dsn: str, *, id_: int | None, xid: int | None) -> tuple[list[FoundEvent], str | None]:
-    """Return the events with this id or of this transaction, and what became of the transaction.
+    """Return the events with this id or of this transaction, and the outcome of the transaction.
 
     That is 'committed', 'aborted' or 'in progress', and None if it is too old to be known, or not named.
     """
@@ -127,13 +141,13 @@ async def _outcome(connection: Plain, xid: int | None) -> str | None:
     return status
 
 
-async def _rings(dsn: str) -> bool | None:
+async def _notifies(dsn: str) -> bool | None:
     try:
-        async with ListenConnection.open(dsn, [], lambda: None, _nothing_to_hear) as line:
-            return await line.proves_notifications(PROBE_SECONDS)
+        async with ListenConnection.open(dsn, [], lambda: None, _ignore) as connection:
+            return await connection.proves_notifications(PROBE_SECONDS)
     except LogUnavailable:
         return None
 
 
-def _nothing_to_hear(topic: str, payload: str) -> None:
-    """Other notifications are not what is tried."""
+def _ignore(topic: str, payload: str) -> None:
+    """Ignore other notifications."""

@@ -1,4 +1,4 @@
-"""Inspection: what a database has of the log and of the declared sources. It changes nothing."""
+"""Inspection: the log and the triggers of declared sources in a database. It changes nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ import msgspec
 
 from flowcraft.adapters.postgres.connections import APPLICATION_NAME, unavailable
 from flowcraft.adapters.postgres.listen_connection import ANSWER_SECONDS, ListenConnection
-from flowcraft.adapters.postgres.statements import DOES_NOT_FIT, migrations, statement
+from flowcraft.adapters.postgres.statements import (
+    DOES_NOT_FIT,
+    differences_of,
+    migrations,
+    statement,
+)
 from flowcraft.adapters.postgres.triggers import TableSource, table_sources
 from flowcraft.channels import Channels
 from flowcraft.errors import LogUnavailable
@@ -20,8 +25,8 @@ from flowcraft.errors import LogUnavailable
 if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import Plain
 
-_PROBE_SECONDS = 2.0
-_LONGEST_PREFIX = 48
+_PROBE_SECONDS = 2.0  # a notification arrives within milliseconds
+_LONGEST_PREFIX = 48  # of 63 bytes of a name; the digest and the suffix of the operation take the rest
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -37,8 +42,8 @@ class Column(msgspec.Struct, frozen=True):
 class SourceFacts(msgspec.Struct, frozen=True):
     """One declared source and its triggers.
 
-    `name` is its table with the schema; `refused` says why the declared name does not mean one table; `same`:
-    they do what is declared, None if that is not known.
+    `name` is its table with the schema; `refused` is why the declared name does not mean one table; `same` is
+    whether the triggers do what is declared, None if that is not known.
     """
 
     source: TableSource
@@ -61,13 +66,13 @@ class Leftover(msgspec.Struct, frozen=True):
 
 
 class DatabaseFacts(msgspec.Struct, frozen=True):
-    """What was found; only `trouble` where nothing could be."""
+    """What was found; only `trouble` where the database could not be inspected."""
 
     trouble: str | None = None
     version: tuple[int, int] = (0, 0)
     role: str = ""
     standby: bool = False
-    rings: bool | None = None
+    notifies: bool | None = None
     installed: bool = False
     usable: bool = False
     executable: frozenset[str] = frozenset()
@@ -75,14 +80,15 @@ class DatabaseFacts(msgspec.Struct, frozen=True):
     strangers: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     newer: tuple[str, ...] = ()
+    differing: tuple[str, ...] = ()
     position: str | None = None
     sources: tuple[SourceFacts, ...] = ()
     leftovers: tuple[Leftover, ...] = ()
-    untold: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
 
 
 async def inspect(dsn: str, channels: Channels) -> DatabaseFacts:
-    """Look at a database. What keeps it from being looked at is told as `trouble`."""
+    """Inspect a database. `trouble` is why that was not possible."""
     try:
         with unavailable():
             async with _looking(dsn) as connection:
@@ -90,8 +96,8 @@ async def inspect(dsn: str, channels: Channels) -> DatabaseFacts:
     except LogUnavailable as error:
         return DatabaseFacts(trouble=str(error))
     except asyncpg.PostgresError as error:
-        return DatabaseFacts(trouble=f"the database refuses to be looked at: {error}")
-    return msgspec.structs.replace(found, rings=None if found.standby else await _rings(dsn))
+        return DatabaseFacts(trouble=f"the database cannot be inspected: {error}")
+    return msgspec.structs.replace(found, notifies=None if found.standby else await _notifies(dsn))
 
 
 @asynccontextmanager
@@ -100,7 +106,7 @@ async def _looking(dsn: str) -> AsyncIterator[Plain]:
     connection: Plain = await asyncpg.connect(
         dsn,
         timeout=ANSWER_SECONDS,
-        statement_cache_size=0,  # a pooler may give a name of ours to somebody else
+        statement_cache_size=0,  # behind a pooler, another session may have a statement of the same name
         server_settings={"application_name": APPLICATION_NAME},
     )
     try:
@@ -135,14 +141,14 @@ async def _inspect(connection: Plain, channels: Channels) -> DatabaseFacts:
     if row["superuser"] or not _is_strange(strangers):
         found = _with_strangers(found, strangers)
         if strangers:
-            return found  # nothing of theirs is read or called here
+            return found  # no object of another role is read or called
     if found.installed:
-        found = await _with_migrations(connection, found, told=row["usable"] and row["told"])
+        found = await _with_migrations(connection, found, readable=row["usable"] and row["readable"])
     return await _with_sources(connection, found, table_sources(channels))
 
 
 def _is_strange(strangers: Sequence[asyncpg.Record]) -> bool:
-    """Whether the schema belongs to a role that this one is not a member of; this one does not migrate."""
+    """Return whether the schema belongs to a role of which this one, which does not migrate, is no member."""
     return any(row["place"] == 1 for row in strangers)
 
 
@@ -157,22 +163,23 @@ def _with_strangers(found: DatabaseFacts, strangers: Sequence[asyncpg.Record]) -
     if not _is_strange(strangers):
         return msgspec.structs.replace(found, strangers=tuple(map(_described, strangers)))
     owner = next(row["owner"] for row in strangers if row["place"] == 1)
-    untold = f"the schema flowcraft is of role {owner}, whose code superuser {found.role} does not run"
-    return msgspec.structs.replace(found, untold=(untold,))
+    not_compared = f"the schema flowcraft is of role {owner}, whose code superuser {found.role} does not run"
+    return msgspec.structs.replace(found, not_compared=(not_compared,))
 
 
-async def _with_migrations(connection: Plain, found: DatabaseFacts, *, told: bool) -> DatabaseFacts:
+async def _with_migrations(connection: Plain, found: DatabaseFacts, *, readable: bool) -> DatabaseFacts:
     position = await _position(connection) if "position" in found.executable and found.usable else None
-    if not told:
-        untold = f"role {found.role} may not read flowcraft.migration: whether it is up to date is not known"
-        return msgspec.structs.replace(found, position=position, untold=(untold,))
-    rows = await connection.fetch("select version, name from flowcraft.migration order by version")
+    if not readable:
+        reason = f"role {found.role} may not read flowcraft.migration: whether it is up to date is not known"
+        return msgspec.structs.replace(found, position=position, not_compared=(reason,))
+    rows = await connection.fetch(statement("applied"))
     known, present = migrations(), {row["version"]: str(row["name"]) for row in rows}
     return msgspec.structs.replace(
         found,
         position=position,
-        missing=tuple(name for number, (name, _) in known.items() if number not in present),
+        missing=tuple(one.name for one in known.values() if one.version not in present),
         newer=tuple(name for number, name in present.items() if number not in known),
+        differing=differences_of(rows),
     )
 
 
@@ -190,8 +197,8 @@ async def _with_sources(
     connection: Plain, found: DatabaseFacts, sources: Sequence[TableSource]
 ) -> DatabaseFacts:
     tables = [await _table(connection, source) for source in sources]
-    # The triggers are compared by the very functions that make them. These exist in our session only, and not
-    # for longer than its transaction.
+    # The triggers are compared by the same functions that make them. These exist in this session only, until
+    # its transaction ends.
     functions = [function_name(source) for source in sources]
     try:
         async with connection.transaction():
@@ -199,8 +206,10 @@ async def _with_sources(
             compared = [await _triggers(connection, table) for table in tables]
             leftovers = await connection.fetch(statement("inspect_leftovers"), functions)
     except asyncpg.InsufficientPrivilegeError as error:
-        untold = f"role {found.role}: {error.args[0]}; triggers were not compared with what is declared"
-        return msgspec.structs.replace(found, sources=tuple(tables), untold=(*found.untold, untold))
+        reason = f"role {found.role}: {error.args[0]}; triggers were not compared with what is declared"
+        return msgspec.structs.replace(
+            found, sources=tuple(tables), not_compared=(*found.not_compared, reason)
+        )
     return msgspec.structs.replace(
         found, sources=tuple(compared), leftovers=tuple(Leftover(*row) for row in leftovers)
     )
@@ -226,7 +235,7 @@ async def _triggers(connection: Plain, table: SourceFacts) -> SourceFacts:
             raise
         return msgspec.structs.replace(table, refused=str(error.args[0]).partition(": ")[2])
     row: asyncpg.Record | None = None
-    with suppress(asyncpg.PostgresError):  # it does not fit the table; the columns tell why
+    with suppress(asyncpg.PostgresError):  # the source does not fit the table; the columns show why
         async with connection.transaction():
             row = await connection.fetchrow(statement("inspect_source"), *arguments)
     if row is None:
@@ -247,10 +256,10 @@ def function_name(source: TableSource) -> str:
     return f"{source.prefix[:_LONGEST_PREFIX]}_{digest}"
 
 
-async def _rings(dsn: str) -> bool | None:
-    """Tell whether a NOTIFY comes back, as the listener does; None if that cannot be tried."""
+async def _notifies(dsn: str) -> bool | None:
+    """Return whether a NOTIFY arrives, as the listener tests it; None if there is no connection."""
     try:
-        async with ListenConnection.open(dsn, [], lambda: None, lambda _topic, _payload: None) as line:
-            return await line.proves_notifications(_PROBE_SECONDS)
+        async with ListenConnection.open(dsn, [], lambda: None, lambda _topic, _payload: None) as connection:
+            return await connection.proves_notifications(_PROBE_SECONDS)
     except LogUnavailable:
         return None

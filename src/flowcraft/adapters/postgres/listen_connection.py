@@ -1,4 +1,4 @@
-"""The line: one dedicated connection, and what the doorbell does over it."""
+"""ListenConnection: one dedicated connection, and the statements of the wakeup machine."""
 
 from __future__ import annotations
 
@@ -17,26 +17,32 @@ if TYPE_CHECKING:
 
 WAKEUP_TOPIC = "flowcraft_wakeup"
 ANSWER_SECONDS = 2.0
+"""Its statements take microseconds; without an answer in this time the connection counts as lost."""
 COUNT_SECONDS = 1.0
+"""How often the readers are counted; until then a new one polls at its own pace."""
 
 
 @final
 class ListenConnection:
-    """A connection that listens. Once anything on it fails or is cancelled it is dropped, with its locks.
+    """A connection that listens. Once a statement on it fails or is cancelled it is closed, with its locks.
 
-    `rung` is called for every ring of somebody else, `announced` with the topic and payload of any other
-    notification.
+    `on_wakeup` is called for every wakeup that another session sent, `on_notification` with the topic and
+    payload of any other notification.
     """
 
     def __init__(
-        self, dsn: str, connection: Plain, rung: Callable[[], None], announced: Callable[[str, str], None]
+        self,
+        dsn: str,
+        connection: Plain,
+        on_wakeup: Callable[[], None],
+        on_notification: Callable[[str, str], None],
     ) -> None:
         self._dsn = dsn
         self._pooled = False
         self.lost = asyncio.Event()
         self._connection = connection
-        self._rung = rung
-        self._announced = announced
+        self._on_wakeup = on_wakeup
+        self._on_notification = on_notification
         self._turn = asyncio.Lock()
         self._probes: dict[str, asyncio.Event] = {}
         self._counted_at = float("-inf")
@@ -49,31 +55,31 @@ class ListenConnection:
         cls,
         dsn: str,
         topics: Sequence[str],
-        rung: Callable[[], None],
-        announced: Callable[[str, str], None],
+        on_wakeup: Callable[[], None],
+        on_notification: Callable[[str, str], None],
     ) -> AsyncIterator[ListenConnection]:
         """Connect to a primary and listen.
 
         Raises:
-            LogUnavailable: there is none, or it does not let us.
+            LogUnavailable: there is none, or it refuses the connection.
         """
         with unavailable():
             connection = await connect(dsn, f"{APPLICATION_NAME} listener")
-        line = cls(dsn, connection, rung, announced)
+        listening = cls(dsn, connection, on_wakeup, on_notification)
         try:
-            await line._listen(topics)
-            yield line
+            await listening._listen(topics)
+            yield listening
         finally:
             connection.terminate()
 
     async def proves_notifications(self, within: float) -> bool:
-        """Ring ourselves and tell whether it came back; a pooler in transaction mode swallows it."""
-        token = secrets.token_hex(8)
-        came_back = self._probes[token] = asyncio.Event()
+        """Notify this session; return whether that arrives. Over a pooler in transaction mode it does not."""
+        token = secrets.token_hex(8)  # 64 random bits: no other session guesses it
+        arrived = self._probes[token] = asyncio.Event()
         try:
             await self._notify_myself(token)
             async with asyncio.timeout(within):
-                await came_back.wait()
+                await arrived.wait()
         except TimeoutError:
             return False
         finally:
@@ -81,7 +87,7 @@ class ListenConnection:
         return True
 
     async def join(self) -> None:
-        """Be counted among the readers."""
+        """Take the readers lock, by which writers find that there are readers."""
         await self._ask("join")
 
     async def try_lock(self) -> bool:
@@ -94,7 +100,7 @@ class ListenConnection:
         return int(str(await self._ask("draw_mark")))
 
     async def notify_others(self, now: float) -> None:
-        """Ring the other readers; whether there are any is looked up once per second."""
+        """Notify the other readers; whether there are any is looked up once per second."""
         if now - self._counted_at >= COUNT_SECONDS:
             self._counted_at = now
             self._readers = int(str(await self._ask("readers")))
@@ -105,7 +111,7 @@ class ListenConnection:
         if not self._pooled:
             await self._ask("notify", token)
             return
-        # Not over this line: within one transaction it would come back even where a session lasts no longer.
+        # Not over this connection: in one transaction it would arrive even where a session lasts no longer.
         with unavailable():
             other = await connect(self._dsn)
             try:
@@ -118,9 +124,9 @@ class ListenConnection:
             raise LogUnavailable("this server is a standby; the log is read on the primary")
         async with self._statement_turn():
             self._pooled = await is_pooled(self._connection)
-            await self._connection.add_listener(WAKEUP_TOPIC, self._hear)
+            await self._connection.add_listener(WAKEUP_TOPIC, self._receive)
             for topic in topics:
-                await self._connection.add_listener(topic, self._hear)
+                await self._connection.add_listener(topic, self._receive)
 
     async def _ask(self, name: str, *arguments: object) -> object:
         async with self._statement_turn():
@@ -135,17 +141,17 @@ class ListenConnection:
                     async with asyncio.timeout(ANSWER_SECONDS):
                         yield
             except BaseException:
-                # Whether the lock is ours is unknown now; without the session it is not.
+                # Whether this session holds the leader lock is unknown now; once it has ended, it does not.
                 self._connection.terminate()
                 self.lost.set()
                 raise
 
-    def _hear(self, connection: AnyConnection, sender: int, topic: str, payload: object) -> None:
+    def _receive(self, connection: AnyConnection, sender: int, topic: str, payload: object) -> None:
         text = str(payload)
         if topic != WAKEUP_TOPIC:
-            self._announced(topic, text)
+            self._on_notification(topic, text)
         elif text:
             if text in self._probes:
                 self._probes[text].set()
         elif sender != connection.get_server_pid():
-            self._rung()
+            self._on_wakeup()

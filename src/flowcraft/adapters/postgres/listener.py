@@ -1,4 +1,4 @@
-"""The listener: wakes the relay when the log may have grown, and hands on what is announced beside it."""
+"""The listener: wakes the relay when the log may have grown, and delivers events that a NOTIFY carries."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ logger = logging.getLogger(__name__)
 class PostgresListener:
     """Wakeups from PostgreSQL, over one dedicated connection, as long as `run` runs.
 
-    Without the connection, or where notifications do not come through (`polling`), `wait` returns after a
-    time: the log is the truth, and the listener only saves the reader from asking too often. `on_ephemeral`
-    must not block. `observe` must be called with each batch of the reader's tail before the next `wait`.
+    Without the connection, or where notifications do not arrive (`polling`), `wait` returns after a time: the
+    reader then polls the log, which loses nothing. `on_ephemeral` must not block. `observe` must be called
+    with each batch of the reader's tail before the next `wait`. `notifications` counts the wakeups.
     """
 
     def __init__(
@@ -55,22 +55,22 @@ class PostgresListener:
         probe_seconds: float = 2.0,
         check_seconds: float = 5.0,
     ) -> None:
-        self.rings = 0
+        self.notifications = 0
         self.polling = False
         self.last_error: str | None = None
         self._dsn = dsn
-        self._announcements = EphemeralNotifications(channels, on_ephemeral)
+        self._ephemeral = EphemeralNotifications(channels, on_ephemeral)
         self._safety_seconds = safety_seconds
         self._polling_seconds = polling_seconds
         self._probe_seconds = probe_seconds
         self._check_seconds = check_seconds
         self._machine = WakeupMachine(safety_seconds=safety_seconds)
-        self._line: ListenConnection | None = None
+        self._connection: ListenConnection | None = None
         self._connected = asyncio.Event()
         self._disconnected = asyncio.Event()
         self._disconnected.set()
-        self._rung = asyncio.Event()
-        self._waited = float("inf")
+        self._woken = asyncio.Event()
+        self._waited = float("inf")  # no earlier wait: the first one counts as a long pause
         self._last_tail: Batch | None = None
 
     @property
@@ -80,7 +80,7 @@ class PostgresListener:
 
     @property
     def trouble(self) -> str | None:
-        """What keeps rings from coming, if anything does."""
+        """Why no wakeups arrive, if none do."""
         if self.polling and self.connected:
             return f"notifications do not come through; reading every {self._polling_seconds} s"
         return self.last_error
@@ -92,8 +92,8 @@ class PostgresListener:
 
     @property
     def state(self) -> StateWord:
-        """How the wakeups come: `ports.Wakeups`."""
-        if self._line is None or self.polling:
+        """How the next read is found: `ports.Wakeups`."""
+        if self._connection is None or self.polling:
             return "polling"
         match self._machine.state:
             case Idle():
@@ -105,15 +105,15 @@ class PostgresListener:
 
     @property
     def rejected(self) -> int:
-        """How many notifications with a payload were not let through."""
-        return self._announcements.rejected
+        """How many notifications with a payload were rejected."""
+        return self._ephemeral.rejected
 
     async def until_connected(self) -> None:
-        """Wait until there is a connection, and what it can do is known."""
+        """Wait until there is a connection, and whether notifications arrive over it is known."""
         await self._connected.wait()
 
     async def until_disconnected(self) -> None:
-        """Wait until there is none."""
+        """Wait until there is no connection."""
         await self._disconnected.wait()
 
     async def run(self) -> None:
@@ -128,38 +128,38 @@ class PostgresListener:
             self.last_error = str(error)
             raise
         finally:
-            self._hang_up()
+            self._disconnect()
 
     def observe(self, batch: Batch) -> None:
-        """Take note of what the reader's tail returned."""
+        """Record what the reader's tail returned."""
         self._last_tail = batch
 
     async def wait(self) -> None:
         """Return when it is worth reading again, at the latest after the safety interval."""
-        line, batch, self._last_tail = self._line, self._last_tail, None
-        if line is None or self.polling:
+        connection, batch, self._last_tail = self._connection, self._last_tail, None
+        if connection is None or self.polling:
             await self._rest(self._polling_seconds if self.polling else self._safety_seconds)
             return
         try:
             # Without a tail since the last wait (a start, a reset) no transaction counts as read.
-            seen, records = (Snapshot(0), 0) if batch is None else (batch.snapshot, len(batch.records))
-            step = self._machine.observe(seen, records, waited=self._waited, now=time.monotonic())
+            snapshot, records = (Snapshot(0), 0) if batch is None else (batch.snapshot, len(batch.records))
+            step = self._machine.observe(snapshot, records, waited=self._waited, now=time.monotonic())
             while not isinstance(step, Read | Wait):
-                step = await self._perform(line, step)
+                step = await self._perform(connection, step)
         except LogUnavailable:
-            step = Read()  # `run` ends too; to go on reading is right, at the pace of the safety poll
+            step = Read()  # `run` ends as well; the reader continues, at the pace of the safety poll
         await self._rest(step.seconds if isinstance(step, Wait) else 0)
 
     def hurry(self) -> None:
         """Make the present or next `wait` return at once."""
-        self._rung.set()
+        self._woken.set()
 
     async def _serve(self) -> None:
-        """Connect, listen, prove that it works, then let the relay read; end when the connection does."""
+        """Connect, listen, test whether notifications arrive; wake the relay until the connection ends."""
         async with ListenConnection.open(
-            self._dsn, self._announcements.topics, self._ring, self._announcements.accept
-        ) as line:
-            self.polling = not await line.proves_notifications(self._probe_seconds)
+            self._dsn, self._ephemeral.topics, self._wake, self._ephemeral.accept
+        ) as connection:
+            self.polling = not await connection.proves_notifications(self._probe_seconds)
             if self.polling:
                 logger.warning(
                     "notifications do not come through (a pooler in transaction mode?); "
@@ -167,41 +167,43 @@ class PostgresListener:
                     self._polling_seconds,
                 )
             else:
-                await line.join()
+                await connection.join()
             self._machine.lost()
-            self._line = line
+            self._connection = connection
             self.last_error = None
             self._connected.set()
             self._disconnected.clear()
-            # Read after LISTEN, not before: a commit in between would ring for nobody.
-            self._rung.set()
-            await self._watch(line)
+            # Read after LISTEN, not before: a commit in between would notify no listener.
+            self._woken.set()
+            await self._check_connection(connection)
 
-    async def _watch(self, line: ListenConnection) -> None:
+    async def _check_connection(self, connection: ListenConnection) -> None:
         while True:
             try:
                 async with asyncio.timeout(self._check_seconds):
-                    await line.lost.wait()
+                    await connection.lost.wait()
             except TimeoutError:
-                if await line.proves_notifications(self._probe_seconds) is not self.polling:
+                if await connection.proves_notifications(self._probe_seconds) is not self.polling:
                     continue
-                raise LogUnavailable("notifications come through differently than before") from None
+                raise LogUnavailable(
+                    "notifications began or ceased to arrive; the listener connects again"
+                ) from None
             raise LogUnavailable("the listener's connection was lost")
 
     async def _perform(
-        self, line: ListenConnection, step: TryLock | Unlock | DrawMark | NotifyOthers
+        self, connection: ListenConnection, step: TryLock | Unlock | DrawMark | NotifyOthers
     ) -> Step:
         match step:
             case TryLock():
-                taken = await line.try_lock()
+                taken = await connection.try_lock()
                 return self._machine.lock_tried(taken=taken, now=time.monotonic())
             case Unlock():
-                await line.unlock()
+                await connection.unlock()
                 return self._machine.unlocked()
             case DrawMark():
-                return self._machine.marked(await line.draw_mark())
+                return self._machine.marked(await connection.draw_mark())
             case NotifyOthers():
-                await line.notify_others(time.monotonic())
+                await connection.notify_others(time.monotonic())
                 return self._machine.notified(time.monotonic())
 
     async def _rest(self, seconds: float) -> None:
@@ -209,16 +211,16 @@ class PostgresListener:
         if seconds:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await self._rung.wait()
-        self._rung.clear()
+                    await self._woken.wait()
+        self._woken.clear()
         self._waited = time.monotonic() - began
 
-    def _ring(self) -> None:
-        self.rings += 1
-        self._rung.set()
+    def _wake(self) -> None:
+        self.notifications += 1
+        self._woken.set()
 
-    def _hang_up(self) -> None:
-        self._line = None
+    def _disconnect(self) -> None:
+        self._connection = None
         self._connected.clear()
         self._disconnected.set()
-        self._rung.set()
+        self._woken.set()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Position(msgspec.Struct, frozen=True):
-    """Where the log stood in the snapshot of one statement."""
+    """Where the log begins and ends in the snapshot of one statement."""
 
     system: int
     timeline: int
@@ -36,51 +36,51 @@ class _Position(msgspec.Struct, frozen=True):
 
 
 TAIL_SECONDS = 5.0
-"""Whoever follows the log takes a database that says nothing for this long for gone."""
+"""A relay takes a database that does not answer for this long for gone."""
 _MOST_WITNESSES = 1_000
-"""Of a larger batch the last are looked for: whoever committed last is among them, unless it had stated its
-events long before."""
+"""Of a larger batch the last events are looked up again: the transaction that committed last is among them,
+unless it wrote its events long before."""
 _decode_position = msgspec.json.Decoder(_Position).decode
 
 
 class PostgresLog:
-    """Reads the log of one database and says where it stands. It writes no events.
+    """Reads the log of one database, and its present position. It writes no events.
 
     It takes a pool, which stays the caller's, or a dsn, for which it opens its own; `close` closes that. With
-    its own it notices when the server lost commits and has used their ids again since, even for so many that
-    no cursor looks ahead of it any more: after each new connection it looks for the last events it gave out.
+    its own it finds out when the server lost commits and has used their ids again since, even for so many
+    that no cursor is ahead of it any more: after each new connection it looks for the last events returned.
     `on_tail` is called with each batch that `tail` returns, and with none that `replay` or `position` does.
     """
 
     def __init__(self, database: str | Pool, *, on_tail: Callable[[Batch], None] | None = None) -> None:
         self._on_tail = on_tail
-        self._pool = OwnPool(database, connected=self._begin_to_doubt)
+        self._pool = OwnPool(database, connected=self._doubt_history)
         self._witnesses: tuple[Record, ...] = ()
-        """One event of each transaction of the last batch: whichever was last, a crash loses it first."""
-        self._doubts = False
+        """One event of each transaction of the last batch: a crash loses the last commit, whichever it is."""
+        self._history_in_doubt = False
         self._purges: int = 0
         self._encoding = "UTF8"
 
     async def position(self) -> Batch:
-        here, now = await self._here()
-        self._witnesses = await self._last_event(here)
+        reached, now = await self._fetch_position()
+        self._witnesses = await self._last_event(reached)
         self._purges = await self._count_purges()
-        beginning = max(here.floor, 0 if here.newest is None else here.newest + 1)
-        return Batch((), Cursor(here.lineage, now.clamp(beginning)), now, here.at.astimezone(UTC))
+        beginning = max(reached.floor, 0 if reached.newest is None else reached.newest + 1)
+        return Batch((), Cursor(reached.lineage, now.clamp(beginning)), now, reached.at.astimezone(UTC))
 
     async def tail(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
         most = None if limit is None else limit.events + 1
-        # A tail waits for a little; a replay may take its time.
+        # All subscribers wait for a tail, one for a replay: a tail has 5 s, a replay the connection's 30 s.
         (head, *rows), undecodable = await self._difference("read", after, None, most, timeout=TAIL_SECONDS)
-        here, now = _usable_position(head, after)
-        # Before the limit: a history that was lost is not just too long.
-        await self._check_history(after, here.floor)
+        reached, now = _usable_position(head, after)
+        # Before the limit: a history that was lost is `rewound`, however long what follows is.
+        await self._check_history(after, reached.floor)
         if limit is not None and len(rows) > limit.events:
             raise CursorExpired(str(after))
         found, invalid = records(rows)
         self._witnesses = _one_of_each_transaction(found[-_MOST_WITNESSES:]) or self._witnesses
         oldest = min([row[5] for row in rows if row[5]], default=None)
-        cursor, at = after.advance(now, here.newest), here.at.astimezone(UTC)
+        cursor, at = after.advance(now, reached.newest), reached.at.astimezone(UTC)
         batch = Batch(found, cursor, now, at, oldest, (*undecodable, *invalid))
         if self._on_tail is not None:
             self._on_tail(batch)
@@ -89,16 +89,16 @@ class PostgresLog:
     async def replay(self, after: Cursor, channels: Sequence[str], *, limit: Limit | None = None) -> Batch:
         most, most_bytes = (None, None) if limit is None else (limit.events + 1, limit.bytes)
         (head, *rows), undecodable = await self._difference("replay", after, [*channels], most, most_bytes)
-        here, now = _usable_position(head, after)
+        reached, now = _usable_position(head, after)
         if limit is not None and (len(rows) > limit.events or _is_larger(head, most_bytes)):
             raise CursorExpired(str(after))
         found, invalid = records(rows)
-        cursor, at = after.advance(now, here.newest), here.at.astimezone(UTC)
+        cursor, at = after.advance(now, reached.newest), reached.at.astimezone(UTC)
         return Batch(found, cursor, now, at, unreadable=(*undecodable, *invalid))
 
     async def rewound(self, last: Cursor) -> Batch:
-        here, _ = await self._here()
-        if here.timeline == last.lineage.timeline:
+        reached, _ = await self._fetch_position()
+        if reached.timeline == last.lineage.timeline:
             await self._fetch("renew", last.lineage.generation)
         return await self.position()
 
@@ -115,34 +115,34 @@ class PostgresLog:
         """Close the connections that the log opened itself."""
         await self._pool.close()
 
-    async def _here(self) -> tuple[_Position, Snapshot]:
+    async def _fetch_position(self) -> tuple[_Position, Snapshot]:
         (row,) = await self._fetch("position")
         return msgspec.convert(dict(row), _Position), Snapshot.parse(row["snapshot"])
 
-    async def _last_event(self, here: _Position) -> tuple[Record, ...]:
-        """Return an event that is there, by which this history is known again after a reconnect."""
-        if here.newest is None:
+    async def _last_event(self, reached: _Position) -> tuple[Record, ...]:
+        """Return an event of the log, by which its history is recognised after a reconnect."""
+        if reached.newest is None:
             return ()
-        return await self._since(here.lineage, here.newest, None, 1)
+        return await self._since(reached.lineage, reached.newest, None, 1)
 
-    def _begin_to_doubt(self) -> None:
-        self._doubts = True
+    def _doubt_history(self) -> None:
+        self._history_in_doubt = True
 
     async def _check_history(self, after: Cursor, floor: int) -> None:
-        """After a reconnect: a crash may have lost commits, and others have their ids by now."""
-        if not self._doubts:
+        """After a reconnect: a crash may have lost commits, and other transactions have their ids by now."""
+        if not self._history_in_doubt:
             return
         witnesses = [record for record in self._witnesses if record.xid >= floor]
         if not witnesses:
             return
         oldest = min(record.xid for record in witnesses)
         channels = sorted({record.channel for record in witnesses})
-        there = set(await self._since(after.lineage, oldest, channels, None))
+        present = set(await self._since(after.lineage, oldest, channels, None))
         purges = await self._count_purges()
-        # By their content, too: the numbers may have been given out again just so.
-        if not there.issuperset(witnesses) and purges == self._purges:
+        # By their content, too: other events may have the same ids.
+        if not present.issuperset(witnesses) and purges == self._purges:
             raise CursorRewound(str(after))
-        self._doubts, self._purges = False, purges
+        self._history_in_doubt, self._purges = False, purges
 
     async def _since(
         self, lineage: Lineage, xid: int, channels: list[str] | None, most: int | None
@@ -160,8 +160,8 @@ class PostgresLog:
         self, name: str, after: Cursor, *arguments: object, timeout: float | None = None
     ) -> tuple[Sequence[asyncpg.Record | Texts], Sequence[Unreadable]]:
         """Run a statement that takes a cursor: its first row holds the position, see `read.sql`."""
-        seen = after.snapshot
-        cursor = (str(after.lineage), str(seen.xmax), [*map(str, seen.xip)], str(seen.xmin))
+        last = after.snapshot
+        cursor = (str(after.lineage), str(last.xmax), [*map(str, last.xip)], str(last.xmin))
         try:
             return await self._read(name, *cursor, *arguments, timeout=timeout)
         except asyncpg.PostgresError as error:
@@ -172,7 +172,7 @@ class PostgresLog:
     async def _read(
         self, name: str, *arguments: object, timeout: float | None = None
     ) -> tuple[Sequence[asyncpg.Record | Texts], Sequence[Unreadable]]:
-        """Return the rows of `read` or `replay` that decode, and what is known of the others."""
+        """Return the rows of `read` or `replay` that decode, and the others as `Unreadable`."""
         try:
             return await self._fetch(name, *arguments, timeout=timeout), ()
         except UNDECODABLE:
@@ -199,11 +199,11 @@ def _is_larger(head: asyncpg.Record | Texts, most_bytes: int | None) -> bool:
 
 def _usable_position(head: asyncpg.Record | Texts, after: Cursor) -> tuple[_Position, Snapshot]:
     """Read the position from the first row, and refuse a cursor that cannot be continued from there."""
-    now, here = Snapshot.parse(head[2]), _decode_position(head[3])
-    if after.lineage.system != here.system:
+    now, reached = Snapshot.parse(head[2]), _decode_position(head[3])
+    if after.lineage.system != reached.system:
         raise CursorOfOtherDatabase(str(after))
-    if after.lineage != here.lineage or after.snapshot.xmax > now.xmax:
+    if after.lineage != reached.lineage or after.snapshot.xmax > now.xmax:
         raise CursorRewound(str(after))
-    if after.snapshot.xmin < here.floor:
-        raise CursorExpired(str(after), here.floor)
-    return here, now
+    if after.snapshot.xmin < reached.floor:
+        raise CursorExpired(str(after), reached.floor)
+    return reached, now

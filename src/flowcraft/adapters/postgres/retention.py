@@ -1,4 +1,4 @@
-"""Retention: the log is kept to its window, and what must not be kept at all is removed at once."""
+"""Retention: remove events that are older than the window, and at once those that an operator purges."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE_SECONDS = 60.0
 TICKS_PER_WINDOW = 20
+"""`rotate` acts every half window: called 20 times in one, it is late by a tenth of that at most."""
 
 
 class PostgresRetention:
-    """Removes old events, now and then, for as long as it runs. Of several nodes that do, one at a time acts.
+    """Removes old events at intervals, for as long as it runs. Of several nodes that do, one at a time acts.
 
-    Nothing has to be made in time for those who write: see `flowcraft.rotate`. `ticked` is called when a look
-    at the log has succeeded. It takes a pool, which stays the caller's, or a dsn, for which it opens its own;
-    `close` closes that.
+    Writers need no partition in advance: see `flowcraft.rotate`. `ticked` is called when a call of that has
+    succeeded. The class takes a pool, which stays the caller's, or a dsn, for which it opens its own; `close`
+    closes that.
     """
 
     def __init__(self, database: str | Pool, *, keep_seconds: float, ticked: Callable[[], None]) -> None:
@@ -35,7 +36,7 @@ class PostgresRetention:
         self._ticked = ticked
 
     async def run(self) -> None:
-        """Look after the log until cancelled.
+        """Rotate the log until cancelled.
 
         Raises:
             LogUnavailable: it cannot be written now; events are kept for longer, run it again.
@@ -48,7 +49,7 @@ class PostgresRetention:
             await asyncio.sleep(self._pause)
 
     async def tick(self) -> str | None:
-        """Do what is due, and tell what that was.
+        """Do what is due; return a description of it, None if nothing was due.
 
         Raises:
             LogUnavailable: it cannot be written now.
@@ -66,7 +67,7 @@ class PostgresRetention:
 async def purge(dsn: str, channels: Sequence[str | None], *, dry_run: bool) -> list[int]:
     """Remove the events of channels, of families (`runs.*`) or all (None), together; return how many of each.
 
-    What a node has in memory it may still replay, and who resumes later is not told that there was something.
+    A node may still replay what it has in memory, and a client that resumes later is not notified of the gap.
 
     Raises:
         LogUnavailable: it cannot be written now, or not by this user.

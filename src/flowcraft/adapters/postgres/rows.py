@@ -1,4 +1,4 @@
-"""Rows: the rows of the log as records, each judged by itself; one that cannot be read stops no other."""
+"""Rows: the rows of the log as records, each checked by itself; one that cannot be read stops no other."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ UNDECODABLE = (
     asyncpg.CharacterNotInRepertoireError,
     asyncpg.UntranslatableCharacterError,
 )
-"""What a statement fails with if one text in its answer does not decode: here, or in the server."""
+"""The errors of a statement of whose rows one text does not decode: in this process, or in the server."""
 _validate = msgspec.json.Decoder(msgspec.Raw).decode
 _CODECS = (
-    (re.compile("SQL_ASCII"), "utf-8"),  # any bytes go in, and we read all texts as UTF-8
+    (re.compile("SQL_ASCII"), "utf-8"),  # the server stores any bytes; they are read as UTF-8
     (re.compile(r"WIN(\d+)"), r"cp\1"),
     (re.compile(r"KOI8(\w)"), r"koi8_\1"),
     (re.compile("UHC"), "cp949"),
@@ -28,7 +28,7 @@ _CODECS = (
 
 
 class Texts(NamedTuple):
-    """One row as the statements `read` and `replay` return it; the last column is what they add."""
+    """One row of the statements `read` and `replay`; `more` is the column in which they differ."""
 
     id: int
     xid: int
@@ -39,7 +39,7 @@ class Texts(NamedTuple):
 
 
 def decode(rows: Iterable[Any], encoding: str) -> tuple[list[Texts], list[Unreadable]]:
-    """Return the rows of `read_bytes` or `replay_bytes` that decode, and what is known of the others."""
+    """Return the rows of `read_bytes` or `replay_bytes` that decode, and the others as `Unreadable`."""
     codec = _codec(encoding)
     texts: list[Texts] = []
     unreadable: list[Unreadable] = []
@@ -53,7 +53,7 @@ def decode(rows: Iterable[Any], encoding: str) -> tuple[list[Texts], list[Unread
 
 
 def records(rows: Iterable[Any]) -> tuple[tuple[Record, ...], list[Unreadable]]:
-    """Return the records of rows, and those rows that are none: their payload would break the frame."""
+    """Return the records of rows, and as `Unreadable` those whose payload, not JSON, would break a frame."""
     found: list[Record] = []
     unreadable: list[Unreadable] = []
     for id_, xid, channel, payload, trace, _ in rows:
@@ -76,18 +76,18 @@ def _codec(encoding: str) -> str:
 
 
 def _is_json(text: str) -> bool:
-    # 0.2 µs for a small payload, 4 µs for 10 KB; once an event, not once a recipient.
+    # 0.2 µs for a small payload, 4 µs for 10 KB; once an event, not once a subscriber.
     try:
         _validate(text)
     except msgspec.DecodeError:
         return _is_json_nevertheless(text)
-    except RecursionError:  # so deep that we do not look: browsers do
+    except RecursionError:  # nested too deep for this decoder; browsers read it
         return True
     return True
 
 
 def _is_json_nevertheless(text: str) -> bool:
-    """Whether it is JSON for PostgreSQL and for browsers, such as half a surrogate pair in an escape."""
+    """Return whether PostgreSQL and browsers read it as JSON, such as half a surrogate pair in an escape."""
     try:
         json.loads(text, parse_constant=_refuse, parse_int=str, parse_float=str)
     except ValueError:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import asyncpg
 import msgspec
 
-from flowcraft.adapters.postgres.statements import DOES_NOT_FIT, NOT_OURS, migrations, statement
+from flowcraft.adapters.postgres.statements import Migration, migrations, refusal, statement
 from flowcraft.adapters.postgres.triggers import table_sources
 from flowcraft.channels import Channels
-from flowcraft.errors import DeclarationError, LogUnavailable, SchemaNotOwned
+from flowcraft.errors import LogUnavailable
 
 if TYPE_CHECKING:
     from asyncpg.transaction import Transaction
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import AnyConnection
 
 OLDEST_POSTGRES = 14
-LOCK = "select pg_catalog.pg_advisory_xact_lock(1718382455, 3)"
+LOCK = statement("migrate_lock").rstrip()
+"""Two migrations of one database wait for each other."""
 _FUNCTIONS = (
     "spelled(name, name)",
     "named(text, name)",
@@ -49,6 +50,7 @@ async def migrate(database: str | AnyConnection, channels: Channels, *, prune: b
     Raises:
         DeclarationError: a source does not fit its table; nothing was changed.
         SchemaNotOwned: another role has something in the schema flowcraft, or may put it there.
+        SchemaDiffers: another version of this library migrated the database; nothing was changed.
         LogUnavailable: a PostgreSQL older than 14.
     """
     sources = msgspec.json.encode(table_sources(channels)).decode()
@@ -60,7 +62,7 @@ async def migrate(database: str | AnyConnection, channels: Channels, *, prune: b
 
 
 def migration_sql(channels: Channels, *, prune: bool = True) -> str:
-    """Return a script that does what `migrate` does, for psql or for somebody else to read and run."""
+    """Return a script that does what `migrate` does, for psql or for another person to read and run."""
     sources = msgspec.json.format(msgspec.json.encode(table_sources(channels)), indent=2).decode()
     arguments = f"{literal(sources)}::jsonb, {str(prune).lower()}"
     parts = [
@@ -70,7 +72,9 @@ def migration_sql(channels: Channels, *, prune: bool = True) -> str:
         f"{LOCK};",
         statement("guard"),
         statement("bootstrap"),
-        *(guarded(version, name, text) for version, (name, text) in migrations().items()),
+        with_hashes("verify"),
+        *map(guarded, migrations().values()),
+        with_hashes("record"),
         statement("install"),
         f"select pg_temp.flowcraft_apply({arguments}) as done;",
         statement("tighten"),
@@ -82,8 +86,12 @@ def migration_sql(channels: Channels, *, prune: bool = True) -> str:
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
+_TAKEN_OVER = (
+    "schema flowcraft: took over the log of a development version; its functions are now called "
+    "flowcraft.broadcast, flowcraft.broadcast_ephemeral and flowcraft.wake"
+)
 _APPLY = "select pg_temp.flowcraft_apply($1::text::jsonb, $2::boolean)"
-_RECORD = "insert into flowcraft.migration (version, name) values ($1, $2)"
+_RECORD = "insert into flowcraft.migration (version, name, hash) values ($1, $2, $3)"
 
 
 async def _migrate(connection: AnyConnection, sources: str, *, prune: bool) -> list[str]:
@@ -92,7 +100,10 @@ async def _migrate(connection: AnyConnection, sources: str, *, prune: bool) -> l
     # Behind the lock, and before anything is read or called that another role may have made.
     await connection.execute(statement("guard"))
     await connection.execute(statement("bootstrap"))
-    done = [await _upgrade(connection, *missing) for missing in await _missing(connection)]
+    await connection.execute(with_hashes("verify"))
+    done = [await _upgrade(connection, missing) for missing in await _missing(connection)]
+    if await connection.execute(with_hashes("record")) != "UPDATE 0":
+        done.append(_TAKEN_OVER)
     await connection.execute(statement("install"))
     done += [row[0] for row in await connection.fetch(_APPLY, sources, prune)]
     for row in await connection.fetch(statement("loose")):
@@ -109,10 +120,8 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except asyncpg.PostgresError as error:
-        if error.sqlstate == DOES_NOT_FIT:
-            raise DeclarationError(_sentence(error)) from None
-        if error.sqlstate == NOT_OURS:
-            raise SchemaNotOwned(str(error.args[0])) from None
+        if refused := refusal(error.sqlstate, _sentence(error)):
+            raise refused from None
         raise
 
 
@@ -129,7 +138,7 @@ async def _connected(database: str | AnyConnection) -> AsyncIterator[AnyConnecti
 
 
 def _transaction(connection: AnyConnection) -> Transaction:
-    # Whoever waits for the lock must see afterwards what the one before did.
+    # A migration that waited for the lock must see what the one before it has committed.
     return connection.transaction(isolation=None if connection.is_in_transaction() else "read_committed")
 
 
@@ -141,29 +150,37 @@ def _check_version(connection: AnyConnection) -> None:
         )
 
 
-async def _missing(connection: AnyConnection) -> list[tuple[int, str, str]]:
+async def _missing(connection: AnyConnection) -> list[Migration]:
     present = {row["version"] for row in await connection.fetch("select version from flowcraft.migration")}
-    return [(version, *named) for version, named in migrations().items() if version not in present]
+    return [one for one in migrations().values() if one.version not in present]
 
 
-async def _upgrade(connection: AnyConnection, version: int, name: str, text: str) -> str:
-    await connection.execute(text)
-    await connection.execute(_RECORD, version, name)
-    return f"schema flowcraft: {name}"
+async def _upgrade(connection: AnyConnection, one: Migration) -> str:
+    await connection.execute(one.text)
+    await connection.execute(_RECORD, one.version, one.name, one.hash)
+    return f"schema flowcraft: {one.name}"
 
 
-def guarded(version: int, name: str, text: str) -> str:
+def guarded(one: Migration) -> str:
+    """Return a statement that applies a migration and stores its hash, unless it was applied."""
     return (
         "do $flowcraft_one$\nbegin\n"
-        f"if not exists (select from flowcraft.migration where version = {version}) then\n"
-        f"execute $flowcraft_migration$\n{text}$flowcraft_migration$;\n"
-        f"insert into flowcraft.migration (version, name) values ({version}, {literal(name)});\n"
+        f"if not exists (select from flowcraft.migration where version = {one.version}) then\n"
+        f"execute $flowcraft_migration$\n{one.text}$flowcraft_migration$;\n"
+        "insert into flowcraft.migration (version, name, hash) "
+        f"values ({one.version}, {literal(one.name)}, {literal(one.hash)});\n"
         "end if;\nend $flowcraft_one$;"
     )
 
 
+def with_hashes(name: str) -> str:
+    """Return a statement about the migrations, with the version, name and hash of each in it."""
+    own = [{"version": one.version, "name": one.name, "hash": one.hash} for one in migrations().values()]
+    return statement(name).replace("$1", literal(msgspec.json.encode(own).decode()))
+
+
 def literal(text: str) -> str:
-    # The e'' form means the same whatever standard_conforming_strings says.
+    # The e'' form means the same under every value of standard_conforming_strings.
     return "e'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 

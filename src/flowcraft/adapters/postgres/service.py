@@ -17,11 +17,11 @@ E = TypeVar("E")
 
 
 class PostgresRealtimeService:
-    """Broadcasts into the log of one database. An error of the database is the caller's to see, as it is.
+    """Broadcasts into the log of one database. Errors of the database reach the caller unchanged.
 
     It takes a pool, which stays the caller's, or a dsn, or a function that finds one, for which it opens its
-    own when a broadcast first needs it; `close` closes that. With a tracer, events on channels that are kept
-    carry the active trace.
+    own when a broadcast first needs it; `close` closes that. With a tracer, events on durable channels carry
+    the active trace.
     """
 
     def __init__(self, database: str | Pool | FindDsn, tracer: Tracer | None = None) -> None:
@@ -29,16 +29,16 @@ class PostgresRealtimeService:
         self._tracer = tracer
 
     async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
-        """State an event on a channel: `ports.RealtimeService`.
+        """Broadcast an event on a channel: `ports.RealtimeService`.
 
-        A connection or session of a synchronous library is called where it stands, which holds the event
+        A connection or session of a synchronous library is called in this thread, which blocks the event
         loop for the length of one statement.
 
         Raises:
             PayloadInvalid: the event does not fit its type; nothing was stored.
-            TypeError: `via` is nothing that an event can travel through, or has no transaction open.
+            TypeError: `via` is no connection or session that is supported, or has no transaction open.
         """
-        name, values = _stated(channel, event, self._tracer)
+        name, values = _statement_of(channel, event, self._tracer)
         if via is None:
             async with self._pool.connection() as connection:
                 await connection.execute(statement(name), *values)
@@ -52,9 +52,9 @@ class PostgresRealtimeService:
 
         Raises:
             PayloadInvalid: the event does not fit its type; nothing was stored.
-            TypeError: `via` is nothing that an event can travel through here, or has no transaction open.
+            TypeError: `via` is no synchronous connection or session, or has no transaction open.
         """
-        name, values = _stated(channel, event, self._tracer)
+        name, values = _statement_of(channel, event, self._tracer)
         send_sync(via, name, values)
 
     async def close(self) -> None:
@@ -62,8 +62,8 @@ class PostgresRealtimeService:
         await self._pool.close()
 
 
-def _stated(channel: Channel[E], event: E, tracer: Tracer | None) -> tuple[str, list[str]]:
-    """The statement that states an event, and its values."""
+def _statement_of(channel: Channel[E], event: E, tracer: Tracer | None) -> tuple[str, list[str]]:
+    """Return the name of the statement that broadcasts an event, and its values."""
     values = [channel.name, channel.declaration.payload.encode(event)]
     if not channel.declaration.durable:
         return "broadcast_ephemeral", values

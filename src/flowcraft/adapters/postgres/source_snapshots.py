@@ -1,7 +1,7 @@
-"""Frozen sources: a declared source as it stands in a migration file, in plain values and for ever.
+"""Source snapshots: a declared source in plain values, as a migration file holds it.
 
 A migration must do tomorrow what it does today, so it holds what was declared when it was written, and not
-the channels. What goes without saying is left out: a field whose column has its name is only that name.
+the channels. Defaults are left out: a field whose column has the same name is only that name.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def thawed(values: Mapping[str, object]) -> TableSource:
         kept = msgspec.convert(dict(values), _Source, strict=False)
     except msgspec.ValidationError as error:
         raise DeclarationError(
-            f"triggers in a migration: {error}; have them written anew, docs/guides/migrations.md tells how"
+            f"triggers in a migration: {error}; generate the migration again, see docs/guides/migrations.md"
         ) from None
     return TableSource(
         channel=kept.channel,

@@ -1,4 +1,4 @@
-"""Steps: what a migration does, one statement at a time, by whatever executes SQL for another library.
+"""Steps: what a migration does, one statement at a time, for libraries that execute the SQL themselves.
 
 Each statement is complete and has no parameters, so that any driver carries it, and a file of them can be
 written without a database.
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, cast
 import msgspec
 
 from flowcraft.adapters.postgres.inspection import function_name
-from flowcraft.adapters.postgres.schema import CLEAR, LOCK, guarded, literal
+from flowcraft.adapters.postgres.schema import CLEAR, LOCK, guarded, literal, with_hashes
 from flowcraft.adapters.postgres.statements import migrations, statement
 from flowcraft.adapters.postgres.triggers import TableSource
 
@@ -28,9 +28,9 @@ _VERSION = "select pg_catalog.to_regclass('flowcraft.migration') is not null"
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A trigger function that is not as declared. `present` is what makes it as it is; None: it is not there.
+    """A trigger function that is not as declared. `present` is the SQL of the present one, if there is one.
 
-    `source` is None where nothing that is declared has it.
+    `source` is None where no declared source has it.
     """
 
     function: str
@@ -39,7 +39,7 @@ class Difference:
 
 
 def log_version(execute: Execute) -> int:
-    """Return the version of a database's log, 0 if it has none. It refuses a log of another role unread."""
+    """Return the version of a database's log, 0 if it has none. A log of another role is refused unread."""
     execute(_as_one(statement("pin"), statement("guard"), statement("unpin")))
     if not execute(_VERSION)[0][0]:
         return 0
@@ -47,11 +47,9 @@ def log_version(execute: Execute) -> int:
 
 
 def upgrade_log(execute: Execute, version: int) -> None:
-    """Bring the log to a version. It is never taken back."""
-    missing = [
-        guarded(number, name, text) for number, (name, text) in migrations().items() if number <= version
-    ]
-    execute(_guarded(statement("bootstrap"), *missing))
+    """Bring the log to a version, never to an earlier one."""
+    missing = [guarded(one) for one in migrations().values() if one.version <= version]
+    execute(_guarded(statement("bootstrap"), with_hashes("verify"), *missing, with_hashes("record")))
 
 
 def drop_log(execute: Execute) -> None:
@@ -60,7 +58,7 @@ def drop_log(execute: Execute) -> None:
 
 
 def create_triggers(execute: Execute, source: TableSource) -> None:
-    """Make the triggers of a source, or make them anew; nothing if they are as they should be."""
+    """Create or replace the triggers of a source; do nothing if they are as declared."""
     sources = literal(msgspec.json.encode([source]).decode())
     apply = f"select pg_temp.flowcraft_apply({sources}::jsonb, false);"
     execute(_guarded(statement("install"), apply, f"{CLEAR};"))
@@ -72,17 +70,18 @@ def drop_triggers(execute: Execute, function: str) -> None:
 
 
 def restore_triggers(execute: Execute, function: str, text: str) -> None:
-    """Make a trigger function what it was, by what `Difference.present` told."""
+    """Make a trigger function what it was, by the text of `Difference.present`."""
     drop = f'drop function if exists flowcraft."{function}"() cascade;'
-    execute(_guarded(drop, text))
+    # The text may be from a revision of a time when the functions had their names of a development version.
+    execute(_guarded(drop, text, statement("old_triggers")))
 
 
 def differences(
-    execute: Execute, sources: Sequence[TableSource], *, anew: Collection[str] = ()
+    execute: Execute, sources: Sequence[TableSource], *, again: Collection[str] = ()
 ) -> list[Difference]:
-    """Return how a database differs from what is declared; sources of the tables `anew` always count.
+    """Return how a database differs from what is declared; sources of the tables `again` always count.
 
-    It leaves functions behind: roll back afterwards. A schema that is not only ours is refused.
+    It leaves functions in the session: roll back afterwards. A schema that other roles can change is refused.
     """
     execute(_as_one(statement("pin"), statement("guard"), statement("install"), statement("compare")))
     wanted = {function_name(source): source for source in sources}
@@ -90,7 +89,7 @@ def differences(
         Difference(function, source, present)
         for function, source in wanted.items()
         for same, present in execute(_compare(function, source))
-        if not same or source.table in anew
+        if not same or source.table in again
     ]
     names = "array[" + ", ".join(map(literal, wanted)) + "]::text[]"
     others = execute(_bare("compare_others").replace("$1", names))
@@ -108,12 +107,12 @@ def _bare(name: str) -> str:
 
 
 def _guarded(*statements: str) -> str:
-    """Return one statement that does all of these, or refuses a schema that is not only ours."""
+    """Return one statement that does all of these, or refuses a schema that other roles can change."""
     before = (statement("pin"), f"{LOCK};", statement("guard"))
     return _as_one(*before, *statements, statement("tighten"), statement("guard"), statement("unpin"))
 
 
 def _as_one(*statements: str) -> str:
-    # Not every driver takes several statements at a time, and without a transaction they belong together.
+    # Not every driver takes several statements at a time, and without a transaction all or none must succeed.
     execute = "execute $flowcraft_all$\n" + "\n".join(statements) + "\n$flowcraft_all$;"
     return f"do $flowcraft_do$\nbegin\n{execute}\nend $flowcraft_do$"

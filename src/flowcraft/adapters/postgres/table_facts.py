@@ -1,4 +1,4 @@
-"""Table facts: what a database says about a table, and about the trigger that a source would get there."""
+"""Table facts: the columns of a table, and the trigger that a source would get there."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class DatabaseUnreadable(RealtimeError):
-    """A database that cannot tell what its tables look like."""
+    """A database whose tables cannot be looked up."""
 
     code = "database_unreadable"
 
 
 class TableColumn(msgspec.Struct, frozen=True):
-    """One column: the name of its type, and the only texts it may hold, if somebody said which."""
+    """One column: the name of its type, and the texts it may hold, if its type or a constraint lists them."""
 
     name: str
     type: str
@@ -54,7 +54,7 @@ async def inspected(dsn: str) -> AsyncIterator[Plain]:
     """Lend a connection in a transaction that is never committed.
 
     Raises:
-        DatabaseUnreadable: nobody answers, or nobody lets us in.
+        DatabaseUnreadable: the server does not answer, or refuses the connection.
     """
     try:
         connection = await asyncpg.connect(dsn)
@@ -97,7 +97,9 @@ async def columns_of(connection: Plain, table: str) -> list[TableColumn]:
     rows = await connection.fetch(statement("columns"), quoted(table))
     if not rows:
         there = [row["name"] for row in await connection.fetch(statement("tables"))]
-        raise DatabaseUnreadable(f"there is no table {table}; there is {', '.join(there) or 'none at all'}")
+        raise DatabaseUnreadable(
+            f"there is no table {table}; there is {', '.join(there) or 'no table at all'}"
+        )
     return [msgspec.convert(dict(row), TableColumn) for row in rows]
 
 

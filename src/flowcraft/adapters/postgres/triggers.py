@@ -1,7 +1,7 @@
 """Triggers: what a declared `Table(...)` asks of the database, in the form that `sql/install.sql` reads.
 
-The columns are looked up by the database itself, so that one text serves Python and psql. Here it is decided
-which field comes from which column, and which values must travel as text.
+The database itself looks the columns up, so that one text serves Python and psql. This module decides which
+field comes from which column, and which values must be sent as text.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from flowcraft.errors import DeclarationError
 from flowcraft.events import EventField
 
 _IDENTIFIER = re.compile(r'"(?:[^"]|"")+"|[^".]+')
-_LONGEST_NAME = 63
+_LONGEST_NAME = 63  # bytes of an identifier in PostgreSQL
 _SEQUENCES = (list, tuple, set, frozenset, Sequence, Iterable, AbstractSet)
 
 
 class SourceField(msgspec.Struct, frozen=True):
     """One field of an event: the column it takes, and the type that the value is cast to, if any.
 
-    Where there is no such column, `default` is what is written, as JSON: a reader was promised the field.
+    Where the table has no such column, `default`, as JSON, is written: subscribers expect the field.
     """
 
     name: str
@@ -128,5 +128,5 @@ def _alternatives(annotation: object) -> list[object]:
 
 
 def _is_text(annotation: object) -> bool:
-    # Numbers of unlimited length too: both msgspec and Pydantic write a Decimal as text.
+    # Decimal, which has any number of digits, too: both msgspec and Pydantic write it as text.
     return annotation is str or annotation is Decimal

@@ -1,8 +1,8 @@
-"""Via: the caller's transaction, whatever library it comes from, as something that takes one statement along.
+"""Via: execute one statement in the caller's transaction, on the connection of any supported library.
 
-Libraries are told apart by name and not by import: they are optional, and whoever has an instance of one has
-imported it. What is passed must have a transaction open, or open one with its next statement: on a connection
-in autocommit mode the event would be committed whatever becomes of the caller's change.
+Libraries are recognised by name and not by import: they are optional, and a caller that has an instance of
+one has imported it. The connection must have a transaction open, or open one with its next statement: in
+autocommit mode the event would be committed even if the caller's change is rolled back.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _TAKES_SYNC = "a psycopg connection, an SQLAlchemy connection or session, or one
 
 
 async def send(via: object, name: str, values: Sequence[str]) -> None:
-    """Execute the statement `name`, of an event, in the transaction that is open on `via`.
+    """Execute the statement `name`, which broadcasts an event, in the transaction that is open on `via`.
 
     Raises:
-        TypeError: it is nothing that an event can travel through, or has no transaction.
+        TypeError: it is no connection or session that is supported, or has no transaction.
     """
     if isinstance(via, asyncpg.Connection | PoolConnectionProxy):
         await _by_asyncpg(cast("asyncpg.Connection[asyncpg.Record]", via), name, values)
@@ -52,10 +52,10 @@ async def send(via: object, name: str, values: Sequence[str]) -> None:
 
 
 def send_sync(via: object, name: str, values: Sequence[str]) -> None:
-    """Do the same from code that cannot wait.
+    """Do the same from code that is not asynchronous.
 
     Raises:
-        TypeError: it is nothing that an event can travel through here, or has no transaction.
+        TypeError: it is no synchronous connection or session that is supported, or has no transaction.
     """
     sender = _by_django if _is_of_django(via) else _sender(via, _TAKES_SYNC)
     sender(via, name, values)
@@ -99,7 +99,7 @@ def _by_sqlalchemy(via: Any, name: str, values: Sequence[str]) -> None:  # noqa:
     from sqlalchemy import text
 
     connection = via.connection() if _is_one_of(via, "sqlalchemy", "Session") else via
-    # Every driver for PostgreSQL, and what SQLAlchemy puts around the asynchronous ones, has this attribute.
+    # Every driver for PostgreSQL has this attribute, as have SQLAlchemy's wrappers of the asynchronous ones.
     if getattr(connection.connection.dbapi_connection, "autocommit", False):
         raise _no_transaction("SQLAlchemy connection", "an engine without isolation_level='AUTOCOMMIT'")
     query, _ = _with(name, r"cast(:value\1 as text)")
@@ -112,7 +112,7 @@ def _by_scoped_session(scoped: Callable[[], Any], name: str, values: Sequence[st
 
 
 async def _by_django_in_its_thread(via: object, name: str, values: Sequence[str]) -> None:
-    """Go where Django's ORM does its work for a coroutine: to the thread whose transaction it is."""
+    """Run in the thread in which Django's ORM works for a coroutine, and which has the transaction."""
     from asgiref.sync import sync_to_async
 
     await sync_to_async(_by_django)(via, name, values)
@@ -138,7 +138,7 @@ def _connection_of_django(via: object) -> BaseDatabaseWrapper:
 
     if isinstance(via, str):
         return connections[via]
-    # `django.db.connection` stands for that of the thread which looks.
+    # `django.db.connection` is a proxy of the connection of the thread that uses it.
     alias = getattr(via, "_alias", None)
     return cast("BaseDatabaseWrapper", via) if alias is None else connections[alias]
 
@@ -155,7 +155,7 @@ def _in_order(name: str, values: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _with(name: str, placeholder: str) -> tuple[str, list[int]]:
-    """A statement with a library's placeholders, and the numbers of the values that they stand for."""
+    """Return a statement with a library's placeholders, and the number of the value that each stands for."""
     # Without its comment, in which a driver would look for placeholders.
     query = "\n".join(line for line in statement(name).splitlines() if not line.startswith("--"))
     return _VALUE.sub(placeholder, query), list(map(int, _VALUE.findall(query)))
@@ -170,7 +170,7 @@ def _is_one_of(via: object, library: str, *names: str) -> bool:
 
 def _no_transaction(what: str, instead: str) -> TypeError:
     return TypeError(
-        f"this {what} has no transaction, so the event would be committed whatever becomes of your change; "
+        f"this {what} has no transaction, so the event is committed even if your change is rolled back; "
         f"use {instead}, or leave via out"
     )
 

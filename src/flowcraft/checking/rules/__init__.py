@@ -87,6 +87,12 @@ DATABASE: tuple[Rule, ...] = (
         "No other role has anything in the schema flowcraft, or can put it there",
         installing.nothing_is_of_others,
     ),
+    Rule(
+        "FC069",
+        "error",
+        "The migrations of the schema flowcraft are those of this version",
+        installing.has_the_migrations_of_this_version,
+    ),
 )
 RULES: tuple[Rule, ...] = (*SERVICE, *WEB, *DATABASE)
 """The checklist, in the order in which a channel is built."""

@@ -44,7 +44,7 @@ def is_primary(facts: Facts) -> Iterator[Fault]:
 
 
 def rings(facts: Facts) -> Iterator[Fault]:
-    if facts.database is not None and facts.database.rings is False:
+    if facts.database is not None and facts.database.notifies is False:
         yield Fault(
             None,
             "a NOTIFY sent over this address does not come back (a pooler in transaction mode?), so "
@@ -74,6 +74,17 @@ def is_not_ahead(facts: Facts) -> Iterator[Fault]:
             f"the schema flowcraft has the migration {', '.join(database.newer)}, which this version "
             "does not "
             "know; use the version of flowcraft-realtime that migrated it",
+        )
+
+
+def has_the_migrations_of_this_version(facts: Facts) -> Iterator[Fault]:
+    database = _looked_at(facts)
+    if database is not None and database.differing:
+        yield Fault(
+            None,
+            "another version of flowcraft-realtime migrated this database: "
+            f"{', '.join(database.differing)} in this version; use the version that migrated it, or, if the "
+            "events may go, run `drop schema flowcraft cascade` and migrate again",
         )
 
 
@@ -214,7 +225,7 @@ def may_read(facts: Facts) -> Iterator[Fault]:
 
 def everything_was_compared(facts: Facts) -> Iterator[Fault]:
     database = _looked_at(facts)
-    for sentence in database.untold if database else ():
+    for sentence in database.not_compared if database else ():
         yield Fault(None, f"{sentence}; check as the role that migrates")
 
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own for demos and tests: found, started, and gone when its owner is gone."""
+"""A PostgreSQL server for demos and tests, which this process finds, starts and ends."""
 
 from flowcraft.adapters.postgres.embedded.binaries import (
     Binaries,

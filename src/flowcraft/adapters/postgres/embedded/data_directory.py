@@ -1,4 +1,4 @@
-"""The data directory: made whole or not at all, of a known version, and used by one server at a time."""
+"""The data directory: created as a whole, of a known version, and used by one server at a time."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from flowcraft.adapters.postgres.embedded.identity import Identity
 
 SUPERUSER = "postgres"
-SHARED_MEMORY_LINE = 6
-IPC_RMID = 0
+SHARED_MEMORY_LINE = 6  # of postmaster.pid, from 0: key and id of the System V segment
+IPC_RMID = 0  # of <sys/ipc.h>: remove the segment
 BUILTIN_LOCALE_SINCE = 17
 
 
 class ServerFailed(RealtimeError):
-    """The embedded server did not do what it was told; `log` holds its last words."""
+    """The embedded server did not start or stop; `log` is the end of its log."""
 
     def __init__(self, what: str, log: str = "") -> None:
-        super().__init__(f"{what}; it said:\n{log}" if log else what)
+        super().__init__(f"{what}; the end of its log:\n{log}" if log else what)
         self.log = log
 
 
@@ -71,8 +71,8 @@ def initialise(directory: Path, binaries: Binaries, identity: Identity) -> None:
         ServerFailed: initdb failed.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
-    # Made beside it and renamed, so that an initdb that is killed leaves no half of a data directory. Not a
-    # copy of one made earlier: copies would share one system identifier.
+    # Created beside it and renamed, so that an initdb that is killed leaves no partial data directory. Not a
+    # copy of an earlier one: copies would share one system identifier.
     incoming = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
         if identity.kind == "user":
@@ -109,9 +109,9 @@ def _run_initdb(directory: Path, binaries: Binaries, identity: Identity) -> None
 
 
 def environment() -> dict[str, str]:
-    """Return our environment without what would make one server differ from the next.
+    """Return the environment of this process without the variables that would make servers differ.
 
-    `NOTIFY_SOCKET` is left out too: a systemd unit of ours is not ready when its database is.
+    `NOTIFY_SOCKET` is left out too: a systemd unit is not ready as soon as its database is.
     """
     ours = {
         name: value
@@ -122,7 +122,7 @@ def environment() -> dict[str, str]:
 
 
 def await_unused(directory: Path, seconds: float) -> None:
-    """Wait until no server works in a data directory, and end one that has lost its head.
+    """Wait until no server works in a data directory; end the processes of one whose postmaster is gone.
 
     Raises:
         DataDirectoryInUse: a server goes on working in it.
@@ -169,7 +169,7 @@ def _is_server_in(process: Path, place: os.stat_result) -> bool:
             os.path.samestat((process / "cwd").stat(), place)
             and (process / "comm").read_text() == "postgres\n"
         )
-    except OSError:  # it ended, or is somebody else's
+    except OSError:  # it ended, or belongs to another user
         return False
 
 
@@ -183,7 +183,7 @@ def signal_all(pids: Iterable[int], number: signal.Signals) -> None:
 
 
 def await_end(pids: Iterable[int], seconds: float) -> bool:
-    """Wait until processes have ended, children or not; tell whether they all have."""
+    """Wait until processes have ended, children or not; return whether all have."""
     deadline = time.monotonic() + seconds
     return all(_await_one(pid, deadline) for pid in pids)
 

@@ -1,6 +1,6 @@
-"""A script: become somebody who is not root, arrange to end with the parent, and turn into another program.
+"""A script: become a user other than root, arrange to end with the parent, and execute another program.
 
-Between fork and exec hardly anything is safe in a program with threads; this does its work after an exec, and
+Between fork and exec hardly any call is safe in a program with threads; this script works after an exec, and
 keeps the process id. It imports little, because every start of the server waits for it.
 """
 
@@ -8,12 +8,12 @@ import ctypes
 import os
 import sys
 
-CLONE_NEWUSER = 0x10000000
-PR_SET_PDEATHSIG = 1
+CLONE_NEWUSER = 0x10000000  # of <linux/sched.h>
+PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
 def main(parent: str, ends_by: str, kind: str, uid: str, gid: str, *command: str) -> None:
-    """Run `command` as the given identity; without a command only try whether the identity can be had."""
+    """Run `command` as the given identity; without a command only test whether the identity is permitted."""
     if kind == "namespace":
         enter_namespace(int(uid), int(gid))
     elif kind == "user":
@@ -28,7 +28,7 @@ def main(parent: str, ends_by: str, kind: str, uid: str, gid: str, *command: str
 
 
 def enter_namespace(uid: int, gid: int) -> None:
-    """Keep the rights of our user and take another number for it."""
+    """Keep the rights of the present user under another number."""
     outer_uid, outer_gid = os.geteuid(), os.getegid()
     libc("unshare", CLONE_NEWUSER)
     write("setgroups", "deny")
@@ -50,7 +50,7 @@ def write(name: str, text: str) -> None:
 
 
 def libc(function: str, *arguments: int) -> None:
-    """Call what Python 3.11 has no function for."""
+    """Call a function of the C library that Python 3.11 lacks."""
     if ctypes.CDLL(None, use_errno=True)[function](*map(ctypes.c_ulong, arguments)) != 0:
         error = ctypes.get_errno()
         raise OSError(error, f"{function}: {os.strerror(error)}")

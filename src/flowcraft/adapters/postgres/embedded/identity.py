@@ -1,4 +1,4 @@
-"""Whom PostgreSQL runs as, and the command that makes it so."""
+"""The user that PostgreSQL runs as, and the command that runs it so."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCRIPT = Path(__file__).with_name("guarded_exec.py")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Us as we are, us under another number in a user namespace, or another user."""
+    """The present user, the same under another number in a user namespace, or another user."""
 
     kind: Literal["same", "namespace", "user"]
     uid: int
@@ -47,7 +47,7 @@ def guarded(command: Sequence[str | Path], identity: Identity, ends_by: signal.S
     """Return the command that runs `command` as that identity and sends it a signal when its parent ends.
 
     The parent is the *thread* that calls fork, so that thread must live as long as the program. Only Linux
-    tells a program that its parent was killed.
+    signals a program when its parent was killed.
     """
     who = (identity.kind, str(identity.uid), str(identity.gid))
     preparation = [sys.executable, "-ISB", str(SCRIPT), str(os.getpid()), str(int(ends_by)), *who]
@@ -56,7 +56,7 @@ def guarded(command: Sequence[str | Path], identity: Identity, ends_by: signal.S
 
 @lru_cache
 def may_unshare() -> bool:
-    """Tell whether this process may make a user namespace; containers often forbid it."""
+    """Return whether this process may make a user namespace; containers often forbid it."""
     if sys.platform != "linux":
         return False
     nobody = _nobody()
@@ -69,7 +69,7 @@ def _has_a_name(uid: int) -> bool:
 
 
 def _nobody() -> pwd.struct_passwd:
-    # Not just any number: initdb looks up the name of its user.
+    # The number must have a name: initdb looks up the name of its user.
     try:
         return pwd.getpwnam("nobody")
     except KeyError:

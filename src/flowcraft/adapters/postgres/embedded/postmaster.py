@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
     from flowcraft.adapters.postgres.embedded.identity import Identity
 
-POLL_SECONDS = 0.003
-TAIL_BYTES = 8192
-STATE_LINE = 7
+POLL_SECONDS = 0.003  # pg_ctl looks every 0.1 s, which would be most of a start
+TAIL_BYTES = 8192  # about a hundred lines of log
+STATE_LINE = 7  # of postmaster.pid, from 0
 READY = {"ready", "standby"}
 
 
 class Postmaster:
-    """A server process, child of a thread that does nothing but wait for its end.
+    """A server process, the child of a thread that only waits for its end.
 
-    The kernel sends a parent-death signal when the *thread* that forked ends; callers' threads come and go.
+    The kernel sends a parent-death signal when the *thread* that forked ends; that of a caller may end first.
     """
 
     def __init__(self, command: Sequence[str | Path], directory: Path, identity: Identity) -> None:
-        # SIGQUIT, the immediate shutdown: nobody is left to wait for a tidy one, and the next start recovers.
+        # SIGQUIT, the immediate shutdown: no process would wait for a clean one, and the next start recovers.
         self._command = guarded(command, identity, ends_by=signal.SIGQUIT)
         self._directory = directory
         self._stale = postmaster_file(directory)
@@ -60,7 +60,7 @@ class Postmaster:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for us; we decide when the server stops
+                start_new_session=True,  # Ctrl-C is for this process, which stops the server itself
             )
 
     @property
@@ -90,20 +90,20 @@ class Postmaster:
                 )
 
     def _ready(self) -> bool:
-        # What pg_ctl looks at; a log line depends on settings. The file of an earlier, killed server says
-        # "ready" too, perhaps with the process id that is now ours.
+        # The file that pg_ctl reads; a log line depends on settings. The file of an earlier, killed server
+        # has "ready" too, perhaps with the process id that this one has now.
         lines = postmaster_file(self._directory)
         ours = lines != self._stale and lines[:1] == [str(self.pid)]
         return ours and len(lines) > STATE_LINE and lines[STATE_LINE].strip() in READY
 
     def end(self, how: signal.Signals, seconds: float) -> bool:
-        """Send a signal and wait for the end of the process; tell whether it came."""
+        """Send a signal and wait for the end of the process; return whether it ended in time."""
         if self.running:
             self._process.send_signal(how)
         return self.await_end(seconds)
 
     def await_end(self, seconds: float) -> bool:
-        """Wait for the end of the process; tell whether it came."""
+        """Wait for the end of the process; return whether it ended in time."""
         return self._ended.wait(seconds)
 
     def log_tail(self) -> str:

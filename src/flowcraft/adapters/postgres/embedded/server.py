@@ -1,4 +1,4 @@
-"""The embedded server: up in half a second, gone with its owner; it can be stopped, restarted and killed."""
+"""The embedded server: it starts in half a second and ends with its owner."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 5432
 LONGEST_SOCKET_PATH_BYTES = 103  # of macOS; Linux has 107
-START_SECONDS = 60.0
+START_SECONDS = 60.0  # recovery after a crash reads up to `max_wal_size` of WAL
 STOP_SECONDS = 20.0
-PREDECESSOR_SECONDS = 5.0
+PREDECESSOR_SECONDS = 5.0  # a server whose owner was killed has SIGQUIT, and ends without a checkpoint
 HOW = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 STRATEGY_SINCE = 15
-# With these a crash of the server still loses nothing, for the system keeps what was written.
+# With these settings a crash of the server still loses no data: the operating system keeps the pages.
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 SMALL = {"min_wal_size": "32MB", "max_wal_size": "256MB"}
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
@@ -54,10 +54,10 @@ NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 class EmbeddedPostgres:
     """A PostgreSQL server that belongs to this process.
 
-    It ends when this process ends, on Linux also by SIGKILL. It listens on a Unix socket that only our user
-    can reach, and trusts whoever comes that way; on the loopback interface only if a port is given, and then
-    with a password. Its calls block: in asyncio, use a thread. Any thread will do, and it may end before the
-    server.
+    The server ends when this process ends, on Linux also by SIGKILL. It listens on a Unix socket that only
+    the present user can reach, where it asks for no password; on the loopback interface only if a port is
+    given, and then with a password. The methods block: in asyncio, call them in a thread. The thread may end
+    before the server.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class EmbeddedPostgres:
         port: int | None,
         temporary: list[TemporaryFolder],
     ) -> None:
-        """Prepare a server; `start` is what you want."""
+        """Prepare a server; call `start` to have one that runs."""
         self.directory = directory
         self.binaries = binaries
         self.port = port
@@ -137,7 +137,7 @@ class EmbeddedPostgres:
             self.execute(f"alter role {SUPERUSER} password '{self._password}'")
 
     def _stands_by(self) -> bool:
-        # It takes no commands; its passwords are those of its primary.
+        # A standby takes no commands; its passwords are those of its primary.
         return (self.directory / "standby.signal").exists()
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
@@ -170,7 +170,7 @@ class EmbeddedPostgres:
     def close(self) -> None:
         """Stop the server and remove what is temporary; the end of this process does the same."""
         if os.getpid() != self._owner:
-            return  # forked: the server is our parent's
+            return  # a fork: the server belongs to the parent process
         atexit.unregister(self.close)
         data_is_temporary = any(folder.path in self.directory.parents for folder in self._temporary)
         self.stop("immediate" if data_is_temporary else "fast")
@@ -216,7 +216,7 @@ class EmbeddedPostgres:
         """Make a database, a copy of the template, and return its address.
 
         Raises:
-            QueryFailed: there is one of that name, or somebody is connected to the template.
+            QueryFailed: there is one of that name, or a session is connected to the template.
         """
         # Copying files needs checkpoints, which are cheap without fsync: 12 ms instead of 22 for wal_log.
         strategy = "strategy file_copy" if self.binaries.major >= STRATEGY_SINCE else ""
@@ -224,7 +224,7 @@ class EmbeddedPostgres:
         return self.dsn_of(name)
 
     def drop_database(self, name: str) -> None:
-        """Remove a database, with whoever is connected to it."""
+        """Remove a database, and end the sessions that are connected to it."""
         self.execute(f"drop database if exists {_quoted(name)} with (force)")
 
     def execute(self, sql: str, database: str = "postgres") -> list[Row]:
@@ -248,7 +248,7 @@ class EmbeddedPostgres:
         return folder.path
 
     def _let_in(self, identity: Identity) -> None:
-        """Let another user pass through, and put its socket into, our temporary folders."""
+        """Let the server's user pass through the temporary folders, and put its socket into one."""
         if identity.kind == "user":
             for folder in self._temporary:
                 if folder.path == self._sockets:

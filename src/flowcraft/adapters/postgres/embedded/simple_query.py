@@ -1,6 +1,6 @@
 """One SQL command over a Unix socket, by PostgreSQL's simple query protocol.
 
-For the launcher only: it must not need a driver, and it trusts and is trusted.
+For the launcher only, which must not need a driver. It does no authentication: the socket is one user's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 Row = tuple[str | None, ...]
-PROTOCOL = 196608  # 3.0
+PROTOCOL = 196608  # 3 << 16: version 3.0
 
 
 class QueryFailed(RealtimeError):

@@ -1,4 +1,4 @@
-"""A temporary folder, removed with its owner, or, if that was killed, by the next one to ask for a folder."""
+"""A temporary folder, removed by its owner, or, if that was killed, by the next process that creates one."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 PREFIX = "flowcraft-postgres-"
 LOCK = "owner.lock"
 MEMORY = Path("/dev/shm")  # noqa: S108  # folders in it have random names and mode 0700
-ROOM_BYTES = 2 << 30
+ROOM_BYTES = 2 << 30  # 2 GiB: room for several servers, each with its data and up to 256 MB of WAL
 
 
 def in_memory() -> Path | None:
-    """Return a place that never touches a disk, if there is room; containers often have only 64 MB."""
+    """Return a folder in memory, if there is room; containers often have only 64 MB."""
     roomy = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM_BYTES
     return MEMORY if roomy else None
 
 
 class TemporaryFolder:
-    """A new folder under the system's temporary folder, ours as long as we hold the lock in it."""
+    """A new folder in the system's temporary folder, owned for as long as its lock is held."""
 
     def __init__(self, base: Path | None = None) -> None:
         base = base or Path(tempfile.gettempdir())
         _sweep(base)
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-        # Locked under another name first: whoever sees the lock file sees it locked.
+        # Locked under another name first: another process that sees the lock file finds it locked.
         unlocked = self.path / f"{LOCK}.new"
         self._lock = os.open(unlocked, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -45,7 +45,7 @@ def _sweep(base: Path) -> None:
             if folder.lstat().st_uid == os.geteuid():
                 _remove_if_abandoned(folder)
         except OSError:
-            continue  # somebody else was faster
+            continue  # another process was faster
 
 
 def _remove_if_abandoned(folder: Path) -> None:

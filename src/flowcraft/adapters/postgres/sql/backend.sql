@@ -1,2 +1,2 @@
--- backend: the process that serves us; behind a pooler not the one we were told of when we connected.
+-- backend: the process that serves this session; behind a pooler not the one that the connection reported when it was made.
 select pg_catalog.pg_backend_pid()

@@ -1,4 +1,4 @@
--- bootstrap: the schema, and the list of what has been done to it.
+-- bootstrap: the schema, and the list of the migrations that were applied to it.
 do $$
 begin
     if to_regnamespace('flowcraft') is null then
@@ -11,7 +11,15 @@ begin
             applied_at timestamptz not null default now()
         );
     end if;
-    -- A trigger waits for the transactions that use its table, and whoever comes later waits behind it: not for long.
+    if not exists (
+        select from pg_attribute as a
+        where a.attrelid = 'flowcraft.migration'::regclass and a.attname = 'hash' and not a.attisdropped
+    ) then
+        alter table flowcraft.migration add column hash text;
+        comment on column flowcraft.migration.hash is
+            'SHA-256 of the SQL that was applied, in hexadecimal. Null: applied by a development version that stored none.';
+    end if;
+    -- A new trigger waits for the transactions that use its table, and later transactions wait behind it: for at most 5 s.
     if current_setting('lock_timeout') = '0' then
         perform set_config('lock_timeout', '5s', true);
     end if;

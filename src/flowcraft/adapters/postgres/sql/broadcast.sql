@@ -1,2 +1,2 @@
--- emit: state an event. $1 channel, $2 payload. Through text, so that a JSON codec of the connection has no say.
+-- broadcast: put an event on a channel. $1 channel, $2 payload: as text, so that no JSON codec of the connection encodes it.
 select flowcraft.broadcast($1::text, $2::text::json)

@@ -1,4 +1,4 @@
--- columns: the columns of a table, with all that tells which type of Python holds their values. After `pin`.
+-- columns: the columns of a table, with what decides which type of Python holds their values. After `pin`.
 with relation(id) as (
 \ir relation.sql
 ), c as (

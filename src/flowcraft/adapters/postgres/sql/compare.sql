@@ -1,4 +1,4 @@
--- compare: functions of this session that tell what differs from the declared sources. After `install`.
+-- compare: functions of this session that find what differs from the declared sources. After `install`.
 
 -- flowcraft_same: whether the triggers of a source are there and do what is declared.
 create or replace function pg_temp.flowcraft_same(source jsonb, function text) returns boolean
@@ -19,7 +19,7 @@ exception when sqlstate 'RT001' then
     return false;
 end $$;
 
--- flowcraft_text: what makes a trigger function as it is now, with its triggers; null if it is not there.
+-- flowcraft_text: the SQL that makes a trigger function as it is now, with its triggers; null if it is not there.
 create or replace function pg_temp.flowcraft_text(function text) returns text language sql stable as $$
     select rtrim(pg_get_functiondef(p.oid), e'\n') || format(
             e';\nrevoke all on function flowcraft.%1$I() from public;\ncomment on function flowcraft.%1$I() is %2$L;',

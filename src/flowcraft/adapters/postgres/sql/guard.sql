@@ -6,7 +6,7 @@ begin
     if to_regnamespace('flowcraft') is null then
         return;
     end if;
-    -- An older snapshot would not show what another role has committed since.
+    -- An older snapshot would not show the objects that another role has committed since.
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
         raise exception 'the schema flowcraft is migrated at read committed, not at %; begin the transaction with that',
             current_setting('transaction_isolation') using errcode = 'RT003';

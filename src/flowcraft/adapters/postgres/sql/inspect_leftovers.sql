@@ -1,4 +1,4 @@
--- inspect_leftovers: our trigger functions, other than those of $1, and the tables that have them.
+-- inspect_leftovers: the trigger functions of sources other than those of $1, and the tables that have them.
 select p.proname::text as function, coalesce(string_agg(distinct t.tgrelid::regclass::text, ', '), '') as tables
 from pg_proc as p
 left join pg_trigger as t on t.tgfoid = p.oid

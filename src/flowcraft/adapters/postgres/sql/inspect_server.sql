@@ -1,4 +1,4 @@
--- inspect_server: what is there of us, and what the present role may do with it.
+-- inspect_server: what of the log the database has, and what the present role may do with it.
 select
     current_user::text as role,
     (select r.rolsuper from pg_roles as r where r.rolname = current_user) as superuser,
@@ -8,7 +8,7 @@ select
     coalesce((
         select has_table_privilege(c.oid, 'select') from pg_class as c
         where c.relnamespace = to_regnamespace('flowcraft') and c.relname = 'migration'
-    ), false) as told,
+    ), false) as readable,
     array(
         select p.proname::text from pg_proc as p
         where p.pronamespace = to_regnamespace('flowcraft') and p.prorettype <> 'trigger'::regtype

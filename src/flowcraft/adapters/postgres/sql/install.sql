@@ -1,6 +1,6 @@
 -- install: functions of this session that make the triggers fit the declared sources.
 --
--- They look the columns up where the tables are, so that the same text runs through psql and through Python.
+-- The functions look the columns up in the database, so that the same text runs through psql and through Python.
 -- RT001 marks a declaration that does not fit the database.
 
 -- flowcraft_spelled: a table as it is written in Table(...).
@@ -66,16 +66,16 @@ end $$;
 -- flowcraft_base: the type below a domain, or below the domains of an array's elements; `own` if that is PostgreSQL's own.
 create or replace function pg_temp.flowcraft_base(type oid, out id oid, out own boolean) language plpgsql stable as $$
 declare
-    here pg_type;
+    declared pg_type;
 begin
     loop
-        select * into strict here from pg_type as t where t.oid = coalesce(id, type);
-        id := case when here.typtype = 'd' then here.typbasetype else here.oid end;
-        exit when here.typtype <> 'd';
+        select * into strict declared from pg_type as t where t.oid = coalesce(id, type);
+        id := case when declared.typtype = 'd' then declared.typbasetype else declared.oid end;
+        exit when declared.typtype <> 'd';
     end loop;
-    if id >= 16384 and here.typcategory = 'A' and here.typelem <> 0 then
+    if id >= 16384 and declared.typcategory = 'A' and declared.typelem <> 0 then
         id := coalesce((
-            select e.typarray from pg_temp.flowcraft_base(here.typelem) as b join pg_type as e on e.oid = b.id where b.own
+            select e.typarray from pg_temp.flowcraft_base(declared.typelem) as b join pg_type as e on e.oid = b.id where b.own
         ), id);
     end if;
     own := id < 16384;
@@ -85,8 +85,8 @@ end $$;
 --
 -- The trigger has our rights, and the owner of the table may give a column another type at any time. A type that is not
 -- PostgreSQL's own (those have ids below 16384) may have casts that call a function of its owner, and row_to_json looks
--- for them. So no value of such a type is cast or made JSON here: `format` takes what the value prints, which is then read
--- as text, or as the type of PostgreSQL below a domain. `quick` and `careful` are the same value; `quick` is for rows in
+-- for them. So no value of such a type is cast or made JSON here: `format` takes the text that the value prints, which is
+-- then read as text, or as the type of PostgreSQL below a domain. `quick` and `careful` are the same value; `quick` is for rows in
 -- which `condition` holds: in all, while the column has the type that it has now.
 create or replace function pg_temp.flowcraft_column(
     relation regclass, field jsonb, out quick text, out careful text, out condition text
@@ -126,7 +126,7 @@ begin
     end;
 end $$;
 
--- flowcraft_settings: what a trigger function sets, so that what it prints does not follow the session.
+-- flowcraft_settings: the settings of a trigger function, so that its output does not depend on the session's.
 create or replace function pg_temp.flowcraft_settings(relation regclass) returns text[] language sql stable as $$
     select array_remove(array[
         'search_path = pg_catalog, pg_temp',
@@ -203,7 +203,7 @@ begin
 end $body$;
 end $$;
 
--- flowcraft_definition: what makes the trigger function of a source.
+-- flowcraft_definition: the SQL that makes the trigger function of a source.
 create or replace function pg_temp.flowcraft_definition(source jsonb, relation regclass, function text) returns text
 language sql stable as $$
     select format('create or replace function flowcraft.%I() returns trigger language plpgsql security definer set %s as %L',
@@ -239,6 +239,10 @@ begin
     if old = mark and present = wanted then
         return null;
     end if;
+    if to_regprocedure('flowcraft.wake()') is null then
+        raise exception 'a development version migrated the log of this database, and the triggers of channel % need a function that '
+            'is not there, flowcraft.wake(); bring the log to version 4 first', source ->> 'channel' using errcode = 'RT004';
+    end if;
     execute definition;
     execute format('revoke all on function flowcraft.%I() from public', function);
     execute format('comment on function flowcraft.%I() is %L', function, mark);
@@ -259,13 +263,13 @@ end $$;
 -- flowcraft_restored: adopt a log that came with a dump or an upgrade; empty it if its transaction ids lie ahead.
 create or replace function pg_temp.flowcraft_restored() returns text language plpgsql as $$
 declare
-    here bigint := (select system_identifier from pg_control_system());
+    present bigint := (select system_identifier from pg_control_system());
     reached xid8 := pg_snapshot_xmax(pg_current_snapshot());
 begin
-    if exists (select from flowcraft.state where system = here) then
+    if exists (select from flowcraft.state where system = present) then
         return null;
     end if;
-    update flowcraft.state set system = here;
+    update flowcraft.state set system = present;
     if flowcraft.floor() <= reached
         and not exists (select from flowcraft.event where xid >= reached)
     then
@@ -287,6 +291,7 @@ declare
 begin
     return query select done from pg_temp.flowcraft_restored() as done where done is not null;
     for source in select s from jsonb_array_elements(sources) as s loop
+        -- 48 and 8 of the 63 bytes of a name; "flowcraft_", the digest and the operation make the names of the triggers.
         function := format('%s_%s', left(source ->> 'prefix', 48),
             left(md5(concat_ws(' ', source ->> 'channel', source ->> 'table', source ->> 'event')), 8));
         functions := functions || function;

@@ -1,2 +1,2 @@
--- is_standby: whether this server replays what another one writes.
+-- is_standby: whether this server replays the WAL of another one.
 select pg_catalog.pg_is_in_recovery()

@@ -1,2 +1,2 @@
--- join: be there for the writers, and be counted among the readers, for as long as this session lasts.
-select pg_catalog.pg_advisory_lock_shared(1718382455, 2)
+-- join: take the readers lock for as long as this session lasts: by it writers find that there are readers.
+select pg_catalog.pg_advisory_lock_shared(:lock_class, :readers_lock)

@@ -1,4 +1,4 @@
--- examine_log: how large the log is, about how many events are in it, and where it begins.
+-- lookup_log: where the log begins, about how many events are in it, and its size.
 select
     (select floor::text::bigint from flowcraft.position()) as floor,
     (select sum(greatest(reltuples, 0))::bigint from pg_class

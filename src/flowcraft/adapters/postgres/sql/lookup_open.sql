@@ -1,4 +1,4 @@
--- examine_open: transactions with an id that have been open for $1 seconds, the oldest first, prepared ones too.
+-- lookup_open: transactions with an id that have been open for $1 seconds, the oldest first, prepared ones too.
 select coalesce(application_name, '') as who, pid, state, extract(epoch from now() - xact_start)::float8 as seconds
 from pg_stat_activity
 where datname = current_database() and pid <> pg_backend_pid() and backend_xid is not null

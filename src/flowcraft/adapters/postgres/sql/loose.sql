@@ -1,6 +1,6 @@
--- loose: statements that leave our objects to the owner of the schema, and no way for other roles to attach code to them.
+-- loose: statements that give our objects to the owner of the schema, and take from other roles every way to attach code.
 --
--- Default privileges of a role give such rights away when a schema, a table or a function is made.
+-- Default privileges of a role grant such rights when a schema, a table or a function is made.
 with schema as (
     select n.oid, n.nspowner as owner, n.nspacl as acl from pg_namespace as n where n.nspname = 'flowcraft'
 ), relation as (

@@ -1,2 +1,2 @@
--- notify: ring every reader; with $1 not empty, only to see it come back.
+-- notify: wake every reader; with $1 not empty, only the sender, to test whether it arrives.
 select pg_catalog.pg_notify('flowcraft_wakeup', $1::pg_catalog.text)

@@ -1,6 +1,6 @@
 -- pin: from here to `unpin`, names and operators mean those of pg_catalog, whatever the session and its database set.
 --
--- What the caller had is kept until then: an unqualified table is looked for where the caller would find it.
+-- The caller's settings are kept until then: an unqualified table is looked for where the caller would find it.
 do $flowcraft_pin$
 begin
     perform pg_catalog.set_config('flowcraft.caller', pg_catalog.jsonb_build_object(

@@ -1,4 +1,4 @@
--- relation: what the name $1 means: quoted, and without a schema where the caller of `pin` would find it.
+-- relation: the relation that the quoted name $1 means; without a schema, the one that the caller of `pin` would find.
 select case array_length(p.parts, 1)
     when 1 then (
         select c.oid

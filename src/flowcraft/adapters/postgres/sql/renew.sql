@@ -1,2 +1,2 @@
--- renew: begin a new generation, unless somebody did since generation $1.
+-- renew: begin a new generation, unless another server did since generation $1.
 select flowcraft.renew($1::integer)

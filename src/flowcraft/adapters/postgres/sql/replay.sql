@@ -1,5 +1,5 @@
--- replay: what `read` returns, and on each row how many bytes of payload that is; if these are more than $7 (null: no
--- limit), the first row alone.
+-- replay: the rows of `read`, each with the bytes of payload of all; if these are more than $7 (null: no limit), the first
+-- row alone.
 select id, xid, channel, payload, trace, total
 from (
     select *, coalesce(sum(octet_length(payload)) filter (where id > 0) over (), 0)::bigint as total

@@ -1,4 +1,5 @@
--- strangers: what other roles have in the schema flowcraft, or can put there: each with its owner, and the SQL against it.
+-- strangers: the objects that other roles have in the schema flowcraft, or can put there: each with its owner, and the SQL
+-- that removes it.
 --
 -- Superusers are no strangers, nor are roles that the present one is a member of, if it was made one by a role that has its
 -- rights anyway: any role may make another a member of a role that it administers, before PostgreSQL 15 also of itself.
@@ -41,8 +42,8 @@ with recursive present as (
     union
     select i.inhrelid from relation as r join pg_inherits as i on i.inhparent = r.id
 ), known(name, arguments) as (
-    values ('emit', 'text, json'), ('announce', 'text, json'), ('check_channel', 'text'), ('ring', ''), ('shown', 'xid8'),
-        ('floor', ''), ('position', ''), ('difference', 'xid8, xid8[], text[], bigint'), ('cursor', ''), ('renew', 'integer'),
+    values ('broadcast', 'text, json'), ('broadcast_ephemeral', 'text, json'), ('check_channel', 'text'), ('wake', ''),
+        ('shown', 'xid8'), ('floor', ''), ('position', ''), ('difference', 'xid8, xid8[], text[], bigint'), ('cursor', ''), ('renew', 'integer'),
         ('raise_floor', 'xid8'), ('trim', 'xid8'), ('purge', 'text, boolean'), ('purges', ''),
         ('rotate', 'interval, timestamp with time zone'), ('settle', 'smallint, timestamp with time zone'),
         ('open_next', 'smallint, interval, timestamp with time zone'), ('empty_oldest', 'interval, timestamp with time zone'),
@@ -52,7 +53,7 @@ with recursive present as (
         case when a.attgenerated = '' then 'default' else 'expression' end)
     from pg_attrdef as d join pg_attribute as a on a.attrelid = d.adrelid and a.attnum = d.adnum
     where d.adrelid in (select id from relation) and not exists (
-        -- That of the partitioned table goes with theirs.
+        -- A default of the partitioned table is dropped with that of the table.
         select from pg_inherits as i join pg_attribute as o on o.attrelid = i.inhparent and o.attname = a.attname
         join pg_attrdef as e on e.adrelid = o.attrelid and e.adnum = o.attnum
         where i.inhrelid = d.adrelid and pg_get_expr(e.adbin, e.adrelid) = pg_get_expr(d.adbin, d.adrelid)
@@ -84,7 +85,7 @@ select 2, 'the right to create in schema flowcraft', case g.grantee when 0 then 
 from schema as s cross join lateral aclexplode(s.acl) as g
 where g.privilege_type = 'CREATE' and g.grantee <> s.owner and g.grantee not in (select role from superior)
 union all
--- A table may become ours; what was code in the hands of another role never does.
+-- A table may change its owner; code that another role could change is dropped.
 select 3, format('%s %s', i.type, i.identity), pg_get_userbyid(o.owner),
     case when p.oid is not null then 'drop schema flowcraft cascade'
         when i.type in ('table', 'sequence') then format('alter %s %s owner to %I', i.type, i.identity, current_user)
@@ -93,7 +94,7 @@ select 3, format('%s %s', i.type, i.identity), pg_get_userbyid(o.owner),
     end
 from inside as n join strange as o on o.classid = n.classid and o.objid = n.objid
 cross join lateral pg_identify_object(n.classid, n.objid, 0) as i
--- A function of ours that another role has replaced is made again with the log, and not without.
+-- A function of the log that another role has replaced is only made again with the whole log.
 left join pg_proc as p on n.classid = 'pg_proc'::regclass and p.oid = n.objid
     and (p.proname, oidvectortypes(p.proargtypes)) in (select name, arguments from known)
 union all

@@ -1,4 +1,4 @@
--- tighten: do what `loose` lists.
+-- tighten: execute the statements that `loose` lists.
 do $flowcraft_tighten$
 declare
     change text;

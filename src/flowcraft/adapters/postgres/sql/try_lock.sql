@@ -1,2 +1,2 @@
--- try_lock: take the doorbell's lock, if nobody else has it. See core/doorbell.py.
-select pg_catalog.pg_try_advisory_lock(1718382455, 1)
+-- try_lock: take the leader lock, if no other reader has it. See core/wakeup.py.
+select pg_catalog.pg_try_advisory_lock(:lock_class, :leader_lock)

@@ -1,2 +1,2 @@
--- unlock: let go of the doorbell's lock.
-select pg_catalog.pg_advisory_unlock(1718382455, 1)
+-- unlock: release the leader lock.
+select pg_catalog.pg_advisory_unlock(:lock_class, :leader_lock)

@@ -1,4 +1,4 @@
--- unpin: the settings that the caller had before `pin`.
+-- unpin: set what the caller had before `pin`.
 do $flowcraft_unpin$
 declare
     caller jsonb := current_setting('flowcraft.caller')::jsonb;

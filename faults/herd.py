@@ -85,7 +85,9 @@ async def _come(orders: Mapping[str, Any]) -> None:
     for number in range(orders["count"]):
         chance = random.Random(f"{orders['seed']} {number}")
         probes.append(Probe(orders["address"], name=f"herd {number}", random=chance))
-        histories.append(probes[-1].follow(f"lanes.{number % orders['lanes']}", since[number % len(since)]))
+        histories.append(
+            probes[-1].subscribe(f"lanes.{number % orders['lanes']}", since[number % len(since)])
+        )
     began = time.monotonic()
     for probe in probes:
         await probe.start()

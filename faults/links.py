@@ -1,9 +1,8 @@
-"""Links: the connections of a fault proxy, and the ways in them on which everything waits its turn.
+"""Links: the connections of a fault proxy, with an ordered queue in each direction.
 
-A link has two ways, up to the server and down to the client. A way is a line in which bytes, the end of the
-stream and a reset wait their turn, so that whatever befalls one befalls all three: out of a black hole not
-even the news of a death gets through. Lines are bounded: when the far end does not read, or nothing passes,
-the near end is not read either.
+A link has two ways, up to the server and down to the client. A way is a queue of bytes, the end of the stream
+and a reset, so that a fault delays all three: a black hole hides even the end of a connection. Queues are
+bounded: when the far end does not read, or a fault withholds everything, the near end is not read either.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from typing import Literal, Protocol, TypeAlias, cast
 Direction: TypeAlias = Literal["up", "down"]
 """Up is from the client to the server."""
 Transform: TypeAlias = Callable[[bytes], bytes]
-"""Called with each piece of one stream, in order; returns what passes instead."""
+"""Called with each piece of one stream, in order; returns the bytes to pass on."""
 
-_LINE_BYTES = 512 * 1024
-"""What waits in one way before its source is read no further; with latency, this bounds what is under way."""
+_QUEUE_BYTES = 512 * 1024
+"""Bytes in one queue at which reading from its source pauses; with latency, the bytes in flight."""
 _SOCKET_BYTES = 256 * 1024
-"""Of the kernel: it hides this much backlog from the other side, and by default several megabytes."""
+"""Kernel buffers: they hide this many unsent bytes from the other side, by default several megabytes."""
 _TICK_SECONDS, _BURST_SECONDS = 0.02, 0.1
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -36,30 +35,30 @@ class _End(Enum):
 
 
 class TcpPair(Protocol):
-    """What a link needs of its proxy: the faults that all links share, and a server to reach."""
+    """The proxy of a link: the faults that all links share, and the connection to a server."""
 
     latency_seconds: float
     transform_down: Callable[[], Transform] | None
 
     @property
     def bytes_per_second(self) -> float | None:
-        """How much each connection gets on its way down."""
+        """The rate of each connection, down to the client."""
         ...
 
     def withholds(self, direction: Direction) -> bool:
-        """Whether nothing passes in this direction."""
+        """Return whether this direction withholds everything."""
         ...
 
     def accept(self, link: Link) -> bool:
-        """A client has come; return whether it may stay."""
+        """Accept a client's connection; return whether it may stay."""
         ...
 
     def connect(self, link: Link) -> None:
-        """Find a server for a link."""
+        """Connect a link to a server."""
         ...
 
     def forget(self, link: Link) -> None:
-        """Both sides of a link are gone."""
+        """Remove a link whose connections have both ended."""
         ...
 
 
@@ -68,7 +67,7 @@ class Link:
 
     def __init__(self, proxy: TcpPair) -> None:
         self.latency_seconds: float | None = None
-        """Instead of the proxy's."""
+        """Overrides the proxy's latency."""
         self._proxy = proxy
         self._bytes_per_second: float | None = None
         self._withheld: set[Direction] = set()
@@ -80,7 +79,7 @@ class Link:
 
     @property
     def bytes_per_second(self) -> float | None:
-        """How much gets down, instead of the proxy's rate."""
+        """The rate down to the client; overrides the proxy's."""
         return self._bytes_per_second
 
     @bytes_per_second.setter
@@ -89,11 +88,11 @@ class Link:
         self.flush()
 
     def black_hole(self, *directions: Direction) -> None:
-        """Let nothing pass any more, in both directions if none is named."""
+        """Withhold everything, in both directions if none is named."""
         self._withheld.update(directions or ("up", "down"))
 
     def heal(self) -> None:
-        """End the faults of this link; what was withheld flows on, unless the proxy holds it."""
+        """End the faults of this link; withheld bytes flow on, unless the proxy withholds them."""
         self._withheld.clear()
         self._bytes_per_second = None
         self.latency_seconds = None
@@ -101,37 +100,37 @@ class Link:
             way.release()
 
     def reset(self) -> None:
-        """Reset both sides. Over a Unix socket the server sees an end instead."""
+        """Reset both connections. Over a Unix socket, the server sees the end of the stream instead."""
         for side in (self.client, self.server):
             side.reset()
 
     @property
     def abandoned(self) -> bool:
-        """Whether the client is gone."""
+        """Whether the client's connection has ended."""
         return self.client.transport is None
 
     def flush(self) -> None:
-        """Look again at what waits."""
+        """Pass on what may pass now, in both directions."""
         self._connect()
         self.up.flush()
         self.down.flush()
 
     def withholds(self, direction: Direction) -> bool:
-        """Whether nothing passes in this direction."""
+        """Return whether this direction withholds everything."""
         return direction in self._withheld or self._proxy.withholds(direction)
 
     def latency(self) -> float:
-        """Seconds that a piece travels."""
+        """Return the latency of a piece in seconds."""
         return self._proxy.latency_seconds if self.latency_seconds is None else self.latency_seconds
 
     def rate(self, direction: Direction) -> float | None:
-        """Bytes per second that pass."""
+        """Return the rate in bytes per second."""
         if direction == "up":
             return None
         return self._proxy.bytes_per_second if self._bytes_per_second is None else self._bytes_per_second
 
     def joined(self, side: Side) -> None:
-        """A side has its transport."""
+        """Take note that a side is connected."""
         stays = self._proxy.accept(self) if side is self.client else not self.abandoned
         if not stays:
             side.reset()
@@ -140,7 +139,7 @@ class Link:
         self.flush()
 
     def left(self, side: Side) -> None:
-        """A side is gone; the other learns it by the same way as everything else."""
+        """Take note that a side is disconnected; the other learns of it through the queue."""
         side.inward.sink = side.outward.source = None
         other = self.server if side is self.client else self.client
         if other.transport is None:
@@ -149,7 +148,7 @@ class Link:
             side.outward.take(_End.RESET)
 
     def ended(self) -> None:
-        """The end of a stream was passed on; after both, the link is over."""
+        """Take note that the end of a stream was passed on; after both ends, the link closes."""
         if self.up.over and self.down.over:
             for side in (self.client, self.server):
                 side.close()
@@ -160,14 +159,14 @@ class Link:
         self._proxy.forget(self)
 
     def _connect(self) -> None:
-        # With a black hole upwards, the server does not even learn of the attempt.
+        # With a black hole upwards, the server does not even see the connection.
         if not self._connects and not self.withholds("up"):
             self._connects = True
             self._proxy.connect(self)
 
 
 class Way:
-    """One direction of a link: a line in which things wait for their time, for room, for a fault to end."""
+    """One direction of a link: a queue whose items wait for latency, for room, or for a fault to end."""
 
     def __init__(self, link: Link, direction: Direction, transform: Transform | None) -> None:
         self.source: asyncio.Transport | None = None
@@ -177,8 +176,8 @@ class Way:
         self._direction: Direction = direction
         self._transform = transform
         self.waiting = 0
-        """Bytes in the line."""
-        self._line: deque[tuple[float, bytes | _End]] = deque()
+        """Bytes in the queue."""
+        self._queue: deque[tuple[float, bytes | _End]] = deque()
         self._sink_is_full = False
         self._source_is_paused = False
         self._timer: asyncio.TimerHandle | None = None
@@ -188,25 +187,25 @@ class Way:
 
     @property
     def items(self) -> int:
-        """How many things wait: pieces, the end of the stream, a reset."""
-        return len(self._line)
+        """The number of queued items: pieces, the end of the stream, a reset."""
+        return len(self._queue)
 
     def take(self, item: bytes | _End) -> None:
-        """Something came from the source."""
+        """Queue an item from the source."""
         if self._transform is not None and isinstance(item, bytes):
             item = self._transform(item)
             if not item:
                 return
-        self._line.append((self._now() + self._link.latency(), item))
+        self._queue.append((self._now() + self._link.latency(), item))
         self.waiting += len(item) if isinstance(item, bytes) else 0
         self.flush()
 
     def flush(self) -> None:
-        """Pass on what may pass now, and come back for the rest."""
+        """Pass on what may pass now, and schedule the rest."""
         self.stop()
-        while self._line and self.sink is not None and not self._link.withholds(self._direction):
-            # A reset overtakes what is not read, and nothing else.
-            due, item = self._line[-1 if self._sink_is_full else 0]
+        while self._queue and self.sink is not None and not self._link.withholds(self._direction):
+            # A reset overtakes bytes that the sink does not read, and nothing else.
+            due, item = self._queue[-1 if self._sink_is_full else 0]
             if self._sink_is_full and item is not _End.RESET:
                 break
             wait = max(due - self._now(), self._shortage(item))
@@ -217,43 +216,43 @@ class Way:
         self._balance()
 
     def release(self) -> None:
-        """Let the travelling arrive at once, and flow what waits."""
-        self._line = deque((0.0, item) for _, item in self._line)
+        """Deliver items without their remaining latency."""
+        self._queue = deque((0.0, item) for _, item in self._queue)
         self._link.flush()
 
     def stop(self) -> None:
-        """Do not come back by itself."""
+        """Cancel the scheduled flush."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def fill(self, is_full: bool) -> None:
-        """The sink has no room, or has some again."""
+        """Take note that the sink is full, or has room again."""
         self._sink_is_full = is_full
         self.flush()
 
     def _pass(self, item: bytes | _End, sink: asyncio.Transport) -> None:
         if item is _End.RESET:
-            self._line.clear()
+            self._queue.clear()
             self.waiting = 0
             _reset(sink)
         elif item is _End.STREAM:
-            self._line.popleft()
+            self._queue.popleft()
             self.over = True
             sink.write_eof()
             self._link.ended()
         else:
             assert isinstance(item, bytes)
-            due, _ = self._line.popleft()
+            due, _ = self._queue.popleft()
             if self._link.rate(self._direction) is not None and len(item) > self._tokens:
                 item, rest = item[: int(self._tokens)], item[int(self._tokens) :]
-                self._line.appendleft((due, rest))
+                self._queue.appendleft((due, rest))
             self._tokens -= len(item)
             self.waiting -= len(item)
             sink.write(item)
 
     def _shortage(self, item: bytes | _End) -> float:
-        """Return the seconds until the rate allows a piece of this, worth a write."""
+        """Return the seconds until the rate allows a piece large enough for a write."""
         rate = self._link.rate(self._direction)
         if rate is None or not isinstance(item, bytes):
             return 0.0
@@ -261,23 +260,23 @@ class Way:
         self._tokens = min(max(1.0, rate * _BURST_SECONDS), self._tokens + (now - self._counted_at) * rate)
         self._counted_at = now
         piece = min(len(item), max(1.0, rate * _TICK_SECONDS))
-        # A microsecond more than it should take, so that rounding does not bring us here again.
+        # A microsecond more than necessary, so that rounding does not cause another wait.
         return (piece - self._tokens) / rate + 1e-6 if self._tokens < piece else 0.0
 
     def _balance(self) -> None:
-        """Read the source no further when too much waits."""
+        """Pause reading from the source while the queue is too long."""
         if self.source is None or self.source.is_closing():
             return
-        if self.waiting > _LINE_BYTES and not self._source_is_paused:
+        if self.waiting > _QUEUE_BYTES and not self._source_is_paused:
             self._source_is_paused = True
             self.source.pause_reading()
-        elif self.waiting <= _LINE_BYTES // 2 and self._source_is_paused:
+        elif self.waiting <= _QUEUE_BYTES // 2 and self._source_is_paused:
             self._source_is_paused = False
             self.source.resume_reading()
 
 
 class Side(asyncio.Protocol):
-    """One end of a link: what comes from it goes into one way, what the other way brings goes to it."""
+    """One end of a link: reads into the outward way and writes from the inward way."""
 
     def __init__(self, link: Link, outward: Way, inward: Way) -> None:
         self.outward = outward
@@ -297,7 +296,7 @@ class Side(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.outward.take(_End.STREAM)
-        return True  # the other direction may live on
+        return True  # the other direction stays open
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's
         self.transport = None
@@ -311,22 +310,24 @@ class Side(asyncio.Protocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes that this end was given and has not taken."""
+        """Bytes in the transport's write buffer."""
         return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     def close(self) -> None:
-        """End after what was written."""
+        """Close after the written bytes are sent."""
         if self.transport is not None:
             self.transport.close()
 
     def reset(self) -> None:
-        """End at once."""
+        """Reset the connection."""
         if self.transport is not None:
             _reset(self.transport)
 
 
 def _reset(transport: asyncio.Transport) -> None:
     raw: socket.socket = transport.get_extra_info("socket")
-    with contextlib.suppress(OSError, ValueError):  # it is closed already, and its end on the way to us
+    with contextlib.suppress(
+        OSError, ValueError
+    ):  # the socket is closed already, and connection_lost is about to be called
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()

@@ -1,4 +1,4 @@
-"""PostgreSQL behind a fault proxy: the way there, and a stream that loses notifications as in a pooler."""
+"""PostgreSQL behind a fault proxy: its address through the proxy, and a stream without notifications."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from faults.proxy import Address, FaultProxy
 
 _NOTIFICATION = ord("A")
 _ANSWERS = b"NSG"
-"""One byte without a length, to a client that asked for encryption: no, or yes and then all is opaque."""
+"""Replies of one byte to a request for encryption: `N` for no, `S` or `G` for yes; then all is opaque."""
 _HEAD = struct.Struct("!BI")
 
 
@@ -24,7 +24,7 @@ def address_of(dsn: str) -> Address:
 
 
 def through(dsn: str, proxy: FaultProxy) -> str:
-    """Return the same address by way of a proxy."""
+    """Return the same address through a proxy."""
     url = urlsplit(dsn)
     user = parse_qs(url.query).get("user", [""])[0]
     credentials = url.netloc.rpartition("@")[0] or quote(user)
@@ -32,7 +32,7 @@ def through(dsn: str, proxy: FaultProxy) -> str:
 
 
 class WithoutNotifications:
-    """Takes the notifications out of what servers send, while `active`; a `transform_down` for a proxy."""
+    """Removes notifications from the server's stream while `active`; a `transform_down` for a proxy."""
 
     def __init__(self, *, active: bool = True) -> None:
         self.active = active
@@ -44,19 +44,19 @@ class WithoutNotifications:
 
 
 class _Messages:
-    """One server's stream: a kind and a length, then the rest, in whatever pieces it comes."""
+    """One server's stream of messages (kind, length, body), in pieces of any size."""
 
     def __init__(self, without: WithoutNotifications) -> None:
         self._without = without
         self._head = b""
         self._left = 0
-        """Bytes of the present message that are still to come."""
+        """Remaining bytes of the current message."""
         self._drops = False
         self._greeted = False
         self._opaque = False
 
     def take(self, data: bytes) -> bytes:
-        """Return what passes of the next piece."""
+        """Return the bytes of the next piece to pass on."""
         data, self._head = self._head + data, b""
         at = 0 if self._greeted else self._greet(data)
         passed = [data[:at]]
@@ -69,7 +69,7 @@ class _Messages:
         return b"".join(passed)
 
     def _greet(self, data: bytes) -> int:
-        """Return the length of what comes before the first message: answers, or all if it is opaque."""
+        """Return the length of the part before the first message: replies, or everything if encrypted."""
         at = 0
         while at < len(data) and not self._opaque and data[at] in _ANSWERS:
             self._opaque = data[at] != ord("N")
@@ -80,7 +80,7 @@ class _Messages:
         return at
 
     def _begin(self, data: bytes, at: int) -> bool:
-        """Read the head of the next message; without all of it, keep what there is."""
+        """Read the head of the next message; keep an incomplete head."""
         if len(data) - at < _HEAD.size:
             self._head = data[at:]
             return False

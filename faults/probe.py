@@ -1,4 +1,4 @@
-"""A probe: a whole client in Python, light enough for thousands, that logs what a handler would receive."""
+"""A probe: a complete client in Python, light enough for thousands, that records the calls of a handler."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from collections.abc import Callable
 import msgspec
 
 from faults.histories import History, Tag, tag_of
-from faults.reference_client import FrameRejected, OnEvent, ReferenceClient, Request
-from faults.wire import LOST_WITHOUT_A_WORD, Wire
+from faults.reference_client import ClientRequest, FrameRejected, OnEvent, ReferenceClient
+from faults.wire import LOST_WITHOUT_CLOSE, Wire
 from flowcraft.cursors import Cursor
 
 _FIRST_RETRY_SECONDS, _RETRY_GROWTH, _LONGEST_RETRY_SECONDS = 0.25, 1.3, 3.0
@@ -23,7 +23,7 @@ _NORMAL, _BAD_FRAME, _FIRST_FINAL = 1000, 4002, 4500
 
 
 class ProbeStopped(Exception):
-    """The probe will not connect again: the server closed for good, or the test closed the probe."""
+    """The probe will not connect again: the server closed with a final code, or the test closed the probe."""
 
     def __init__(self, name: str, code: int) -> None:
         super().__init__(f"{name} has stopped ({code})")
@@ -31,9 +31,9 @@ class ProbeStopped(Exception):
 
 
 class Probe:
-    """Follows channels across all that befalls its connections; one task, from `start` to `close`.
+    """Subscribes to channels and resumes across reconnects; one task, from `start` to `close`.
 
-    With `answers_pings=False` it is a peer that still reads and gives no sign of life.
+    With `answers_pings=False` the probe reads but answers no pings, like a half-dead peer.
     """
 
     def __init__(
@@ -49,24 +49,24 @@ class Probe:
     ) -> None:
         self.name = name
         self.connects = 0
-        """Connections on which the server's hello has come."""
+        """The number of connections on which `hello` arrived."""
         self.opened_at: list[float] = []
-        """When it did, monotonic."""
+        """The monotonic time of each `hello`."""
         self.closes: Counter[int] = Counter()
-        """How connections ended, by code; 1006 is without a word."""
+        """Ended connections by close code; 1006 without a close frame."""
         self.failures = 0
-        """Attempts that were not accepted."""
+        """Attempts to connect that no server accepted."""
         self.refusals: Counter[int] = Counter()
-        """Attempts that were answered by an HTTP status instead."""
+        """Attempts to connect that were answered with an HTTP status."""
         self.mismatches = 0
-        """Frames that were malformed or did not add up."""
+        """Frames that were malformed or had a wrong count."""
         self.frames = 0
         """Messages received."""
         self._url = url
         self._token = token
         self._random = random or chance.Random()  # jitter, not a secret
         self._answers_pings = answers_pings
-        self._follower = ReferenceClient(name, tag, on_event)
+        self._client = ReferenceClient(name, tag, on_event)
         self._wire: Wire | None = None
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
@@ -77,28 +77,28 @@ class Probe:
 
     @property
     def resets(self) -> Counter[str]:
-        """Explicit gaps that the server reported, by reason."""
-        return self._follower.resets
+        """Resets from the server, by reason."""
+        return self._client.resets
 
     @property
     def errors(self) -> Counter[str]:
         """Requests that the server refused, by code."""
-        return self._follower.errors
+        return self._client.errors
 
     @property
     def is_open(self) -> bool:
-        """Whether the server has sent hello on the present connection."""
-        return self._follower.open
+        """Whether `hello` has arrived on the current connection."""
+        return self._client.open
 
-    def follow(self, channel: str, since: Cursor | None = None) -> History:
-        """Subscribe, and return what will be written down; also before `start`."""
-        history = self._follower.follow(channel, since)
+    def subscribe(self, channel: str, since: Cursor | None = None) -> History:
+        """Subscribe, and return the history that will be recorded; also possible before `start`."""
+        history = self._client.subscribe(channel, since)
         self._soon()
         return history
 
-    def unfollow(self, channel: str) -> None:
-        """End the histories of a channel; what the server still sends of it is dropped."""
-        request = self._follower.unfollow(channel, time.monotonic())
+    def unsubscribe(self, channel: str) -> None:
+        """End the histories of a channel; events that still arrive are dropped."""
+        request = self._client.unsubscribe(channel, time.monotonic())
         if request is not None:
             self._send(request)
 
@@ -121,38 +121,38 @@ class Probe:
         """Wait for the server's hello.
 
         Raises:
-            ProbeStopped: it will not come any more.
+            ProbeStopped: the probe will not connect again.
         """
-        await self._until(lambda: self._follower.open)
+        await self._until(lambda: self._client.open)
 
     async def until_live(self) -> None:
-        """Wait until everything that is followed was answered, on the present connection.
+        """Wait until all subscriptions are answered on the current connection.
 
         Raises:
-            ProbeStopped: it will not be any more.
+            ProbeStopped: the probe will not connect again.
         """
-        await self._until(lambda: self._follower.live)
+        await self._until(lambda: self._client.live)
 
     async def until_attempted(self, count: int) -> None:
-        """Wait until so many attempts and connections have ended, since the start.
+        """Wait until this many attempts and connections have ended since the start.
 
         Raises:
-            ProbeStopped: there will not be so many.
+            ProbeStopped: the probe will not connect again.
         """
         await self._until(lambda: self.failures + self.closes.total() >= count)
 
     async def settled(self, xid: int) -> None:
-        """Wait until all that a transaction wrote was received, on whatever connection.
+        """Wait until all events of a transaction have been received, across connections.
 
         Raises:
-            ProbeStopped: it will not be any more.
+            ProbeStopped: the probe will not connect again.
         """
-        ticket = self._follower.settle(xid)
+        ticket = self._client.settle(xid)
         self._soon()
-        await self._until(lambda: self._follower.is_settled(ticket))
+        await self._until(lambda: self._client.is_settled(ticket))
 
     def stop_reading(self) -> None:
-        """Be a client that does not read, pings neither, until `resume_reading`."""
+        """Stop reading, including pings, until `resume_reading`."""
         self._reading = False
         if self._wire is not None:
             self._wire.stop_reading()
@@ -189,8 +189,8 @@ class Probe:
             await asyncio.sleep(wait + self._random.uniform(0, jitter))
 
     async def _connection(self) -> tuple[int, bool, float]:
-        """Live through one connection; return its close code, whether it worked, and what `bye` asked for."""
-        # The server may have sent hello before `connect` returns: what is asked then must find its wire.
+        """Run one connection; return its close code, whether it closed a group, and the delay from `bye`."""
+        # `hello` may arrive before `connect` returns: the requests that follow need the wire.
         wire = self._wire = Wire(self._url, self._greet, self._received, answers_pings=self._answers_pings)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
@@ -198,26 +198,26 @@ class Probe:
         except OSError:  # and TimeoutError, which is one
             self._wire = None
             self.failures += 1
-            return LOST_WITHOUT_A_WORD, False, 0.0
+            return LOST_WITHOUT_CLOSE, False, 0.0
         self._received_at = time.monotonic()
         self._watch()
         try:
             code = await asyncio.shield(wire.lost)
         finally:
-            proven, wait = self._follower.proven, self._follower.reconnect_after_seconds
-            await self._leave(wire)
+            proven, wait = self._client.proven, self._client.reconnect_after_seconds
+            await self._close_wire(wire)
         self.closes[code] += 1
         if wire.refused is not None:
             self.refusals[wire.refused] += 1
         return code, proven, wait
 
-    async def _leave(self, wire: Wire) -> None:
+    async def _close_wire(self, wire: Wire) -> None:
         if self._watching is not None:
             self._watching.cancel()
         wire.drop(_NORMAL)
         await wire.lost
         self._wire = None
-        self._follower.lost()
+        self._client.lost()
 
     def _greet(self) -> None:
         if self._token is not None:
@@ -226,19 +226,19 @@ class Probe:
     def _received(self, message: bytes) -> None:
         self.frames += 1
         self._received_at = now = time.monotonic()
-        was_open = self._follower.open
+        was_open = self._client.open
         try:
-            self._follower.received(message, now)
+            self._client.received(message, now)
         except FrameRejected:
             self.mismatches += 1
             self._drop(_BAD_FRAME)
-        except Exception as error:  # noqa: BLE001  # of the test's own callbacks: ends the task, which reports it
+        except Exception as error:  # noqa: BLE001  # an error of the test's own callback ends the task, which raises it
             self._broken = error
             self._drop(_NORMAL)
         else:
-            if self._follower.open and not was_open:
+            if self._client.open and not was_open:
                 self._opened(now)
-            if self._follower.changed:
+            if self._client.changed:
                 self._go_on()
 
     def _opened(self, now: float) -> None:
@@ -249,17 +249,17 @@ class Probe:
             self._wire.stop_reading()
 
     def _soon(self) -> None:
-        """What is followed in one go shares its requests."""
+        """Send requests in the loop's next iteration: subscriptions made together share a request."""
         if self._wire is not None:
             asyncio.get_running_loop().call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        self._follower.changed = False
-        for request in self._follower.requests():
+        self._client.changed = False
+        for request in self._client.requests():
             self._send(request)
         self._news.set()
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: ClientRequest) -> None:
         if self._wire is not None:
             self._wire.send(msgspec.json.encode(request))
 
@@ -268,14 +268,14 @@ class Probe:
             self._wire.drop(code)
 
     def _watch(self) -> None:
-        """Give up a connection that has been silent for too long, unless the test does not read it."""
+        """Drop a connection that has been silent for too long, unless this probe has stopped reading."""
         if self._watching is not None:
             self._watching.cancel()
-        heartbeat = self._follower.heartbeat_seconds
+        heartbeat = self._client.heartbeat_seconds
         limit = _CONNECT_SECONDS if heartbeat is None else _SILENCE_HEARTBEATS * heartbeat
         now = time.monotonic()
         wait = self._received_at + limit - now if self._reading else limit
         if wait > 0:
             self._watching = asyncio.get_running_loop().call_later(wait, self._watch)
         else:
-            self._drop(LOST_WITHOUT_A_WORD)
+            self._drop(LOST_WITHOUT_CLOSE)

@@ -1,4 +1,4 @@
-"""A fault proxy: a way to a server on which a test delays, throttles, withholds or resets what passes."""
+"""A fault proxy: a TCP proxy on which a test delays, throttles, withholds or resets connections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CONNECT_SECONDS = 5.0
 
 
 class FaultProxy:
-    """A way to a server; open it with `FaultProxy.open`. Without faults set, it passes everything at once."""
+    """A proxy in front of servers; open it with `FaultProxy.open`. Without faults, it delays nothing."""
 
     def __init__(
         self,
@@ -29,12 +29,12 @@ class FaultProxy:
         self.host = "127.0.0.1"
         self.port = 0
         self.upstreams: list[Address] = list(upstreams)
-        """A new connection takes the next one in turn that accepts; assign to it at any time."""
+        """A new connection goes to the next one in turn that accepts; may be assigned at any time."""
         self.latency_seconds = 0.0
-        """One way, in both directions, for what comes from now on."""
+        """The one-way latency in both directions, for bytes from now on."""
         self.total_accepted = 0
         self.accepted_at: list[float] = []
-        """When each connection was accepted, monotonic."""
+        """The monotonic time at which each connection was accepted."""
         self.transform_down = transform_down
         self._bytes_per_second: float | None = None
         self._withheld: set[Direction] = set()
@@ -57,11 +57,11 @@ class FaultProxy:
     ) -> AsyncIterator[Self]:
         """Listen on 127.0.0.1 until the block ends; then every connection is reset.
 
-        `transform_down` makes, for each connection, what its bytes to the client pass through. `chance`
-        chooses whom `reset(count)` hits.
+        `transform_down` returns, for each connection, the filter of its bytes to the client. `chance` chooses
+        the connections that `reset(count)` resets.
 
         Raises:
-            OSError: the port is taken.
+            OSError: the port is in use.
         """
         proxy = cls(_addresses(upstream), transform_down, chance or random.Random())  # no secret
         loop = asyncio.get_running_loop()
@@ -75,7 +75,7 @@ class FaultProxy:
 
     @property
     def bytes_per_second(self) -> float | None:
-        """How much each connection gets on its way down; everything with `None`."""
+        """The rate of each connection down to the client; None is unlimited."""
         return self._bytes_per_second
 
     @bytes_per_second.setter
@@ -85,27 +85,27 @@ class FaultProxy:
 
     @property
     def links(self) -> list[Link]:
-        """The connections there are now, oldest first."""
+        """The current connections, oldest first."""
         return list(self._links)
 
     @property
     def connections(self) -> int:
-        """How many there are now."""
+        """The number of current connections."""
         return len(self._links)
 
     def black_hole(self, *directions: Direction) -> None:
-        """Let nothing pass any more, in both directions if none is named; new connections fare the same.
+        """Withhold everything, in both directions if none is named, on new connections too.
 
-        As with lost packets neither side notices: connections stay open, and what is sent waits until `heal`.
+        As with lost packets, neither side is notified: connections stay open, and bytes wait until `heal`.
         """
         self._withheld.update(directions or ("up", "down"))
 
     def refuse(self, refusing: bool = True) -> None:
-        """Reset every new connection at once."""
+        """Reset each new connection immediately."""
         self._refusing = refusing
 
     def heal(self) -> None:
-        """End all faults, of single links too; what was withheld flows on."""
+        """End all faults, including those of single links; withheld bytes flow on."""
         self._withheld.clear()
         self._bytes_per_second = None
         self.latency_seconds = 0.0
@@ -114,7 +114,7 @@ class FaultProxy:
             link.heal()
 
     def reset(self, count: int | None = None) -> int:
-        """Reset all connections, or so many chosen by chance, on both sides; return how many it hit."""
+        """Reset all connections, or a random choice of `count`, on both sides; return how many were reset."""
         links = self.links
         hit = links if count is None else self._chance.sample(links, min(count, len(links)))
         for link in hit:
@@ -122,16 +122,16 @@ class FaultProxy:
         return len(hit)
 
     def withholds(self, direction: Direction) -> bool:
-        """Whether nothing passes in this direction."""
+        """Return whether this direction withholds everything."""
         return direction in self._withheld
 
     def flush(self) -> None:
-        """Look again at everything that waits."""
+        """Pass on what may pass now, on all links."""
         for link in self.links:
             link.flush()
 
     def accept(self, link: Link) -> bool:
-        """A client has come; return whether it may stay."""
+        """Accept a client's connection; return whether it may stay."""
         if self._refusing:
             return False
         self._links[link] = None
@@ -141,13 +141,13 @@ class FaultProxy:
         return True
 
     def forget(self, link: Link) -> None:
-        """Both sides of a link are gone."""
+        """Remove a link whose connections have both ended."""
         self._links.pop(link, None)
         if not self._links:
             self._empty.set()
 
     def connect(self, link: Link) -> None:
-        """Find a server for a link."""
+        """Connect a link to a server."""
         task = asyncio.create_task(self._connect(link))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -156,7 +156,7 @@ class FaultProxy:
         self._turn += 1
         first = (self._turn - 1) % max(1, len(self.upstreams))
         for address in self.upstreams[first:] + self.upstreams[:first]:
-            # Do not cancel it when the client goes: uvloop then forgets a connection that was just made.
+            # Not cancelled when the client disconnects: uvloop would leak a connection that was just made.
             with contextlib.suppress(OSError):  # and TimeoutError, which is one
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     await _connect(link, address)

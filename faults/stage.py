@@ -200,7 +200,7 @@ class Stage:
         probe = Probe(address or self.address, name=name, random=random.Random(f"{self.seed} {name}"))
         self.probes.append(probe)
         for channel in channels:
-            self.histories.append(probe.follow(channel, since))
+            self.histories.append(probe.subscribe(channel, since))
         await probe.start()
         return probe
 

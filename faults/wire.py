@@ -16,16 +16,16 @@ from websockets.uri import parse_uri
 
 _CLOSING_SECONDS = 1.0
 _MESSAGE_BYTES = 16 * 1024 * 1024
-LOST_WITHOUT_A_WORD = 1006
+LOST_WITHOUT_CLOSE = 1006
 
-# The library logs what a test provokes on purpose.
-_quiet = logging.getLogger("flowcraft.testing.library")
+# Silenced: the library logs errors that tests provoke on purpose.
+_quiet = logging.getLogger(f"{__name__}.websockets")
 _quiet.addHandler(logging.NullHandler())
 _quiet.propagate = False
 
 
-class _Blind(ClientProtocol):
-    """Reads pings and answers none."""
+class _WithoutPongs(ClientProtocol):
+    """Reads pings and sends no pongs."""
 
     def send_frame(self, frame: Frame) -> None:
         if frame.opcode is not Opcode.PONG:
@@ -33,7 +33,7 @@ class _Blind(ClientProtocol):
 
 
 class Wire(asyncio.Protocol):
-    """One connection. It calls `opened` after the handshake, `received` with each message."""
+    """One connection. Calls `opened` after the handshake, and `received` with each message."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class Wire(asyncio.Protocol):
         answers_pings: bool,
     ) -> None:
         self._uri = parse_uri(url)
-        kind = ClientProtocol if answers_pings else _Blind
+        kind = ClientProtocol if answers_pings else _WithoutPongs
         self.lost: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        """The close code, once nothing is left of the connection."""
+        """The close code, once the connection has ended."""
         self.refused: int | None = None
-        """The HTTP status, if it was not to be a WebSocket."""
+        """The HTTP status, if the server refused the handshake."""
         self._opened = opened
         self._received = received
         self._protocol = kind(self._uri, max_size=_MESSAGE_BYTES, logger=_quiet)
@@ -61,24 +61,24 @@ class Wire(asyncio.Protocol):
         """Connect, and begin the handshake.
 
         Raises:
-            OSError: the connection is not accepted.
+            OSError: no server accepts the connection.
         """
         uri = self._uri
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: self, uri.host, uri.port, ssl=True if uri.secure else None)
 
     def send(self, message: bytes) -> None:
-        """Send a text message, unless the connection is going."""
+        """Send a text message, unless the connection is closing."""
         if self._protocol.state is OPEN and not self._dropped:
             self._protocol.send_text(message)
             self._flush()
 
     def drop(self, code: int) -> None:
-        """Close from this side, without waiting."""
+        """Close from this side, without waiting for the server."""
         if self._transport is None or self._dropped:
             return
         self._code = code
-        if self._protocol.state is OPEN and code != LOST_WITHOUT_A_WORD:
+        if self._protocol.state is OPEN and code != LOST_WITHOUT_CLOSE:
             self._protocol.send_close(code)
             self._flush()
         if self._transport.get_write_buffer_size():
@@ -87,7 +87,7 @@ class Wire(asyncio.Protocol):
             self._transport.close()
 
     def stop_reading(self) -> None:
-        """Leave what comes in the kernel's buffers, pings too."""
+        """Stop reading: messages and pings stay in the kernel's buffers."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
@@ -96,7 +96,7 @@ class Wire(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
-    # asyncio's side
+    # Callbacks of asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
@@ -121,9 +121,9 @@ class Wire(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
         if not self.lost.done():
-            received = self._protocol.close_rcvd
+            close_frame = self._protocol.close_rcvd
             self.lost.set_result(
-                self._code or (received.code if received is not None else LOST_WITHOUT_A_WORD)
+                self._code or (close_frame.code if close_frame is not None else LOST_WITHOUT_CLOSE)
             )
 
     @property
@@ -132,7 +132,7 @@ class Wire(asyncio.Protocol):
 
     def _take_events(self) -> None:
         for received in self._protocol.events_received():
-            if self._dropped:  # by what came before
+            if self._dropped:  # by an earlier message
                 return
             if isinstance(received, Frame):
                 self._take(received)
@@ -159,7 +159,7 @@ class Wire(asyncio.Protocol):
             if data:
                 self._transport.write(data)
             else:
-                with contextlib.suppress(OSError, RuntimeError):  # the peer may have gone first
+                with contextlib.suppress(OSError, RuntimeError):  # the peer may have closed first
                     self._transport.write_eof()
 
     def _abort(self) -> None:

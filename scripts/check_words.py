@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PLACES = (
     "src",
     "faults",
-    "packages/*/src",
+    "packages/*/src/*",
     "docs",
     "README.md",
     "CHANGELOG.md",

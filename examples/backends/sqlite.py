@@ -118,7 +118,7 @@ class SqliteTransaction:
         self.connection.execute("update log set xid = xid + 1")
         self.xid: int = self.connection.execute("select xid from log").fetchone()[0]
 
-    def emit(self, channel: str, payload: str) -> None:
+    def broadcast(self, channel: str, payload: str) -> None:
         row = (self.xid, channel, payload)
         self.connection.execute("insert into event (xid, channel, payload) values (?, ?, ?)", row)
 
@@ -179,10 +179,10 @@ class SqliteService:
             if self.context is not None:
                 self.context.deliver(Ephemeral(channel.name, payload))
         elif isinstance(via, SqliteTransaction):
-            via.emit(channel.name, payload)
+            via.broadcast(channel.name, payload)
         elif via is None:
             with SqliteTransaction(self._path) as transaction:
-                transaction.emit(channel.name, payload)
+                transaction.broadcast(channel.name, payload)
         else:
             raise TypeError(f"via takes a SqliteTransaction here, got {type(via).__name__}")
 

@@ -71,7 +71,7 @@ async def _churn(stage: Stage, cycles: int) -> int:
         for number in numbers:
             probe = Probe(stage.servers[0].address, name=f"churn {number}", random=chance)
             for lane in chance.sample(range(stage.size.lanes), 3):
-                probe.follow(f"lanes.{lane}")
+                probe.subscribe(f"lanes.{lane}")
             await probe.start()
             await (probe.until_live() if number % 3 else probe.until_open())
             await probe.close()

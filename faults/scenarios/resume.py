@@ -49,13 +49,13 @@ async def commits_race_with_the_reply(stage: Stage) -> list[Outcome]:
     async with writers.writing():
         for race in range(stage.size.races):
             lane = f"lanes.{race % 2}"
-            history = probe.follow(lane)
+            history = probe.subscribe(lane)
             stage.histories.append(history)
             await probe.until_live()
             await asyncio.sleep(stage.chance.uniform(0, 0.01))
-            probe.unfollow(lane)
+            probe.unsubscribe(lane)
     drained = await stage.drain()
-    last = [probe.follow(f"lanes.{n}") for n in range(stage.size.lanes)]
+    last = [probe.subscribe(f"lanes.{n}") for n in range(stage.size.lanes)]
     stage.histories += last
     async with writers.writing():
         await probe.until_live()
@@ -99,7 +99,7 @@ async def states_continue_as_streams(stage: Stage) -> list[Outcome]:
             await host.open_client(name, stage.address)
             history = await host.follow(name, "item_update", since)
         else:
-            history = (await stage.probe(name)).follow("item_update", since)
+            history = (await stage.probe(name)).subscribe("item_update", since)
         stage.histories.append(history)
         states.append((json.loads(row["state"]), history))
         for link in stage.wire.links:

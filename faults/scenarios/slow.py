@@ -152,9 +152,9 @@ async def a_slow_dashboard_gets_the_latest(stage: Stage) -> list[Outcome]:
     async with FaultProxy.open(("127.0.0.1", server.port)) as short_road:
         # Through the small buffers of the proxy: the kernel's own grow until they swallow megabytes.
         slow = await stage.probe("slow dashboard", address=_address(short_road))
-        history = slow.follow("dashboard")
+        history = slow.subscribe("dashboard")
         fast = await stage.probe("fast dashboard")
-        all_of_it = fast.follow("dashboard")
+        all_of_it = fast.subscribe("dashboard")
         await asyncio.gather(slow.until_live(), fast.until_live())
         slow.stop_reading()
         rows, versions = 10, 100

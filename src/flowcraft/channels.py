@@ -36,8 +36,8 @@ class Table:
     """Source: rows of a table. A generated trigger writes the event in the transaction that changes the row.
 
     Fields of the event take the column of the same name, or the one named here: `Table("runs", run_id="id")`.
-    Where the channel carries a union, `event` is the member that a row becomes. A field called like one of
-    this class's own arguments goes into `columns`. For a delete the columns are those of the row that went.
+    If the channel carries a union, `event` is the member that a row becomes. A field with the name of an
+    argument of this class goes into `columns`. For a delete, the columns are those of the deleted row.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Table:
     ) -> None:
         if not on or not set(on) <= set(get_args(Operation)):
             raise DeclarationError(
-                f'Table({name!r}, on={on!r}): on takes some of "insert", "update", "delete"'
+                f'Table({name!r}, on={on!r}): on takes any of "insert", "update", "delete"'
             )
         for attribute, value in (("name", name), ("event", event), ("on", tuple(on))):
             object.__setattr__(self, attribute, value)
@@ -68,8 +68,8 @@ class Table:
 class Notify:
     """Source: an existing `pg_notify(name, json)` that other code sends.
 
-    Delivered **at most once**: PostgreSQL keeps no NOTIFY for a listener that is away, so there is no
-    replay and no id. For a family of channels the JSON must hold the parameter under its name.
+    Delivered **at most once**: PostgreSQL keeps no NOTIFY for a listener that is not connected, so
+    events have no replay and no id. For a family of channels, the JSON must hold the parameter.
     """
 
     name: str
@@ -85,23 +85,23 @@ Guard: TypeAlias = Callable[..., bool | Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """The one variable part of a family's name."""
+    """The variable part of a family's name."""
 
     name: str
     type: type[UUID] | type[int] | type[str]
 
     def parse(self, text: str) -> UUID | int | str:
-        """Read the value out of a channel's name.
+        """Parse the value in a channel's name.
 
         Raises:
-            ValueError: the text is no value of this type. A UUID in upper case is one: see `reads`.
+            ValueError: the text is not a value of this type. A UUID in upper case is a value: see `reads`.
         """
         if self.type is int and not _INTEGER.fullmatch(text):
             raise ValueError(f"{text!r} is not an integer of at most 19 digits")
         return self.type(text)
 
     def reads(self, text: str) -> bool:
-        """Return whether a text is the one spelling of a value of this type."""
+        """Return whether a text is the canonical spelling of a value of this type."""
         try:
             return str(self.parse(text)) == text
         except ValueError:
@@ -110,7 +110,7 @@ class Parameter:
 
 @dataclass(slots=True, eq=False)
 class Declaration:
-    """What was declared about one channel or family of channels."""
+    """The declaration of one channel or family of channels."""
 
     name: str
     payload: Payload
@@ -136,10 +136,12 @@ class Channel(Generic[E]):
         self.declaration = declaration
 
     def guard(self, check: Callable[[Viewer], _Answer]) -> Callable[[Viewer], _Answer]:
-        """Decide who may subscribe: called with the viewer. No viewer, or an exception, means no.
+        """Register the guard: called with the viewer, it returns whether this viewer may subscribe.
+
+        A client without a viewer is refused without a call; an exception in the guard refuses too.
 
         Raises:
-            DeclarationError: there is a guard already, or this is one channel of a family.
+            DeclarationError: the channel has a guard already, or is one channel of a family.
         """
         if self.declaration.parameter is not None:
             raise DeclarationError(
@@ -178,12 +180,12 @@ class ChannelFamily(Generic[P, E]):
         return Channel(name, self.declaration)
 
     def guard(self, check: Callable[[Viewer, P], _Answer]) -> Callable[[Viewer, P], _Answer]:
-        """Decide who may subscribe: called with the viewer and the parameter.
+        """Register the guard: called with viewer and parameter, it returns whether the viewer may subscribe.
 
-        No viewer, or an exception, means no.
+        A client without a viewer is refused without a call; an exception in the guard refuses too.
 
         Raises:
-            DeclarationError: there is a guard already.
+            DeclarationError: the family has a guard already.
         """
         _set_guard(self.declaration, check)
         return check
@@ -197,7 +199,7 @@ def _set_guard(declaration: Declaration, check: Guard) -> None:
         raise DeclarationError(f"{declaration.name} has a guard already; combine the two in one function")
     expected = ["viewer"] if declaration.parameter is None else ["viewer", declaration.parameter.name]
     try:
-        # A guard that cannot be called would refuse every client, without a reason that anyone sees.
+        # A guard that cannot be called would refuse every client, with no reason visible to the developer.
         inspect.signature(check).bind(*expected)
     except TypeError as error:
         raise DeclarationError(
@@ -207,7 +209,7 @@ def _set_guard(declaration: Declaration, check: Guard) -> None:
 
 
 class Channels:
-    """The channels of one application. Wrong declarations fail here, at import, with a sentence."""
+    """The channels of one application. A wrong declaration raises at import."""
 
     def __init__(self) -> None:
         self._declarations: dict[str, Declaration] = {}
@@ -248,16 +250,16 @@ class Channels:
     ) -> Channel[E] | ChannelFamily[P, E]:
         """Declare a channel, or with `params` a family of channels.
 
-        `durable=False` makes it ephemeral: its events skip the log and reach the clients that are connected,
-        **at most once**.
+        `durable=False` makes the channel ephemeral: its events skip the log and reach the clients that are
+        connected, **at most once**.
 
-        with `conflate=True` each event makes the ones before it on its channel superfluous, and with
-        `conflate="run_id"` those with the same value in that field: a client that cannot keep up is then
-        sent the latest. Who keeps up is sent every one.
+        With `conflate=True` each event supersedes the earlier ones on its channel, and with
+        `conflate="run_id"` the earlier ones with the same value in that field: a client that cannot keep up
+        then receives only the latest. A client that keeps up receives every event.
 
         Raises:
-            DeclarationError: the name breaks the convention, the payload is no event, or a source or
-            `conflate` does not fit.
+            DeclarationError: the name breaks the convention, the payload is not an event, or a source or
+                `conflate` does not fit.
         """
         parameter = _parameter(name, params or {})
         prefix = name.partition(".")[0]
@@ -284,7 +286,7 @@ class Channels:
 
         Raises:
             ChannelNameInvalid: the name is outside the grammar.
-            ChannelUnknown: nothing declared has this name.
+            ChannelUnknown: no declared channel has this name.
         """
         if not _NAME.fullmatch(name):
             raise ChannelNameInvalid(name)
@@ -315,7 +317,7 @@ class Channels:
         return hashlib.sha256(msgspec.json.encode(described, order="deterministic")).hexdigest()[:16]
 
     def _suggest(self, prefix: str, text: str) -> str | None:
-        # 0.7: the common ending `_update` alone is no likeness
+        # 0.7: names that share only the ending `_update` must not count as similar
         close = difflib.get_close_matches(prefix, self._declarations, n=1, cutoff=0.7)
         if not close:
             return None
@@ -342,7 +344,7 @@ def _parameter(name: str, params: Mapping[str, type[UUID] | type[int] | type[str
     if family is None:
         if params:
             raise DeclarationError(
-                f"{name!r} has no place for {', '.join(params)}; write '<entity>.{{{next(iter(params))}}}'"
+                f"{name!r} has no part for {', '.join(params)}; write '<entity>.{{{next(iter(params))}}}'"
             )
         if not _STATIC.fullmatch(name) or not _NAME.fullmatch(name):
             raise DeclarationError(

@@ -1,4 +1,4 @@
-"""Errors: one class for each thing a caller may want to catch, with the code that clients see."""
+"""Errors: one class for each error that a caller may want to catch, with the code that clients receive."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class RealtimeError(Exception):
 
 
 class DeclarationError(TypeError):
-    """A channel, an event or a source is declared wrongly; the text has what to write instead."""
+    """A channel, an event or a source is declared wrongly; the text names the correct declaration."""
 
 
 class PayloadInvalid(RealtimeError, ValueError):
-    """An event does not fit its type; nothing was stored."""
+    """An event does not fit its declared type; nothing was stored."""
 
     code = "payload_invalid"
 
@@ -40,7 +40,7 @@ class ChannelNameInvalid(RealtimeError, ValueError):
 
 
 class ChannelUnknown(RealtimeError, LookupError):
-    """No declared channel has this name. Clients see the same as for a channel they may not watch."""
+    """No declared channel has this name. Clients receive the same code as when a guard refuses."""
 
     code = "forbidden"
 
@@ -52,7 +52,7 @@ class ChannelUnknown(RealtimeError, LookupError):
 
 
 class TokenInvalid(RealtimeError):
-    """A token that proves nothing: malformed, forged, or for another audience. One text for all."""
+    """A token that is malformed, forged, or for another audience. The text is the same for all."""
 
     code = "invalid_token"
 
@@ -61,7 +61,7 @@ class TokenInvalid(RealtimeError):
 
 
 class TokenExpired(TokenInvalid):
-    """A token that was good once; the client fetches another and comes back."""
+    """A token that has expired; the client fetches a new one and reconnects."""
 
     code = "invalid_token"
 
@@ -79,9 +79,9 @@ class LimitExceeded(RealtimeError):
 
 
 class CursorUnusable(RealtimeError):
-    """What lies after a cursor cannot be replayed; the client must reload its state.
+    """The records after a cursor cannot be replayed; the client must reload its state.
 
-    `reason` is that of the `reset` frame.
+    `reason` is the reason in the `reset` frame.
     """
 
     reason: ClassVar[Literal["malformed", "expired", "rewound", "other_database", "unreadable"]]
@@ -101,9 +101,9 @@ class CursorMalformed(CursorUnusable):
 
 
 class CursorExpired(CursorUnusable):
-    """The log no longer reaches back that far, or there is too much to replay.
+    """The log no longer reaches back to the cursor, or a replay would exceed its limit.
 
-    `floor` is the oldest transaction that the log still keeps; None where there is too much.
+    `floor` is the oldest transaction that the log still keeps; None if a replay would exceed its limit.
     """
 
     reason = "expired"
@@ -117,7 +117,7 @@ class CursorExpired(CursorUnusable):
 
 
 class CursorRewound(CursorUnusable):
-    """The cursor names commits that this database does not have (a crash or fail-over lost them)."""
+    """The cursor names commits that this database does not have: a crash or failover lost them."""
 
     reason = "rewound"
 
@@ -135,7 +135,7 @@ class CursorOfOtherDatabase(CursorUnusable):
 
 
 class CursorUnreadable(CursorUnusable):
-    """What lies after the cursor cannot be read, although the log can be; the server's log has the cause."""
+    """A record after the cursor cannot be read, although the log can; the server logs the cause."""
 
     reason = "unreadable"
 
@@ -162,12 +162,12 @@ class SchemaDiffers(RealtimeError):
 
 
 class LogUnavailable(RealtimeError):
-    """The database cannot be read now: down, a standby, or without the schema `flowcraft`."""
+    """The log cannot be read now: the database is down, a standby, or without the schema `flowcraft`."""
 
     code = "log_unavailable"
 
 
 class LogTimeout(LogUnavailable):
-    """The database did not answer in time: it is gone, or what was asked for takes too long."""
+    """The database did not respond in time: the connection is lost, or the statement takes too long."""
 
     code = "log_unavailable"

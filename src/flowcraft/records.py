@@ -1,4 +1,4 @@
-"""Records: what the log has committed, in the batches it is read in."""
+"""Records: committed events, and the batches in which the log is read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowcraft.cursors import Cursor, Snapshot
 class Record:
     """One committed event: the transaction that wrote it, its id in the log, its channel, its JSON.
 
-    The payload is the text that was stored; nothing on its way to the browser parses it again.
+    The payload is the stored text; the server passes it to the browser without parsing it again.
     """
 
     xid: int
@@ -20,12 +20,12 @@ class Record:
     channel: str
     payload: str
     trace: str | None = None
-    """The trace it was stated in, as a W3C `traceparent`; not checked yet."""
+    """The trace of the broadcast, as a W3C `traceparent`; not validated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """One committed event that cannot be delivered: its text does not decode, or is not JSON."""
+    """One committed event that cannot be delivered: its text does not decode or is not JSON."""
 
     xid: int
     id: int
@@ -43,7 +43,7 @@ class Ephemeral:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The most that one read may bring: events, and bytes of their payload if these are bounded too."""
+    """The limit of one read: in events, and in bytes of their payloads if `bytes` is set."""
 
     events: int
     bytes: int | None = None
@@ -51,12 +51,12 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The difference between two positions: whole transactions, the changes of one row in order.
+    """The records between two cursors: whole transactions, the changes of one row in order.
 
-    `cursor` is the position after it. `seen` is the plain snapshot it was read at, which also covers
-    transactions that wrote no event; `at` is the database's time of that read, `oldest` its time when the
-    oldest of the records was stated, where a log knows it and all of it is read. `unreadable` lie between the
-    two positions too, and are not among the records: their subscribers have to reload their state.
+    `cursor` is the cursor after the batch. `snapshot` is the snapshot of the read, which also covers
+    transactions without events. `at` is the database's time of the read; `oldest` is its time when the oldest
+    record was broadcast, if the log knows it and the batch is complete. `unreadable` events lie between the
+    same cursors but are not among the records: their subscribers must reload their state.
     """
 
     records: tuple[Record, ...]

@@ -1,4 +1,4 @@
-"""Viewers: who is on the other end of a connection, as proven by a token."""
+"""Viewers: the identity of a client, as its token proves it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """A person or program that proved its identity. `expires_at` is in seconds since the epoch."""
+    """An authenticated person or program. `expires_at` is in seconds since the epoch."""
 
     subject: str
     claims: Mapping[str, object] = field(default_factory=dict[str, object], repr=False)

@@ -93,6 +93,6 @@ def test_columns_that_cannot_be_their_fields_are_told(database: str) -> None:
     told = [sentence.partition("; ")[0] for sentence in sentences]
     assert told == [
         f"thing_update: column public.things.f{n} is {'public.' * (column == 'mood')}{column}, "
-        f"which cannot be the {wanted} that Thing.f{n} takes"
+        f"which does not fit the {wanted} that Thing.f{n} takes"
         for n, (column, (_, wanted)) in enumerate(DOES_NOT_FIT.items())
     ]

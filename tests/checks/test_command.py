@@ -17,7 +17,7 @@ MODULE = TARGET.partition(":")[0]
 ANNOUNCEMENTS = f"{API}/core/services/announcements.py"
 BROADCAST = "await self._realtime.broadcast(channels.system, announcement, via=tx.connection)"
 SENTENCE = (
-    "nobody produces system: it has no source and no broadcast; give it source=Table(...), "
+    "system has no source and no broadcast; declare it with source=Table(...), "
     "or call realtime.broadcast(...) in a service"
 )
 
@@ -35,9 +35,9 @@ def test_a_finding_is_a_line_with_file_line_and_column(faulty: Project) -> None:
     )
     assert result.stdout.splitlines() == [
         f"{place}: warning FC006: {SENTENCE}",
-        "not checked: TypeScript, since no package.json here has @flowcraft/realtime; see --web",
-        "not checked: the database, since none is known; see --dsn, or set DATABASE_URL",
-        "1 warning in 6 checks; `flowcraft check --list` names them all",
+        "not checked: TypeScript: no package.json here depends on @flowcraft/realtime; see --web",
+        "not checked: the database: no address is configured; use --dsn, or set DATABASE_URL",
+        "1 warning in 6 checks; `flowcraft check --list` lists all checks",
     ]
     assert (result.exit_code, result.stderr) == (1, "")
 
@@ -70,20 +70,20 @@ def test_a_finding_is_an_annotation_of_a_workflow(faulty: Project) -> None:
 
 def test_a_check_that_is_ignored_is_not_made(faulty: Project) -> None:
     result = faulty.check("--ignore", "FC006")
-    assert result.stdout.splitlines()[-1] == "all is well: 5 checks"
+    assert result.stdout.splitlines()[-1] == "no problems found in 5 checks"
     assert result.exit_code == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--json", "--github"], "--json and --github are two forms of one report; choose one"),
+        (["--json", "--github"], "--json and --github are two formats of one report; choose one"),
         (["--ignore", "FC999"], "there is no check FC999; see `flowcraft check --list`"),
         (["--web", "nowhere"], "there is no folder nowhere; name the web folder with --web DIR"),
         (["nonsense"], "'nonsense' is not of the form MODULE:ATTRIBUTE, such as nonsense:channels"),
         (
             [f"{MODULE}:Table"],
-            f"{MODULE}:Table is of type type, not Channels or Realtime; there is {MODULE}:channels",
+            f"{MODULE}:Table is of type type, not Channels or Realtime; the module has {MODULE}:channels",
         ),
     ],
 )
@@ -98,7 +98,7 @@ def test_channels_that_are_not_there_or_are_several_must_be_named(here: Path) ->
     for name in ("one", "two"):
         (here / f"{name}.py").write_text("from flowcraft import Channels\nmine = Channels()\n")
     several = Project(here).check()
-    text = "error: there are several Channels here; name one: flowcraft check one:mine | two:mine\n"
+    text = "error: found several Channels; name one: flowcraft check one:mine | two:mine\n"
     assert (several.exit_code, several.stderr) == (2, text)
 
 
@@ -109,7 +109,7 @@ def test_several_web_folders_must_be_chosen_from(service: Project) -> None:
     result = service.check()
     assert (result.exit_code, result.stderr) == (
         2,
-        "error: there are several web folders; name one: --web admin | app\n",
+        "error: found several web folders; name one: --web admin | app\n",
     )
 
 

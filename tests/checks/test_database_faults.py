@@ -79,37 +79,37 @@ FAULTS = {
         "drop view flow_states; alter table flows alter paused drop default, alter paused type text",
         "FC058",
         "flow_update = ",
-        "column public.flows.paused is text, which cannot be the boolean that FlowUpdate.paused takes",
+        "column public.flows.paused is text, which does not fit the boolean that FlowUpdate.paused takes",
     ),
     "a day for a moment": fault(
         "drop view step_states; alter table steps alter started_at type date",
         "FC058",
         "run = channels",
-        "column public.steps.started_at is date, which cannot be the date-time",
+        "column public.steps.started_at is date, which does not fit the date-time",
     ),
     "a fraction for a count": fault(
         "drop view step_states; alter table steps alter attempt type double precision",
         "FC058",
         "run = channels",
-        "column public.steps.attempt is double precision, which cannot be the integer",
+        "column public.steps.attempt is double precision, which does not fit the integer",
     ),
     "a number for an id": fault(
         "drop view step_states; alter table steps drop run_id cascade, add run_id bigint not null",
         "FC058",
         "run = channels",
-        "column public.steps.run_id is bigint, which cannot be the uuid",
+        "column public.steps.run_id is bigint, which does not fit the uuid",
     ),
     "a null that the event does not foresee": fault(
         "alter table flows alter name drop not null",
         "FC059",
         "flow_update = ",
-        "public.flows.name may be null and FlowUpdate.name may not; write `| None`",
+        "public.flows.name may be null, but FlowUpdate.name may not; add `| None`",
     ),
     "triggers that were dropped": fault(
         f"drop function flowcraft.{FLOWS}() cascade",
         "FC060",
         "flow_update = ",
-        "the trigger on public.flows is not installed, so its rows make no events; run `flowcraft migrate",
+        "the trigger on public.flows is not installed, so its rows become no events; run `flowcraft migrate",
     ),
     "a function without its triggers": fault(
         f"drop trigger {TRIGGER}_insert on flows; drop trigger {TRIGGER}_update on flows",
@@ -121,20 +121,20 @@ FAULTS = {
         f"drop trigger {TRIGGER}_insert on flows",
         "FC061",
         "flow_update = ",
-        "fires on update and is declared for insert, update",
+        "fires on update, but is declared for insert, update",
     ),
     "a trigger that somebody edited": fault(
         f"create or replace function flowcraft.{FLOWS}() returns trigger language plpgsql security definer "
         "set search_path = pg_catalog, pg_temp as 'begin return null; end'",
         "FC061",
         "flow_update = ",
-        "does not do what Table(public.flows) declares",
+        "differs from the declaration Table(public.flows)",
     ),
     "a trigger that is disabled": fault(
         "alter table flows disable trigger user",
         "FC062",
         "flow_update = ",
-        "is disabled, so its rows make no events; run `alter table public.flows enable trigger",
+        "is disabled, so its rows become no events; run `alter table public.flows enable trigger",
     ),
     "a trigger of a source that is gone": fault(
         "create function flowcraft.old_123() returns trigger language plpgsql "
@@ -143,7 +143,7 @@ FAULTS = {
         "create trigger old after insert on flows for each statement execute function flowcraft.old_123()",
         "FC063",
         None,
-        "flowcraft.old_123: the triggers on public.flows of a source that nobody declares",
+        "flowcraft.old_123: the triggers on public.flows of a source that is not declared",
     ),
     "a function that searches where its caller says": fault(
         "alter function flowcraft.broadcast(text, json) reset search_path",
@@ -238,7 +238,7 @@ def test_a_source_that_was_declared_otherwise_since_the_migration_is_told(
     )
     (found,) = service.findings("--dsn", product)
     assert (found["id"], found["line"]) == ("FC061", service.line_of(CHANNELS, "flow_update = "))
-    assert "fires on insert, update and is declared for delete, insert" in found["message"]
+    assert "fires on insert, update, but is declared for delete, insert" in found["message"]
 
 
 NO_TEMPORARY = "execute format('revoke temporary on database %I from public', current_database())"

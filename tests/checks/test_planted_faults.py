@@ -102,7 +102,7 @@ SERVICE = {
         "line = = await tx",
         check="FC002",
         at="line = = await",
-        says="this file is not Python",
+        says="this file is not valid Python",
     ),
     "a broadcast to a channel that is not declared": fault(
         ANNOUNCEMENTS,
@@ -119,7 +119,7 @@ SERVICE = {
         "self._realtime.broadcast",
         check="FC004",
         at="self._realtime.broadcast",
-        says="this broadcast to dashboard is never awaited … `await`",
+        says="this broadcast on dashboard is never awaited … `await`",
     ),
     "a broadcast of another channel's event": fault(
         ANNOUNCEMENTS,
@@ -137,7 +137,7 @@ SERVICE = {
         check="FC006",
         in_file=CHANNELS,
         at='channels.declare("system"',
-        says="nobody produces system: … realtime.broadcast(...) in a service",
+        says="system has no source and no broadcast; … realtime.broadcast(...) in a service",
     ),
     "an event that no service broadcasts any more": fault(
         RUN_LOG,
@@ -146,7 +146,7 @@ SERVICE = {
         check="FC006",
         in_file=CHANNELS,
         at="run = channels.declare(",
-        says="nobody produces LogLine on runs.{run_id}: … realtime.broadcast(...) in a service",
+        says="LogLine on runs.{run_id} has no source and no broadcast; … realtime.broadcast(...) in a service",
     ),
     "a channel that has lost its source": fault(
         CHANNELS,
@@ -154,7 +154,7 @@ SERVICE = {
         "",
         check="FC006",
         at='channels.declare("flow_update"',
-        says="nobody produces flow_update … source=Table(...)",
+        says="flow_update has no source … source=Table(...)",
     ),
 }
 
@@ -165,7 +165,7 @@ PAGES = {
         "const load = ( =>",
         check="FC011",
         at="const load = ( =>",
-        says="this file is not TypeScript",
+        says="this file is not valid TypeScript",
         also="FC011",
     ),
     "generated types that nobody generated": fault(
@@ -254,7 +254,7 @@ PAGES = {
         check="FC022",
         in_file=CHANNELS,
         at='channels.declare("system"',
-        says="subscribes to system; follow it in a hook such as features/system/hooks/use-system.ts",
+        says="subscribes to system; subscribe in a hook such as features/system/hooks/use-system.ts",
     ),
     "a channel that nobody surely follows": fault(
         USE_ANNOUNCEMENTS,
@@ -263,7 +263,7 @@ PAGES = {
         check="FC022",
         in_file=CHANNELS,
         at='channels.declare("system"',
-        says="subscribes to system (examples/ … use-announcements.ts:8 may: its channel cannot be read)",
+        says="subscribes to system (examples/ … use-announcements.ts:8 may: its channel is unknown)",
     ),
     "a subscription in a component": fault(
         OUTCOMES_VIEW,
@@ -276,7 +276,7 @@ PAGES = {
         ),
         check="FC040",
         at='useChannel("run_update"',
-        says="outside of a feature's hooks; move it … hooks/use-<feature>.ts",
+        says="is outside a feature's hooks; move it … hooks/use-<feature>.ts",
     ),
     "a hook of another name than its file": fault(
         USE_RUNS,
@@ -323,7 +323,7 @@ def test_nothing_is_found_in_the_example(whole: Project) -> None:
     result = whole.check()
     assert result.stderr == ""
     assert result.stdout.splitlines() == [
-        "not checked: the database, since none is known; see --dsn, or set DATABASE_URL",
-        "all is well: 16 checks",
+        "not checked: the database: no address is configured; use --dsn, or set DATABASE_URL",
+        "no problems found in 16 checks",
     ]
     assert result.exit_code == 0

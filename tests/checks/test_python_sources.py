@@ -104,4 +104,7 @@ def test_a_test_that_broadcasts_produces_nothing(project: Project) -> None:
 def test_a_broadcast_that_cannot_be_followed_is_named_as_a_possibility(project: Project) -> None:
     project.write("app/service.py", "async def f(rt, channel, e): await rt.broadcast(channel, e)")
     message = project.check("app.live:channels").stdout
-    assert "nobody produces notes.{note_id} (app/service.py:1 may: its channel cannot be read)" in message
+    assert (
+        "notes.{note_id} has no source and no broadcast (app/service.py:1 may broadcast it: its channel is unknown)"
+        in message
+    )

@@ -66,10 +66,10 @@ class DirtyReads(MemoryLog):
     def begin(self, xid: int | None = None) -> MemoryTransaction:
         transaction = super().begin(xid)
 
-        def emit_at_once(channel: str, payload: str) -> None:
-            self.emit(channel, payload)
+        def broadcast_at_once(channel: str, payload: str) -> None:
+            self.broadcast(channel, payload)
 
-        transaction.emit = emit_at_once  # type: ignore[method-assign]
+        transaction.broadcast = broadcast_at_once  # type: ignore[method-assign]
         return transaction
 
 
@@ -330,13 +330,13 @@ class CommitsByItself(MemoryRealtimeService):
 
 class ChecksNothing(MemoryRealtimeService):
     async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
-        self._log.emit(channel.name, "{}")
+        self._log.broadcast(channel.name, "{}")
         await super().broadcast(channel, event, via=via)
 
 
 class StoresWhatIsEphemeral(MemoryRealtimeService):
     async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
-        self._log.emit(channel.name, channel.declaration.payload.encode(event))
+        self._log.broadcast(channel.name, channel.declaration.payload.encode(event))
         await super().broadcast(channel, event, via=via)
 
 

@@ -45,7 +45,7 @@ const watch = async (project: string): Promise<void> => {
   await page.getByRole("button", { name: "Add" }).click();
   await page.locator('[data-task-id="4"]').getByText("Water the <b>flowers</b>").waitFor();
   await page.locator('[data-task-id="4"] input').click();
-  await page.locator("#told li").getByText('"task_id":4').and(page.getByText('"done":true')).waitFor();
+  await page.locator("#events li").getByText('"task_id":4').and(page.getByText('"done":true')).waitFor();
   expect(await psql(dsn, "select done from tasks where id = 4")).toBe("t");
   expect(await page.locator('[data-task-id="4"] input').isChecked()).toBe(true);
 
@@ -82,7 +82,7 @@ test("an application that was there has a page that shows what is said", async (
   const { page, errors } = await open(browser, `http://127.0.0.1:${port}/live/`);
   await page.locator('#health[data-health="live"]').waitFor();
   await flowcraft(["publish", "realtime:realtime", "system", '{"text": "hello"}'], dsn, mine).ended();
-  await page.locator("#told li").getByText('system {"type":"Notice","text":"hello"}').waitFor();
+  await page.locator("#events li").getByText('system {"type":"Notice","text":"hello"}').waitFor();
   expect(errors).toEqual([]);
   await page.close();
   await service.stop();

@@ -303,7 +303,7 @@ def test_a_fault_is_told_in_a_sentence() -> None:
     verdict = judge(story.log, [History("ada", "run_update", [Began(story.cursor(0))])])
     assert verdict.examples == (
         "ada on run_update: version 1 of row 'a' was never received",
-        "ada on run_update: version 1 of row 'a' is the row's last, and was not what was received last",
+        "ada on run_update: version 1 of row 'a' is the row's last, but was not received last",
     )
 
 

@@ -72,7 +72,7 @@ async def probing(url: str, *follow: str, **options: Any) -> AsyncIterator[Probe
     options.setdefault("random", random.Random(1))
     probe = Probe(url, **options)
     for channel in follow:
-        probe.follow(channel)
+        probe.subscribe(channel)
     await probe.start()
     try:
         async with asyncio.timeout(20):
@@ -92,16 +92,16 @@ def told(history: History) -> list[Mark]:
 
 async def test_it_hears_what_it_follows_until_it_does_not() -> None:
     log = MemoryLog()
-    log.emit("row_update", changed(1, 1))
+    log.broadcast("row_update", changed(1, 1))
     async with served(log) as server, probing(server.address) as probe:
         await probe.until_open()
-        both = [probe.follow("row_update", START), probe.follow("rows.1")]
+        both = [probe.subscribe("row_update", START), probe.subscribe("rows.1")]
         await probe.until_live()
-        log.emit("rows.1", changed(1, 1))
-        await probe.settled(log.emit("row_update", changed(1, 2)))
-        probe.unfollow("rows.1")
-        log.emit("rows.1", changed(1, 2))
-        await probe.settled(log.emit("row_update", changed(1, 3)))
+        log.broadcast("rows.1", changed(1, 1))
+        await probe.settled(log.broadcast("row_update", changed(1, 2)))
+        probe.unsubscribe("rows.1")
+        log.broadcast("rows.1", changed(1, 2))
+        await probe.settled(log.broadcast("row_update", changed(1, 3)))
         assert told(both[0]) == [Began(START), *(Received(1, n, 0.0) for n in (1, 2, 3))]
         began, heard, ended = told(both[1])
         assert (began, heard) == (Began(Cursor.parse("1/1.0/701:")), Received(1, 1, 0.0))
@@ -111,10 +111,10 @@ async def test_it_hears_what_it_follows_until_it_does_not() -> None:
 
 async def test_a_cursor_that_cannot_be_bridged_is_told_as_a_reset() -> None:
     log = MemoryLog()
-    log.emit("row_update", changed(1, 1))
+    log.broadcast("row_update", changed(1, 1))
     log.trim(before=701)
     async with served(log) as server, probing(server.address) as probe:
-        history = probe.follow("row_update", START)
+        history = probe.subscribe("row_update", START)
         await probe.until_live()
         assert told(history) == [Began(START), WasReset("expired"), Began(Cursor.parse("1/1.0/701:"))]
         assert probe.resets == {"expired": 1}
@@ -151,10 +151,10 @@ async def test_a_handler_that_fails_ends_the_probe_with_its_error() -> None:
     log = MemoryLog()
     async with served(log) as server:
         probe = Probe(server.address, on_event=fail)
-        probe.follow("row_update")
+        probe.subscribe("row_update")
         await probe.start()
         await probe.until_live()
-        log.emit("row_update", changed(1, 1))
+        log.broadcast("row_update", changed(1, 1))
         with pytest.raises(LookupError):
             await probe.settled(900)
         with pytest.raises(LookupError):
@@ -164,13 +164,13 @@ async def test_a_handler_that_fails_ends_the_probe_with_its_error() -> None:
 async def test_one_that_does_not_read_is_sent_away_and_resumes() -> None:
     log = MemoryLog()
     async with served(log) as server, probing(server.address, "row_update") as probe:
-        history = probe.follow("row_update", START)
+        history = probe.subscribe("row_update", START)
         await probe.until_live()
         probe.stop_reading()
         async with probing(server.address, "row_update") as good:
             await good.until_live()
             for n in range(200):  # 10 MB: more than the kernel hides
-                await good.settled(log.emit("row_update", changed(1, n + 1, "x" * 50_000)))
+                await good.settled(log.broadcast("row_update", changed(1, n + 1, "x" * 50_000)))
         probe.resume_reading()
         await probe.settled(log.snapshot().xmax - 1)
         assert probe.closes.keys() <= {4408, 1006}
@@ -238,7 +238,7 @@ def event(n: int) -> dict[str, object]:
 
 async def test_after_a_wrong_count_it_resumes_from_its_last_good_position() -> None:
     async with scripted() as script, probing(script.url) as probe:
-        history = probe.follow("row_update", START)
+        history = probe.subscribe("row_update", START)
         connection = await script.greet()
         request = await asked(connection)
         subscribed = {"subscribed": ["row_update"], "cursor": "1/1.0/701:", "n": 1, "ref": request["ref"]}
@@ -365,7 +365,7 @@ async def resets_during_five_hundred_commits(dsn: str) -> None:
         start = (await log.position()).cursor
         url = f"ws://{proxy.host}:{proxy.port}/realtime"
         probes = [Probe(url, name=f"probe {n}", random=random.Random(n)) for n in range(12)]
-        histories = [p.follow(c) for p in probes for c in ("row_update", "rows.1", "rows.2")]
+        histories = [p.subscribe(c) for p in probes for c in ("row_update", "rows.1", "rows.2")]
         await asyncio.gather(*(probe.start() for probe in probes))
         await asyncio.gather(*(probe.until_live() for probe in probes))
         counted = iter(range(1, 501))

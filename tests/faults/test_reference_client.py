@@ -31,9 +31,9 @@ class Client:
     def on_app(self, call: dict[str, str]) -> None:
         if "subscribe" in call:
             since = Cursor.parse(call["since"]) if "since" in call else None
-            self.histories[call["as"]] = self.follower.follow(call["subscribe"], since)
+            self.histories[call["as"]] = self.follower.subscribe(call["subscribe"], since)
         elif "unsubscribe" in call:
-            request = self.follower.unfollow(self.histories[call["unsubscribe"]].channel, 0.0)
+            request = self.follower.unsubscribe(self.histories[call["unsubscribe"]].channel, 0.0)
             self.sent += [request] if request else []
         else:
             self.tickets[call["settle"]] = self.follower.settle(int(call["settle"]))
@@ -90,7 +90,7 @@ def test_a_golden_conversation(conversation: dict[str, Any]) -> None:
 
 def follower(*frames: object) -> ReferenceClient:
     made = ReferenceClient("probe", tag_of)
-    made.follow("run_update", START)
+    made.subscribe("run_update", START)
     for frame in (HELLO, *frames):
         told(made, frame)
     return made
@@ -147,7 +147,7 @@ def test_a_frame_of_a_later_version_is_ignored_and_one_before_hello_is_not() -> 
 
 def test_a_history_tells_the_whole_story() -> None:
     client = ReferenceClient("ada", tag_of)
-    history = client.follow("run_update", None)
+    history = client.subscribe("run_update", None)
     told(client, HELLO)
     told(client, SUBSCRIBED)
     told(client, event(1), 1.0)
@@ -155,7 +155,7 @@ def test_a_history_tells_the_whole_story() -> None:
     told(client, {"cursor": "1/1.0/701:", "n": 1}, 2.0)
     told(client, {"channel": "run_update", "payload": {"row": 1, "version": 2}}, 3.0)
     told(client, {"reset": ["run_update"], "reason": "rewound", "cursor": "1/1.1/650:"}, 4.0)
-    assert client.unfollow("run_update", 5.0) == {"unsubscribe": ["run_update"]}
+    assert client.unsubscribe("run_update", 5.0) == {"unsubscribe": ["run_update"]}
     told(client, event(3), 6.0)
     told(client, {"cursor": "1/1.0/702:", "n": 1}, 6.0)
     rewound = Cursor.parse("1/1.1/650:")
@@ -172,10 +172,10 @@ def test_a_refused_channel_is_answered_and_ended() -> None:
 
 def test_a_handler_may_end_the_history_it_is_called_for() -> None:
     def end(channel: str, payload: str, now: float) -> None:
-        client.unfollow(channel, now)
+        client.unsubscribe(channel, now)
 
     client = ReferenceClient("ada", tag_of, end)
-    histories = [client.follow("run_update", START) for _ in range(2)]
+    histories = [client.subscribe("run_update", START) for _ in range(2)]
     for frame in (HELLO, SUBSCRIBED, event(1), event(2), {"cursor": "1/1.0/702:", "n": 2}):
         told(client, frame)
     ended = Ended(0.0, START)
@@ -188,7 +188,7 @@ def change(version: int) -> dict[str, object]:
 
 def live_follower() -> tuple[ReferenceClient, History]:
     follower = ReferenceClient("probe", tag_of)
-    history = follower.follow("runs.7", START)
+    history = follower.subscribe("runs.7", START)
     say(follower, HELLO)
     (request,) = follower.requests()
     say(follower, {"subscribed": ["runs.7"], "cursor": "1/1.0/700:", "n": 0, "ref": request["ref"]})
@@ -234,7 +234,7 @@ def test_an_open_group_is_forgotten_with_its_connection() -> None:
 
 def test_who_waits_for_a_replay_stands_where_it_stood_whatever_others_hear() -> None:
     client = follower(SUBSCRIBED)
-    waiting = client.follow("run_update", Cursor.parse("1/1.0/600:"))
+    waiting = client.subscribe("run_update", Cursor.parse("1/1.0/600:"))
     assert [request["since"] for request in client.requests()] == ["1/1.0/600:"]
     for frame in (event(1), {"cursor": "1/1.0/701:", "n": 1}):
         told(client, frame)
@@ -252,7 +252,7 @@ def test_a_transaction_is_asked_for_once_all_that_is_followed_was_answered() -> 
     assert list(client.requests()) == []
     client.received(json.dumps(SUBSCRIBED).encode(), 0.0)
     assert list(client.requests()) == [{"settle": "755"}]
-    client.follow("run_update", Cursor.parse("1/1.0/600:"))
+    client.subscribe("run_update", Cursor.parse("1/1.0/600:"))
     list(client.requests())
     second = client.settle(755)
     told(client, {"settled": "755", "cursor": "1/1.0/756:"})

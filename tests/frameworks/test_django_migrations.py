@@ -214,7 +214,7 @@ def test_the_checks_tell_when_a_database_is_behind_its_migrations(project: Proje
     assert project.checks(database=True) == []
     project.query("alter table items add note text")
     (warning,) = project.checks(database=True)
-    assert 'the triggers of channel item_update on "items" differ from what they should do' in warning
+    assert 'the triggers of channel item_update on "items" differ from the declaration' in warning
     project.write("--again")
     project.migrate()
     assert project.checks(database=True) == []

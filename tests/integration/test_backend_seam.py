@@ -66,7 +66,7 @@ async def test_a_client_resumes_on_a_log_in_sqlite_and_receives_exactly_what_it_
     port = int(server.address.rpartition(":")[2].partition("/")[0])
     async with asyncio.timeout(30), FaultProxy.open(("127.0.0.1", port)) as proxy:
         probe = Probe(server.address.replace(f":{port}/", f":{proxy.port}/"), random=random.Random(1))
-        history = probe.follow("row_update")
+        history = probe.subscribe("row_update")
         await probe.start()
         await probe.until_live()
         await say(realtime, 1)
@@ -101,7 +101,7 @@ async def test_it_serves_again_after_it_was_stopped(realtime: Realtime, tmp_path
         for version in (1, 2):
             server = await serve(realtime)
             probe = Probe(server.address)
-            history = probe.follow("row_update")
+            history = probe.subscribe("row_update")
             await probe.start()
             await probe.until_live()
             await say(realtime, version)
@@ -121,7 +121,7 @@ async def test_a_memory_backend_serves_too_and_delivers_what_is_outside_the_log(
             delivered.set()
 
         probe = Probe(server.address, on_event=note)
-        history = probe.follow("typing_update")
+        history = probe.subscribe("typing_update")
         await probe.start()
         await probe.until_live()
         await realtime.broadcast(typing_update, Changed(row=1, version=7))

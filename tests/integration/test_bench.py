@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flowcraft.entrypoints.bench import EMIT, PAYLOAD, own_server
+from flowcraft.entrypoints.bench import BROADCAST, PAYLOAD, own_server
 from flowcraft.entrypoints.bench_app import CHANNEL
 from flowcraft.testing.load_clients import LoadClients, LoadClientsRefused
 from tests.support.postgres import connected, migrated
@@ -68,9 +68,9 @@ async def test_every_client_of_a_crowd_counts(database: str) -> None:
         await crowd.grow(20)
         for count in (1, 3):
             complete = crowd.expect(20 * count)
-            await connection.execute(EMIT, CHANNEL, PAYLOAD, count)
+            await connection.execute(BROADCAST, CHANNEL, PAYLOAD, count)
             await asyncio.wait_for(complete.wait(), 10)
-        assert (len(crowd), crowd.heard) == (20, 80)
+        assert (len(crowd), crowd.received) == (20, 80)
         crowd.close()
 
 

@@ -283,7 +283,7 @@ async def test_a_batch_larger_than_the_queue_is_no_reason_to_close_where_the_lat
         reader, writer = await raw(stage, "latest_update")
         batch = stage.log.begin()
         for n in range(100):
-            batch.emit("latest_update", json.dumps({"n": n, "weight": f"{n % 3}{'y' * 50_000}"}))
+            batch.broadcast("latest_update", json.dumps({"n": n, "weight": f"{n % 3}{'y' * 50_000}"}))
         batch.commit()
         for n in range(100, 200):
             await until_told(stage, n)

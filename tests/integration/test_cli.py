@@ -142,7 +142,7 @@ async def test_a_purge_of_everything_spares_who_follows_a_transaction_that_runs(
         await connection.execute("select flowcraft.broadcast('runs.1', '1')")
         cursor = (await log.position()).cursor
         assert await purge(database, [None], dry_run=False) == [1]
-        await late.emit("runs.1", "2")
+        await late.broadcast("runs.1", "2")
         await late.commit()
         assert [record.payload for record in (await log.tail(cursor)).records] == ["2"]
 
@@ -161,8 +161,8 @@ def test_a_purge_that_cannot_be_done_says_why(application: Path, database: str) 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "say which events: --channel NAME, as often as needed, or --all"),
-        (["--all", "--channel", "runs.1"], "say which events: --channel NAME, as often as needed, or --all"),
+        ([], "no events chosen: use --channel NAME, once or more, or --all"),
+        (["--all", "--channel", "runs.1"], "no events chosen: use --channel NAME, once or more, or --all"),
         (["--channel", "*"], "'*' is neither a channel, such as runs.42, nor a family, such as 'runs.*'"),
         (
             ["--channel", "runs.%"],

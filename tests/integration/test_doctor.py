@@ -141,7 +141,7 @@ async def test_an_open_transaction_is_named(database: str, monkeypatch: pytest.M
         transaction = writer.transaction()
         await transaction.start()
         await writer.execute("select flowcraft.broadcast('note_update', '1')")
-        said = {one.about: one.sentence for one in await diagnosis.look_at_database(database)}
+        said = {one.about: one.sentence for one in await diagnosis.diagnose_database(database)}
         assert "the importer" in said["open transaction"]
         await transaction.rollback()
         await writer.close()

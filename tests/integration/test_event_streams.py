@@ -167,7 +167,7 @@ async def test_line_breaks_in_a_payload_do_not_break_the_stream(carrier: OpenSta
     """Text that somebody's SQL wrote: white space between tokens is as it was stored."""
     async with carrier(QUICK, None) as stage, listening(stage) as stream:
         await stream.until("subscribed")
-        stage.log.emit("ping_update", '{"n":\r\n1,\r"weight":\n"a\\nb"}')
+        stage.log.broadcast("ping_update", '{"n":\r\n1,\r"weight":\n"a\\nb"}')
         assert (await stream.until("channel"))["payload"] == {"n": 1, "weight": "a\nb"}
 
 

@@ -146,7 +146,7 @@ async def test_a_node_whose_log_is_stale_pings_and_sends_no_heartbeat_until_it_r
         pings = client.pings
         await client.until(lambda: client.pings >= pings + 3)
         assert client.frames == []
-        log.emit("ping_update", "1")
+        log.broadcast("ping_update", "1")
         await client.until(lambda: client.with_member("n"))
         assert client.with_member("n")[0] == 0
 
@@ -253,7 +253,7 @@ async def test_a_token_that_expires_while_a_guard_is_asked_closes_and_subscribes
         answer.set_result(True)
         for _ in range(3):
             await asyncio.sleep(0)
-        log.emit("secret_update", "1")
+        log.broadcast("secret_update", "1")
         for _ in range(3):
             await asyncio.sleep(0)
         assert client.closed == (4401, "token expired")
@@ -307,7 +307,7 @@ async def test_each_connection_may_wait_for_its_own_number_of_transactions_and_f
         assert other.frames[1:] == []
         gateway.received('{"settle":"1"}')  # what is covered already takes no room
         assert client.with_member("settled") == ["1"]
-        log.emit("ping_update", "1", xid=801)
+        log.broadcast("ping_update", "1", xid=801)
         await client.until(lambda: "801" in client.with_member("settled"))
         gateway.received('{"settle":"901"}')
         assert len(client.with_member("error")) == 1
@@ -328,7 +328,7 @@ async def test_a_name_twice_in_one_request_is_one_subscription() -> None:
         gateway.received('{"subscribe":["ping_update","ping_update"],"ref":1}')
         assert client.with_member("subscribed") == [["ping_update"], ["ping_update"]]
         assert node.report().subscriptions == 1
-        log.emit("ping_update", "1")
+        log.broadcast("ping_update", "1")
         await client.until(lambda: client.with_member("at"))
         assert client.with_member("channel") == ["ping_update"]
         gateway.received('{"unsubscribe":["ping_update","ping_update"]}')

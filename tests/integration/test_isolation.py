@@ -76,7 +76,7 @@ async def test_a_read_of_the_tail_that_always_fails_is_given_up_with_a_reset(
             return read(after, **named)
 
         monkeypatch.setattr(stage.log, "tail_now", fail_there)
-        stage.emit()
+        stage.broadcast()
         reset = await stage.live.until(lambda frame: "reset" in frame)
         assert reset is not None
         assert (reset["reset"], reset["reason"]) == (["ping_update"], "unreadable")
@@ -109,7 +109,7 @@ async def test_a_new_generation_that_cannot_be_begun_is_begun_again(
 ) -> None:
     async with staged() as stage:
         await stand(stage)
-        stage.log.emit("ping_update", '{"n":0}', xid=800)
+        stage.log.broadcast("ping_update", '{"n":0}', xid=800)
         await stage.live.until(lambda frame: frame.get("payload", {}).get("n") == 0)
         plant = Plant(monkeypatch, error)
         plant.into(stage.log, "rewound_now")
@@ -117,7 +117,7 @@ async def test_a_new_generation_that_cannot_be_begun_is_begun_again(
         reset = await stage.live.until(lambda frame: "reset" in frame)
         assert reset is not None
         assert reset["reason"] == "rewound"
-        number = stage.emit()
+        number = stage.broadcast()
         assert await stage.live.until(lambda frame: frame.get("payload", {}).get("n") == number)
 
 
@@ -143,8 +143,8 @@ async def test_a_replay_that_fails_is_answered_and_those_that_wait_for_others_ar
 ) -> None:
     async with staged(Settings(recent_bytes=1), Grudge(error)) as stage:
         await stand(stage)
-        stage.emit()
-        stage.emit()
+        stage.broadcast()
+        stage.broadcast()
         await stage.live.until(lambda frame: frame.get("payload", {}).get("n") == 3)
         others = [Client() for _ in range(5)]
         stage.node.connect(stage.victim, ["ping_update"], since="1/1.0/701:")
@@ -200,7 +200,7 @@ async def test_a_part_that_fails_once_is_survived(
         plant.into(owner, name)
         gateway = stage.node.connect(stage.victim, ["ping_update"], since=START)
         gateway.received('{"settle":"9999"}')
-        stage.emit()
+        stage.broadcast()
         answered = await stage.victim.until(lambda frame: "subscribed" in frame or "reset" in frame)
         assert answered is not None or stage.victim.closed == (1011, "the connection failed")
         gateway.closed()
@@ -238,7 +238,7 @@ async def test_a_record_that_cannot_be_encoded_is_a_reset_for_those_who_should_h
         await stand(stage)
         other = Client()
         stage.node.connect(other, ["latest_update"])
-        stage.log.emit("latest_update", '"\ud800"')
+        stage.log.broadcast("latest_update", '"\ud800"')
         reset = await other.until(lambda frame: "reset" in frame)
         assert reset is not None
         assert (reset["reset"], reset["reason"]) == (["latest_update"], "unreadable")
@@ -271,7 +271,7 @@ async def test_a_tracer_that_fails_is_counted_and_stops_nothing(monkeypatch: pyt
             return Batch(records, batch.cursor, batch.snapshot, batch.at)
 
         monkeypatch.setattr(stage.log, "tail_now", traced)
-        stage.emit()
+        stage.broadcast()
         async with asyncio.timeout(ANSWER_SECONDS):
             await plant.happened.wait()
         await all_goes_on(stage)
@@ -299,12 +299,12 @@ async def test_a_connection_whose_every_call_fails_is_the_only_one_that_is_lost(
         broken.congested = congested  # then the sweep of the outboxes ends it
         stage.node.connect(broken, ["ping_update", "latest_update"])
         assert stage.node.report().ready
-        stage.emit("latest_update")
-        stage.emit()
+        stage.broadcast("latest_update")
+        stage.broadcast()
         await stage.live.until(lambda frame: frame.get("payload", {}).get("n") == 3)
         stage.live.frames.clear()
         stage.written = 3
-        number = stage.emit()
+        number = stage.broadcast()
         assert await stage.live.until(lambda frame: frame.get("payload", {}).get("n") == number)
         assert stage.live.closed is None
         if congested or member in {"try_send", "ping", "framing"}:
@@ -381,11 +381,11 @@ async def test_a_conflation_key_that_fails_closes_only_who_is_merged_for(
             raise ValueError("planted")
 
         monkeypatch.setattr(Conflation, "key", fail)
-        stage.emit("latest_update")
+        stage.broadcast("latest_update")
         await stage.victim.until(lambda _: False)
         assert stage.victim.closed == (1011, "the connection failed")
         stage.live.frames.clear()
-        number = stage.emit()
+        number = stage.broadcast()
         assert await stage.live.until(lambda frame: frame.get("payload", {}).get("n") == number)
 
 
@@ -397,7 +397,7 @@ async def test_a_failure_that_goes_on_does_not_fill_the_log(
         await stand(stage)
         Plant(monkeypatch, ValueError("planted"), times=100).into(Telemetry, "read")
         while stage.written < 150 and stage.node.report().counts.failures["telemetry"] < 100:
-            number = stage.emit()
+            number = stage.broadcast()
             await stage.live.until(lambda frame, n=number: frame.get("payload", {}).get("n") == n)  # type: ignore[misc]
         assert caplog.text.count("Traceback") == 7
         await all_goes_on(stage)
@@ -408,7 +408,7 @@ async def test_a_cursor_that_has_seen_a_running_transaction_does_not_keep_the_re
     async with staged(Settings(recent_bytes=1, safety_poll_seconds=0.1)) as stage:
         await stand(stage)
         running = stage.log.begin()
-        stage.emit()
+        stage.broadcast()
         await stage.live.until(lambda frame: frame.get("payload", {}).get("n") == 2)
         xmax = stage.log.snapshot().xmax
         stage.node.connect(

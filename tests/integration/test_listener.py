@@ -96,7 +96,7 @@ async def test_a_transaction_that_began_before_the_relay_and_ends_after_it_rings
     log: AppendablePostgresLog,
 ) -> None:
     old = await log.begin()
-    await old.emit("note_update", '{"type":"Noted","n":1}')
+    await old.broadcast("note_update", '{"type":"Noted","n":1}')
     async with following(log, log.dsn) as followed, connected(log.dsn) as connection:
         newer = await emit(connection, 2)
         await followed.until_read(1)

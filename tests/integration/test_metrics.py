@@ -194,7 +194,7 @@ async def test_the_relays_lag_grows_while_the_log_cannot_be_read() -> None:
     log, clock = FlakyLog(), FakeClock()
     async with running(log, QUICK, clock) as node:
         log.failures = 10**6
-        log.emit("count_update", "1")
+        log.broadcast("count_update", "1")
         await log.failed.wait()
         clock.turned += 100
         told = Scrape(exposition([node.report()]))
@@ -267,7 +267,7 @@ async def test_without_prometheus_client_the_page_says_what_to_install(
         status, body = await asyncio.to_thread(get, host, "/metrics")
     assert (status, body) == (
         501,
-        "metrics need another package; install it: pip install 'flowcraft-realtime[metrics]'\n",
+        "metrics need the package prometheus-client; run pip install 'flowcraft-realtime[metrics]'\n",
     )
 
 

@@ -154,8 +154,8 @@ async def test_nothing_is_lost_while_the_log_cannot_be_read() -> None:
         client = Recorder()
         node.connect(client, ["ping_update"])
         log.failures = 3
-        log.emit("ping_update", "1")
-        log.emit("ping_update", "2")
+        log.broadcast("ping_update", "1")
+        log.broadcast("ping_update", "2")
         await log.failed.wait()
         assert "went to lunch" in (await client_error(node))
         assert [(await client.until("channel"))["payload"] for _ in range(2)] == [1, 2]
@@ -169,7 +169,7 @@ async def test_a_connection_that_fails_is_closed_and_the_others_miss_nothing() -
         node.connect(broken, ["ping_update"])
         node.connect(client, ["ping_update"])
         for n in (1, 2):
-            log.emit("ping_update", str(n))
+            log.broadcast("ping_update", str(n))
             assert (await client.until("channel"))["payload"] == n
         assert broken.closed == (1011, "the connection failed")
         assert (client.closed, node.report().connections) == (None, 1)
@@ -188,7 +188,7 @@ async def test_clients_are_sent_away_one_by_one_and_hear_everything_until_then()
         for n, client in enumerate(clients):
             bye = msgspec.convert((await client.until("bye"))["bye"], dict[str, int])
             waits.append(bye["reconnect_after_ms"])
-            log.emit("ping_update", str(n))
+            log.broadcast("ping_update", str(n))
             for other in clients[n + 1 :]:
                 assert (await other.until("channel"))["payload"] == n
         await draining
@@ -221,13 +221,13 @@ async def test_heartbeats_count_what_was_sent_on_each_connection() -> None:
         start = str(log.position_now().cursor)
         live, replayed, none, watcher = Recorder(), Recorder(), Recorder(), Recorder()
         node.connect(watcher, ["ping_update"])
-        log.emit("ping_update", "1")
+        log.broadcast("ping_update", "1")
         await watcher.until("channel")  # so that those who come now are not told live
         node.connect(live, ["ping_update"])
         node.connect(replayed, ["ping_update"], start)
         node.connect(none)
         await replayed.until("subscribed")
-        log.emit("ping_update", "2")
+        log.broadcast("ping_update", "2")
         for client in (live, replayed):
             while (await client.until("channel"))["payload"] != 2:
                 pass
@@ -258,7 +258,7 @@ async def slow_client_of_a_long_replay(log: MemoryLog, node: Node) -> Slow:
     start = str(log.position_now().cursor)
     node.connect(watcher, ["ping_update"])
     for _ in range(30):
-        log.emit("ping_update", json.dumps("x" * 100_000))
+        log.broadcast("ping_update", json.dumps("x" * 100_000))
     for _ in range(30):
         await watcher.until("channel")
     client.gateway = node.connect(client, ["ping_update"], start)
@@ -274,7 +274,7 @@ async def test_a_slow_client_has_a_page_of_a_long_replay_and_all_of_it_in_the_en
         await node.until_accepting()
         client = await slow_client_of_a_long_replay(log, node)
         assert client.waiting_bytes < 200_000
-        log.emit("ping_update", "1")
+        log.broadcast("ping_update", "1")
         for _ in range(29):
             client.take()
             await client.until("channel")
@@ -292,7 +292,7 @@ async def test_a_client_that_falls_behind_while_it_catches_up_is_closed_once_it_
         client, watcher = await slow_client_of_a_long_replay(log, node), Recorder()
         node.connect(watcher, ["ping_update"])
         for _ in range(20):
-            log.emit("ping_update", json.dumps("y" * 100_000))
+            log.broadcast("ping_update", json.dumps("y" * 100_000))
             await watcher.until("channel")
         for _ in range(29):
             assert client.closed is None
@@ -333,7 +333,7 @@ async def test_a_node_that_cannot_read_its_log_takes_no_connections_until_it_can
         assert (node.accepting, node.report().state) == (False, "stale")
         with pytest.raises(LogUnavailable):
             node.connect(Recorder())
-        log.emit("ping_update", "1")
+        log.broadcast("ping_update", "1")
         await client.until("channel")
         assert (node.accepting, node.report().state) == (True, "live")
 
@@ -344,7 +344,7 @@ async def test_a_replay_that_cannot_be_read_sends_its_client_away_to_ask_again()
         await node.until_accepting()
         watcher, client = Recorder(), Recorder()
         node.connect(watcher, ["ping_update"])
-        log.emit("ping_update", "11")
+        log.broadcast("ping_update", "11")
         await watcher.until("channel")  # so that the next read is the replay's
         log.failures = 1
         node.connect(client, ["ping_update"], since="1/1.0/700:")
@@ -359,13 +359,13 @@ async def test_a_database_that_lost_commits_resets_every_subscriber() -> None:
         await node.until_accepting()
         client = Recorder()
         node.connect(client, ["ping_update"])
-        log.emit("ping_update", "1", xid=750)
+        log.broadcast("ping_update", "1", xid=750)
         await client.until("channel")
         log.rewind(before=720)
-        log.emit("ping_update", "2")
+        log.broadcast("ping_update", "2")
         reset = await client.until("reset")
         assert (reset["reset"], reset["reason"]) == (["ping_update"], "rewound")
-        log.emit("ping_update", "3")
+        log.broadcast("ping_update", "3")
         assert (await client.until("channel"))["payload"] == 3
 
 
@@ -396,7 +396,7 @@ async def test_a_connection_waits_for_a_bounded_number_of_transactions() -> None
         }
         gateway.received('{"settle":"0"}')
         assert (await client.until("settled"))["settled"] == "0", "what is covered is answered at once"
-        log.emit("ping_update", "1", xid=1_063)
+        log.broadcast("ping_update", "1", xid=1_063)
         assert (await client.until("settled"))["settled"] == "1000"
 
 

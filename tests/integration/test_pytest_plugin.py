@@ -51,7 +51,7 @@ def test_the_failure_that_the_guide_shows_is_the_one_that_is_told(
     result = run(pytester, "test_failing.py")
     told = "\n".join(line.removeprefix("E").strip() for line in result.outlines)
     expected = "\n".join(line.strip() for line in shown[0].splitlines())
-    assert expected.replace("within 5 s", "among all that was committed by now") in told
+    assert expected.replace("within 5 s", "among the events committed by now") in told
     result.stdout.fnmatch_lines([">*# the line that failed"])
     result.stdout.no_fnmatch_line("*subscription.py*expect*")
 
@@ -139,7 +139,7 @@ def test_where_no_fixture_is_used_nothing_is_loaded(pytester: pytest.Pytester) -
 @pytest.mark.parametrize(
     ("ini", "told"),
     [
-        ("", "*say where your channels are: `flowcraft_channels = app:channels` in pytest's ini file*"),
+        ("", "*name your channels with `flowcraft_channels = app:channels` in pytest's ini file*"),
         ("flowcraft_channels = nowhere:channels", "*flowcraft_channels = nowhere:channels: No module named*"),
         ("flowcraft_channels = app:Steps", "*flowcraft_channels = app:Steps is of type type; say where*"),
     ],

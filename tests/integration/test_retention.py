@@ -55,7 +55,7 @@ class Rotation:
         )
         return [row[0] for row in rows]
 
-    async def emit(self, payload: str) -> None:
+    async def broadcast(self, payload: str) -> None:
         await self.connection.execute("select flowcraft.broadcast('runs.1', $1::text::json)", payload)
 
 
@@ -77,9 +77,9 @@ def payloads(batch: Batch) -> list[str]:
 
 
 async def test_events_are_kept_for_the_window_and_then_removed_without_a_trace(rotation: Rotation) -> None:
-    await rotation.emit("1")
+    await rotation.broadcast("1")
     assert await rotation.go(KEEP / 2) == ["opened event_1"]
-    await rotation.emit("2")
+    await rotation.broadcast("2")
     assert await rotation.go(KEEP) == [
         "event_0 has settled",
         "opened event_2",
@@ -105,7 +105,7 @@ async def test_every_cursor_lives_for_the_window_and_an_older_one_expires_by_nam
     expired = 0
     for n in range(80):
         cursors.append((rotation.at, (await log.position()).cursor, n))
-        await rotation.emit(str(n))
+        await rotation.broadcast(str(n))
         await rotation.tick()
         for at, cursor, first in cursors:
             try:
@@ -121,8 +121,8 @@ async def test_a_transaction_that_runs_holds_up_the_removal_and_nothing_else(
 ) -> None:
     start = (await log.position()).cursor
     late = await log.begin()
-    await late.emit("runs.1", '"late"')
-    await rotation.emit('"early"')
+    await late.broadcast("runs.1", '"late"')
+    await rotation.broadcast('"early"')
     done = await rotation.go(5 * KEEP)
     assert done[:4] == [
         "opened event_1",
@@ -130,7 +130,7 @@ async def test_a_transaction_that_runs_holds_up_the_removal_and_nothing_else(
         "opened event_3",
         "event_0 is not empty yet, events are kept for longer",
     ]
-    await rotation.emit('"beside"')
+    await rotation.broadcast('"beside"')
     await late.commit()
     assert payloads(await log.tail(start)) == ['"late"', '"early"', '"beside"']
     assert await rotation.tick(), "it settles only now, though it was closed long ago"
@@ -145,11 +145,11 @@ async def test_a_transaction_without_events_holds_up_what_live_cursors_need(
     rotation: Rotation, log: AppendablePostgresLog
 ) -> None:
     running = await log.begin()
-    await rotation.emit("1")
+    await rotation.broadcast("1")
     cursor = (await log.position()).cursor
     assert cursor.snapshot.xip == {running.xid}
     assert "emptied event_0" not in await rotation.go(5 * KEEP)
-    await running.emit("runs.1", "2")
+    await running.broadcast("runs.1", "2")
     await running.commit()
     assert payloads(await log.tail(cursor)) == ["2"]
 
@@ -157,7 +157,7 @@ async def test_a_transaction_without_events_holds_up_what_live_cursors_need(
 async def test_who_chose_a_slot_before_it_was_closed_and_wrote_late_is_given_the_window(
     rotation: Rotation, log: AppendablePostgresLog
 ) -> None:
-    await rotation.emit("1")
+    await rotation.broadcast("1")
     await rotation.go(KEEP)
     start = (await log.position()).cursor
     await rotation.connection.execute(
@@ -171,7 +171,7 @@ async def test_who_chose_a_slot_before_it_was_closed_and_wrote_late_is_given_the
 async def test_a_removal_that_is_in_the_way_of_a_reader_gives_way(
     rotation: Rotation, database: str, log: AppendablePostgresLog
 ) -> None:
-    await rotation.emit("1")
+    await rotation.broadcast("1")
     async with connected(database) as reader, reader.transaction():
         await reader.fetch("select flowcraft.cursor()")
         await rotation.go(2 * KEEP)
@@ -194,7 +194,7 @@ async def test_a_reader_whose_snapshot_is_older_than_a_removal_is_told(
     start = (await log.position()).cursor
     seen = [str(start.snapshot.xmax), [*map(str, start.snapshot.xip)]]
     async with connected(database) as reader, reader.transaction(isolation="repeatable_read"):
-        await rotation.emit("1")
+        await rotation.broadcast("1")
         assert len(await reader.fetch("select pg_current_snapshot()")) == 1, "from here on it does not change"
         assert len(await rotation.connection.fetch(READ, *seen)) == 1
         await rotation.go(2 * KEEP)
@@ -209,7 +209,7 @@ async def test_a_removal_between_the_position_and_the_events_expires_the_cursor(
     rotation: Rotation, log: AppendablePostgresLog
 ) -> None:
     start = (await log.position()).cursor
-    await rotation.emit("1")
+    await rotation.broadcast("1")
     # A position of before the removal, with the events of after it.
     await rotation.connection.execute("create table before as select * from flowcraft.position()")
     await rotation.go(2 * KEEP)
@@ -226,7 +226,7 @@ async def test_a_cursor_from_a_snapshot_older_than_a_removal_does_not_claim_what
 ) -> None:
     async with connected(database) as reader, reader.transaction(isolation="repeatable_read"):
         await reader.fetch("select pg_current_snapshot()")
-        await rotation.emit("1")
+        await rotation.broadcast("1")
         await rotation.go(2 * KEEP)
         cursor = Cursor.parse(await reader.fetchval("select flowcraft.cursor()"))
     with pytest.raises(CursorExpired):
@@ -275,12 +275,12 @@ async def write(dsn: str, number: int) -> list[str]:
 async def test_a_clock_that_jumps_forward_rotates_once_and_one_that_goes_back_counts_anew(
     rotation: Rotation, log: AppendablePostgresLog
 ) -> None:
-    await rotation.emit("1")
+    await rotation.broadcast("1")
     live = (await log.position()).cursor
     assert await rotation.tick(timedelta(days=400)) == "opened event_1"
     assert await rotation.tick() == "event_0 has settled"
     assert await rotation.tick(-timedelta(days=800)) is None
-    await rotation.emit("2")
+    await rotation.broadcast("2")
     done = await rotation.go(KEEP - TICK)
     assert done == ["opened event_2", "event_1 has settled"]
     assert await rotation.tick() == "opened event_3; emptied event_0"
@@ -297,10 +297,10 @@ async def test_one_at_a_time_rotates(rotation: Rotation, database: str) -> None:
 async def test_a_rotation_that_was_cut_off_half_way_is_taken_up(
     rotation: Rotation, log: AppendablePostgresLog
 ) -> None:
-    await rotation.emit("1")
+    await rotation.broadcast("1")
     # The slot has moved on, and what was noted of it was rolled back.
     await rotation.connection.execute("select setval('flowcraft.event_slot', 1)")
-    await rotation.emit("2")
+    await rotation.broadcast("2")
     assert await rotation.tick() == "event_0 has settled"
     assert await rotation.go(KEEP) == [
         "opened event_2",
@@ -334,7 +334,7 @@ async def test_reading_looks_things_up_by_index_in_every_slot(
         pytest.skip("its statistics come late")
     start = (await log.position()).cursor
     for _ in range(3):
-        await rotation.emit("1")
+        await rotation.broadcast("1")
         await rotation.go(KEEP / 2)
     await log.trim(before=start.snapshot.xmax)
     await rotation.connection.execute("select pg_stat_force_next_flush()")

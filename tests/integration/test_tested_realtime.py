@@ -91,7 +91,7 @@ async def test_expect_reads_on_in_order_and_passes_over_what_does_not_fit(either
     await watched.expect_nothing(step="b")
     assert await watched.expect(run_id=7, status="queued") == RunUpdate(run_id=7)
     await watched.expect_nothing()
-    assert len(watched.heard) == 4
+    assert len(watched.received) == 4
 
 
 async def test_it_waits_for_an_event_that_is_stated_later(either: RealtimeUnderTest) -> None:
@@ -118,7 +118,7 @@ async def test_what_was_committed_before_the_subscription_is_heard_since_a_curso
 async def test_guards_are_asked_about_the_viewer(either: RealtimeUnderTest) -> None:
     with pytest.raises(SubscriptionRefused, match=r"subscribe with realtime\.as_viewer"):
         await either.subscribe(secret_update)
-    with pytest.raises(SubscriptionRefused, match="its guard said no to 'eve'"):
+    with pytest.raises(SubscriptionRefused, match="its guard refused 'eve'"):
         await either.as_viewer("eve", role="guest").subscribe(secret_update)
     secrets = await either.as_viewer("ada", role="admin").subscribe(secret_update)
     await either.broadcast(secret_update, StepCompleted(step="told"))
@@ -212,12 +212,12 @@ async def test_what_is_missing_is_told_with_what_was_heard_instead(either: Realt
     with pytest.raises(EventMissing) as missing:
         await watched.expect(StepCompleted, step="a", timeout=0)
     assert str(missing.value).splitlines() == [
-        "no event on runs.7 that fits StepCompleted, step='a', among all that was committed by now",
-        "heard on runs.7 since the subscription:",
+        "no event on runs.7 that fits StepCompleted, step='a', among the events committed by now",
+        "received on runs.7 since the subscription:",
         "    RunUpdate(run_id=7, status='queued')",
         "committed meanwhile on other channels:",
         '    run_update: {"type":"RunUpdate","run_id":8,"status":"queued"}',
-        "next: compare what was expected with what was heard",
+        "next: compare the expected event with the received ones",
     ]
 
 
@@ -234,7 +234,7 @@ async def test_what_is_missing_comes_with_advice(realtime: InMemoryRealtime) -> 
     assert "1 transaction(s) have begun and not ended" in await advice()
     transaction.rollback()
     await realtime.broadcast(run(7), RunUpdate(run_id=7))
-    assert "is it broadcast on run_update" in await advice()
+    assert "check that the code broadcasts on run_update" in await advice()
     for number in range(20):
         await realtime.broadcast(run_update, RunUpdate(run_id=number))
     await runs.expect(run_id=19)

@@ -244,7 +244,7 @@ async def deliver_all(log: MemoryLog, tracer: Tracer, count: int) -> None:
     await node.until_accepting()
     node.connect(client, ["runs.1"])
     for n in range(count):
-        log.emit("runs.1", str(n))
+        log.broadcast("runs.1", str(n))
         assert (await client.until("channel"))["payload"] == n
     await node.stop()
 

@@ -152,7 +152,7 @@ async def test_what_is_not_proven_and_what_is_not_wanted_goes_by_messages(
     ):
         await opened(client)
         assert started.by == (1, 1)
-        started.log.emit("ping_update", '{"n":1}')
+        started.log.broadcast("ping_update", '{"n":1}')
         assert (await frame(client))["payload"] == {"n": 1}
     await started.stop()
 
@@ -259,7 +259,7 @@ async def test_middleware_that_sends_waits_while_the_client_does_not_take_what_w
         writer.write(handshake("/live?channel=ping_update"))
         await reader.readuntil(b'"n":0}')
         for n in range(100):  # 10 MB: more than the kernel hides
-            started.log.emit("ping_update", json.dumps({"n": n, "pad": "x" * 100_000}))
+            started.log.broadcast("ping_update", json.dumps({"n": n, "pad": "x" * 100_000}))
         await until(lambda: started.node.counts.events == 100)
         sending = asyncio.create_task(_call(sends[0]({"type": "websocket.send", "text": "theirs"})))
         await until(lambda: started.node.report().outbox_bytes > 0)
@@ -311,7 +311,7 @@ async def test_messages_that_middleware_sends_of_its_own_come_between_ours_whole
     ):
         await opened(client)
         for n in range(20):
-            started.log.emit("ping_update", json.dumps({"n": n, "pad": "x" * 300_000}))
+            started.log.broadcast("ping_update", json.dumps({"n": n, "pad": "x" * 300_000}))
             await sends[0]({"type": "websocket.send", "text": json.dumps({"theirs": n, "pad": "y" * 90_000})})
         ours, theirs = list[int](), list[int]()
         while len(ours) + len(theirs) < 40:
@@ -355,7 +355,7 @@ async def _all_arrives_in_order(ws: str, over: str, folder: Path) -> None:
             await opened(client, "ping_update")
             pongs = list[Awaitable[float]]()
             for n in range(40):  # 8 MB: more than kernels hide
-                started.log.emit("ping_update", json.dumps({"n": n, "pad": "x" * 200_000}))
+                started.log.broadcast("ping_update", json.dumps({"n": n, "pad": "x" * 200_000}))
                 pongs.append(await client.ping())
             assert [await number(client) for _ in range(40)] == [*range(40)]
             await asyncio.gather(*pongs)

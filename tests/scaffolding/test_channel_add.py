@@ -80,7 +80,9 @@ def test_a_service_that_is_there_gets_one_more_method(copy: Copy, run: Run) -> N
     result = run(*arguments, "--service", "AnnouncementService")
     assert result.exit_code == 0, result.output
     text = (copy.root / API / "core/services/announcements.py").read_text("utf-8")
-    assert "    async def tell_notice_given(self, event: NoticeGiven, *, via: object | None = None)" in text
+    assert (
+        "    async def broadcast_notice_given(self, event: NoticeGiven, *, via: object | None = None)" in text
+    )
     assert "await self._realtime.broadcast(channels.notice(event.notice_id), event, via=via)" in text
     tested = copy.python("-m", "pytest", "-q", "tests/example/test_notices_channel.py")
     assert tested.returncode == 0, tested.stdout
@@ -153,7 +155,7 @@ def test_a_dry_run_shows_everything_and_changes_nothing(copy: Copy, run: Run) ->
     result = run(*MEASUREMENTS, "--dry-run")
     assert (result.exit_code, copy.changed_since(before)) == (0, set())
     assert "+measurement_update = channels.declare(" in result.stdout
-    assert result.stdout.endswith("nothing was changed: this was a dry run\n")
+    assert result.stdout.endswith("dry run: nothing was changed\n")
 
 
 @pytest.mark.parametrize("arguments", [MEASUREMENTS, ALERTS], ids=["table", "service"])
@@ -166,7 +168,7 @@ def test_a_second_run_has_nothing_to_do_even_when_its_files_were_changed(
     before = copy.texts()
     result = run(*arguments)
     name = arguments[1]
-    text = f"{name} is there already, with all that belongs to it; there is nothing to do\n"
+    text = f"{name} is complete already; nothing to do\n"
     assert (result.exit_code, result.stdout) == (0, text)
     assert copy.changed_since(before) == set()
 
@@ -187,7 +189,7 @@ def test_a_file_in_the_way_is_not_overwritten_and_nothing_else_is_changed(copy: 
         file.write_text("// somebody else's\n")
     before = copy.texts()
     told = refused(run, *MEASUREMENTS)
-    assert told.endswith("is not ours to overwrite; choose another place with --feature")
+    assert told.endswith("exists already and is not overwritten; choose another place with --feature")
     assert copy.changed_since(before) == set()
 
 
@@ -196,7 +198,7 @@ def test_a_file_in_the_way_is_not_overwritten_and_nothing_else_is_changed(copy: 
     [
         (
             ["run_update", "--table", "runs", "--event", "StepUpdate"],
-            "StepUpdate.position: there is no column position; there is id, number, flow_id",
+            "StepUpdate.position: table runs has no column position, only id, number, flow_id",
         ),
         (
             ["run_update", "--table", "flows", "--event", "FlowUpdate"],
@@ -204,11 +206,11 @@ def test_a_file_in_the_way_is_not_overwritten_and_nothing_else_is_changed(copy: 
         ),
         (
             ["run_status_update", "--event", "RunUpdate", "--field", "status:int", "--service", "RunService"],
-            "RunUpdate is there already, and its status is RunStatus, not int; choose another --event",
+            "RunUpdate exists already, and its status is RunStatus, not int; choose another --event",
         ),
         (
             ["flow_news_update", "--event", "RunStatus", "--field", "a:int", "--service", "X"],
-            "RunStatus is something else there; choose another --event",
+            "RunStatus is already the name of something else; choose another --event",
         ),
         (
             ["runs.{watcher_id}", "--event", "New", "--field", "text:str", "--service", "X"],
@@ -216,7 +218,7 @@ def test_a_file_in_the_way_is_not_overwritten_and_nothing_else_is_changed(copy: 
         ),
         (
             ["flow_news_update", "--event", "New", "--field", "a:int", "--service", "FlowService"],
-            "FlowService keeps no RealtimeService; let its constructor take one",
+            "FlowService has no RealtimeService; add one to its constructor",
         ),
         (
             ["x_update", "--event", "X", "--table", "nothing"],
@@ -224,12 +226,12 @@ def test_a_file_in_the_way_is_not_overwritten_and_nothing_else_is_changed(copy: 
         ),
         (
             ["x_update", "--event", "X", "--table", "runs", "--column", "a=b"],
-            "there is no column b; there is id",
+            "table runs has no column b, only id",
         ),
-        (["x_update", "--event", "X", "--service", "S", "--field", "a:Thing"], "nobody knows the type Thing"),
+        (["x_update", "--event", "X", "--service", "S", "--field", "a:Thing"], "unknown type Thing"),
         (
             ["x_update", "--event", "X", "--service", "S", "--field", "a:in t"],
-            "'in t' is no type; use one of",
+            "'in t' is not a type; use one of",
         ),
         (
             ["x_update", "--event", "X", "--service", "S"],
@@ -261,14 +263,14 @@ def test_a_name_outside_the_convention_is_told_the_convention(run: Run, name: st
     ("arguments", "told"),
     [
         ([], "the channel's name is missing: flowcraft channel add NAME"),
-        (["x_update"], "where do the events come from? --table TABLE"),
+        (["x_update"], "no source for the events; use --table TABLE"),
         (["x_update", "--table", "runs"], "the event's class is missing: --event XUpdate"),
-        (["x_update", "--table", "runs", "--service", "S"], "name one of them"),
-        (["x_update", "--service", "S", "--event", "x"], "--event 'x' is no name of a class"),
+        (["x_update", "--table", "runs", "--service", "S"], "choose one"),
+        (["x_update", "--service", "S", "--event", "x"], "--event 'x' is not a class name"),
         (["x_update", "--service", "S", "--event", "X", "--field", "a"], "is not of the form NAME:TYPE"),
         (
             ["x_update", "--table", "runs", "--event", "X", "--on", "truncate"],
-            "takes some of insert,update,delete",
+            "is not a list of insert, update and delete",
         ),
     ],
 )
@@ -282,7 +284,7 @@ def test_a_place_that_cannot_be_told_is_named_with_its_flag(copy: Copy, run: Run
     (copy.root / "other.py").write_text("from flowcraft import Channels\nchannels = Channels()\n")
     told = refused(run, *MEASUREMENTS)
     assert told.endswith(
-        "2 could be meant: other.py:channels, examples/flowcraft/api/core/domain/channels.py:channels; "
+        "found 2: other.py:channels, examples/flowcraft/api/core/domain/channels.py:channels; "
         "name it with --channels-module"
     )
     module = "examples.flowcraft.api.core.domain.channels"
@@ -321,7 +323,7 @@ def test_an_alembic_project_gets_a_revision(copy: Copy, run: Run, tables: str) -
     versions.mkdir(parents=True)
     (versions / "0a_first.py").write_text(REVISION)
     (copy.root / API / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/alembic\n")
-    assert refused(run, *MEASUREMENTS).endswith("name it with --dsn")
+    assert refused(run, *MEASUREMENTS).endswith("name one with --dsn")
     result = run(*MEASUREMENTS, "--dsn", tables)
     assert result.exit_code == 0, result.output
     (revision,) = versions.glob("*_measurement_update.py")
@@ -341,6 +343,6 @@ def test_a_column_of_which_no_value_can_be_made_up_is_named(copy: Copy, run: Run
     execute(database, "create table hosts (id int primary key, host inet not null)")
     before = copy.texts()
     arguments = ("add", "host_update", "--table", "hosts", "--event", "Host", "--dsn", database)
-    assert refused(run, *arguments).startswith("host: no value of inet can be made up for the test;")
+    assert refused(run, *arguments).startswith("host: the generated test has no sample value for type inet;")
     assert copy.changed_since(before) == set()
     assert run(*arguments, "--column", "host_id=id", "--dry-run").exit_code == 0

@@ -17,11 +17,11 @@ def show(name: str, target: str = TARGET) -> Result:
 
 FLOW_UPDATE = """\
 flow_update: FlowUpdate
-  delivery  exactly once and in order, for as long as the cursor is inside the log
+  delivery  exactly once and in order, as long as the client's cursor is inside the log
   guard     none: open to all
   source    rows of flows (insert/update) become FlowUpdate, flow_id from id
 
-FlowUpdate, its fields in JSON:
+FlowUpdate, JSON fields:
   flow_id: str
   name: str
   description: str

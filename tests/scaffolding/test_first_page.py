@@ -106,7 +106,7 @@ def test_the_first_page_comes_about_as_it_is_told(tmp_path: Path, database: str)
         ]
         for block in second:
             reader.follow(block)
-        assert "all is well" in reader.said
+        assert "no problems found" in reader.said
         assert rows(reader, "select payload from flowcraft.event where channel = 'order_update'")
         run(tmp_path / "hello", TSC, "-p", "web/jsconfig.json")
         for block in (*react, *mine):

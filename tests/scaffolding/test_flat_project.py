@@ -71,7 +71,7 @@ channels = Channels()
 
 def test_places_that_are_not_there_are_named_with_their_flags(project: Path) -> None:
     notes = ("notes.{note_id}", "--event", "NoteAdded", "--field", "text:str", "--service", "NoteService")
-    assert add(*notes).stderr.endswith("none was found; name it with --services\n")
+    assert add(*notes).stderr.endswith("not found; name it with --services\n")
     assert add(*notes, "--services", "services").exit_code == 0
     assert "live.note(event.note_id)" in (project / "services/note.py").read_text()
     (project / "migrations/001.sql").unlink()

@@ -113,7 +113,7 @@ async def test_an_event_arrives_and_a_page_is_there_beside_what_the_application_
     found = re.search(rf"the {framework} application serves (\S+) at /realtime", result.stdout)
     assert found is not None
     before = texts(here)
-    assert init().stdout == f"{found[1]} is served by the application already; there is nothing to do\n"
+    assert init().stdout == f"the application serves {found[1]} already; nothing to do\n"
     assert texts(here) == before
 
     where = {"DATABASE_URL": database}
@@ -142,7 +142,7 @@ def test_a_dry_run_shows_the_lines_and_changes_nothing(here: Path) -> None:
     result = init("--dry-run")
     assert "+app.add_middleware(realtime.asgi)\n" in result.stdout
     assert "2 application       change main.py\n" in result.stdout
-    assert result.stdout.endswith("nothing was changed: this was a dry run\n")
+    assert result.stdout.endswith("dry run: nothing was changed\n")
     assert texts(here) == {"main.py": FASTAPI.encode()}
 
 
@@ -167,14 +167,14 @@ def test_the_module_is_imported_as_the_application_is(other: Mapping[str, str], 
     write(here, {"app/main.py": FASTAPI, **other})
     assert init("--no-page").exit_code == 0
     assert "from app.realtime import realtime\n" in (here / "app/main.py").read_text("utf-8")
-    assert init().stdout.startswith("app.realtime:realtime is served by the application already")
+    assert init().stdout.startswith("the application serves app.realtime:realtime already")
 
 
 def test_of_several_applications_one_is_to_be_named(here: Path) -> None:
     write(here, {"main.py": FASTAPI, "admin.py": FASTAPI})
     result = init()
     assert result.exit_code == 1
-    assert result.stderr.endswith("2 could be meant: admin.py:app, main.py:app; name it with --app\n")
+    assert result.stderr.endswith("found 2: admin.py:app, main.py:app; name it with --app\n")
     assert init("--app", "main.py").exit_code == 0
     assert (here / "admin.py").read_text("utf-8") == FASTAPI
 
@@ -199,7 +199,7 @@ def test_without_an_application_it_says_what_to_write(here: Path) -> None:
     write(here, {"main.py": "print('hello')\n", "tests/main.py": FASTAPI})
     result = init()
     assert result.exit_code == 1
-    assert "add to your ASGI application by hand: app = realtime.asgi(app)" in result.stderr
+    assert "wrap your ASGI application by hand with app = realtime.asgi(app)" in result.stderr
     assert set(texts(here)) == {"main.py", "tests/main.py"}
 
 
@@ -228,7 +228,7 @@ def test_react_is_for_new_projects(here: Path) -> None:
     result = init("--react")
     assert (result.exit_code, result.stderr) == (
         2,
-        "error: --react is for new projects, and . has one; leave it out\n",
+        "error: --react is for new projects, and . has Python code; leave out --react\n",
     )
 
 
@@ -242,8 +242,8 @@ def test_a_react_application_gets_the_client_the_types_and_a_hook(here: Path) ->
     assert json.loads(text)["dependencies"] == dependencies
     assert text.startswith('{\n  "name": "web",\n  "dependencies": {\n    "@flowcraft/realtime": ')
     (here / "web/node_modules").symlink_to(REPOSITORY / "node_modules")
-    assert "all is well" in run(here, "flowcraft", "check")
-    assert init().stdout.endswith("there is nothing to do\n")
+    assert "no problems found" in run(here, "flowcraft", "check")
+    assert init().stdout.endswith("; nothing to do\n")
 
 
 def test_the_next_channel_is_added_to_it(here: Path) -> None:
@@ -251,4 +251,4 @@ def test_the_next_channel_is_added_to_it(here: Path) -> None:
     init()
     run(here, "flowcraft", "channel", "add", "run_update", "--table", "runs", "--event", "RunUpdate")
     assert "run_update: RunUpdate;" in (here / "live/realtime.gen.ts").read_text("utf-8")
-    assert "all is well" in run(here, "flowcraft", "check")
+    assert "no problems found" in run(here, "flowcraft", "check")

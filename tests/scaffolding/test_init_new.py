@@ -41,13 +41,13 @@ def check_style(project: Path) -> None:
 
 
 def check_channels(project: Path, **more: str) -> None:
-    assert "all is well" in run(project, "flowcraft", "check", **more)
+    assert "no problems found" in run(project, "flowcraft", "check", **more)
 
 
 def test_a_project_is_whole_and_a_second_run_has_nothing_to_do(here: Path) -> None:
     result = init("hello")
     assert result.exit_code == 0, result.output
-    assert result.stdout.endswith("hello is there. Next:\n  cd hello\n  python -m app\n")
+    assert result.stdout.endswith("created hello. Next:\n  cd hello\n  python -m app\n")
     project = here / "hello"
     check_style(project)
     check_channels(project)
@@ -57,7 +57,7 @@ def test_a_project_is_whole_and_a_second_run_has_nothing_to_do(here: Path) -> No
 
     before = texts(here)
     again = init("hello")
-    nothing = "app.realtime:realtime is served by the application already; there is nothing to do\n"
+    nothing = "the application serves app.realtime:realtime already; nothing to do\n"
     assert (again.exit_code, again.stdout) == (0, nothing)
     assert texts(here) == before
 
@@ -119,7 +119,7 @@ def test_channels_of_both_patterns_are_added_to_it_and_all_of_it_is_strictly_typ
     (project / "migrations/0002_orders.sql").write_text(ORDERS, "utf-8")
     add = ("flowcraft", "channel", "add")
     said = run(project, *add, "order_update", "--table", "orders", "--event", "OrderUpdate")
-    assert '  subscribe in the page: client.subscribe("order_update", heard)\n' in said
+    assert '  subscribe in the page: client.subscribe("order_update", onEvent)\n' in said
     alert = ("--event", "AlertRaised", "--field", "text:str", "--service", "AlertService")
     run(project, *add, "alerts.{alert_id}", *alert)
     check_style(project)
@@ -155,7 +155,7 @@ def test_the_versions_of_the_react_page_are_those_that_this_repository_is_tested
 def test_a_dry_run_changes_nothing(here: Path) -> None:
     result = init("hello", "--dry-run")
     assert (result.exit_code, list(here.iterdir())) == (0, [])
-    assert result.stdout.endswith("nothing was changed: this was a dry run\n")
+    assert result.stdout.endswith("dry run: nothing was changed\n")
 
 
 def test_nothing_of_somebody_else_is_overwritten(here: Path) -> None:
@@ -170,8 +170,8 @@ def test_nothing_of_somebody_else_is_overwritten(here: Path) -> None:
     result = init("other")
     assert result.exit_code == 1
     assert result.stderr == (
-        f"error: {other}/pyproject.toml is there already, and is not ours to overwrite; "
-        "start in an empty folder: flowcraft init NAME\n"
+        f"error: {other}/pyproject.toml exists already and is not overwritten; "
+        "start in an empty folder with `flowcraft init NAME`\n"
     )
     assert texts(other) == before
 
@@ -179,7 +179,7 @@ def test_nothing_of_somebody_else_is_overwritten(here: Path) -> None:
 def test_options_of_projects_are_refused_for_a_new_one(here: Path) -> None:
     result = init("hello", "--app", "main.py")
     assert result.exit_code == 2
-    assert result.stderr.endswith("leave out --app and --web for a new project\n")
+    assert result.stderr.endswith("so a new project is created; leave out --app and --web\n")
 
 
 def test_the_command_line_is_the_one_that_is_installed() -> None:

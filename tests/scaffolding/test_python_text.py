@@ -69,7 +69,7 @@ def test_a_statement_with_a_comment_is_left_alone() -> None:
 
 
 def test_a_name_that_means_something_else_is_refused() -> None:
-    with pytest.raises(ScaffoldingRefused, match="alpha stands for something else here"):
+    with pytest.raises(ScaffoldingRefused, match="alpha is already bound to something else"):
         with_import(MODULE, "app.x", "alpha")
 
 
@@ -117,7 +117,7 @@ def test_edits_are_applied_all_or_none(tmp_path: Path) -> None:
     with pytest.raises(ScaffoldingRefused):
         apply(edits)
     assert (one.read_text(), other.exists()) == ("1", False)
-    with pytest.raises(ScaffoldingRefused, match="was changed meanwhile"):
+    with pytest.raises(ScaffoldingRefused, match="has changed meanwhile"):
         apply([Edit("", other, None, "new"), Edit("", one, "0", "2")])
     assert not other.exists()
     apply(edits[:2])

@@ -21,7 +21,7 @@ async def emit(scope: Scope, receive: Receive, send: Send) -> None:
     """Commit them, whatever is asked for; it knows no lifespan."""
     assert scope["type"] == "http"
     for n in range(EVENTS):
-        started.log.emit("ping_update", json.dumps({"n": n, "pad": "x" * 200_000}))
+        started.log.broadcast("ping_update", json.dumps({"n": n, "pad": "x" * 200_000}))
     await answer_http(send, 200, "committed\n")
 
 

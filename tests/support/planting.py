@@ -132,11 +132,11 @@ class Stage:
     victim: Client = field(default_factory=Client)
     written: int = 0
 
-    def emit(self, channel: str = "ping_update") -> int:
+    def broadcast(self, channel: str = "ping_update") -> int:
         """Commit one event; return its number."""
         self.written += 1
         transaction = self.log.begin()
-        transaction.emit(channel, f'{{"n":{self.written},"key":"k"}}')
+        transaction.broadcast(channel, f'{{"n":{self.written},"key":"k"}}')
         transaction.commit()
         return self.written
 
@@ -191,13 +191,13 @@ async def stand(stage: Stage) -> None:
         await stage.node.until_accepting()
     stage.node.connect(stage.live, ["ping_update"])
     await stage.live.until(lambda frame: "subscribed" in frame)
-    stage.emit()
+    stage.broadcast()
     await stage.live.until(lambda frame: frame.get("n") == 1)
 
 
 async def all_goes_on(stage: Stage) -> None:
     """Check that others are served: one that was here, one that comes back, and one that is new."""
-    number = stage.emit()
+    number = stage.broadcast()
     arrived = await stage.live.until(lambda frame: frame.get("payload", {}).get("n") == number)
     assert arrived is not None, f"a client that did nothing was closed: {stage.live.closed}"
     if not stage.live.was_reset():

@@ -49,7 +49,7 @@ class PostgresTransaction:
         await connection.execute("begin")
         return cls(connection, int(await connection.fetchval("select pg_current_xact_id()::text")))
 
-    async def emit(self, channel: str, payload: str) -> None:
+    async def broadcast(self, channel: str, payload: str) -> None:
         await self.connection.execute("select flowcraft.broadcast($1, $2::text::json)", channel, payload)
 
     async def commit(self) -> None:

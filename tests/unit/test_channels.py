@@ -158,7 +158,7 @@ def test_a_payload_that_is_no_event_is_refused() -> None:
             {"run_id": float},
             "'runs.{run_id}': the type of run_id is UUID, int or str, not <class 'float'>",
         ),
-        ("run_update", {"run_id": UUID}, "'run_update' has no place for run_id; write '<entity>.{run_id}'"),
+        ("run_update", {"run_id": UUID}, "'run_update' has no part for run_id; write '<entity>.{run_id}'"),
     ],
 )
 def test_the_parameter_of_a_family_is_declared_with_its_type(name: str, params: Any, text: str) -> None:
@@ -299,7 +299,7 @@ def test_a_table_fires_on_insert_and_update_unless_told_otherwise() -> None:
 
 @pytest.mark.parametrize("on", [(), "insert", ["truncate"], ("insert", "upsert")])
 def test_a_table_fires_on_changes_of_rows_only(on: Any) -> None:
-    text = f'Table(\'runs\', on={on!r}): on takes some of "insert", "update", "delete"'
+    text = f'Table(\'runs\', on={on!r}): on takes any of "insert", "update", "delete"'
     with pytest.raises(DeclarationError, match=sentence(text)):
         Table("runs", on=on)
 

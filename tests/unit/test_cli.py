@@ -95,17 +95,17 @@ def test_what_is_not_understood_ends_with_status_2(run: Run, arguments: list[str
         ),
         (
             "tests.unit.typescript_sample:nothing",
-            f"tests.unit.typescript_sample has no nothing; there is {SAMPLE}",
+            f"tests.unit.typescript_sample has no nothing; the module has {SAMPLE}",
         ),
         (
             "tests.unit.typescript_sample:RUN",
-            f"tests.unit.typescript_sample:RUN is of type UUID, not Channels or Realtime; there is {SAMPLE}",
+            f"tests.unit.typescript_sample:RUN is of type UUID, not Channels or Realtime; the module has {SAMPLE}",
         ),
         (
             "flowcraft.errors:RealtimeError",
             (
-                "flowcraft.errors:RealtimeError is of type type, not Channels or Realtime; nothing in it is; "
-                "name the module that makes them"
+                "flowcraft.errors:RealtimeError is of type type, not Channels or Realtime; the module has none; "
+                "name the module that creates them"
             ),
         ),
     ],
@@ -120,7 +120,9 @@ def test_a_target_that_names_no_channels_is_told_what_to_name(run: Run, target: 
 def test_a_module_that_is_not_there_is_told_with_the_folder(
     run: Run, tmp_path: Path, target: str, missing: str
 ) -> None:
-    text = f"error: no module {missing} is in {tmp_path} or installed; run this where it can be imported\n"
+    text = (
+        f"error: module {missing} is neither in {tmp_path} nor installed; run this where it can be imported\n"
+    )
     assert outcome(run("channel", "list", target)) == (2, "", text)
 
 
@@ -144,7 +146,7 @@ def test_a_module_that_fails_is_told_with_its_own_traceback(
 ) -> None:
     name = module(text)
     status, _, told = outcome(run("channel", "list", f"{name}:channels"))
-    assert (status, told.splitlines()[0]) == (1, f"error: {name} cannot be imported; mend this first:")
+    assert (status, told.splitlines()[0]) == (1, f"error: {name} cannot be imported; fix this first:")
     assert error in told
     assert f'File "{tmp_path / name}.py", line 2' in told
     assert "importlib" not in told
@@ -186,7 +188,7 @@ def test_a_check_shows_the_difference_and_the_remedy_and_writes_nothing(run: Run
     status, difference, told = outcome(run("codegen", "typescript", SAMPLE, "--out", "x.ts", "--check"))
     assert status == 1
     assert "-  readonly run_id: number;\n+  readonly run_id: string;\n" in difference
-    assert difference.startswith("--- x.ts\n+++ generated from the channels of today\n@@")
+    assert difference.startswith("--- x.ts\n+++ generated from the current channels\n@@")
     assert told == f"error: x.ts is not up to date; run `flowcraft codegen typescript {SAMPLE} --out x.ts`\n"
     assert file.read_text() == old
 
@@ -201,14 +203,18 @@ def test_line_ends_that_a_checkout_on_windows_changed_are_no_difference(run: Run
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [
-        (["--check"], 2, "--check compares with a file; name it with --out FILE"),
+        (["--check"], 2, "--check needs a file to compare with; name it with --out FILE"),
         (
             ["--out", "x.ts", "--check"],
             1,
             f"x.ts does not exist; run `flowcraft codegen typescript {SAMPLE} --out x.ts`",
         ),
-        (["--out", "no/x.ts"], 1, "the folder no does not exist; make it, or name another with --out"),
-        (["--out", "."], 1, ". cannot be written: Is a directory; name another with --out"),
+        (
+            ["--out", "no/x.ts"],
+            1,
+            "the folder no does not exist; create it, or choose another file with --out",
+        ),
+        (["--out", "."], 1, ". cannot be written: Is a directory; choose another file with --out"),
     ],
 )
 def test_a_file_that_cannot_be_is_told(run: Run, arguments: list[str], status: int, text: str) -> None:
@@ -256,7 +262,7 @@ def may_see(viewer): return True
 
 def test_no_channels_at_all_are_told_how_to_declare_one(run: Run, module: Callable[[str], str]) -> None:
     name = module("c = Channels()")
-    assert "none yet; declare one with" in run("channel", "list", f"{name}:c").stdout
+    assert "no channels yet; declare one with" in run("channel", "list", f"{name}:c").stdout
 
 
 # migrate
@@ -311,7 +317,7 @@ def test_without_a_database_the_remedies_are_named(run: Run, command: str) -> No
 
 
 def test_sql_and_a_database_exclude_each_other(run: Run) -> None:
-    text = "error: --sql connects to nothing; leave out --dsn, or --sql\n"
+    text = "error: --sql connects to no database; leave out --dsn or --sql\n"
     assert outcome(run("migrate", SAMPLE, "--sql", "--dsn", "postgresql://x")) == (2, "", text)
 
 
@@ -320,17 +326,20 @@ def test_sql_and_a_database_exclude_each_other(run: Run) -> None:
     [
         (
             asyncpg.LockNotAvailableError("x"),
-            "a table is in use, and was for 5 seconds; nothing was changed: run this again when it is quiet",
+            "a table was locked for 5 seconds; nothing was changed: try again when fewer transactions use it",
         ),
         (
             asyncpg.InsufficientPrivilegeError("permission denied"),
-            "this user may not do that: permission denied; run it as the owner of the tables, or see --sql",
+            "the database user lacks a privilege: permission denied; connect as the owner of the tables, or see --sql",
         ),
-        (asyncpg.UndefinedTableError("no table"), "the database refuses: no table; nothing was changed"),
-        (TimeoutError(), "the database cannot be reached: TimeoutError; see --dsn, or FLOWCRAFT_DSN"),
+        (
+            asyncpg.UndefinedTableError("no table"),
+            "the database reported an error: no table; nothing was changed",
+        ),
+        (TimeoutError(), "the database cannot be reached: TimeoutError; see --dsn and FLOWCRAFT_DSN"),
         (
             ConnectionRefusedError(111, "refused"),
-            "the database cannot be reached: [Errno 111] refused; see --dsn, or FLOWCRAFT_DSN",
+            "the database cannot be reached: [Errno 111] refused; see --dsn and FLOWCRAFT_DSN",
         ),
         (flowcraft.DeclarationError("a source does not fit"), "a source does not fit"),
     ],

@@ -320,7 +320,7 @@ class HubFollowsLog(RuleBasedStateMachine):
     def begin(self, channels: list[str]) -> tuple[MemoryTransaction, list[str]]:
         transaction = self.log.begin()
         for channel in channels:
-            transaction.emit(channel, "{}")
+            transaction.broadcast(channel, "{}")
         return transaction, channels
 
     @rule(transaction=consumes(transactions), commit=st.booleans())
@@ -394,7 +394,7 @@ TestHubFollowsLog = HubFollowsLog.TestCase
 def test_a_replay_is_the_same_wherever_the_hub_and_the_read_stand(read_at: int, hub_at: int) -> None:
     log = MemoryLog()
     for _ in range(40):
-        log.emit("runs.7", "{}")
+        log.broadcast("runs.7", "{}")
     everything = log.tail_now(cursor(700)).records
     hub = hub_with()
     hub.connect(1)

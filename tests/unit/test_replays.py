@@ -68,7 +68,7 @@ def log_of(count: int, channels: int = 10) -> tuple[MemoryLog, list[Cursor]]:
     log, cursors = MemoryLog(), list[Cursor]()
     for number in range(count):
         cursors.append(log.position_now().cursor)
-        log.emit(f"runs.{number % channels}", "{}")
+        log.broadcast(f"runs.{number % channels}", "{}")
     return log, cursors
 
 

@@ -56,13 +56,13 @@ class Resuming(RuleBasedStateMachine):
             self.running.append(self.log.begin())
 
     @rule(number=FEW, channel=st.sampled_from(CHANNELS))
-    def emit(self, number: int, channel: str) -> None:
+    def broadcast(self, number: int, channel: str) -> None:
         if not self.running:
             self.running.append(self.log.begin())
         transaction = self.running[number % len(self.running)]
         if self.writers.setdefault(channel, transaction) is transaction:
             self.events += 1
-            transaction.emit(channel, str(self.events))
+            transaction.broadcast(channel, str(self.events))
 
     @rule(number=FEW, commits=st.booleans())
     def end(self, number: int, commits: bool) -> None:
@@ -82,7 +82,7 @@ class Resuming(RuleBasedStateMachine):
         for channel in channels:
             if channel not in self.writers:
                 self.running.append(self.log.begin())
-                self.emit(len(self.running) - 1, channel)
+                self.broadcast(len(self.running) - 1, channel)
                 self.end(len(self.running) - 1, commits=True)
             if relayed:
                 self.relay_reads_and_feeds()

@@ -180,7 +180,7 @@ def test_two_types_of_one_name_are_refused() -> None:
     declared.declare("b_update", second)
     with pytest.raises(
         DeclarationError,
-        match="two different types are called Step, one of them on the channel b_update; rename one of them",
+        match="two different types are called Step, one of them on b_update; rename one",
     ):
         generate_typescript(declared)
 

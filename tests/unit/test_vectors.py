@@ -82,7 +82,7 @@ class Server:
         xid = transaction["xid"]
         self.running[xid] = self.log.begin(xid)
         for channel, payload in transaction.get("events", []):
-            self.running[xid].emit(channel, json.dumps(payload))
+            self.running[xid].broadcast(channel, json.dumps(payload))
 
     def on_commit(self, transaction: dict[str, Any]) -> None:
         if transaction["xid"] not in self.running:

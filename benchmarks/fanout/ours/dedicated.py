@@ -45,7 +45,7 @@ def commit(log: MemoryLog, count: int) -> None:
     """One transaction with so many events."""
     transaction = log.begin()
     for _ in range(count):
-        transaction.emit("bench_update", PAYLOAD)
+        transaction.broadcast("bench_update", PAYLOAD)
     log.trim(before=transaction.xid)
     transaction.commit()
 

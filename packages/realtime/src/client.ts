@@ -1,25 +1,25 @@
-/** The client: one connection for the whole page; the machine decides, this carries it out. */
+/** The client: one connection for the whole page; carries out the effects of the machine. */
 import type { RealtimeError } from "./core/error.js";
 import type { Cursor } from "./core/frames.js";
 import { type Connection, createMachine, type Effect, GONE, IDLE, type Subscriber } from "./core/machine.js";
 import type { ChannelName, Payload, Unsubscribe } from "./types.js";
 
 export type ClientOptions = {
-  /** Where the server is; by default `/realtime` on the page's own host. `http` is read as `ws`. */
+  /** The server's address; by default `/realtime` on the page's host. `http` is read as `ws`. */
   readonly url?: string | URL;
-  /** Called before every connection. `renew` is true after the server found the last token expired: fetch a new one. */
+  /** Called before every connection. `renew` is true if the server reported the last token as expired: fetch a new one. */
   readonly token?: (renew: boolean) => string | Promise<string>;
-  /** The generated `schemaHash`; a server that declares other channels is reported once. */
+  /** The generated `schemaHash`; a server with another hash is reported once. */
   readonly schema?: string;
-  /** Hears of everything that went wrong and has no handler of its own; by default `reportError`. */
+  /** Called with every error that has no handler of its own; by default `reportError`. */
   readonly onError?: (error: unknown) => void;
-  /** The WebSocket class, where it is not a global (Node before 22). */
+  /** The WebSocket class, if it is not a global (Node before 22). */
   readonly WebSocket?: new (url: string) => WebSocketLike;
-  /** How long a channel outlives its last handler, in milliseconds. */
+  /** How long a channel stays subscribed after its last handler, in milliseconds. */
   readonly linger?: number;
 };
 
-/** As much of a WebSocket as the client uses. */
+/** The part of a WebSocket that the client uses. */
 export type WebSocketLike = {
   onopen: ((event: never) => void) | null;
   onmessage: ((event: never) => void) | null;
@@ -30,47 +30,47 @@ export type WebSocketLike = {
 };
 
 export type SubscribeOptions = {
-  /** Begin after this position instead of wherever the server is: what came since is replayed first. */
+  /** Begin after this cursor instead of now: later events are replayed first. */
   readonly since?: Cursor;
-  /** Events were missed and cannot be told; `code` is the reason (`expired`, `rewound`, `lost`, …). Load the state again. */
+  /** Events were missed and cannot be replayed; `code` is the reason (`expired`, `rewound`, `lost`, …). Load the state again. */
   readonly onReset?: (error: RealtimeError) => void;
   /** The server refused the channel. */
   readonly onError?: (error: RealtimeError) => void;
-  /** Whether this subscription is known to have everything, whenever that changes. */
+  /** Called whenever it changes whether this subscription is known to be up to date. */
   readonly onFresh?: (fresh: boolean) => void;
 };
 
 export type Client = {
-  /** Hear every event of a channel; returns the function that ends it. Whole transactions arrive in one go. */
+  /** Subscribe to a channel; returns the function that unsubscribes. The events of a transaction arrive together. */
   readonly subscribe: <C extends ChannelName>(
     channel: C,
     handler: (payload: Payload<C>) => void,
     options?: SubscribeOptions,
   ) => Unsubscribe;
-  /** Resolves when what a transaction wrote has reached all handlers; rejects when the client stops. */
+  /** Resolves when all events of a transaction have reached the handlers; rejects when the client stops. */
   readonly settled: (xid: string | number | bigint) => Promise<void>;
-  /** An external store: what `useSyncExternalStore` wants. */
+  /** An external store, for `useSyncExternalStore`. */
   readonly connection: {
     readonly get: () => Connection;
     readonly subscribe: (listener: () => void) => () => void;
   };
-  /** The last position heard of. */
+  /** The last cursor received. */
   readonly position: () => Cursor | undefined;
-  /** Connect anew, also after the client stopped; resumes from every cursor. */
+  /** Connect again, also after the client stopped; resumes from every cursor. */
   readonly reconnect: () => void;
-  /** End everything and forget token, cursors and subscriptions: the person has left. */
+  /** Disconnect and forget token, cursors and subscriptions: for a logout. */
   readonly close: () => void;
 };
 
 type Subscription = Subscriber & {
   readonly handler: (payload: unknown) => void;
-  /** The caller's own object, read when it is needed: a hook may change the callbacks in it. */
+  /** The caller's own object, read at each call: a hook may change its callbacks. */
   readonly options: SubscribeOptions;
 };
 const LINGER_MS = 1000;
 const WAKE_UPS = ["online", "pageshow", "visibilitychange"];
 
-/** Some or none of this is there: a page, a worker, Node. */
+/** The globals of a page, a worker or Node, each of which may be missing. */
 const page: Partial<
   Pick<typeof globalThis, "addEventListener" | "removeEventListener" | "document" | "location" | "reportError">
 > = globalThis;
@@ -85,7 +85,7 @@ export const createClient = (options: ClientOptions = {}): Client => {
   const queue: Effect<Subscription, Ticket>[] = [];
   let running = false;
   let socket: WebSocketLike | undefined;
-  let attempt = {}; // tells one attempt to connect from the next
+  let attempt = {}; // the identity of the current attempt to connect
   let fetching: Promise<string | undefined> | undefined;
 
   /** An exception in one handler stops neither the others nor the machine. */
@@ -97,12 +97,12 @@ export const createClient = (options: ClientOptions = {}): Client => {
     }
   };
 
-  /** Once `unsubscribe` has returned, its subscriber hears nothing, also not of what was decided before. */
-  const tell = <V,>(s: Subscription, f: ((value: V) => void) | undefined, value: V) => {
+  /** After `unsubscribe` has returned, the subscriber is not called, not even for effects decided before. */
+  const notify = <V,>(s: Subscription, f: ((value: V) => void) | undefined, value: V) => {
     if (s.ref !== GONE) call(f, value);
   };
 
-  /** Effects are carried out in order, also those of calls that handlers make meanwhile. */
+  /** Carry out effects in order, including those of calls that handlers make meanwhile. */
   const run = (effects: readonly Effect<Subscription, Ticket>[]) => {
     queue.push(...effects);
     if (running) return;
@@ -131,14 +131,14 @@ export const createClient = (options: ClientOptions = {}): Client => {
         return;
       }
       case "apply":
-        for (const [s, payload] of effect[1]) tell(s, s.handler, payload);
+        for (const [s, payload] of effect[1]) notify(s, s.handler, payload);
         return;
       case "reset":
-        return tell(effect[1], effect[1].options.onReset ?? onError, effect[2]);
+        return notify(effect[1], effect[1].options.onReset ?? onError, effect[2]);
       case "refused":
-        return tell(effect[1], effect[1].options.onError ?? onError, effect[2]);
+        return notify(effect[1], effect[1].options.onError ?? onError, effect[2]);
       case "fresh":
-        return tell(effect[1], effect[1].options.onFresh, effect[2]);
+        return notify(effect[1], effect[1].options.onFresh, effect[2]);
       case "settled":
         return effect[1](effect[2]);
       case "connection":
@@ -155,14 +155,14 @@ export const createClient = (options: ClientOptions = {}): Client => {
     const mine = (attempt = {});
     for (const type of WAKE_UPS) page.addEventListener?.(type, wake);
     try {
-      // One at a time: an attempt that was given up leaves its token to the next.
+      // One fetch at a time: an aborted attempt leaves its token to the next.
       const token = await (fetching ??= Promise.resolve(getToken?.(renew)));
       if (mine !== attempt) return;
       fetching = undefined;
-      // Where no WebSocket comes through, one that can do without is worth its kilobytes, if they can be had.
-      const able =
+      // Loaded on demand, after two failed attempts: most pages never need its 2 KB.
+      const fallback =
         !options.WebSocket && machine.connection().attempts > 1 ? await import("./fallback.js").catch(() => undefined) : undefined;
-      const Socket = options.WebSocket ?? able?.FallbackSocket ?? WebSocket;
+      const Socket = options.WebSocket ?? fallback?.FallbackSocket ?? WebSocket;
       if (mine !== attempt) return;
       const opened = (socket = new Socket(address(options.url)));
       opened.onopen = () => run(machine.opened(token, Date.now()));
@@ -191,7 +191,7 @@ export const createClient = (options: ClientOptions = {}): Client => {
 
   return {
     subscribe: (channel, handler, options = {}) => {
-      // The payload's type is a promise: client and server are generated from one schema, compared at connect.
+      // The payload's type is unchecked here: client and server compare the schema hash when they connect.
       const s: Subscription = { channel, handler, options, at: options.since, ref: IDLE, fresh: false };
       run(machine.subscribe(s, Date.now()));
       return () => run(machine.unsubscribe(s, Date.now()));

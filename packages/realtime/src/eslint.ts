@@ -1,4 +1,4 @@
-/** A rule for ESLint: the function that ends a subscription is not lost. It reads types, so it needs typed linting. */
+/** An ESLint rule: code must keep the function that ends a subscription. The rule needs typed linting. */
 import type { ESLint, Linter, Rule, Scope } from "eslint";
 import type * as ts from "typescript";
 
@@ -10,15 +10,15 @@ type Lost = { messageId: "dropped" | "kept" | "rendering"; data?: { name: string
 const EFFECT = /^use(Layout|Insertion)?Effect$/;
 const HOOK = /^use[A-Z]/;
 const COMPONENT_OR_HOOK = /^(use)?[A-Z]/;
-/** What is given to these runs while rendering. */
+/** Callbacks of these run while rendering. */
 const RENDERS = ["useMemo", "useState", "memo", "forwardRef"];
-/** What is given to these may return something, and it goes nowhere. */
+/** Callbacks of these may return a value, which is discarded. */
 const FORGETS = ["then", "catch", "finally", "setTimeout", "setInterval", "addEventListener"];
-/** These have the value of what is in them. */
+/** Expressions with the value of their operand. */
 const PASSES: readonly string[] = [
   "AwaitExpression", "ChainExpression", "ConditionalExpression", "LogicalExpression", "TSAsExpression", "TSNonNullExpression", "TSSatisfiesExpression",
 ];
-/** What stands in one of these is looked at, and not handed on. */
+/** Nodes that test or discard a value, without passing it on. */
 const LOOKS: readonly string[] = ["ConditionalExpression", "ExpressionStatement", "IfStatement", "LogicalExpression", "UnaryExpression"];
 const OURS = /[\\/]realtime[\\/](dist|src)[\\/]types(\.d)?\.ts$/;
 
@@ -41,7 +41,7 @@ const rule: Rule.RuleModule = {
     if (!program || !nodes) return { Program: (node) => context.report({ node, messageId: "untyped" }) };
     const checker = program.getTypeChecker();
 
-    /** Whether a callback's caller expects nothing of it. */
+    /** Whether a callback's return value is discarded. */
     const isForgotten = (callback: Node): boolean => {
       const { parent } = callback;
       if (parent?.type === "CallExpression" && parent.callee !== callback && FORGETS.includes(nameOfCallee(parent))) return true;
@@ -49,7 +49,7 @@ const rule: Rule.RuleModule = {
       return (expected?.getNonNullableType().getCallSignatures() ?? []).some((signature) => checker.typeToString(signature.getReturnType()) === "void");
     };
 
-    /** What becomes of a value: it is lost, kept in a variable, or handed on. */
+    /** Whether a value is lost, kept in a variable, or handed on. */
     const fateOf = (call: Node): "lost" | "handed on" | Kept => {
       const node = outermost(call);
       const { parent } = node;
@@ -69,7 +69,7 @@ const rule: Rule.RuleModule = {
 
     const lost = (call: Node): Lost | undefined => {
       const around = functionAround(call);
-      if (around === undefined) return undefined; // of a module: for as long as the page lives
+      if (around === undefined) return undefined; // at module level: the subscription lasts as long as the page
       if (isRendering(around)) return { messageId: "rendering" };
       const fate = fateOf(call);
       if (fate === "lost") return { messageId: "dropped" };
@@ -88,7 +88,7 @@ const rule: Rule.RuleModule = {
 
 const plugin: ESLint.Plugin = { meta: { name: "@flowcraft/realtime" }, rules: { "no-lost-unsubscribe": rule } };
 
-/** The configuration that turns the rule on. */
+/** The configuration that enables the rule. */
 export const recommended: Linter.Config = {
   name: "@flowcraft/realtime/recommended",
   plugins: { "@flowcraft/realtime": plugin },
@@ -101,7 +101,7 @@ function isUnsubscribe(type: ts.Type): boolean {
   return symbol?.name === "Unsubscribe" && (symbol.declarations ?? []).some((one) => OURS.test(one.getSourceFile().fileName));
 }
 
-/** The expression that has the value of this one: around it are casts, conditions and alternatives. */
+/** The outermost expression with the value of this one, through casts, conditions and alternatives. */
 function outermost(node: Node): Node {
   const { parent } = node;
   if (!parent || !PASSES.includes(parent.type)) return node;
@@ -114,12 +114,12 @@ function isResult(node: Node): boolean {
   return parent?.type === "ReturnStatement" || (parent?.type === "ArrowFunctionExpression" && parent.body === node);
 }
 
-/** Whether a use of the variable ends the subscription some time after `call` began it, or hands it on to who may. */
+/** Whether a use of the variable ends the subscription later than `call`, or hands it on to code that may. */
 function ends(use: Node, call: Node): boolean {
   const node = outermost(use);
   const { parent } = node;
   if (parent?.type !== "CallExpression" || parent.callee !== node) return !LOOKS.includes(parent?.type ?? "");
-  return functionAround(parent) !== functionAround(call) || !isInEffect(call); // at once, in an effect, is not when the component goes
+  return functionAround(parent) !== functionAround(call) || !isInEffect(call); // a call in the same effect does not count: it is not a cleanup
 }
 
 function functionAround(node: Node): Node | undefined {
@@ -145,7 +145,7 @@ function isRendering(around: Node): boolean {
   return id?.type === "Identifier" && COMPONENT_OR_HOOK.test(id.name);
 }
 
-/** The name of the function that a function is given to, first. */
+/** The name of the function whose first argument is this callback. */
 function nameOfCaller(callback: Node): string {
   const { parent } = callback;
   return parent?.type === "CallExpression" && parent.arguments[0] === callback ? nameOfCallee(parent) : "";

@@ -1,12 +1,12 @@
-/** The fallback: Server-Sent Events over `fetch`, where something between page and server does not let a WebSocket through. */
+/** The fallback: Server-Sent Events over `fetch`, where a proxy between page and server blocks WebSockets. */
 import { createStreams } from "./core/streams.js";
 
 const WEBSOCKET_MS = 4_000;
 const LOST = 1006;
 
 /**
- * A socket that is a WebSocket if it can. If not, and the server answers at all, it is the events below the WebSocket's
- * address: a request that is repeated whenever there is something to say.
+ * A socket that uses a WebSocket if possible. Otherwise, if the server responds, it uses `/events` below the
+ * WebSocket's address: one request at a time, repeated for each frame to send.
  */
 export class FallbackSocket {
   onopen: (() => void) | null = null;
@@ -19,9 +19,9 @@ export class FallbackSocket {
   #stream = new AbortController();
   #isStream = false;
   #isClosed = false;
-  /** There is something to say; a request is on its way. */
-  #says = false;
-  #asks = false;
+  /** Whether a frame waits to be sent, and whether a request is pending. */
+  #hasFrames = false;
+  #isRequesting = false;
 
   constructor(url: string) {
     this.#url = url;
@@ -30,9 +30,9 @@ export class FallbackSocket {
 
   send(data: string) {
     if (!this.#isStream) this.#socket?.send(data);
-    else if (this.#streams.say(data)) {
-      this.#says = true;
-      queueMicrotask(() => this.#speak());
+    else if (this.#streams.send(data)) {
+      this.#hasFrames = true;
+      queueMicrotask(() => this.#flush());
     }
   }
 
@@ -44,29 +44,29 @@ export class FallbackSocket {
 
   async #open() {
     if (await this.#isWebSocket()) return;
-    const answer = await this.#request();
-    // It answers now: then it may have been away a moment ago, WebSockets and all.
-    if (answer && (await this.#isWebSocket())) this.#stream.abort();
-    else if (!answer) this.#end(LOST);
+    const body = await this.#request();
+    // The server responds now, so it may have been down during the first attempt: try a WebSocket once more.
+    if (body && (await this.#isWebSocket())) this.#stream.abort();
+    else if (!body) this.#end(LOST);
     else if (!this.#isClosed) {
       this.#isStream = true;
       this.onopen?.();
-      void this.#read(answer);
+      void this.#read(body);
     }
   }
 
-  /** Try a WebSocket, and be it if it opens. */
+  /** Try a WebSocket, and use it if it opens. */
   #isWebSocket(): Promise<boolean> {
     return new Promise((resolve) => {
       if (this.#isClosed) return resolve(true);
       const socket = (this.#socket = new WebSocket(this.#url));
-      const patience = setTimeout(() => socket.close(), WEBSOCKET_MS);
+      const timeout = setTimeout(() => socket.close(), WEBSOCKET_MS);
       socket.onclose = () => {
-        clearTimeout(patience);
+        clearTimeout(timeout);
         resolve(false);
       };
       socket.onopen = () => {
-        clearTimeout(patience);
+        clearTimeout(timeout);
         socket.onmessage = ({ data }: { readonly data: unknown }) => this.onmessage?.({ data });
         socket.onclose = ({ code }) => this.#end(code);
         resolve(true);
@@ -75,7 +75,7 @@ export class FallbackSocket {
     });
   }
 
-  /** Begin a stream; nothing if there is no answer, or one that is none. */
+  /** Begin a stream; undefined without a successful response. */
   async #request(): Promise<ReadableStream<Uint8Array<ArrayBuffer>> | undefined> {
     this.#stream.abort();
     const { signal } = (this.#stream = new AbortController());
@@ -89,14 +89,14 @@ export class FallbackSocket {
     }
   }
 
-  /** Say what there is to say, once the last request has been answered. */
-  #speak() {
-    if (!this.#says || this.#asks || this.#isClosed || !this.#streams.rests()) return;
-    this.#says = false;
-    this.#asks = true;
-    void this.#request().then((answer) => {
-      this.#asks = false;
-      if (answer) void this.#read(answer);
+  /** Begin a new stream for waiting frames, once the last request is answered. */
+  #flush() {
+    if (!this.#hasFrames || this.#isRequesting || this.#isClosed || !this.#streams.isResumed()) return;
+    this.#hasFrames = false;
+    this.#isRequesting = true;
+    void this.#request().then((body) => {
+      this.#isRequesting = false;
+      if (body) void this.#read(body);
       else this.#end(LOST);
     });
   }
@@ -105,26 +105,26 @@ export class FallbackSocket {
     const { signal } = this.#stream;
     let rest = "";
     try {
-      this.#speak();
+      this.#flush();
       for (const reader = stream.pipeThrough(new TextDecoderStream()).getReader(); ; ) {
         const { value, done } = await reader.read();
         if (done) break;
         const events = (rest + value).split("\n\n");
         rest = events.pop() ?? "";
-        for (const event of events) if (!signal.aborted) this.#hear(event);
-        this.#speak();
+        for (const event of events) if (!signal.aborted) this.#receive(event);
+        this.#flush();
       }
     } catch {
-      // it broke, or was aborted
+      // the stream broke, or was aborted
     }
     if (!signal.aborted) this.#end(LOST);
   }
 
-  #hear(event: string) {
+  #receive(event: string) {
     const data = /^data: (.*)$/m.exec(event)?.[1];
     if (data === undefined) return;
     if (event.startsWith("event: close")) this.#end((JSON.parse(data) as { readonly code: number }).code);
-    else for (const message of this.#streams.hear(data)) if (!this.#isClosed) this.onmessage?.({ data: message });
+    else for (const message of this.#streams.receive(data)) if (!this.#isClosed) this.onmessage?.({ data: message });
   }
 
   #end(code: number) {

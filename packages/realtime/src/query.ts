@@ -1,26 +1,26 @@
 /**
- * The TanStack Query bridge: queries whose cached data is followed by a channel's events, exactly.
+ * The TanStack Query bridge: queries whose cached data is updated by a channel's events, without gap or overlap.
  *
- * The cache holds `{ data, cursor }`, and whatever stands there is followed from its own cursor: what it contains
- * already is for the server to say, a browser compares no cursors. A refetch may have been read before events that the
- * cache has seen. So it becomes a draft, subscribed from its own cursor, and replaces the cache only once both
- * subscriptions are live: then both have been told everything up to the same position, and it is not older.
+ * The cache holds `{ data, cursor }`, and the bridge subscribes from that cursor: only the server knows which events the
+ * data includes, since a browser does not compare cursors. A refetch may be older than events that the cache includes.
+ * So it becomes a draft with a subscription from its own cursor, and replaces the cache only once both subscriptions
+ * are live: then both include all events up to the same cursor, and the draft is not older.
  */
 import type { Client } from "./client.js";
 import type { Cursor } from "./core/frames.js";
 import type { ChannelName, Payload } from "./types.js";
 
-/** State, and the cursor that it was read at: what the cache holds. */
+/** State and the cursor of its snapshot: the data in the cache. */
 export type Positioned<S> = { readonly data: S; readonly cursor: Cursor };
 
-/** As much of the context of a `queryFn` as is used. */
+/** The part of a `queryFn`'s context that is used. */
 export type QueryContext = {
   readonly client: object;
   readonly queryKey: readonly unknown[];
   readonly signal: AbortSignal;
 };
 
-/** As much of TanStack's `QueryClient` (version 5, of any framework) as is used. */
+/** The part of TanStack's `QueryClient` (version 5, of any framework) that is used. */
 export type QueryClientLike = {
   getQueryCache(): {
     find(filters: { queryKey: readonly unknown[]; exact: true }): QueryLike | undefined;
@@ -45,7 +45,7 @@ type CacheEvent = {
 
 export type ChannelQueryOptions<C extends ChannelName, S> = {
   readonly queryKey: readonly unknown[];
-  /** Read the state and the cursor it was read at, together. */
+  /** Load the state and the cursor of the same snapshot. */
   readonly load: (context: QueryContext) => Promise<Positioned<S>>;
   /** Apply one event; pure. */
   readonly reduce: (data: S, payload: Payload<C>) => S;
@@ -55,9 +55,9 @@ export type ChannelQuery<S> = {
   readonly queryKey: readonly unknown[];
   readonly queryFn: (context: QueryContext) => Promise<Positioned<S>>;
   readonly select: (stored: Positioned<S>) => S;
-  /** Events keep it true, so that it does not age. */
+  /** Infinite: events keep the data up to date. */
   readonly staleTime: number;
-  /** `reduce` keeps what did not change; a deep comparison for every event would cost more than it saves. */
+  /** `reduce` keeps unchanged parts; a deep comparison for every event would cost more than it saves. */
   readonly structuralSharing: false;
 };
 
@@ -67,57 +67,57 @@ type Plan = {
 };
 type Refetch = (context: QueryContext, load: (context: QueryContext) => Promise<Positioned<unknown>>) => Promise<unknown>;
 
-/** By `queryFn`: what an option object holds beside it may be sent from a server to a page, and functions may not. */
+/** By `queryFn`: other options may be serialized from a server to a page, and functions cannot be. */
 const plans = new WeakMap<object, Plan>();
-/** By TanStack's client. */
+/** By TanStack's `QueryClient`. */
 const bridges = new WeakMap<object, Refetch>();
 
-/** Options for `useQuery` and the like: state that is loaded once and followed by a channel's events. */
+/** Options for `useQuery` and the like: state that is loaded once and updated by a channel's events. */
 export const channelQuery = <C extends ChannelName, S>(
   channel: C,
   { queryKey, load, reduce }: ChannelQueryOptions<C, S>,
 ): ChannelQuery<S> => {
-  // Without a bridge, on a server that renders, a load is all there is.
+  // Without a bridge, such as in server-side rendering, the query only loads.
   const queryFn = async (context: QueryContext) =>
-    (await (bridges.get(context.client)?.(context, load) ?? load(context))) as Positioned<S>; // what `load` gave, reduced
+    (await (bridges.get(context.client)?.(context, load) ?? load(context))) as Positioned<S>; // the result of `load`, reduced
   plans.set(queryFn, { channel, reduce: reduce as Plan["reduce"] }); // of this channel's payloads and this query's data
   return { queryKey, queryFn, select: (stored) => stored.data, staleTime: Infinity, structuralSharing: false };
 };
 
-/** One subscription for one query: for what the cache holds, or for a draft that will replace it. */
+/** The subscription of one query: for the data in the cache, or for a draft that will replace it. */
 type Reader = {
   readonly query: QueryLike;
-  /** Where its data stands: as the cache says it, or the draft's own position. */
+  /** The cursor of its data: in the cache, or of the draft. */
   cursor: Cursor;
   live: boolean;
   refused: boolean;
-  /** How many events it has heard. */
-  heard: number;
+  /** The number of received events. */
+  received: number;
   draft: Draft | undefined;
   end: () => void;
 };
 type Draft = {
   data: unknown;
-  /** Look whether it may replace the cache. */
+  /** Check whether the draft may replace the cache. */
   readonly check: () => void;
   readonly fail: (error: Error) => void;
 };
 
 /**
- * Follow every query that was made by `channelQuery` and that somebody observes; returns the function that ends it.
- * Call it once, where the two clients are made.
+ * Subscribe every observed query of `channelQuery` to its channel; returns the function that stops this.
+ * Call it once, where the two clients are created.
  */
 export const followQueries = (client: Client, queryClient: QueryClientLike): (() => void) => {
   const cache = queryClient.getQueryCache();
   const readers = new Map<string, Reader>();
   const drafts = new Map<string, Reader>();
-  /** Cursors from which a query cannot be followed, until it has been loaded again. */
+  /** Cursors from which a query's events cannot be replayed, until the query is loaded again. */
   const broken = new Map<string, Cursor>();
-  /** The query whose next news are our own. */
+  /** The query that is being written here: its cache events are ignored. */
   let writing: QueryLike | undefined;
 
   const write = (reader: Reader, stored: Positioned<unknown>) => {
-    const outer = writing; // who hears of this write may cause another
+    const outer = writing; // a listener of this write may cause another
     writing = reader.query;
     reader.cursor = stored.cursor;
     try {
@@ -133,12 +133,12 @@ export const followQueries = (client: Client, queryClient: QueryClientLike): (()
       cursor: since,
       live: false,
       refused: false,
-      heard: 0,
+      received: 0,
       draft,
       end: () => undefined,
     };
     const changed = () => drafts.get(query.queryHash)?.draft?.check();
-    reader.end = client.subscribe(plan.channel, (payload) => hear(reader, plan, payload), {
+    reader.end = client.subscribe(plan.channel, (payload) => receive(reader, plan, payload), {
       since,
       onFresh: (fresh) => {
         reader.live = fresh;
@@ -154,10 +154,10 @@ export const followQueries = (client: Client, queryClient: QueryClientLike): (()
     return reader;
   };
 
-  const hear = (reader: Reader, plan: Plan, payload: unknown) => {
+  const receive = (reader: Reader, plan: Plan, payload: unknown) => {
     const { query, draft } = reader;
-    reader.heard += 1;
-    // By the end of this group, which is one go, the data will stand where the connection does.
+    reader.received += 1;
+    // The group is delivered synchronously, so at its end the data is at the connection's cursor.
     const cursor = client.position() ?? reader.cursor;
     try {
       const { reduce } = planOf(query) ?? plan;
@@ -172,7 +172,7 @@ export const followQueries = (client: Client, queryClient: QueryClientLike): (()
     }
   };
 
-  /** The cached data has a hole: follow it no further, load it again. */
+  /** The cached data has a gap: unsubscribe, and load it again. */
   const spoil = ({ query, cursor }: Reader) => {
     stop(query);
     broken.set(query.queryHash, cursor);
@@ -185,7 +185,7 @@ export const followQueries = (client: Client, queryClient: QueryClientLike): (()
     drafts.get(queryHash)?.draft?.check();
   };
 
-  /** Follow what the cache holds, from its own cursor, for as long as somebody observes it. */
+  /** Subscribe to the channel from the cached cursor while the query is observed. */
   const attend = (query: QueryLike) => {
     const { queryHash } = query;
     const plan = planOf(query);
@@ -194,7 +194,7 @@ export const followQueries = (client: Client, queryClient: QueryClientLike): (()
       stop(query);
       return;
     }
-    // What was written with the same cursor is the same data with somebody's changes: it is followed already.
+    // Data written with the same cursor is an optimistic change: its subscription exists already.
     if ([readers.get(queryHash)?.cursor, broken.get(queryHash)].includes(stored.cursor)) return;
     broken.delete(queryHash);
     readers.get(queryHash)?.end();
@@ -204,15 +204,15 @@ export const followQueries = (client: Client, queryClient: QueryClientLike): (()
   const refetch: Refetch = async (context, load) => {
     const query = cache.find({ queryKey: context.queryKey, exact: true });
     const reader = query && readers.get(query.queryHash);
-    const heard = reader?.heard;
+    const received = reader?.received;
     const loaded = await load(context);
     const plan = query && planOf(query);
-    // Nothing that it could be older than; or cancelled, and nobody will look at it.
+    // No cached data that it could be older than; or the fetch is cancelled.
     if (!plan || !readers.has(query.queryHash) || context.signal.aborted) return loaded;
     return new Promise((resolve, reject) => {
-      /** Offline, and nothing heard since the load began: it was read later than what the cache holds. */
+      /** Offline, and no event received since the load began: the loaded data is newer than the cache. */
       const isLater = (now: Reader) =>
-        client.connection.get().status !== "open" && now === reader && now.heard === heard;
+        client.connection.get().status !== "open" && now === reader && now.received === received;
       const check = () => {
         const now = readers.get(query.queryHash);
         if (!now || draft.refused || hasStopped() || (draft.live && now.live) || isLater(now))
@@ -220,7 +220,7 @@ export const followQueries = (client: Client, queryClient: QueryClientLike): (()
       };
       const fail = (error: Error) => {
         drop(draft);
-        reject(error); // TanStack tries again
+        reject(error); // TanStack retries
       };
       drafts.get(query.queryHash)?.end();
       const draft = read(query, plan, loaded.cursor, { data: loaded.data, check, fail });
@@ -231,12 +231,12 @@ export const followQueries = (client: Client, queryClient: QueryClientLike): (()
   };
 
   const drop = (draft: Reader) => {
-    if (!draft.draft) return; // it is in the cache
+    if (!draft.draft) return; // it is in the cache already
     draft.end();
     if (drafts.get(draft.query.queryHash) === draft) drafts.delete(draft.query.queryHash);
   };
 
-  /** A fetch has written its result: its draft takes over, with what it has heard since. */
+  /** A fetch has written its result: its draft takes over, with the events received since. */
   const promote = (query: QueryLike) => {
     const reader = drafts.get(query.queryHash);
     const stored = positioned(query);
@@ -253,7 +253,7 @@ export const followQueries = (client: Client, queryClient: QueryClientLike): (()
     if (writing === query) return;
     if (type === "updated" && action?.type === "success" && !action.manual) promote(query);
     if (type === "updated" || type === "observerAdded") attend(query);
-    // StrictMode and a change of page come back at once.
+    // In StrictMode and on navigation, an observer returns immediately.
     else if (type === "observerRemoved") queueMicrotask(() => attend(query));
     else if (type === "removed") {
       stop(query);
@@ -266,7 +266,7 @@ export const followQueries = (client: Client, queryClient: QueryClientLike): (()
     for (const reader of [...readers.values()]) stop(reader.query);
   };
   const forgetConnection = client.connection.subscribe(() => {
-    // After `close()` nobody is subscribed any more.
+    // After `close()` no query is subscribed any more.
     if (hasStopped() && client.connection.get().code === undefined) end();
     for (const { draft } of [...drafts.values()]) draft?.check();
   });
@@ -284,5 +284,5 @@ export const followQueries = (client: Client, queryClient: QueryClientLike): (()
 const planOf = ({ options: { queryFn } }: QueryLike): Plan | undefined =>
   typeof queryFn === "function" ? plans.get(queryFn) : undefined;
 
-/** Queries of `channelQuery` hold this, and nothing else may be written there. */
+/** The data of a query of `channelQuery`; applications must write no other shape. */
 const positioned = ({ state }: QueryLike) => state.data as Positioned<unknown> | undefined;

@@ -1,4 +1,4 @@
-/** The React skin: hooks over a client that lives outside React. */
+/** React: hooks for a client that lives outside React. */
 import {
   createContext,
   type ReactElement,
@@ -18,7 +18,7 @@ import type { ChannelName, Payload } from "./types.js";
 export type { ChannelStateOptions } from "./state.js";
 
 export type ChannelState<S> = Snapshot<S> & {
-  /** Load again; what is shown stays until then. */
+  /** Load again; the present data stays until then. */
   readonly reload: () => void;
 };
 
@@ -34,7 +34,7 @@ export function useClient(): Client {
   return client;
 }
 
-/** `subscribe` keeps its identity and returns `unsubscribe`: return that from an effect. */
+/** `subscribe` is stable and returns `unsubscribe`: return that from an effect. */
 export const useWebSocket: () => Pick<Client, "subscribe"> = useClient;
 
 export function useConnection(): Connection {
@@ -42,7 +42,7 @@ export function useConnection(): Connection {
   return useSyncExternalStore(connection.subscribe, connection.get, connection.get);
 }
 
-/** Hear every event of a channel while mounted; `null` turns it off. Handler and callbacks need not be stable. */
+/** Subscribe to a channel while mounted; `null` turns it off. Handler and callbacks need not be stable. */
 export function useChannel<C extends ChannelName>(
   channel: C | null,
   handler: (payload: Payload<C>) => void,
@@ -58,8 +58,8 @@ export function useChannel<C extends ChannelName>(
 }
 
 /**
- * State that is loaded once and kept true by a channel's events: exact, because the events follow the cursor that
- * the state was read at. After a reset it loads again; a failed load is shown and tried again.
+ * State that is loaded once and updated by a channel's events, without a gap or an overlap: the subscription begins at
+ * the cursor of the loaded snapshot. After a reset the state is loaded again; a failed load is reported and retried.
  */
 export function useChannelState<C extends ChannelName, S>(
   channel: C | null,
@@ -80,7 +80,7 @@ export function useChannelState<C extends ChannelName, S>(
   return { ...shown, reload: store.reload };
 }
 
-/** One object for a component's whole life, holding what it was last rendered with. */
+/** One object for a component's whole life, with the values of the last render. */
 function useLatest<T extends object>(value: T): T {
   const [latest] = useState(() => ({ ...value }));
   useInsertionEffect(() => void Object.assign(latest, value));

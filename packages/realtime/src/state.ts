@@ -1,4 +1,4 @@
-/** Channel state: data that was loaded once and is kept true by a channel's events; published once a frame at most. */
+/** Channel state: data that is loaded once and updated by a channel's events; rendered at most once per frame. */
 import type { Client } from "./client.js";
 import type { Cursor } from "./core/frames.js";
 import { retryDelay } from "./core/retry.js";
@@ -6,26 +6,26 @@ import type { ChannelName, Payload } from "./types.js";
 
 export type Snapshot<S> = {
   readonly data: S;
-  /** `data` is known to hold everything that was committed. */
+  /** Whether `data` is known to include everything committed. */
   readonly fresh: boolean;
-  /** Why it does not: loading or reducing failed (and is tried again), or the channel was refused. */
+  /** The reason if not: loading or reducing failed (and is retried), or the channel was refused. */
   readonly error: unknown;
   readonly loading: boolean;
 };
 
 export type ChannelStateOptions<C extends ChannelName, S> = {
-  /** Read the state and the cursor it was read at, together. */
+  /** Load the state and the cursor of the same snapshot. */
   readonly load: () => Promise<{ readonly data: S; readonly cursor: Cursor }>;
   /** Apply one event; pure. */
   readonly reduce: (data: S, payload: Payload<C>) => S;
 };
 
-/** What any framework can read: `subscribe` is Svelte's contract, `subscribe` and `get` are `useSyncExternalStore`'s. */
+/** A store for any framework: `subscribe` is Svelte's contract, `subscribe` and `get` are `useSyncExternalStore`'s. */
 export type ChannelStore<S> = {
-  /** Calls `run` at once and after each change; returns the function that ends it. Only while somebody subscribes it loads and follows. */
+  /** Calls `run` now and after each change; returns the function that unsubscribes. The store loads and subscribes to the channel only while it has subscribers. */
   readonly subscribe: (run: (snapshot: Snapshot<S>) => void) => () => void;
   readonly get: () => Snapshot<S>;
-  /** Load again; what is shown stays until then. */
+  /** Load again; the present data stays until then. */
   readonly reload: () => void;
 };
 
@@ -33,8 +33,8 @@ const dirty = new Set<() => void>();
 let waiting = false;
 
 /**
- * Publish when the group is done, then at most once a frame. All states share the frame: two of them that one
- * transaction has changed are never rendered apart.
+ * Notify listeners after the current group, then at most once per frame. All states share the frame: two states that
+ * one transaction changed are always rendered together.
  */
 const schedule = (publish: () => void) => {
   dirty.add(publish);
@@ -43,7 +43,7 @@ const schedule = (publish: () => void) => {
   queueMicrotask(flush);
 };
 
-/** Also called before the frame, by tests, which have none to wait for. */
+/** Tests call this directly, without a frame. */
 export const flush = () => {
   waiting = dirty.size > 0;
   if (!waiting) return;
@@ -52,10 +52,10 @@ export const flush = () => {
   nextFrame(flush);
 };
 
-/** Absent outside a page. */
+/** Missing outside a page. */
 const frames: Partial<Pick<typeof globalThis, "requestAnimationFrame" | "cancelAnimationFrame">> = globalThis;
 
-/** A page in the background has no frames, but a title to keep true. */
+/** With a timer beside the frame: a page in the background has no frames, but its title may show the state. */
 const nextFrame = (f: () => void) => {
   const done = () => {
     clearTimeout(timer);
@@ -86,8 +86,8 @@ export function channelStore<C extends ChannelName, S>(
   const blank: State = { data: options.initial, fresh: false, error: undefined, loading: false };
   let next: State = { ...blank, loading: channel !== null };
   let shown = next;
-  let live = false; // the subscription has everything
-  let whole = false; // nothing was missed since the data was loaded
+  let live = false; // the subscription is up to date
+  let whole = false; // no event was missed since the data was loaded
   let turn = {};
   let failures = 0;
   let retry: ReturnType<typeof setTimeout> | undefined;
@@ -150,7 +150,7 @@ export function channelStore<C extends ChannelName, S>(
     set(fresh && whole ? { error: undefined } : {});
   };
 
-  /** The first has come. */
+  /** The first listener has subscribed. */
   const start = () => {
     forget = client.connection.subscribe(() => {
       const { status, code } = client.connection.get();
@@ -158,7 +158,7 @@ export function channelStore<C extends ChannelName, S>(
       pause();
       set(blank);
     });
-    // Not for somebody who only looks in: Svelte's `get`, or the first of StrictMode's two mounts.
+    // Not for a listener that unsubscribes at once: Svelte's `get`, or the first of StrictMode's two mounts.
     const mine = turn;
     queueMicrotask(() => mine === turn && void reload());
   };

@@ -1,10 +1,10 @@
-/** Stores: a channel's state, and the connection, for any framework; `useChannelState` is a skin over the same. */
+/** Stores: a channel's state, and the connection, for any framework; `useChannelState` uses the same. */
 import type { Client } from "./client.js";
 import type { Connection } from "./core/machine.js";
 
 export { type ChannelStateOptions, type ChannelStore, channelStore, type Snapshot } from "./state.js";
 
-/** The connection by Svelte's contract: `run` is called at once and after each change. */
+/** The connection as a Svelte store: `run` is called now and after each change. */
 export const connectionStore = ({ connection }: Client) => ({
   get: connection.get,
   subscribe: (run: (connection: Connection) => void): (() => void) => {

@@ -1,4 +1,4 @@
-/** For tests: the real client on a server in memory. No network, no timer to wait for, the types of your channels. */
+/** For tests: the real client on a server in memory, without network and timers, with the types of your channels. */
 import { type Client, type ClientOptions, createClient } from "./client.js";
 import type { Cursor } from "./core/frames.js";
 import { flush } from "./state.js";
@@ -7,50 +7,50 @@ import type { ChannelName, Payload } from "./types.js";
 
 export type { ResetReason } from "./testing/server.js";
 
-/** An event of any of your channels, each with the payload of its own. */
+/** An event of any of your channels, with the payload of that channel. */
 export type TestEvent = {
   readonly [C in ChannelName]: { readonly channel: C; readonly payload: Payload<C> };
 }[ChannelName];
 
-/** What a mutation answers with, for `client.settled`, and a load, for `since`. */
+/** The result of a commit: a mutation returns the xid for `client.settled`, a load the cursor for `since`. */
 export type Committed = { readonly xid: string; readonly cursor: Cursor };
 
 export type TestRealtimeOptions = Pick<ClientOptions, "token" | "schema" | "onError"> & {
-  /** Wraps whatever happens: give the `act` of your testing library, so that React has rendered when a call resolves. */
+  /** Wraps each step: pass the `act` of your testing library, so that React has rendered when a call resolves. */
   readonly act?: (work: () => Promise<void>) => PromiseLike<unknown>;
 };
 
-/** A call resolves when all that follows from it has happened: handlers were called, stores were published. */
+/** A call resolves after all its consequences: handlers were called, and stores were updated. */
 export type TestRealtime = {
-  /** For `<RealtimeProvider client={…}>`, or wherever your code takes its client from. */
+  /** For `<RealtimeProvider client={…}>`, or for code that takes a client. */
   readonly client: Client;
   /** Commit one event. */
-  readonly emit: <C extends ChannelName>(channel: C, payload: Payload<C>) => Promise<Committed>;
+  readonly broadcast: <C extends ChannelName>(channel: C, payload: Payload<C>) => Promise<Committed>;
   /** Commit several events in one transaction. */
   readonly commit: (events: readonly TestEvent[]) => Promise<Committed>;
-  /** State an event of an ephemeral channel: whoever is not there misses it. */
-  readonly announce: <C extends ChannelName>(channel: C, payload: Payload<C>) => Promise<void>;
-  /** Lose the connection, with a close code if you like; until `reconnect` there is no other. */
+  /** Broadcast an event of an ephemeral channel: only present subscribers receive it. */
+  readonly broadcastEphemeral: <C extends ChannelName>(channel: C, payload: Payload<C>) => Promise<void>;
+  /** Lose the connection, with an optional close code; the client stays disconnected until `reconnect`. */
   readonly disconnect: (code?: number) => Promise<void>;
   /** Connect and resume. */
   readonly reconnect: () => Promise<void>;
-  /** What came before cannot be told any more: who is live hears it now, who comes back later hears it then. */
+  /** Make replays from earlier cursors impossible: live subscriptions are reset now, others when they resume. */
   readonly reset: (reason?: ResetReason) => Promise<void>;
-  /** Refuse a channel, also to those who are on it. */
+  /** Refuse a channel, also to its present subscribers. */
   readonly refuse: (channel: ChannelName, code?: string) => Promise<void>;
-  /** Refuse it no longer: heard of with the next subscription or `reconnect`. */
+  /** Stop refusing a channel; takes effect with the next subscription or `reconnect`. */
   readonly allow: (channel: ChannelName) => void;
-  /** Let everything that was begun end: subscriptions are live, what was loaded is shown. */
+  /** Wait until all pending work is done: subscriptions are live, and loaded data is rendered. */
   readonly settle: () => Promise<void>;
-  /** Where the log ends now, for a load: `{ data, cursor: realtime.cursor() }`. */
+  /** The current cursor of the log, for a load: `{ data, cursor: realtime.cursor() }`. */
   readonly cursor: () => Cursor;
-  /** The channels that somebody hears, once for each subscription, sorted. Empty after everything has unmounted. */
+  /** The subscribed channels, one entry per subscription, sorted. Empty after all components have unmounted. */
   readonly subscriptions: () => readonly ChannelName[];
-  /** End the client. */
+  /** Close the client. */
   readonly close: () => void;
 };
 
-/** More than the longest chain of promises from a subscription to its answer and what is made of it. */
+/** More than the longest chain of promises from a subscription to the rendering of its reply. */
 const TURNS = 30;
 
 export const createTestRealtime = (options: TestRealtimeOptions = {}): TestRealtime => {
@@ -71,9 +71,9 @@ export const createTestRealtime = (options: TestRealtimeOptions = {}): TestRealt
 
   return {
     client: tracked.client,
-    emit: (channel, payload) => after(() => server.commit([{ channel, payload }])),
+    broadcast: (channel, payload) => after(() => server.commit([{ channel, payload }])),
     commit: (events) => after(() => server.commit(events)),
-    announce: (channel, payload) => after(() => server.announce({ channel, payload })),
+    broadcastEphemeral: (channel, payload) => after(() => server.broadcastEphemeral({ channel, payload })),
     disconnect: (code = 1006) =>
       after(() => {
         server.reachable = false;
@@ -94,7 +94,7 @@ export const createTestRealtime = (options: TestRealtimeOptions = {}): TestRealt
   };
 };
 
-/** Let promises run, publish what waits for a frame, and let run what follows from that. */
+/** Run pending promises, flush the states that wait for a frame, and run what follows. */
 const rest = async () => {
   for (let published = 0; published < 2; published++) {
     for (let turn = 0; turn < TURNS; turn++) await Promise.resolve();

@@ -1,7 +1,7 @@
-/** The types that a generated file fills in by declaration merging. */
+/** Types that a generated file completes by declaration merging. */
 
 /**
- * Holds the application's channels once a generated file says so:
+ * Holds the application's channels once a generated file declares them:
  * `declare module "@flowcraft/realtime" { interface Register { channels: Channels } }`.
  */
 // eslint-disable-next-line @typescript-eslint/no-empty-object-type -- merged into by generated code
@@ -9,14 +9,14 @@ export interface Register {}
 
 type Registered = Register extends { readonly channels: infer Channels } ? Channels : Record<string, unknown>;
 
-/** A channel that exists: `run_update`, `runs.${string}`. Without a registration, any string. */
+/** The name of a declared channel: `run_update`, `runs.${string}`. Without a registration, any string. */
 export type ChannelName = Extract<keyof Registered, string>;
 
-/** Ends a subscription. It is a name of its own, so that a rule of `@flowcraft/realtime/eslint` knows it from other functions. */
+/** Ends a subscription. A named interface, so that a rule of `@flowcraft/realtime/eslint` can recognize it. */
 export interface Unsubscribe {
   // eslint-disable-next-line @typescript-eslint/prefer-function-type -- the name of an alias is lost on its way through hooks
   (): void;
 }
 
-/** What the events of a channel carry. Without a registration, `unknown`. */
+/** The payload of a channel's events. Without a registration, `unknown`. */
 export type Payload<C extends ChannelName> = Registered[C];

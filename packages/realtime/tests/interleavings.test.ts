@@ -78,13 +78,13 @@ class World {
 
   say(frame: ClientFrame) {
     if (!this.overStreams) this.server.requests.push(frame);
-    else if (this.streams.say(JSON.stringify(frame))) this.says = true;
+    else if (this.streams.send(JSON.stringify(frame))) this.says = true;
   }
 
   /** The present stream ends wherever it is, and the next begins. */
   speak() {
     // A group that the server itself lost has to be found missing before: the next stream would not know.
-    if (!this.says || this.lost.size || !this.streams.rests()) return;
+    if (!this.says || this.lost.size || !this.streams.isResumed()) return;
     this.says = false;
     this.stream();
   }
@@ -232,7 +232,7 @@ class World {
       if (frame === undefined) return;
       if ("n" in frame || "reset" in frame) this.renews = false;
       const text = JSON.stringify(frame);
-      for (const message of this.overStreams ? this.streams.hear(text) : [text])
+      for (const message of this.overStreams ? this.streams.receive(text) : [text])
         this.hear(message);
     }
   }
@@ -246,7 +246,7 @@ class World {
     const { frames } = this.server;
     const places = how === "lose event" ? frames.flatMap((f, at) => ("id" in f ? [[at, 1] as const] : [])) : this.server.groups();
     const [start, length] = places[index % places.length] ?? [0, 0];
-    if (this.damaged || !length || (how === "lose group" && this.overStreams && (this.says || !this.streams.rests()))) return;
+    if (this.damaged || !length || (how === "lose group" && this.overStreams && (this.says || !this.streams.isResumed()))) return;
     this.damaged = true;
     if (how === "repeat group") frames.splice(start, 0, ...frames.slice(start, start + length));
     else for (const { id } of frames.splice(start, length)) if (id !== undefined && how === "lose group") this.lost.add(id);

@@ -21,14 +21,14 @@ const listen = (channel: string, since?: string) => {
 
 test("what is emitted right after a subscription is heard, and only on its own channel", async () => {
   const { heard } = listen("run_update");
-  await realtime.emit("run_update", 1);
-  await realtime.emit("system", 2);
+  await realtime.broadcast("run_update", 1);
+  await realtime.broadcast("system", 2);
   expect(heard).toEqual([1]);
 });
 
 test("a handler gets what a browser would: the JSON of it", async () => {
   const { heard } = listen("run_update");
-  await realtime.emit("run_update", { at: new Date(0), nothing: undefined });
+  await realtime.broadcast("run_update", { at: new Date(0), nothing: undefined });
   expect(heard).toEqual([{ at: "1970-01-01T00:00:00.000Z" }]);
 });
 
@@ -44,17 +44,17 @@ test("the events of a transaction arrive in one go", async () => {
     { channel: "run_update", payload: 2 },
     { channel: "system", payload: 3 },
   ]);
-  await realtime.emit("run_update", 4);
+  await realtime.broadcast("run_update", 4);
   expect(goes).toEqual([[1, 2, 3], [4], []]);
 });
 
 test("a subscription since a cursor hears what came after it, once", async () => {
-  await realtime.emit("run_update", 1);
+  await realtime.broadcast("run_update", 1);
   const cursor = realtime.cursor();
-  const { cursor: later } = await realtime.emit("run_update", 2);
+  const { cursor: later } = await realtime.broadcast("run_update", 2);
   const first = listen("run_update", cursor);
   const second = listen("run_update", later);
-  await realtime.emit("run_update", 3);
+  await realtime.broadcast("run_update", 3);
   expect([first.heard, second.heard]).toEqual([[2, 3], [3]]);
 });
 
@@ -62,8 +62,8 @@ test("while it is disconnected nothing is heard, and after it everything is", as
   const { heard } = listen("run_update");
   await realtime.settle();
   await realtime.disconnect();
-  await realtime.emit("run_update", 1);
-  await realtime.announce("run_update", "missed");
+  await realtime.broadcast("run_update", 1);
+  await realtime.broadcastEphemeral("run_update", "missed");
   expect([heard, realtime.client.connection.get().status]).toEqual([[], "waiting"]);
   await realtime.reconnect();
   expect([heard, realtime.client.connection.get().status]).toEqual([[1], "open"]);
@@ -75,7 +75,7 @@ test("a final close code stops the client until it is told to go on", async () =
   expect(realtime.client.connection.get().status).toBe("stopped");
   expect(errors).toHaveBeenCalledOnce();
   await realtime.reconnect();
-  await realtime.emit("run_update", 1);
+  await realtime.broadcast("run_update", 1);
   expect(heard).toEqual([1]);
 });
 
@@ -87,7 +87,7 @@ test("a reset is heard by who is live, and later by whoever comes with an older 
   const late = listen("run_update", before);
   const fresh = listen("run_update", realtime.cursor());
   const wrong = listen("run_update", "of something else");
-  await realtime.emit("run_update", 1);
+  await realtime.broadcast("run_update", 1);
   expect([live.heard, late.heard, fresh.heard]).toEqual([["reset: rewound", 1], ["reset: rewound", 1], [1]]);
   expect(wrong.heard).toEqual(["reset: malformed", 1]);
 });
@@ -98,30 +98,30 @@ test("a refused channel is refused to those on it and to those who come, until i
   await realtime.settle();
   await realtime.refuse("run_update");
   const late = listen("run_update");
-  await realtime.emit("run_update", 1);
-  await realtime.emit("system", 2);
+  await realtime.broadcast("run_update", 1);
+  await realtime.broadcast("system", 2);
   expect([live.heard, late.heard, other.heard]).toEqual([["refused: forbidden"], ["refused: forbidden"], [2]]);
   realtime.allow("run_update");
   await realtime.reconnect();
-  await realtime.emit("run_update", 3);
+  await realtime.broadcast("run_update", 3);
   expect([live.heard.at(-1), late.heard.at(-1)]).toEqual([3, 3]);
 });
 
 test("read your writes: settled resolves once that transaction is here", async () => {
   const { heard } = listen("run_update");
-  const { xid } = await realtime.emit("run_update", 1);
+  const { xid } = await realtime.broadcast("run_update", 1);
   await realtime.client.settled(xid);
   let done = false;
   void realtime.client.settled(BigInt(xid) + 1n).then(() => (done = true));
   await realtime.settle();
   expect(done).toBe(false);
-  await realtime.emit("system", 2);
+  await realtime.broadcast("system", 2);
   expect([done, heard]).toEqual([true, [1]]);
 });
 
 test("an ephemeral event reaches who is there", async () => {
   const { heard } = listen("run_update");
-  await realtime.announce("run_update", "typing");
+  await realtime.broadcastEphemeral("run_update", "typing");
   expect(heard).toEqual(["typing"]);
 });
 
@@ -143,12 +143,12 @@ test("no timer has to pass, also where a test has stopped them", async () => {
   vi.useFakeTimers();
   try {
     const { heard } = listen("run_update");
-    await realtime.emit("run_update", 1);
+    await realtime.broadcast("run_update", 1);
     await realtime.disconnect();
     await vi.advanceTimersByTimeAsync(10_000);
     expect(realtime.client.connection.get().attempts).toBeGreaterThan(2);
     await realtime.reconnect();
-    await realtime.emit("run_update", 2);
+    await realtime.broadcast("run_update", 2);
     expect(heard).toEqual([1, 2]);
   } finally {
     vi.useRealTimers();

@@ -1,12 +1,12 @@
 """Alembic: the log and the triggers of declared channels as operations, and `--autogenerate` for them.
 
-In `env.py`: import this module, and give `context.configure` the channels and what belongs to whom.
+In `env.py`: import this module, and pass the channels and `include_name` to `context.configure`.
 
     from flowcraft.adapters.alembic import include_name
     context.configure(..., flowcraft_channels=channels, include_name=include_name)
 
-`flowcraft_prune=False` leaves triggers alone that nothing declares here: services with different channels may
-share a database.
+`flowcraft_prune=False` keeps triggers of undeclared channels: services with different channels can share a
+database.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def include_name(name: str | None, type_: str, parent_names: Mapping[str, str | 
 
 @Operations.register_operation("flowcraft_log")
 class LogOp(MigrateOperation):
-    """Bring the log to a version; 0 drops it with its events. It is never taken back to an earlier one."""
+    """Bring the log to a version; 0 drops the log with its events. A downgrade keeps the later version."""
 
     def __init__(self, version: int, present: int) -> None:
         self.version = version
@@ -53,7 +53,7 @@ class LogOp(MigrateOperation):
 
     @classmethod
     def flowcraft_log(cls, operations: Operations, version: int) -> None:
-        """Do it now."""
+        """Execute the operation."""
         operations.invoke(cls(version, version))
 
     def reverse(self) -> LogOp:
@@ -65,7 +65,7 @@ class LogOp(MigrateOperation):
 
 @Operations.register_operation("flowcraft_triggers")
 class TriggersOp(MigrateOperation):
-    """Make the triggers of a source. `present` is what makes those that are there."""
+    """Create the triggers of a source. `present` is the SQL that recreates the existing ones."""
 
     def __init__(self, source: Mapping[str, object], present: str | None = None) -> None:
         self.source = source
@@ -73,7 +73,7 @@ class TriggersOp(MigrateOperation):
 
     @classmethod
     def flowcraft_triggers(cls, operations: Operations, **source: object) -> None:
-        """Do it now.
+        """Execute the operation.
 
         Raises:
             DeclarationError: the source does not fit its table.
@@ -91,7 +91,7 @@ class TriggersOp(MigrateOperation):
 
 @Operations.register_operation("flowcraft_drop_triggers")
 class DropTriggersOp(MigrateOperation):
-    """Drop the triggers that call a function, and the function. `present` is what makes them."""
+    """Drop the triggers that call a function, and the function. `present` is the SQL that recreates them."""
 
     def __init__(self, function: str, present: str) -> None:
         self.function = function
@@ -99,7 +99,7 @@ class DropTriggersOp(MigrateOperation):
 
     @classmethod
     def flowcraft_drop_triggers(cls, operations: Operations, function: str) -> None:
-        """Do it now."""
+        """Execute the operation."""
         operations.invoke(cls(function, ""))
 
     def reverse(self) -> RestoreOp:
@@ -111,7 +111,7 @@ class DropTriggersOp(MigrateOperation):
 
 @Operations.register_operation("flowcraft_restore_triggers")
 class RestoreOp(MigrateOperation):
-    """Make triggers what they were: what a downgrade does where nothing else tells what was declared then."""
+    """Restore triggers from their SQL: for a downgrade, where no declaration of that time is known."""
 
     def __init__(self, function: str, text: str) -> None:
         self.function = function
@@ -119,7 +119,7 @@ class RestoreOp(MigrateOperation):
 
     @classmethod
     def flowcraft_restore_triggers(cls, operations: Operations, function: str, text: str) -> None:
-        """Do it now."""
+        """Execute the operation."""
         operations.invoke(cls(function, text))
 
     def reverse(self) -> DropTriggersOp:
@@ -144,7 +144,7 @@ def _create_triggers(operations: Operations, op: TriggersOp) -> None:
     with _Executing(operations) as execute:
         if not execute.only_writes and steps.log_version(execute) == 0:
             raise LogUnavailable(
-                f"the database has no schema flowcraft for the triggers of {source.channel}; "
+                f"the triggers of {source.channel} need the schema flowcraft, which this database lacks; "
                 f"put op.flowcraft_log({steps.LATEST}) before them"
             )
         steps.create_triggers(execute, source)
@@ -163,7 +163,7 @@ def _restore_triggers(operations: Operations, op: RestoreOp) -> None:
 
 
 class _Executing:
-    """Executes on the connection of a migration, or writes down where there is none (`--sql`)."""
+    """Executes on the connection of a migration, or prints the SQL without a connection (`--sql`)."""
 
     def __init__(self, operations: Operations) -> None:
         self._impl = operations.get_context().impl
@@ -199,7 +199,7 @@ def _rows(connection: Connection, statement: str) -> steps.Rows:
 
 @comparators.dispatch_for("schema", priority=DispatchPriority.LAST)
 def _compare(context: AutogenContext, upgrade: ops.UpgradeOps, _: object) -> None:
-    """Add what is missing to a revision, after what it does to the tables."""
+    """Append the missing operations to a revision, after its operations on tables."""
     channels: Channels | None = context.opts.get("flowcraft_channels")
     connection = context.connection
     if channels is None or connection is None:
@@ -226,7 +226,7 @@ def _missing(
     version = steps.log_version(execute)
     if version < steps.LATEST and (sources or version):
         yield LogOp(steps.LATEST, version)
-    for found in steps.differences(execute, sources, again=touched):
+    for found in steps.differences(execute, sources, touched=touched):
         if found.source is not None:
             yield TriggersOp(frozen(found.source), found.present)
         elif prune and found.present is not None:
@@ -234,7 +234,7 @@ def _missing(
 
 
 def _tables(upgrade: ops.UpgradeOps) -> Iterator[str]:
-    # A column that comes with the same revision may change what its table's triggers say.
+    # A column that the same revision adds may change the generated triggers of its table.
     for op in upgrade.ops:
         if isinstance(op, ops.ModifyTableOps | ops.CreateTableOp):
             yield ".".join(f'"{part}"' for part in (op.schema, op.table_name) if part)

@@ -1,4 +1,4 @@
-"""JSON logs: one object a line, for whatever collects them."""
+"""JSON logs: one object per line, for log collectors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import msgspec
 class JsonLines(logging.Formatter):
     """Formats a log record as JSON. `fields` are in every line.
 
-    `template` is the message without its values: lines that say the same have the same. Nothing that
-    FlowCraft logs holds a payload or a token; of an error there is what it says and where it was raised.
+    `template` is the message before its values are filled in, to group equal lines by. No log line of
+    FlowCraft holds a payload or a token; an error is logged with its message and traceback.
     """
 
     def __init__(self, **fields: str | int) -> None:

@@ -1,4 +1,4 @@
-"""JWT: who a viewer is, proven by a signed token (RFC 7519)."""
+"""JWT: authenticate a viewer by a signed token (RFC 7519)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _LONGEST_TOKEN = 16 * 1024
 
 
 class JwtAuthorizer:
-    """Accepts tokens signed with one key and one algorithm, which have `sub`, `iat` and `exp`.
+    """Accepts tokens with `sub`, `iat` and `exp`, signed with one key and one algorithm.
 
-    `required=True` refuses connections that bring no token; otherwise they are anonymous, and every guarded
-    channel is closed to them. The algorithm is never taken from the token (RFC 8725 §3.1).
+    `required=True` refuses connections without a token; otherwise they are anonymous, and every
+    guarded channel is closed to them. The algorithm is never taken from the token (RFC 8725 §3.1).
 
     Raises:
-        ValueError: a secret of fewer than 32 bytes, which can be guessed.
+        ValueError: the secret has fewer than 32 bytes, which makes it guessable.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class JwtAuthorizer:
         required: bool = True,
         leeway_seconds: float = 0.0,
     ) -> None:
-        # Here, and not above: with cryptography it takes a third of the time in which a command starts.
+        # Imported here: with cryptography, the import takes a third of a command's start time.
         import jwt
 
         if algorithm == "HS256" and len(key.encode()) < _SHORTEST_SECRET:
@@ -58,8 +58,8 @@ class JwtAuthorizer:
         """Return the viewer that a token proves.
 
         Raises:
-            TokenExpired: it was good once.
-            TokenInvalid: anything else; which, is not told.
+            TokenExpired: the token is past its `exp`.
+            TokenInvalid: any other fault; the text does not reveal which.
         """
         if len(token) > _LONGEST_TOKEN:
             raise TokenInvalid

@@ -1,4 +1,4 @@
-"""The log in memory: the same promise as the one in PostgreSQL, for tests and for trying things out."""
+"""The log in memory: the same guarantees as the log in PostgreSQL, for tests and experiments."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ E = TypeVar("E")
 _xid = attrgetter("xid")
 
 
-def _standing_still() -> datetime:
+def _fixed_time() -> datetime:
     return datetime(2026, 11, 22, 20, 13, tzinfo=UTC)
 
 
 def _lose(ephemeral: Ephemeral) -> None:
-    """No node is open: an event outside the log is lost then."""
+    """Drop an event outside the log: no node is open."""
 
 
 class MemoryLog:
-    """Transactions, their events and their snapshots as PostgreSQL has them, within one event loop.
+    """Transactions, their events and their snapshots as in PostgreSQL, within one event loop.
 
-    Its clock stands still unless one is given. `capacity` is the number of events it keeps; whole
-    transactions leave from the front, and cursors before them expire.
+    The clock stands still unless `clock` is given. `capacity` is the number of events that the log keeps; the
+    oldest transactions are removed whole, and cursors before them expire.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class MemoryLog:
         capacity: int | None = None,
         lineage: Lineage = Lineage(1, 1, 0),  # noqa: B008  # a frozen value
         start: int = 700,
-        clock: Callable[[], datetime] = _standing_still,
+        clock: Callable[[], datetime] = _fixed_time,
     ) -> None:
         self.lineage = lineage
         self.capacity = capacity
@@ -65,16 +65,16 @@ class MemoryLog:
         self._running[xid] = MemoryTransaction(xid, self._ids.__next__, self._finish)
         return self._running[xid]
 
-    def emit(self, channel: str, payload: str, *, xid: int | None = None) -> int:
-        """Commit one event in a transaction of its own; return the transaction's id."""
+    def broadcast(self, channel: str, payload: str, *, xid: int | None = None) -> int:
+        """Commit one event in its own transaction; return the transaction's id."""
         transaction = self.begin(xid)
-        transaction.emit(channel, payload)
+        transaction.broadcast(channel, payload)
         transaction.commit()
         return transaction.xid
 
     @property
     def running(self) -> int:
-        """How many transactions have begun and not ended."""
+        """The number of transactions that have begun and not ended."""
         return len(self._running)
 
     def snapshot(self) -> Snapshot:
@@ -104,7 +104,7 @@ class MemoryLog:
         return replace(batch, records=wanted)
 
     def rewound_now(self, last: Cursor) -> Batch:
-        """Begin a new generation, as `rewound` does; once only for all who found the same."""
+        """Begin a new generation, as `rewound` does; only once for all readers that found the same one."""
         mine, found = self.lineage, last.lineage
         if mine.timeline == found.timeline and mine.generation <= found.generation:
             self.lineage = Lineage(mine.system, mine.timeline, found.generation + 1)
@@ -123,14 +123,14 @@ class MemoryLog:
         return self.rewound_now(last)
 
     def trim(self, *, before: int) -> None:
-        """Forget the events of transactions below `before`, as far as these have all finished."""
+        """Remove the events of transactions below `before`, up to the oldest running transaction."""
         keep = bisect_left(self._records, min([before, *self._running]), key=_xid)
         if keep:
             self._floor = self._records[keep - 1].xid + 1
             del self._records[:keep]
 
     def rewind(self, *, before: int) -> None:
-        """Crash and lose every commit from transaction `before` on; the ids are issued again."""
+        """Simulate a crash that loses every commit from transaction `before` on; ids are issued again."""
         self._running.clear()
         del self._records[bisect_left(self._records, before, key=_xid) :]
         self._completed = before - 1
@@ -138,7 +138,7 @@ class MemoryLog:
         self._ids = count(max((record.id for record in self._records), default=0) + 1)
 
     def on_change(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Call `wake` after each transaction that ends; return what stops that."""
+        """Call `wake` after each transaction that ends; return a function that stops the calls."""
         self._wakes.append(wake)
         return lambda: self._wakes.remove(wake)
 
@@ -169,13 +169,13 @@ class MemoryLog:
             oldest = self._records[0].xid
             self.trim(before=oldest + 1)
             if self._records and self._records[0].xid == oldest:
-                break  # one that still runs keeps it
+                break  # a running transaction keeps it
         for wake in self._wakes:
             wake()
 
 
 class MemoryTransaction:
-    """A running transaction of the log in memory. Its events get their ids when they are emitted."""
+    """A running transaction of the log in memory. Its events get their ids when they are broadcast."""
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class MemoryTransaction:
         self._afterwards: list[Callable[[], None]] = []
         self._ended = False
 
-    def emit(self, channel: str, payload: str) -> None:
+    def broadcast(self, channel: str, payload: str) -> None:
         self._require_running()
         self._records.append(Record(self.xid, self._next_id(), channel, payload))
 
@@ -221,7 +221,7 @@ class MemoryWakeups:
         self._safety_seconds = safety_seconds
         self._woken = asyncio.Event()
         self.close = log.on_change(self._woken.set)
-        """Stop waking."""
+        """Stop the wakeups."""
 
     async def wait(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -232,7 +232,7 @@ class MemoryWakeups:
 
     @property
     def trouble(self) -> None:
-        """Nothing: they never fail."""
+        """None: these wakeups never fail."""
 
     @property
     def state(self) -> StateWord:
@@ -256,7 +256,7 @@ class MemoryRealtimeService:
             raise TypeError(f"via takes a MemoryTransaction here, got {type(via).__name__}")
         transaction = via or self._log.begin()
         if channel.declaration.durable:
-            transaction.emit(channel.name, payload)
+            transaction.broadcast(channel.name, payload)
         else:
             transaction.on_commit(lambda: self.deliver(Ephemeral(channel.name, payload)))
         if via is None:
@@ -264,9 +264,9 @@ class MemoryRealtimeService:
 
 
 class MemoryBackend:
-    """A `Backend` in this process's memory: for tests, and for trying things out. What it keeps ends with it.
+    """A `Backend` in this process's memory, for tests and experiments. Its log ends with the process.
 
-    Several backends on one `log` stand for several processes; an event outside the log stays in its own.
+    Several backends on one `log` stand for several processes; an event outside the log stays in one of them.
     """
 
     def __init__(self, log: MemoryLog | None = None) -> None:

@@ -1,4 +1,4 @@
-"""OpenTelemetry: the trace of whoever states an event goes on in the server that delivers it."""
+"""OpenTelemetry: continue the trace of a broadcast in the server that delivers its event."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def find_tracer() -> Tracer | None:
-    """Return a tracer if OpenTelemetry is installed; what it records, the application configures."""
+    """Return a tracer if OpenTelemetry is installed; the application configures what becomes of its spans."""
     try:
         return OpenTelemetryTracer()
     except ImportError:
@@ -23,8 +23,8 @@ def find_tracer() -> Tracer | None:
 class OpenTelemetryTracer:
     """A `flowcraft.ports.Tracer` on the application's tracer provider.
 
-    A delivery is a span of kind CONSUMER, one for each record and server process however many clients get it,
-    that belongs to the trace of the publisher and is linked to its span. It holds no payload.
+    A delivery is a span of kind CONSUMER: one for each record and server process, whatever the number of
+    recipients. The span belongs to the trace of the broadcast, links to its span, and holds no payload.
 
     Raises:
         ImportError: opentelemetry-api is not installed.
@@ -49,7 +49,7 @@ class OpenTelemetryTracer:
     def delivered(self, record: Record, family: str, recipients: int, seconds: float) -> None:
         context = self._propagator.extract({"traceparent": record.trace or ""}, self._nowhere)
         publisher = self._trace.get_current_span(context).get_span_context()
-        if not publisher.is_valid:  # whoever may write to the database may write anything there
+        if not publisher.is_valid:  # the column is free text: any client of the database can write it
             return
         ended = time.time_ns()
         span = self._tracer.start_span(

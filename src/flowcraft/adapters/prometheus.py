@@ -1,6 +1,7 @@
-"""Prometheus: a node's own counts in the text that Prometheus reads.
+"""Prometheus: a node's report in the text format that Prometheus scrapes.
 
-Nothing is counted for it: a collector reads what is there when it is asked. `METRICS` is all there is.
+The collector reads the node's existing counts when it is scraped and keeps none of its own. `METRICS` is the
+complete list.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
 Value: TypeAlias = float | Histogram | Mapping[str, float]
-"""Of one node: one number, a histogram, or a number for each value of the label."""
-MISSING = "metrics need another package; install it: pip install 'flowcraft-realtime[metrics]'\n"
+"""A metric of one node: one number, a histogram, or a number for each value of the label."""
+MISSING = "metrics need the package prometheus-client; run pip install 'flowcraft-realtime[metrics]'\n"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric: its name without `flowcraft_` and without what Prometheus appends to it."""
+    """One metric: its name without the prefix `flowcraft_` and without the suffix that Prometheus appends."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -35,7 +36,7 @@ class Metric:
 
     @property
     def suffix(self) -> str:
-        """What Prometheus wants at the end of its name, if it is no histogram."""
+        """The suffix of the sample's name; a histogram has its own suffixes."""
         return "_total" if self.kind == "counter" else ""
 
 
@@ -43,40 +44,42 @@ METRICS = (
     Metric(
         "ready",
         "gauge",
-        "1 when new connections are served from a log that is being read",
+        "1 while new connections are accepted and the log is being read",
         lambda m: m.state == "live",
     ),
-    Metric("state", "gauge", "1 for the state the process is in", lambda m: _one_of(State, m.state), "state"),
+    Metric(
+        "state", "gauge", "1 for the current state of the process", lambda m: _one_of(State, m.state), "state"
+    ),
     Metric(
         "wakeup",
         "gauge",
-        "1 for how it learns of commits; `polling` when no wakeups come and the log is polled",
+        "1 for the current wakeup state; `polling` means that no wakeups arrive and the log is polled",
         lambda m: _one_of(StateWord, m.wakeup) | {m.wakeup: 1.0},  # a backend may have a word of its own
         "state",
     ),
     Metric(
         "commit_to_socket_seconds",
         "histogram",
-        "from the commit of an event to the write for the last of its live subscribers, at most",
+        "upper bound of the time from an event's commit to the write for its last live subscriber",
         lambda m: m.counts.commit_delay,
     ),
     Metric(
         "relay_lag_seconds",
         "gauge",
-        "since the log was last read: below a second when all is well",
+        "time since the log was last read: below a second on a healthy server",
         lambda m: m.relay_lag_seconds,
     ),
-    Metric("relay_reads", "counter", "reads of the log that succeeded", lambda m: m.counts.reads),
-    Metric("relay_events", "counter", "events that these reads brought", lambda m: m.counts.events),
-    Metric("connections", "gauge", "clients that are connected", lambda m: m.connections),
+    Metric("relay_reads", "counter", "successful reads of the log", lambda m: m.counts.reads),
+    Metric("relay_events", "counter", "events returned by these reads", lambda m: m.counts.events),
+    Metric("connections", "gauge", "connected clients", lambda m: m.connections),
     Metric(
         "message_connections",
         "gauge",
         "of these, written to by messages of an ASGI server: slower than to the socket",
         lambda m: m.message_connections,
     ),
-    Metric("connections_opened", "counter", "clients that were taken", lambda m: m.counts.connections),
-    Metric("refused", "counter", "clients that were refused with 503", lambda m: m.counts.refused),
+    Metric("connections_opened", "counter", "connections accepted", lambda m: m.counts.connections),
+    Metric("refused", "counter", "connections refused with 503", lambda m: m.counts.refused),
     Metric(
         "subscribers",
         "gauge",
@@ -87,70 +90,72 @@ METRICS = (
     Metric(
         "delivered_events",
         "counter",
-        "events handed to connections, each as often as it has recipients: `live`, `replay` or `ephemeral`",
+        "events handed to connections, counted once per recipient: `live`, `replay` or `ephemeral`",
         lambda m: {"live": m.counts.live, "replay": m.counts.replayed, "ephemeral": m.counts.ephemeral},
         "how",
     ),
     Metric(
         "delivered_bytes",
         "counter",
-        "bytes of these messages, before framing and compression; of a long replay, about",
+        "bytes of these messages, before framing and compression; approximate for long replays",
         lambda m: m.counts.sent_bytes,
     ),
     Metric(
-        "outbox_bytes", "gauge", "bytes that wait because clients do not take them", lambda m: m.outbox_bytes
+        "outbox_bytes", "gauge", "bytes in outboxes because clients read too slowly", lambda m: m.outbox_bytes
     ),
-    Metric("waiting_connections", "gauge", "clients for which bytes wait", lambda m: m.waiting_connections),
+    Metric(
+        "waiting_connections", "gauge", "clients with bytes in their outbox", lambda m: m.waiting_connections
+    ),
     Metric(
         "slow_closes",
         "counter",
-        "clients closed (4408) because they did not take what they were sent",
+        "clients closed (4408) because they read too slowly",
         lambda m: m.counts.slow_closes,
     ),
     Metric(
         "dead_closes",
         "counter",
-        "clients closed (4409) because they answered no ping",
+        "clients closed (4409) because they did not answer pings",
         lambda m: m.counts.dead_closes,
     ),
-    Metric("resumes", "counter", "subscriptions that named a cursor", lambda m: m.counts.resumes),
+    Metric("resumes", "counter", "subscriptions with a cursor", lambda m: m.counts.resumes),
     Metric(
         "replays",
         "counter",
-        "resumes that were answered with what was missed, from `memory` or from the `log`",
+        "resumes answered with a replay, from `memory` or from the `log`",
         lambda m: {"memory": m.counts.replays_from_memory, "log": m.counts.replays_from_log},
         "source",
     ),
     Metric(
         "replay_reads",
         "counter",
-        "reads of the log for replays; a herd shares them",
+        "reads of the log for replays; clients that reconnect together share them",
         lambda m: m.counts.replay_reads,
     ),
     Metric(
         "resets",
         "counter",
-        "clients told to load their state anew, by the reason they were given",
+        "subscriptions reset, after which a client reloads its state, by reason",
         lambda m: m.counts.resets,
         "reason",
     ),
     Metric(
         "failures",
         "counter",
-        "items of shared work that failed while the others went on; `event`: of the log, and cannot be read",
+        "items of shared work that failed without stopping the others; `event`: a record that cannot be read",
         lambda m: m.counts.failures,
         "work",
     ),
     Metric(
         "loop_delay_seconds",
         "histogram",
-        "how late the event loop comes to what is due, looked at once a second",
+        "delay of the event loop, sampled once a second",
         lambda m: m.counts.loop_delay,
     ),
     Metric(
         "task_restarts",
         "counter",
-        "failures of a task that must live, by its name",
+        "failures of a supervised task, each followed by a restart, by task name",
         lambda m: {name: task.restarts for name, task in m.tasks.items()},
         "task",
     ),
@@ -171,7 +176,7 @@ def exposition(nodes: Sequence[NodeReport], *, by_process: bool = False) -> str:
 
 
 def collector(measure: Callable[[], Sequence[NodeReport]], *, by_process: bool = False) -> Collector:
-    """Return what a registry of your own takes: `REGISTRY.register(collector(lambda: [node.report()]))`.
+    """Return a collector for your own registry: `REGISTRY.register(collector(lambda: [node.report()]))`.
 
     Raises:
         ImportError: prometheus-client is not installed.
@@ -194,7 +199,7 @@ def collector(measure: Callable[[], Sequence[NodeReport]], *, by_process: bool =
 
 
 def _samples(metric: Metric, node: NodeReport) -> Iterator[tuple[str, dict[str, str], float]]:
-    """What one node has of a metric: what is appended to its name, labels, and value."""
+    """Yield one node's samples of a metric: suffix of the name, labels, value."""
     value = metric.read(node)
     if isinstance(value, Histogram):
         up_to = list(accumulate(value.buckets))

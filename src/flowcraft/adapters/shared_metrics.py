@@ -1,8 +1,8 @@
-"""The board: a folder where the processes of one server leave their measures, so that any can tell of all.
+"""Shared metrics: a folder with the reports of all processes of one server, so that each can serve them all.
 
-Whoever asks for metrics meets a random process of those that share a port. Each has its own file, replaced
-as a whole every second, and what is told of a process comes from there, also of the one that answers: two
-answers in a row never go back in time.
+With SO_REUSEPORT a scrape reaches one arbitrary worker. Each process replaces its own file every second, and
+a scrape reads every process from its file, including the one that responds: so counters never go backwards
+between two scrapes.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ import msgspec
 from flowcraft.core.report import NodeReport
 
 FOLDER = "FLOWCRAFT_METRICS_DIR"
-"""The environment variable that names it."""
+"""The environment variable that names the folder."""
 EVERY_SECONDS = 1.0
 FORGOTTEN_SECONDS = 60.0
-"""A process that has left nothing for this long is not told of: its number may be another's by now."""
+"""A process is left out once its file is this old: its pid may belong to another process by now."""
 _decode = msgspec.json.Decoder(NodeReport).decode
 
 
 class SharedMetrics:
-    """Where measures are left and read. The folder is for the processes of one server on one machine."""
+    """Writes and reads the reports. The folder is for the processes of one server on one machine."""
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
 
     @classmethod
     def found(cls) -> SharedMetrics | None:
-        """Return the one that the environment names."""
+        """Return the shared metrics that the environment names, or None."""
         folder = os.environ.get(FOLDER)
         return cls(folder) if folder else None
 
     async def keep(self, measure: Callable[[], NodeReport]) -> None:
-        """Leave measures every second until cancelled; then take them away.
+        """Write this process's report every second until cancelled; then remove it.
 
         Raises:
             OSError: the folder cannot be written to.
@@ -53,12 +53,14 @@ class SharedMetrics:
             mine.unlink(missing_ok=True)
 
     def read(self) -> list[NodeReport]:
-        """Return what the processes that run have left, by their numbers."""
+        """Return the reports of the running processes, by pid."""
         return sorted(self._read(), key=lambda measures: measures.pid)
 
     def _read(self) -> Iterator[NodeReport]:
         for file in self._folder.glob("*.json"):
-            with suppress(OSError, ValueError, OverflowError):  # it has just ended, or is no file of ours
+            with suppress(
+                OSError, ValueError, OverflowError
+            ):  # the process has just ended, or the file is not ours
                 if not _is_running(int(file.stem)):
                     file.unlink()
                 elif time.time() - file.stat().st_mtime < FORGOTTEN_SECONDS:

@@ -1,4 +1,4 @@
-"""Checking: whether the parts of a channel fit together, from the declaration to the component.
+"""Checking: find parts of a channel that do not fit together, from the declaration to the component.
 
-What was read are facts; rules turn facts into findings; reports tell them.
+Readers produce facts, rules turn facts into findings, and reports print findings.
 """

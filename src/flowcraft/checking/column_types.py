@@ -1,4 +1,4 @@
-"""Column types: whether the values of a column can be those of a field."""
+"""Column types: decide whether a column's values fit a field's type."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _ANYTHING = frozenset({"object", "array", "string", "integer", "number", "boolea
 
 
 def misfit(column: Column, field: SourceField, schema: JsonSchema, definitions: JsonSchema) -> str | None:
-    """Return what a field wants that a column of this type cannot give, or None if it fits."""
+    """Return the type that a field requires and the column does not have, or None if the column fits."""
     if field.cast == "text[]":
         return None if column.category == "A" else "array"
     if field.cast is not None or column.base in _JSON:
-        return None  # every value has a text; what is in JSON is not known here
+        return None  # every value has a text form; the contents of JSON are unknown here
     alternatives = [one for one in _alternatives(schema, definitions) if one.get("type") != "null"]
     if not alternatives or any(_fits(column, one) for one in alternatives):
         return None
@@ -35,7 +35,7 @@ def misfit(column: Column, field: SourceField, schema: JsonSchema, definitions: 
 
 
 def takes_null(schema: JsonSchema, definitions: JsonSchema) -> bool:
-    """Tell whether a field may be null."""
+    """Return whether a field may be null."""
     found = list(_alternatives(schema, definitions))
     return any("null" in _kinds(one) for one in found) or not found
 
@@ -59,12 +59,12 @@ def _fits(column: Column, schema: JsonSchema) -> bool:
 
 def _format_fits(column: Column, schema: JsonSchema) -> bool:
     wanted = _FORMATS.get(str(schema.get("format")))
-    # A text may hold a UUID or a date, and often does.
+    # A text column may hold a UUID or a date, and often does.
     return wanted is None or column.base in wanted or column.category == "S"
 
 
 def _given(column: Column) -> str:
-    """The type in JSON of the column's values."""
+    """Return the JSON type of the column's values."""
     if column.category == "N":
         return "integer" if column.base in _INTEGERS else "number"
     return {"B": "boolean", "A": "array", "C": "object"}.get(column.category, "string")

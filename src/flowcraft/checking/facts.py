@@ -1,4 +1,4 @@
-"""Facts: what was read of a project, without a judgement. A part that could not be read is None."""
+"""Facts: what the readers found in a project, before any rule. A part that could not be read is None."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowcraft.channels import Channels
 
 
 class SourceLocation(msgspec.Struct, frozen=True, order=True):
-    """Where something stands: a file as one would open it from the current folder."""
+    """A place in a file, whose path is relative to the current folder."""
 
     path: str
     line: int
@@ -20,7 +20,7 @@ class SourceLocation(msgspec.Struct, frozen=True, order=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What a parser or an import says is wrong."""
+    """An error of a parser or an import."""
 
     place: SourceLocation | None
     text: str
@@ -41,7 +41,7 @@ class Broadcast:
 
 @dataclass(frozen=True, slots=True)
 class PythonFacts:
-    """What the sources of the service say."""
+    """The declarations, broadcasts and errors in the service's sources."""
 
     declared: Mapping[str, SourceLocation] = field(default_factory=dict[str, SourceLocation])
     broadcasts: tuple[Broadcast, ...] = ()
@@ -49,19 +49,19 @@ class PythonFacts:
     broken: tuple[Problem, ...] = ()
 
 
-# TypeScript, in the words of typescript_reader.mjs
+# TypeScript, as typescript_reader.mjs prints it
 
 
 class ChannelRead(msgspec.Struct, frozen=True):
-    """A channel's name as an expression gives it: a builder, or parts with None where a value is put in."""
+    """A channel's name as read from an expression: a builder, or parts with None for each inserted value."""
 
     place: SourceLocation
     parts: tuple[str | None, ...]
     builder: str | None
 
 
-class Subscription(msgspec.Struct, frozen=True, rename="camel"):
-    """A call that begins a subscription."""
+class SubscribeCall(msgspec.Struct, frozen=True, rename="camel"):
+    """A call that subscribes to channels."""
 
     place: SourceLocation
     how: str
@@ -70,7 +70,7 @@ class Subscription(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Named(msgspec.Struct, frozen=True):
-    """A name, and where it stands."""
+    """A name and its place."""
 
     name: str
     place: SourceLocation
@@ -86,17 +86,17 @@ class WebFile(msgspec.Struct, frozen=True):
 
 
 class WebFacts(msgspec.Struct, frozen=True):
-    """What the TypeScript sources say; only `error` if they cannot be read at all."""
+    """The subscriptions and exports in the TypeScript sources; only `error` if they cannot be read at all."""
 
     error: str | None
     folder: str = ""
     files: tuple[WebFile, ...] = ()
-    subscriptions: tuple[Subscription, ...] = ()
+    subscriptions: tuple[SubscribeCall, ...] = ()
     builders: tuple[Named, ...] = ()
 
 
 class Generated(msgspec.Struct, frozen=True):
-    """A generated file: its text, and what would be generated today."""
+    """A generated file: its text, and the text that codegen generates now."""
 
     path: str
     present: str
@@ -105,7 +105,7 @@ class Generated(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that was read. Without `channels` nothing else was looked at: `failure` says why."""
+    """All facts. Without `channels`, `failure` has the reason, and nothing else was read."""
 
     target: str
     channels: Channels | None = None

@@ -1,4 +1,4 @@
-"""Findings: what a rule says about the facts, where, and what to do next."""
+"""Findings: violations of rules, each with its place and the next step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Severity: TypeAlias = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What a rule says: where, if there is a file to point at, and what to do next."""
+    """One violation, as a rule reports it: its place, if in a file, and a sentence with the next step."""
 
     place: SourceLocation | None
     sentence: str
@@ -21,7 +21,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of the checklist. `id` is for ever; a warning may be meant so."""
+    """One line of the checklist. An `id` is never reused; a warning may be intended by the developer."""
 
     id: str
     severity: Severity
@@ -31,7 +31,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that does not hold."""
+    """One violation of a rule."""
 
     rule: Rule
     place: SourceLocation | None
@@ -39,7 +39,7 @@ class Finding:
 
 
 def findings(facts: Facts, rules: Iterable[Rule]) -> list[Finding]:
-    """Return what the rules find, in the order of the files, what has no place last."""
+    """Return the violations of the rules, ordered by place; those without a place come last."""
     return sorted(_judged(facts, rules), key=lambda found: (*_position(found.place), found.rule.id))
 
 

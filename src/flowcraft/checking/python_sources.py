@@ -1,7 +1,7 @@
-"""Python sources: where channels are declared and broadcast, read from the syntax tree.
+"""Python sources: find the places that declare and broadcast channels, from the syntax tree.
 
-Nothing is imported here. A name is followed through the imports and assignments of its file to an object of a
-module that declaring the channels has loaded; what cannot be followed is said to be unknown, not guessed.
+Nothing is imported here. A name is resolved through the imports and assignments of its file to an object of a
+module that importing the channels has loaded; a name that cannot be resolved is reported as unknown.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Source:
 
 
 def read_python(folder: Path, channels: Channels) -> PythonFacts:
-    """Return the facts of the sources below a folder; tests, which broadcast to try things, are left out."""
+    """Return the facts of the sources below a folder, without tests, whose broadcasts do not count."""
     sources, broken = _parsed(folder)
     calls = [(source, call) for source in sources for call in _calls(source, "broadcast")]
     return PythonFacts(
@@ -201,7 +201,7 @@ def _called(node: ast.expr) -> ast.expr:
 
 
 def _assigned(source: Source, node: ast.expr, depth: int = _DEPTH) -> ast.expr | None:
-    """The expression that a variable or an attribute of `self` was set to, if it is set in this file."""
+    """Return the expression assigned to a variable or an attribute of `self`, if this file assigns it."""
     name = ast.unparse(node) if isinstance(node, ast.Name | ast.Attribute) else ""
     scope = _class_of(source, node) if name.startswith("self.") else _scope(source, node)
     while depth and name:
@@ -231,7 +231,7 @@ def _unknown(source: Source, call: ast.Call) -> Iterator[Problem]:
 
 
 def _object(source: Source, node: ast.expr) -> object:
-    """Return what a dotted name refers to, or None: it is no such name, or its module was not loaded."""
+    """Return the object of a dotted name, or None if it is not a dotted name or its module is not loaded."""
     dotted = _dotted(node, source)
     if dotted is None:
         return None

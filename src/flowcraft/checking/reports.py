@@ -12,7 +12,7 @@ from flowcraft.checking.findings import Finding, Rule
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a check found, and what it did not look at."""
+    """The findings of a run, the number of checks, and what was skipped."""
 
     findings: Sequence[Finding]
     checked: int
@@ -20,7 +20,7 @@ class Outcome:
 
 
 def as_text(outcome: Outcome) -> list[str]:
-    """Return a line for each finding, and one that sums them up."""
+    """Return a line for each finding, and a summary line."""
     return [
         *map(_line, outcome.findings),
         *(f"not checked: {reason}" for reason in outcome.skipped),
@@ -49,7 +49,7 @@ def as_github(outcome: Outcome) -> list[str]:
 def as_markdown(rules: Iterable[Rule]) -> str:
     """Return the table of the checks."""
     rows = [f"| {rule.id} | {rule.severity} | {rule.title.replace('|', chr(92) + '|')} |" for rule in rules]
-    return "\n".join(["| | if not | what must hold |", "|---|---|---|", *rows]) + "\n"
+    return "\n".join(["| check | severity | requirement |", "|---|---|---|", *rows]) + "\n"
 
 
 def _line(found: Finding) -> str:
@@ -92,13 +92,13 @@ def _property(text: str) -> str:
 
 def _sum(outcome: Outcome) -> str:
     if not outcome.findings:
-        return f"all is well: {outcome.checked} checks"
+        return f"no problems found in {outcome.checked} checks"
     counts = [
         _counted(sum(found.rule.severity == severity for found in outcome.findings), severity)
         for severity in ("error", "warning")
     ]
     found = " and ".join(count for count in counts if count)
-    return f"{found} in {outcome.checked} checks; `flowcraft check --list` names them all"
+    return f"{found} in {outcome.checked} checks; `flowcraft check --list` lists all checks"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -29,7 +29,7 @@ def find_web_folders(folder: Path) -> list[Path]:
 
 
 def read_typescript(web: Path) -> WebFacts:
-    """Return the facts of a web folder. Places are relative to the current folder, where that is possible."""
+    """Return the facts of a web folder. Paths are relative to the current folder where possible."""
     node = shutil.which("node")
     if node is None:
         return WebFacts("node is not on the PATH; install Node 20 or later", str(web))
@@ -44,12 +44,12 @@ def read_typescript(web: Path) -> WebFacts:
         except subprocess.TimeoutExpired:
             return WebFacts(f"reading took more than {_PATIENCE_SECONDS} s", str(web))
     if done.returncode != 0:
-        return WebFacts(f"the reader failed: {_last_words(done.stderr)}", str(web))
+        return WebFacts(f"the reader failed: {_error_text(done.stderr)}", str(web))
     return msgspec.convert(_placed(msgspec.json.decode(done.stdout), web), WebFacts)
 
 
 def _placed(value: object, web: Path) -> Any:  # noqa: ANN401  # JSON
-    """Return the JSON with every path as one would open it from here."""
+    """Return the JSON with every path relative to the current folder."""
     if isinstance(value, list):
         return [_placed(inner, web) for inner in cast(list[object], value)]
     if not isinstance(value, dict):
@@ -73,6 +73,6 @@ def _depends(file: Path) -> bool:
     return any(isinstance(group, dict) and PACKAGE in group for group in groups)
 
 
-def _last_words(stderr: bytes) -> str:
+def _error_text(stderr: bytes) -> str:
     lines = [line for line in stderr.decode(errors="replace").splitlines() if "Error" in line]
-    return (lines or ["it said nothing"])[0][:300]
+    return (lines or ["no error text"])[0][:300]

@@ -1,1 +1,1 @@
-"""Codegen: what other languages need to know about the declared channels, written for them."""
+"""Codegen: generate TypeScript and AsyncAPI from the declared channels."""

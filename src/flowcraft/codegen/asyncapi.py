@@ -1,7 +1,7 @@
-"""AsyncAPI: the channels, their messages and the wire as a document of AsyncAPI 3.0.
+"""AsyncAPI: the channels, their messages and the wire as an AsyncAPI 3.0 document.
 
-It describes the server: what it sends are the events, what it receives are the clients' requests. The address
-of a channel is its name on the wire; all of them share the WebSocket, which is a channel too.
+The document describes the server, which sends events and receives requests. The address of a channel is its
+name on the wire; all channels share the WebSocket, which is a channel of the document too.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from flowcraft.events import JsonSchema
 VERSION = "3.0.0"
 TITLE = "Realtime channels"
 SOCKET = "web-socket"
-"""The channel of everything but events; no declared channel can have a dash in its name."""
+"""The channel of all frames except events; no declared channel can have a dash in its name."""
 
 Object: TypeAlias = dict[str, Any]
 
 _ABOUT = """\
-Typed events over one WebSocket. A message is one JSON object in one text frame. A client names the channels \
-that it wants with `subscribe`, and each event names its channel. The events of a transaction arrive \
-together, before the `cursor` that closes them: a client keeps that cursor, and resumes after it. Where \
-there can be no WebSocket, `/events` below its address answers with the same frames as Server-Sent Events."""
+Typed events over one WebSocket. A message is one JSON object in one text frame. A client subscribes to \
+channels with `subscribe`, and each event names its channel. The events of a transaction arrive \
+together, before the `cursor` that closes them: a client stores that cursor, and resumes after it. Without a \
+WebSocket, `/events` below its address streams the same frames as Server-Sent Events."""
 _PROOF = """\
-A JSON Web Token: through a WebSocket in the first message, as `auth`; for Server-Sent Events in the header \
-`Authorization`; never in the address."""
+A JSON Web Token: over a WebSocket in the first message, as `auth`; for Server-Sent Events in the header \
+`Authorization`; never in the URL."""
 _DELIVERY = {
-    True: "Exactly once and in order, for as long as the client's cursor is inside the log.",
-    False: "At most once: what a client misses is not told again.",
+    True: "Exactly once and in order, as long as the client's cursor is inside the log.",
+    False: "At most once: an event that a client misses is not sent again.",
 }
 _PARAMETERS = {
     "UUID": ("A UUID in lower case.", "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
@@ -45,7 +45,7 @@ _PARAMETERS = {
     "str": ("1 to 64 letters, digits, dashes and underscores.", "[A-Za-z0-9_-]{1,64}"),
 }
 _EVENTS = frozenset({"event", "ephemeral"})
-_ANSWERS: Mapping[str, tuple[str, ...]] = {
+_REPLIES: Mapping[str, tuple[str, ...]] = {
     "subscribe": ("subscribed", "reset", "error"),
     "settle": ("settled", "error"),
 }
@@ -54,7 +54,7 @@ _TOKEN: Object = {"$ref": "#/components/securitySchemes/token"}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the WebSocket is."""
+    """The address of the WebSocket."""
 
     protocol: str
     host: str
@@ -62,16 +62,16 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read `wss://app.example.com/realtime`.
+        """Parse `wss://app.example.com/realtime`.
 
         Raises:
-            ValueError: it is not the address of a WebSocket.
+            ValueError: the URL is not the address of a WebSocket.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError(f"{url!r} is not of the form wss://HOST/realtime")
         if "@" in parts.netloc:
-            raise ValueError("a name or a password has no place in a document that others read")
+            raise ValueError("the document is public; remove the user name and password from the URL")
         return cls(parts.scheme, parts.netloc, parts.path or "/realtime")
 
 
@@ -80,11 +80,11 @@ def generate_asyncapi(
 ) -> str:
     """Return the AsyncAPI document of these channels, as JSON. The same channels give the same text.
 
-    Its version is the hash that the server tells, so that it changes when the channels do. With
-    `wants_token` nobody is let in without a token; else only where there is a guard.
+    The document's version is the schema hash in the server's `hello`, so it changes when the channels do.
+    With `wants_token` every client needs a token; otherwise only guarded channels do.
 
     Raises:
-        DeclarationError: two different types of one name.
+        DeclarationError: two different types have one name.
     """
     declarations = tuple(channels)
     guarded = wants_token or any(declaration.guard for declaration in declarations)
@@ -112,7 +112,7 @@ def _token() -> Object:
     return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": _PROOF}
 
 
-# The channels that are declared
+# The declared channels
 
 
 def _channel(declaration: Declaration) -> Object:
@@ -133,7 +133,7 @@ def _promises(declaration: Declaration) -> Iterator[str]:
     yield _DELIVERY[declaration.durable]
     if declaration.conflate:
         key = "" if declaration.conflate is True else f" for each `{declaration.conflate}`"
-        yield f"A client that cannot keep up is told the latest{key}."
+        yield f"A client that cannot keep up receives only the latest event{key}."
 
 
 def _parameters(parameter: Parameter) -> Object:
@@ -141,7 +141,7 @@ def _parameters(parameter: Parameter) -> Object:
 
 
 def _event(declaration: Declaration, member: type, reference: JsonSchema) -> Object:
-    """The event's frame: its channel and its payload in the shape that the wire gives all events."""
+    """Return the event's frame: the general frame of events, with this channel and this payload."""
     frame = as_draft7(_frames()["event" if declaration.durable else "ephemeral"], _part)
     frame["properties"] |= {"channel": _names(declaration), "payload": as_draft7(reference, _type)}
     definition = declaration.payload.schema()["$defs"][reference["$ref"].rpartition("/")[2]]
@@ -169,22 +169,26 @@ def _types(declarations: Iterable[Declaration]) -> Object:
     return {name: as_draft7(schema, _type) for name, schema in found.items()}
 
 
-# The socket that they share
+# The WebSocket that all channels share
 
 
 def _socket(address: Address | None) -> Object:
-    frames = [*_told(), *_asked()]
+    frames = [*_sent(), *_received()]
     return {
         "address": address.path if address else "/realtime",
-        "description": "The one connection of a client: its requests, and what it is told beside events.",
+        "description": "The connection of a client: its requests, and the server's frames other than events.",
         "messages": {name: _control(name) for name in frames},
         "bindings": {"ws": {"method": "GET", "query": _query(), "bindingVersion": "0.1.0"}},
     }
 
 
 def _query() -> Object:
-    names = {"type": "array", "items": {"type": "string"}, "description": "Subscribe to these at once."}
-    since = {"type": "string", "description": "The cursor after which to begin."}
+    names = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Subscribe to these channels when the connection opens.",
+    }
+    since = {"type": "string", "description": "The cursor after which the subscriptions begin."}
     return {"type": "object", "properties": {"channel": names, "since": since}}
 
 
@@ -195,7 +199,7 @@ def _control(name: str) -> Object:
 
 
 def _pairing(name: str, schema: JsonSchema) -> Object:
-    """How a request and its answer are told to belong together: by the number in `ref`."""
+    """Return the correlation of a request with its reply: by the number in `ref`."""
     outer: Object = schema["properties"]
     inner: Object = outer[name].get("properties", {}) if name in outer else {}
     if "ref" not in {**outer, **inner}:
@@ -204,11 +208,11 @@ def _pairing(name: str, schema: JsonSchema) -> Object:
 
 
 def _requests() -> Iterator[tuple[str, Object]]:
-    yield "tell", _operation("send", SOCKET, _told())
-    for name in _asked():
-        answers = _ANSWERS.get(name, ())
-        reply = {key: value for key, value in _operation("", SOCKET, answers).items() if key != "action"}
-        yield name, {**_operation("receive", SOCKET, [name]), **({"reply": reply} if answers else {})}
+    yield "send_frames", _operation("send", SOCKET, _sent())
+    for name in _received():
+        replies = _REPLIES.get(name, ())
+        reply = {key: value for key, value in _operation("", SOCKET, replies).items() if key != "action"}
+        yield name, {**_operation("receive", SOCKET, [name]), **({"reply": reply} if replies else {})}
 
 
 def _operation(action: str, channel: str, messages: Iterable[str]) -> Object:
@@ -217,13 +221,13 @@ def _operation(action: str, channel: str, messages: Iterable[str]) -> Object:
     return {"action": action, "channel": {"$ref": place}, "messages": references}
 
 
-def _told() -> list[str]:
-    """The frames of the server that are no events."""
+def _sent() -> list[str]:
+    """Return the frames of the server other than events."""
     return [name for name in _kinds("serverFrame") if name not in _EVENTS]
 
 
-def _asked() -> list[str]:
-    """The frames of a client."""
+def _received() -> list[str]:
+    """Return the frames of a client."""
     return _kinds("clientFrame")
 
 
@@ -232,7 +236,7 @@ def _kinds(side: str) -> list[str]:
 
 
 def _frame_parts() -> Object:
-    """What several frames have in common: a cursor, a channel's name."""
+    """Return the parts that frames share, such as a cursor or a channel's name."""
     frames = {"serverFrame", "clientFrame", *_kinds("serverFrame"), *_kinds("clientFrame")}
     parts = ((name, schema) for name, schema in _frames().items() if name not in frames)
     return {f"wire.{name}": as_draft7(schema, _part) for name, schema in parts if name != "payload"}
@@ -240,7 +244,7 @@ def _frame_parts() -> Object:
 
 @cache
 def _frames() -> Mapping[str, JsonSchema]:
-    """The frames of the protocol, by name."""
+    """Return the frames of the protocol, by name."""
     text = (files("flowcraft.codegen") / "frames.schema.json").read_text("utf-8")
     return cast(Mapping[str, JsonSchema], json.loads(text)["$defs"])
 

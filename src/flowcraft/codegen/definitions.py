@@ -1,4 +1,4 @@
-"""Definitions: the types of all channels together, as a generated file wants them."""
+"""Definitions: the types of all channels together, for one generated file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from flowcraft.events import JsonSchema
 def joined_definitions(
     declarations: Iterable[Declaration], name_of: Callable[[str], str], file: str
 ) -> dict[str, JsonSchema]:
-    """Return all types by the names they have in a file, in the order in which a reader meets them.
+    """Return all types by their names in the file, in the order of the declarations.
 
     Raises:
-        DeclarationError: two different types of one name.
+        DeclarationError: two different types have one name.
     """
     found: dict[str, JsonSchema] = {}
     for declaration in declarations:
@@ -23,7 +23,7 @@ def joined_definitions(
             name = name_of(key)
             if found.setdefault(name, schema) != schema:
                 raise DeclarationError(
-                    f"two different types are called {name}, one of them on the channel {declaration.name}; "
-                    f"rename one of them: they share one {file}"
+                    f"two different types are called {name}, one of them on {declaration.name}; rename "
+                    f"one: both are in one {file}"
                 )
     return found

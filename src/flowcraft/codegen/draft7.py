@@ -1,4 +1,4 @@
-"""Draft 7: JSON Schema of 2020-12 in the older words that the tools for AsyncAPI read."""
+"""Draft 7: convert JSON Schema 2020-12 to draft 7, which AsyncAPI tools read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from flowcraft.events import JsonSchema
 _NAMED_SCHEMAS = frozenset({"properties", "patternProperties"})
 _LISTED_SCHEMAS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 _VALUES = frozenset({"const", "default", "enum", "examples"})
-# In OpenAPI's form, which Pydantic writes; AsyncAPI means something else by it. The tags say the same.
+# Pydantic writes OpenAPI's `discriminator`, which has another meaning in AsyncAPI; the tags carry the same.
 _LEFT_OUT = frozenset({"discriminator"})
 
 
 def as_draft7(schema: JsonSchema, place_of: Callable[[str], str]) -> JsonSchema:
-    """Return a schema that accepts the same values; `place_of` says where a definition stands now."""
+    """Return a schema that accepts the same values; `place_of` returns the new location of a definition."""
     written = {
         keyword: _inner(keyword, value, place_of)
         for keyword, value in schema.items()
@@ -28,7 +28,7 @@ def as_draft7(schema: JsonSchema, place_of: Callable[[str], str]) -> JsonSchema:
     if reference is None:
         return written
     target = {"$ref": place_of(cast(str, reference).rpartition("/")[2])}
-    # Draft 7 does not read what stands beside a reference.
+    # Draft 7 ignores keywords beside a reference.
     return {"allOf": [target], **written} if written else target
 
 

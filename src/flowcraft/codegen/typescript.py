@@ -1,4 +1,4 @@
-"""TypeScript: one file with the channels, their types, builders of their names, and the hash of it all."""
+"""TypeScript: one file with the channels, their types, builders for their names, and the schema hash."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ declare module "@flowcraft/realtime" {
   interface Register { channels: Channels }
 }"""
 _AT_MOST_ONCE = "Ephemeral: delivered at most once, never replayed."
-# To TypeScript a string that holds an integer is none: `Number(id)` shows that somebody looked.
+# Not `string`: an id from the URL must be converted with `Number(id)`, which checks it at the call site.
 _PARAMETERS = {"UUID": "string", "str": "string", "int": "number | bigint"}
 
 
@@ -26,7 +26,7 @@ def generate_typescript(channels: Channels) -> str:
     """Return the TypeScript module of these channels. The same channels give the same text.
 
     Raises:
-        DeclarationError: two different types of one name, or a name that TypeScript cannot take.
+        DeclarationError: two different types have one name, or TypeScript does not allow a name.
     """
     declarations = tuple(channels)
     definitions = joined_definitions(declarations, type_name, "TypeScript file")

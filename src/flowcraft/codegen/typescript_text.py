@@ -1,4 +1,4 @@
-"""TypeScript's small print: identifiers, literals, comments, indentation."""
+"""TypeScript text: identifiers, literals, comments, indentation."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ RESERVED = frozenset(
 
 
 def is_identifier(name: str) -> bool:
-    """Tell whether a name can stand without quotes."""
+    """Return whether a name needs no quotes as a property key."""
     return name.replace("$", "_").isidentifier()
 
 
 def identifier(name: str) -> str:
-    """Return a name that a variable can have: `class` becomes `class_`."""
+    """Return a valid variable name: `class` becomes `class_`."""
     return f"{name}_" if name in RESERVED else name
 
 
@@ -35,12 +35,12 @@ def camel_case(name: str) -> str:
 
 
 def property_key(name: str) -> str:
-    """Return a member's name, in quotes where it needs them."""
+    """Return a property's key, quoted if necessary."""
     return name if is_identifier(name) else literal(name)
 
 
 def literal(value: object) -> str:
-    """Return a JSON value as a literal, which is also its type."""
+    """Return a JSON value as a TypeScript literal, which is also its type."""
     if isinstance(value, list | tuple):
         return f"readonly [{', '.join(map(literal, cast(Iterable[object], value)))}]"
     if isinstance(value, dict):
@@ -50,7 +50,7 @@ def literal(value: object) -> str:
 
 
 def jsdoc(lines: Iterable[str]) -> str:
-    """Return a comment that ends with a line break, or nothing if there is nothing to say."""
+    """Return a comment that ends with a line break, or an empty string without lines."""
     safe = [line.rstrip().replace("*/", "*\\/") for line in lines]
     if not safe:
         return ""
@@ -60,5 +60,5 @@ def jsdoc(lines: Iterable[str]) -> str:
 
 
 def indented(text: str) -> str:
-    """Move every line two blanks to the right."""
+    """Indent every line by two spaces."""
     return "\n".join(f"  {line}" if line else line for line in text.split("\n"))

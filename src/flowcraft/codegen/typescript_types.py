@@ -1,4 +1,4 @@
-"""TypeScript types out of JSON Schema (2020-12), the part of it that describes data as it is written."""
+"""TypeScript types from JSON Schema 2020-12, for the keywords that describe serialized data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def type_name(definition: str) -> str:
     """Return the TypeScript name of a definition: its own, or `PageInt` for `Page[int]`.
 
     Raises:
-        DeclarationError: the name means something else already.
+        DeclarationError: the name is reserved.
     """
     words = re.findall(r"[\w$]+", definition)
     name = definition if is_identifier(definition) else "".join(word[0].upper() + word[1:] for word in words)
@@ -42,13 +42,13 @@ def declare_type(name: str, schema: JsonSchema) -> str:
 
 
 def type_expression(schema: object) -> str:
-    """Return the type of the values that a schema describes. What it does not say is `unknown`."""
+    """Return the type of the values that a schema describes. An unspecified part is `unknown`."""
     return _of(schema).text
 
 
 @dataclass(frozen=True, slots=True)
 class _Type:
-    """A type as it is written. `loose` if it must be put in parentheses inside a larger one."""
+    """The text of a type. A `loose` one needs parentheses inside another type."""
 
     text: str
     loose: bool = False
@@ -120,7 +120,7 @@ def _object(schema: JsonSchema) -> _Type:
     if not properties:
         return _Type(f"{{ readonly [key: string]: {_of(extra).text} }}")
     if extra is not False:
-        # Whatever else is there must fit beside the properties, so its type cannot be narrower than theirs.
+        # TypeScript requires an index signature that covers the declared properties too.
         members.append("readonly [key: string]: unknown;")
     return _Type("\n".join(["{", *map(indented, members), "}"]))
 
@@ -139,7 +139,7 @@ _BY_TYPE: Mapping[str, Callable[[JsonSchema], _Type]] = {
     "boolean": lambda _: _Type("boolean"),
     "null": lambda _: _Type("null"),
 }
-# The first that a schema has decides.
+# The first keyword present in a schema decides.
 _BY_KEYWORD: Mapping[str, Callable[[JsonSchema], _Type]] = {
     "$ref": _reference,
     "const": lambda schema: _Type(literal(schema["const"])),
@@ -155,7 +155,7 @@ _BY_KEYWORD: Mapping[str, Callable[[JsonSchema], _Type]] = {
 
 
 def _remarks(schema: object) -> list[str]:
-    """What a reader should know and the type does not tell."""
+    """Return the lines of a comment: description, formats, deprecation."""
     if not isinstance(schema, dict):
         return []
     known = cast(JsonSchema, schema)

@@ -1,4 +1,4 @@
-"""Bench: how many clients and events a machine and its database carry."""
+"""Bench: measure how many clients and events a machine and its database carry."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ BURST = 10
 PAUSE_SECONDS = 0.02
 PATIENCE_SECONDS = 30.0
 LOOK_SECONDS = 0.05
-EMIT = "select flowcraft.broadcast($1::text, $2::text::json) from generate_series(1, $3)"
+BROADCAST = "select flowcraft.broadcast($1::text, $2::text::json) from generate_series(1, $3)"
 SERVE = ("-P", "-m", "flowcraft.entrypoints.cli", "serve", "flowcraft.entrypoints.bench_app:realtime")
 
 
 class BenchFailed(Exception):
-    """It could not be measured; the text says why."""
+    """The measurement failed; the text has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What was measured with so many clients.
+    """The figures for one number of clients.
 
-    `p50_ms` and `p99_ms` are from the answer to a commit until the last of them has its event, on an idle
-    server. Messages are events times clients, in transactions of ten events that follow one another closely.
+    `p50_ms` and `p99_ms` last from the reply to a commit until the last client has its event, on an idle
+    server. Messages are events times clients, from transactions of ten events each, one after the other.
     """
 
     clients: int
@@ -48,12 +48,12 @@ class Step:
     p99_ms: float
     messages_per_s: float
     kb_per_client: float | None
-    """None where that cannot be told: the server is not ours, or the system is not Linux."""
+    """None if unknown: the server is not ours, or the system is not Linux."""
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Where clients connect, and what is published for them."""
+    """The server that clients connect to, and the event that the bench broadcasts."""
 
     dsn: str
     url: str
@@ -61,51 +61,51 @@ class Installation:
     payload: str = PAYLOAD
     token: str | None = None
     pid: int | None = None
-    """The server's process, if it is ours."""
+    """The process of our own server; None for another server."""
 
     @property
     def address(self) -> str:
-        """With the channel."""
+        """The URL with the channel in its query."""
         return f"{self.url}{'&' if '?' in self.url else '?'}channel={self.channel}"
 
 
 async def require_log(dsn: str) -> None:
-    """Look whether there is a log.
+    """Check that the database has a log.
 
     Raises:
-        BenchFailed: there is none.
-        OSError: there is no database.
+        BenchFailed: the database has no log.
+        OSError: the database cannot be reached.
     """
     connection = await connect(dsn)
     try:
         if await connection.fetchval("select to_regprocedure('flowcraft.broadcast(text,json)')") is None:
-            raise BenchFailed("there is no log in this database yet; run `flowcraft migrate`")
+            raise BenchFailed("this database has no log yet; run `flowcraft migrate`")
     finally:
         await connection.close()
 
 
 async def bench(
-    installation: Installation, clients: Sequence[int], seconds: float, tell: Callable[[str], None]
+    installation: Installation, clients: Sequence[int], seconds: float, progress: Callable[[str], None]
 ) -> list[Step]:
-    """Measure with more and more clients; `tell` is told what is done now.
+    """Measure with each number of clients, in rising order; `progress` gets a line for each step.
 
     Raises:
         BenchFailed: events were not delivered.
-        LoadClientsRefused: the server does not take that many, or not these.
+        LoadClientsRefused: the server refused a client.
     """
     publisher = await connect(installation.dsn)
-    crowd = LoadClients(installation.address, token=installation.token)
-    run = _Run(installation, crowd, publisher, seconds, tell)
+    load = LoadClients(installation.address, token=installation.token)
+    run = _Run(installation, load, publisher, seconds, progress)
     try:
         return [await run.step(count) for count in clients]
     finally:
-        crowd.close()
+        load.close()
         await publisher.close()
 
 
 @asynccontextmanager
 async def own_server(dsn: str, workers: int) -> AsyncIterator[Installation]:
-    """Serve the channel of the bench until the block ends, then remove its events."""
+    """Run a server with the channel of the bench until the block ends, then remove the events."""
     server = await asyncio.create_subprocess_exec(
         *(sys.executable, *SERVE, "--port", "0", "--workers", str(workers)),
         env=os.environ | {"FLOWCRAFT_DSN": dsn},
@@ -116,7 +116,7 @@ async def own_server(dsn: str, workers: int) -> AsyncIterator[Installation]:
         assert server.stdout is not None
         url = (await server.stdout.readline()).decode().strip()
         if not url:
-            raise BenchFailed("the server did not start; try `flowcraft serve` to see why")
+            raise BenchFailed("the server did not start; run `flowcraft serve` to see why")
         await until_ready(url, workers)
         yield Installation(dsn, url, pid=server.pid if workers == 1 else None)
     finally:
@@ -127,32 +127,32 @@ async def own_server(dsn: str, workers: int) -> AsyncIterator[Installation]:
 
 
 class _Run:
-    """One bench that is being done."""
+    """One run of the bench."""
 
     def __init__(
         self,
         installation: Installation,
-        crowd: LoadClients,
+        load: LoadClients,
         publisher: asyncpg.Connection[asyncpg.Record],
         seconds: float,
-        tell: Callable[[str], None],
+        progress: Callable[[str], None],
     ) -> None:
         self._installation = installation
-        self._crowd = crowd
+        self._load = load
         self._publisher = publisher
         self._seconds = seconds
-        self._tell = tell
+        self._progress = progress
         self._idle_bytes = _resident(installation.pid)
 
     async def step(self, clients: int) -> Step:
-        """Measure with so many clients in all."""
-        new = clients - len(self._crowd)
-        self._tell(f"{clients:,} clients: connecting")
-        connecting = await self._crowd.grow(clients)
+        """Measure with this number of clients in total."""
+        new = clients - len(self._load)
+        self._progress(f"{clients:,} clients: connecting")
+        connecting = await self._load.grow(clients)
         grown = _resident(self._installation.pid)
-        self._tell(f"{clients:,} clients: one event at a time")
+        self._progress(f"{clients:,} clients: one event at a time")
         waits = sorted([await self._round(1) async for _ in self._during(PAUSE_SECONDS)])
-        self._tell(f"{clients:,} clients: {BURST} events at a time")
+        self._progress(f"{clients:,} clients: {BURST} events at a time")
         began = time.monotonic()
         rounds = len([await self._round(BURST) async for _ in self._during(0)])
         took = time.monotonic() - began
@@ -174,45 +174,47 @@ class _Run:
             await asyncio.sleep(pause)
 
     async def _round(self, count: int) -> float:
-        """Commit events; return the seconds from the answer until every client has all of them."""
-        complete = self._crowd.expect(count * len(self._crowd))
-        await self._publisher.execute(EMIT, self._installation.channel, self._installation.payload, count)
+        """Commit events; return the seconds from the database's reply until every client has all of them."""
+        complete = self._load.expect(count * len(self._load))
+        await self._publisher.execute(
+            BROADCAST, self._installation.channel, self._installation.payload, count
+        )
         committed = time.monotonic()
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await complete.wait()
         except TimeoutError:
-            self._crowd.check()
+            self._load.check()
             raise BenchFailed(
-                f"after {PATIENCE_SECONDS:.0f} s not every client had its events: is the database the one "
-                "that the server follows, and is the channel declared with this payload?"
+                f"some clients did not receive their events within {PATIENCE_SECONDS:.0f} s; does the server "
+                "use this database, and does the payload fit the channel?"
             ) from None
-        self._crowd.check()
+        self._load.check()
         return time.monotonic() - committed
 
 
 async def until_ready(url: str, workers: int) -> None:
-    """Wait until every worker has said that it serves."""
+    """Wait until every worker has reported that it is ready."""
     page = f"http{url.removeprefix('ws').removesuffix('/realtime')}/readyz"
     ready: set[int] = set()
     end = time.monotonic() + PATIENCE_SECONDS
     while len(ready) < workers:
         if time.monotonic() > end:
-            raise BenchFailed("the server does not come up; try `flowcraft serve` to see why")
+            raise BenchFailed("the server did not become ready; run `flowcraft serve` to see why")
         try:
-            ready.add(await asyncio.to_thread(_who_is_ready, page))
+            ready.add(await asyncio.to_thread(_ready_pid, page))
         except OSError:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-def _who_is_ready(page: str) -> int:
+def _ready_pid(page: str) -> int:
     with urllib.request.urlopen(page, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310  # our own server's
         pid: int = msgspec.json.decode(answer.read())["pid"]
         return pid
 
 
 def _resident(pid: int | None) -> int | None:
-    """Bytes of memory of a process."""
+    """Return the resident memory of a process in bytes."""
     statm = Path(f"/proc/{pid}/statm")
     if pid is None or not statm.exists():
         return None

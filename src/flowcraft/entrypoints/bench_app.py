@@ -1,4 +1,4 @@
-"""What `flowcraft bench` serves, on a database that it is told by FLOWCRAFT_DSN."""
+"""The application that `flowcraft bench` serves, on the database that FLOWCRAFT_DSN names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CHANNEL = "flowcraft_bench_update"
 
 
 class Bench(Event):
-    """Something of the length of a usual event."""
+    """An event of typical size."""
 
     pad: str
 

@@ -7,7 +7,7 @@ from importlib import import_module
 import click
 
 from flowcraft._version import __version__
-from flowcraft.entrypoints.commands.reporting import example
+from flowcraft.entrypoints.commands.exit_status import example
 
 _COMMANDS = (
     "bench",
@@ -26,7 +26,7 @@ _COMMANDS = (
 
 
 class Commands(click.Group):
-    """A group that imports a command when it is used: `flowcraft serve` loads no code of a developer's."""
+    """A group that imports a command when it is used, so that `flowcraft serve` loads no other's code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names of all commands."""
@@ -46,12 +46,12 @@ class Commands(click.Group):
     epilog=example(
         "flowcraft migrate app.realtime:realtime",
         "flowcraft serve app.realtime:realtime",
-        done="all is well",
-        failed="something was found or failed",
+        done="success",
+        failed="failure, or a problem found",
     ),
     context_settings={"show_default": True},
 )
-@click.version_option(__version__, message="%(prog)s %(version)s", help="Say which version this is.")
+@click.version_option(__version__, message="%(prog)s %(version)s", help="Show the version and exit.")
 def app() -> None:
     """Typed realtime channels from PostgreSQL commits to React components."""
 

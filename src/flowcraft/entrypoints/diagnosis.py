@@ -1,4 +1,4 @@
-"""Doctoring: from a row to a subscriber, and where it ends if it does."""
+"""Diagnosis: check the database and a server, and trace an event from its row to a subscriber."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ FULL_QUEUE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class ServerAnswer:
-    """One line of the report: what was looked at, how it is, and what to do next if it is not well."""
+class DiagnosisLine:
+    """One line of the report: the subject, the verdict, and a sentence, with the next step if it is wrong."""
 
     about: str
     verdict: Verdict
@@ -41,119 +41,131 @@ class ServerAnswer:
 
 
 class ServerNotResponding(Exception):
-    """The server does not answer as one of ours; the text says what it does."""
+    """The server does not respond as a FlowCraft server; the text describes its response."""
 
 
-async def look_at_database(dsn: str) -> list[ServerAnswer]:
-    """Examine the database."""
+async def diagnose_database(dsn: str) -> list[DiagnosisLine]:
+    """Check the database."""
     return list(_judge(await examine(dsn, open_seconds=OPEN_SECONDS)))
 
 
-async def look_at_server(dsn: str, url: str, token: str | None) -> list[ServerAnswer]:
-    """Examine a server that runs: its own report, and how far behind the database it is."""
-    found = [ServerAnswer("server", "ok" if good else "wrong", text) for good, text in await _readiness(url)]
+async def diagnose_server(dsn: str, url: str, token: str | None) -> list[DiagnosisLine]:
+    """Check a running server: its own report, and its lag behind the database."""
+    found = [DiagnosisLine("server", "ok" if good else "wrong", text) for good, text in await _readiness(url)]
     try:
         seconds = await _lag(dsn, url, token)
     except ServerNotResponding as error:
-        return [*found, ServerAnswer("lag", "wrong", str(error))]
-    return [*found, ServerAnswer("lag", "ok", f"a commit is known to a client {1000 * seconds:.0f} ms later")]
+        return [*found, DiagnosisLine("lag", "wrong", str(error))]
+    return [
+        *found,
+        DiagnosisLine("lag", "ok", f"a client is up to date {1000 * seconds:.0f} ms after a commit"),
+    ]
 
 
-async def follow_event(
+async def trace_event(
     dsn: str, url: str | None, token: str | None, id_: int | None, xid: int | None
-) -> list[ServerAnswer]:
-    """Follow the event with an id, or those of a transaction, as far as a subscriber."""
+) -> list[DiagnosisLine]:
+    """Trace the event with an id, or the events of a transaction, from the row to a subscriber."""
     events, outcome = await find_events(dsn, id_=id_, xid=xid)
     if not events:
-        return [ServerAnswer("row", "wrong", _why_no_row(id_, xid, outcome))]
+        return [DiagnosisLine("row", "wrong", _why_no_row(id_, xid, outcome))]
     found = [
-        ServerAnswer(
-            "row", "ok", f"event {e.id} of transaction {e.xid} on {e.channel}, {e.bytes} bytes: committed"
+        DiagnosisLine(
+            "row", "ok", f"event {e.id} on {e.channel} ({e.bytes} bytes) was committed by transaction {e.xid}"
         )
         for e in events
     ]
     if url is None:
-        return [*found, ServerAnswer("subscriber", "note", "name a server by --url to follow it further")]
+        return [
+            *found,
+            DiagnosisLine(
+                "subscriber", "note", "not checked; name a server with --url to trace the event further"
+            ),
+        ]
     for event in events:
         try:
             found.append(await _as_a_subscriber(dsn, url, token, event))
         except ServerNotResponding as error:
-            found.append(ServerAnswer("subscriber", "wrong", f"{event.channel}: {error}"))
+            found.append(DiagnosisLine("subscriber", "wrong", f"{event.channel}: {error}"))
     return found
 
 
-def _judge(found: EventLookup) -> Iterator[ServerAnswer]:
+def _judge(found: EventLookup) -> Iterator[DiagnosisLine]:
     if found.standby:
-        yield ServerAnswer(
-            "database", "wrong", f"PostgreSQL {found.version} is a standby: follow the log on its primary"
+        yield DiagnosisLine(
+            "database",
+            "wrong",
+            f"PostgreSQL {found.version}, a standby; name the primary, where servers read the log",
         )
     else:
-        yield ServerAnswer("database", "ok", f"PostgreSQL {found.version}, a primary")
+        yield DiagnosisLine("database", "ok", f"PostgreSQL {found.version}, a primary")
     if found.log is None:
-        yield ServerAnswer("log", "wrong", "there is none in this database: run `flowcraft migrate`")
+        yield DiagnosisLine("log", "wrong", "this database has no log; run `flowcraft migrate`")
     else:
         size = f"about {found.log.events:,} events, {found.log.bytes / 2**20:,.1f} MiB"
-        yield ServerAnswer("log", "ok", f"{size}, from transaction {found.log.floor} on")
+        yield DiagnosisLine("log", "ok", f"{size}, from transaction {found.log.floor} on")
         yield from _judge_migrations(found)
     if found.notifies:
-        yield ServerAnswer("notifications", "ok", "LISTEN and NOTIFY work over this address")
+        yield DiagnosisLine("notifications", "ok", "LISTEN and NOTIFY work on this connection")
     elif found.notifies is False:
-        pooled = "a pooler in transaction mode swallows them" if found.pooled else "they do not come through"
-        yield ServerAnswer(
-            "notifications", "wrong", f"{pooled}: servers poll instead; give them a direct connection"
+        cause = "a pooler in transaction mode drops them" if found.pooled else "they do not arrive"
+        yield DiagnosisLine(
+            "notifications", "wrong", f"{cause}, so servers poll; configure a direct connection"
         )
     if found.readers:
-        bell = "one is busy and needs no rings" if found.awake else "writers ring them"
-        follow = "one follows" if found.readers == 1 else f"{found.readers} follow"
-        yield ServerAnswer("servers", "ok", f"{follow} the log; {bell}")
+        wakeups = (
+            "one is reading and needs no NOTIFY" if found.awake else "each commit wakes them with NOTIFY"
+        )
+        readers = "1 server reads" if found.readers == 1 else f"{found.readers} servers read"
+        yield DiagnosisLine("servers", "ok", f"{readers} the log; {wakeups}")
     else:
-        yield ServerAnswer(
-            "servers", "wrong", "none follows the log of this database: is one running, on this database?"
+        yield DiagnosisLine(
+            "servers", "wrong", "no server reads the log of this database; is one running, on this database?"
         )
     verdict: Verdict = "wrong" if found.queue > FULL_QUEUE else "ok"
-    yield ServerAnswer(
-        "queue", verdict, f"PostgreSQL's queue of notifications is {100 * found.queue:.0f} % full"
+    yield DiagnosisLine(
+        "queue", verdict, f"PostgreSQL's notification queue is {100 * found.queue:.0f} % full"
     )
     for one in found.open:
-        who = f"{one.who or 'somebody'}, process {one.pid}" if one.pid else one.who
-        yield ServerAnswer(
+        who = f"{one.who or 'an unnamed session'}, process {one.pid}" if one.pid else one.who
+        yield DiagnosisLine(
             "open transaction",
             "note",
-            f"{who}: {one.state} for {one.seconds:,.0f} s; its events arrive when it commits, and nothing is "
-            "removed from the log before",
+            f"{who}: {one.state} for {one.seconds:,.0f} s; its events arrive when it commits, and retention "
+            "removes nothing from the log before that",
         )
 
 
-def _judge_migrations(found: EventLookup) -> Iterator[ServerAnswer]:
+def _judge_migrations(found: EventLookup) -> Iterator[DiagnosisLine]:
     if found.missing:
         names = ", ".join(found.missing)
-        yield ServerAnswer("log", "wrong", f"the migration {names} was not applied: run `flowcraft migrate`")
+        yield DiagnosisLine("log", "wrong", f"the migration {names} was not applied: run `flowcraft migrate`")
     if found.differing:
         names = ", ".join(found.differing)
         sentence = f"another version of flowcraft-realtime migrated it: {names} in this version"
-        yield ServerAnswer("log", "wrong", f"{sentence}; use the version that migrated it")
+        yield DiagnosisLine("log", "wrong", f"{sentence}; use the version that migrated it")
 
 
 def _why_no_row(id_: int | None, xid: int | None, outcome: str | None) -> str:
     if id_ is not None:
         return (
-            f"no event {id_} is in the log: its transaction has not committed or was rolled back, or the "
+            f"the log has no event {id_}: its transaction has not committed or was rolled back, or the "
             "event was removed (retention, purge)"
         )
     match outcome:
         case "in progress":
-            return f"transaction {xid} is still open: it has to commit first"
+            return f"transaction {xid} is still open; its events arrive when it commits"
         case "aborted":
             return f"transaction {xid} was rolled back"
         case "not begun":
-            return f"there has been no transaction {xid} in this database yet"
+            return f"no transaction {xid} has begun in this database yet"
         case "committed":
             return (
-                f"transaction {xid} committed and stated no event: is there a trigger on the table that it "
-                "changed (`flowcraft check --dsn`), or was the event removed?"
+                f"transaction {xid} committed without an event in the log; does the changed table have a "
+                "trigger (see `flowcraft check --dsn`), or was the event removed?"
             )
         case _:
-            return f"transaction {xid} is too old for the database to know what became of it"
+            return f"transaction {xid} is too old: the database no longer has its status"
 
 
 async def _readiness(url: str) -> list[tuple[bool, str]]:
@@ -161,12 +173,12 @@ async def _readiness(url: str) -> list[tuple[bool, str]]:
     try:
         health = await asyncio.to_thread(_read, page)
     except (OSError, ValueError) as error:
-        return [(False, f"{page} does not answer: {error}")]
-    told = f"{health['state']}, {health['connections']:,} connections, "
-    told += f"{health['subscriptions']:,} subscriptions, "
-    told += f"{health['counts']['slow_closes']:,} closed as too slow, wakeups: {health['wakeup']}"
+        return [(False, f"{page} does not respond: {error}")]
+    summary = f"{health['state']}, {health['connections']:,} connections, "
+    summary += f"{health['subscriptions']:,} subscriptions, "
+    summary += f"{health['counts']['slow_closes']:,} closed as too slow, wakeups: {health['wakeup']}"
     errors = [(False, f"{name}: {error}") for name, error in health["errors"].items()]
-    return [(bool(health["ready"]), told), *errors]
+    return [(bool(health["ready"]), summary), *errors]
 
 
 def _read(page: str) -> dict[str, Any]:
@@ -179,7 +191,7 @@ def _read(page: str) -> dict[str, Any]:
 
 
 async def _lag(dsn: str, url: str, token: str | None) -> float:
-    """Seconds from the answer to a commit until a client has been told that all before it has been told."""
+    """Return the seconds from the reply to a commit until the server reports the commit as settled."""
     async with _connected(url, token) as client:
         xid = await new_transaction(dsn)
         committed = time.monotonic()
@@ -188,7 +200,7 @@ async def _lag(dsn: str, url: str, token: str | None) -> float:
         return time.monotonic() - committed
 
 
-async def _as_a_subscriber(dsn: str, url: str, token: str | None, event: FoundEvent) -> ServerAnswer:
+async def _as_a_subscriber(dsn: str, url: str, token: str | None, event: FoundEvent) -> DiagnosisLine:
     since = await _just_before(dsn, event.xid)
     async with _connected(url, token) as client:
         await client.send(json.dumps({"subscribe": [event.channel], "since": str(since), "ref": 1}))
@@ -199,17 +211,19 @@ async def _as_a_subscriber(dsn: str, url: str, token: str | None, event: FoundEv
             ),
         )
     if "error" in frame:
-        refused = f"{event.channel}: the server refuses: {frame['error']['message']}"
-        return ServerAnswer("subscriber", "wrong", refused)
+        refused = f"{event.channel}: the server refused the subscription: {frame['error']['message']}"
+        return DiagnosisLine("subscriber", "wrong", refused)
     if "reset" in frame:
-        return ServerAnswer(
-            "subscriber", "wrong", f"{event.channel}: {frame['reason']}: it is too old to be told again"
+        return DiagnosisLine(
+            "subscriber", "wrong", f"{event.channel}: event {event.id} cannot be replayed ({frame['reason']})"
         )
     if "subscribed" in frame:
-        return ServerAnswer(
-            "subscriber", "wrong", f"{event.channel}: event {event.id} is not told; another database?"
+        return DiagnosisLine(
+            "subscriber",
+            "wrong",
+            f"{event.channel}: event {event.id} was not delivered; does the server use another database?",
         )
-    return ServerAnswer("subscriber", "ok", f"{event.channel}: whoever subscribes is told event {event.id}")
+    return DiagnosisLine("subscriber", "ok", f"{event.channel}: a subscriber receives event {event.id}")
 
 
 async def _just_before(dsn: str, xid: int) -> Cursor:
@@ -232,7 +246,7 @@ async def _connected(url: str, token: str | None) -> AsyncIterator[ClientConnect
     except ConnectionClosed as error:
         reason = f" ({error.rcvd.code} {error.rcvd.reason})" if error.rcvd else ""
         raise ServerNotResponding(
-            f"the server closed the connection{reason}; does it want a --token?"
+            f"the server closed the connection{reason}; does it need a --token?"
         ) from None
 
 
@@ -245,5 +259,5 @@ async def _until(client: ClientConnection, wanted: Callable[[dict[str, Any]], bo
                     return frame
     except TimeoutError:
         raise ServerNotResponding(
-            f"no answer in {ANSWER_SECONDS:.0f} s: does the server follow another database?"
+            f"no response within {ANSWER_SECONDS:.0f} s; does the server use another database?"
         ) from None

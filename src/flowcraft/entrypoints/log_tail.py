@@ -1,7 +1,7 @@
-"""Tailing: follow the log of a database, and hand on what is committed on some channels.
+"""Log tail: read the log of a database, and pass on the records of some channels.
 
-By asking now and then, without the doorbell: a terminal that is stopped must not hold a lock for which
-servers would then not be rung.
+This reader polls and takes no part in wakeups: a terminal that is stopped (Ctrl-Z) must not hold the lock
+that makes writers skip the NOTIFY for servers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OnRecord = Callable[[Record, Batch], None]
 
 
 class Patterns:
-    """Names of channels, families such as `runs.*`, or `*`; none at all stand for every channel."""
+    """Names of channels, families such as `runs.*`, or `*`; an empty sequence matches every channel."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         everything = not patterns or "*" in patterns
@@ -27,17 +27,17 @@ class Patterns:
         self._prefixes = ("",) if everything else tuple(p[:-1] for p in patterns if p.endswith(".*"))
 
     def fit(self, channel: str) -> bool:
-        """Tell whether one of them stands for this channel."""
+        """Return whether a pattern matches this channel."""
         return channel in self._names or channel.startswith(self._prefixes)
 
 
 async def tail(
-    dsn: str, patterns: Patterns, since: Cursor | None, heard: OnRecord, tell: Callable[[str], None]
+    dsn: str, patterns: Patterns, since: Cursor | None, on_record: OnRecord, report: Callable[[str], None]
 ) -> None:
-    """Follow until cancelled. `tell` is told of what is not an event: an outage, a history that is another.
+    """Read the log until cancelled. `report` is called with each outage, unreadable event and lost cursor.
 
     Raises:
-        CursorUnusable: `since` is not a position from which this log can be followed.
+        CursorUnusable: the log cannot be read from `since`.
     """
     log = PostgresLog(dsn)
     cursor, reached = since, False
@@ -46,22 +46,22 @@ async def tail(
             try:
                 batch = await (log.position() if cursor is None else log.tail(cursor))
             except LogUnavailable as error:
-                tell(f"{error}; trying again")
+                report(f"{error}; retrying")
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             except CursorUnusable as error:
                 if not reached:
                     raise
-                tell(f"the log does not go on from where it was ({error.reason}); following from here")
+                report(f"the log cannot be read on from the last cursor ({error.reason}); starting from now")
                 cursor = None
                 continue
             cursor, reached = batch.cursor, True
             for event in batch.unreadable:
                 if patterns.fit(event.channel):
-                    tell(f"event {event.id} on {event.channel} cannot be read: {event.reason}")
+                    report(f"event {event.id} on {event.channel} cannot be read: {event.reason}")
             for record in batch.records:
                 if patterns.fit(record.channel):
-                    heard(record, batch)
+                    on_record(record, batch)
             await asyncio.sleep(POLL_SECONDS)
     finally:
         await log.close()

@@ -1,4 +1,4 @@
-"""Metrics: the page that Prometheus reads, of one process or of all that share a port."""
+"""Metrics: the page that Prometheus scrapes, for one process or for all that share a port."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IN_MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it
 
 
 def metrics_page(node: Node) -> HttpAnswer:
-    """Return the page; where the environment names a board, that of every process that uses it."""
+    """Return the page: of this process, or of all that share the metrics folder of the environment."""
     board = SharedMetrics.found()
     try:
         text = exposition([node.report()]) if board is None else exposition(board.read(), by_process=True)
@@ -30,7 +30,7 @@ def metrics_page(node: Node) -> HttpAnswer:
 
 
 def keep_metrics(node: Node) -> None:
-    """Keep the node's numbers on the board that the environment names, if it names one."""
+    """Write the node's report into the shared metrics folder, if the environment names one."""
     board = SharedMetrics.found()
     if board is not None:
         node.supervisor.keep("metrics", lambda: board.keep(node.report))
@@ -38,7 +38,7 @@ def keep_metrics(node: Node) -> None:
 
 @contextmanager
 def shared_board() -> Iterator[None]:
-    """Name a board to the processes that are started meanwhile, unless somebody has named one already."""
+    """Set a shared metrics folder in the environment of child processes, unless one is set already."""
     if SharedMetrics.found() is not None:
         yield
         return
@@ -48,6 +48,10 @@ def shared_board() -> Iterator[None]:
             folder = tempfile.TemporaryDirectory(prefix="flowcraft-", dir=memory)
             os.environ[FOLDER] = stack.enter_context(folder)
             stack.callback(os.environ.pop, FOLDER)
-        except OSError as error:  # nothing here may be written to
-            logger.warning("each worker tells of its own metrics only, at random: %s; set %s", error, FOLDER)
+        except OSError as error:  # no folder here is writable
+            logger.warning(
+                "a scrape reaches one arbitrary worker, with its own metrics only: %s; set %s to a folder",
+                error,
+                FOLDER,
+            )
         yield

@@ -1,13 +1,13 @@
-"""Open files: each client is one, and a process is allowed few of them until it asks for more."""
+"""Open files: raise the soft limit, since each client is an open file."""
 
 from __future__ import annotations
 
 SPARE_FILES = 200
-"""What a process opens beside its clients."""
+"""Open files of a process beside its clients."""
 
 
 def allow_files(wanted: int) -> int:
-    """Let this process, and those that it starts, open so many files; return how many they may open."""
+    """Raise the limit of open files for this process and its children; return the limit now in force."""
     try:
         import resource
     except ImportError:  # Windows has no such limit

@@ -1,4 +1,4 @@
-"""The shared port: taken once, for several processes that listen on it side by side."""
+"""The shared port: bound once, for several processes that listen on it with SO_REUSEPORT."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import socket
 
 
 class SharedPort:
-    """A port that is taken and not listened on: whoever is given sockets of it may do that.
+    """A port that is bound and not listened on; workers listen on the sockets that `sockets` returns.
 
-    The kernel spreads connections over those that listen. Port 0 takes a free one.
+    The kernel spreads connections over the listening sockets. Port 0 binds a free port.
 
     Raises:
-        OSError: the port is taken, or may not be used; or this system cannot share one.
+        OSError: the port is in use or not permitted, or the system has no SO_REUSEPORT.
     """
 
     def __init__(self, host: str, port: int) -> None:
         if not hasattr(socket, "SO_REUSEPORT"):
-            raise OSError("several workers need SO_REUSEPORT, which this system does not have; use one")
+            raise OSError("several workers need SO_REUSEPORT, which this system lacks; use --workers 1")
         self._taken: list[socket.socket] = []
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         try:
@@ -30,22 +30,22 @@ class SharedPort:
         host, port, *scope = address
         if self._taken:
             port = self._taken[0].getsockname()[1]  # the same one on every address
-        # Sharing would also let us in beside a stranger that shares.
+        # First without SO_REUSEPORT: with it, the bind would succeed beside another application that sets it.
         with _bound(family, (host, port, *scope), shared=False) as alone:
             address = alone.getsockname()
         self._taken.append(_bound(family, address, shared=True))
 
     def sockets(self) -> list[socket.socket]:
-        """Return new sockets, one for each address; nobody is served by them before they listen."""
+        """Return new sockets, one for each address; they get no connection before they listen."""
         return [_bound(one.family, one.getsockname(), shared=True) for one in self._taken]
 
     @property
     def first(self) -> socket.socket:
-        """The socket that keeps the first address."""
+        """The socket bound to the first address."""
         return self._taken[0]
 
     def close(self) -> None:
-        """Give the port back."""
+        """Release the port."""
         for one in self._taken:
             one.close()
 

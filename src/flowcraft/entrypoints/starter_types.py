@@ -16,20 +16,20 @@ class TaskUpdate(Event):
 
 
 class Notice(Event):
-    """What everybody should know."""
+    """An announcement to all users."""
 
     text: str
 
 
 def types_of_a_new_project() -> str:
-    """Return the types of what `templates/service` declares."""
+    """Return the TypeScript of the channels in `templates/service`."""
     channels = Channels()
     channels.declare("task_update", TaskUpdate, source=Table("tasks", task_id="id"))
     return generate_typescript(channels)
 
 
 def types_of_an_application() -> str:
-    """Return the types of what `templates/added` declares."""
+    """Return the TypeScript of the channels in `templates/added`."""
     channels = Channels()
     channels.declare("system", Notice)
     return generate_typescript(channels)

@@ -1,4 +1,4 @@
-"""A worker: one of the server processes that share a port and are kept by `workers`."""
+"""A worker: one of the server processes that share a port; `workers` starts and replaces them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from flowcraft.runtime.node import Node
 LISTENING = b"listening\n"
 ACCEPTING = b"accepting\n"
 FIRST_READ_SECONDS = 2.0
-"""It listens once the log was read, or after this time: then to say that it cannot serve."""
+"""A worker listens once it has read the log, or after this time, to answer 503 and an unready /readyz."""
 HANDSHAKE_SECONDS = 0.2
-"""Who had just been taken when the end came is let in, and sent away in order with the others."""
+"""Connections accepted just before the stop get this long for their handshake, then are drained too."""
 STDIN = 0
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSlot:
-    """What a worker inherits: its number, the pipe it tells its progress by, and the sockets to listen on."""
+    """What a worker inherits: its number, the pipe for its progress, and the sockets to listen on."""
 
     number: int
     progress: int
@@ -43,27 +43,29 @@ class WorkerSlot:
         return cls(number, progress, tuple(sockets))
 
 
-def work(realtime: Realtime, place: WorkerSlot) -> None:
-    """Serve at this place until told to end, or until whoever keeps the workers has gone."""
-    for number in (place.progress, *place.sockets):
+def work(realtime: Realtime, slot: WorkerSlot) -> None:
+    """Serve in this slot until a stop signal, or until the parent process has ended."""
+    for number in (slot.progress, *slot.sockets):
         os.set_inheritable(number, False)
-    if sys.platform == "linux":  # by the kernel too: a loop that hangs does not see the end of its input
+    if (
+        sys.platform == "linux"
+    ):  # also by the kernel: a blocked event loop does not see the end of standard input
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
-    run(_work(realtime, place))
+    run(_work(realtime, slot))
 
 
-async def _work(realtime: Realtime, place: WorkerSlot) -> None:
-    told = stop_signal()
-    _end_with_parent(told)
+async def _work(realtime: Realtime, slot: WorkerSlot) -> None:
+    stopping = stop_signal()
+    _end_with_parent(stopping)
     node = await realtime.start()
-    server = Server(node, sockets=[socket.socket(fileno=number) for number in place.sockets])
+    server = Server(node, sockets=[socket.socket(fileno=number) for number in slot.sockets])
     try:
         with suppress(TimeoutError):
             await asyncio.wait_for(node.until_accepting(), FIRST_READ_SECONDS)
         await server.start()
-        os.write(place.progress, LISTENING)
-        node.supervisor.spawn(_tell_accepting(node, place.progress), "progress")
-        await told.wait()
+        os.write(slot.progress, LISTENING)
+        node.supervisor.spawn(_report_accepting(node, slot.progress), "progress")
+        await stopping.wait()
         server.close()
         await asyncio.sleep(HANDSHAKE_SECONDS)
         await server.stop()
@@ -71,18 +73,18 @@ async def _work(realtime: Realtime, place: WorkerSlot) -> None:
         await realtime.stop()
 
 
-async def _tell_accepting(node: Node, progress: int) -> None:
+async def _report_accepting(node: Node, progress: int) -> None:
     await node.until_accepting()
     os.write(progress, ACCEPTING)
 
 
-def _end_with_parent(told: asyncio.Event) -> None:
-    """Take the end of our input, a pipe that only the parent holds, as its end."""
+def _end_with_parent(stopping: asyncio.Event) -> None:
+    """Stop when standard input ends: only the parent holds the other end of that pipe."""
     loop = asyncio.get_running_loop()
 
     def read() -> None:
         if not os.read(STDIN, 1024):
             loop.remove_reader(STDIN)
-            told.set()
+            stopping.set()
 
     loop.add_reader(STDIN, read)

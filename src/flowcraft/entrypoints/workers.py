@@ -1,7 +1,7 @@
-"""Workers: keep several server processes on one port, and replace them one after another when asked.
+"""Workers: run several server processes on one port, and replace them one after another on SIGHUP.
 
-This process reads no log and takes no connection. It holds the port, which is why a worker that ends takes
-nothing with it but its own connections; those resume elsewhere.
+This process reads no log and accepts no connection. Since this process holds the port, a worker that ends
+loses only its own connections, and those resume on another worker.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from flowcraft.settings import Settings
 logger = logging.getLogger(__name__)
 
 READY_SECONDS = 30.0
-"""A replacement that does not serve after this long is given up, and the old worker stays."""
+"""A new worker that does not serve within this time is stopped, and the old worker stays."""
 BEYOND_DRAIN_SECONDS = 10.0
-"""A worker that has not ended this long after its drain is killed."""
+"""A worker that has not ended within this time after its drain is killed."""
 
 
 class WorkerEnded(Exception):
-    """A worker ended that nobody told to."""
+    """A worker ended without a stop signal."""
 
 
 class Worker:
@@ -63,7 +63,7 @@ class Worker:
                 *("-m", "flowcraft.entrypoints.cli", "serve", target, "--worker", str(place)),
                 stdin=asyncio.subprocess.PIPE,  # which ends with us
                 pass_fds=(theirs, *place.sockets),
-                start_new_session=True,  # Ctrl-C is for us; we tell the workers
+                start_new_session=True,  # Ctrl-C reaches only this process, which stops the workers
             )
         except BaseException:
             pipe.close()
@@ -75,20 +75,20 @@ class Worker:
         return cls(process, sockets, progress)
 
     async def reaches(self, step: bytes) -> bool:
-        """Wait until it has come as far as this; tell whether it did, rather than end."""
+        """Wait until the worker reports this step; return False if the worker ended before."""
         while line := await self._progress.readline():
             if line == step:
                 return True
         return False
 
     async def wait(self) -> int:
-        """Wait for its end, and close our side of its sockets: its share goes to the others at once."""
+        """Wait until the worker ends, and close our side of its sockets: the kernel then uses the others."""
         status = await self.process.wait()
         _close(self.sockets)
         return status
 
     async def end(self, within: float) -> None:
-        """Tell it to send its clients away and end; kill it if it does not."""
+        """Send SIGTERM, on which the worker drains its clients and ends; kill it after `within` seconds."""
         with suppress(ProcessLookupError):
             self.process.terminate()
         try:
@@ -101,7 +101,7 @@ class Worker:
 
 
 class Workers:
-    """A port and the workers on it. `announce` is told the address once the first of them listens."""
+    """A port and the workers on it. `announce` is called with the address once the first worker listens."""
 
     def __init__(
         self,
@@ -121,13 +121,13 @@ class Workers:
         self._running: set[Worker] = set()
 
     async def run(self) -> None:
-        """Keep the workers until SIGTERM or SIGINT; SIGHUP replaces them one after another."""
-        told, replace = stop_signal(), asyncio.Event()
+        """Run the workers until SIGTERM or SIGINT; SIGHUP replaces them one after another."""
+        stopping, replace = stop_signal(), asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, replace.set)
         for post in self._posts:
             self._supervisor.keep(f"worker {post.number}", post.keep)
         self._supervisor.keep("rolling restart", lambda: self._replace_when(replace))
-        await told.wait()
+        await stopping.wait()
         await self._supervisor.stop()
         ends = [self.end(worker) for worker in list(self._running)]
         for outcome in await asyncio.gather(*ends, return_exceptions=True):
@@ -135,23 +135,23 @@ class Workers:
                 logger.error("a worker could not be ended", exc_info=outcome)
 
     async def start(self, number: int, beside: Worker | None = None) -> Worker:
-        """Start a worker; with `beside`, on the very sockets of another."""
+        """Start a worker; with `beside`, on the same sockets as that worker."""
         sockets = self._port.sockets() if beside is None else [one.dup() for one in beside.sockets]
         worker = await Worker.start(self._target, number, sockets)
         self._running.add(worker)
         return worker
 
     async def end(self, worker: Worker) -> None:
-        """End a worker, and wait until it has."""
+        """Stop a worker, and wait until it has ended."""
         await worker.end(self._end_seconds)
         self.ended(worker)
 
     def ended(self, worker: Worker) -> None:
-        """Take note that a worker has ended."""
+        """Forget a worker that has ended."""
         self._running.discard(worker)
 
     def listens(self) -> None:
-        """Take note that a worker listens."""
+        """Print the address when the first worker listens."""
         announce, self._announce = self._announce, None
         if announce is not None:
             announce(address_of(self._port.first.getsockname()))
@@ -162,14 +162,16 @@ class Workers:
             asked.clear()
             for post in self._posts:
                 if not await post.replace():
-                    logger.error("the rolling restart ends here: the new worker %d cannot serve", post.number)
+                    logger.error(
+                        "rolling restart aborted: the new worker %d did not become ready", post.number
+                    )
                     break
             else:
-                logger.info("all workers have been replaced")
+                logger.info("rolling restart done: all workers were replaced")
 
 
 class WorkerPipe:
-    """The place of one worker, whoever holds it."""
+    """The place of one worker: holds the process that runs there now."""
 
     def __init__(self, number: int, workers: Workers) -> None:
         self.number = number
@@ -178,10 +180,10 @@ class WorkerPipe:
         self._turn = asyncio.Lock()
 
     async def keep(self) -> None:
-        """Have a worker here until one ends that nobody told to.
+        """Run a worker here until one ends without a stop signal.
 
         Raises:
-            WorkerEnded: run again, and there is another.
+            WorkerEnded: the supervisor calls this again, which starts another worker.
         """
         async with self._turn:
             if self._worker is None:
@@ -197,13 +199,13 @@ class WorkerPipe:
                 raise WorkerEnded(f"process {worker.process.pid} ended with status {status}")
 
     async def replace(self) -> bool:
-        """Put a new worker in the place of the present one, once it serves; tell whether it does."""
+        """Start a new worker, and stop the present one once the new one serves; return whether it does."""
         new = await self._workers.start(self.number, self._worker)
         ready = False
         try:
             async with asyncio.timeout(READY_SECONDS):
                 ready = await new.reaches(ACCEPTING)
-        except (TimeoutError, OSError, ValueError) as error:  # it is silent, or writes what is no progress
+        except (TimeoutError, OSError, ValueError) as error:  # no report in time, or a malformed one
             logger.warning("the new worker %d did not become ready: %r", self.number, error)
         if not ready:
             await self._workers.end(new)
@@ -224,13 +226,13 @@ def serve_by_workers(
     *,
     announce: Callable[[str], None] = print,
 ) -> None:
-    """Serve a target by several processes, `at` a host and a port, until SIGTERM or SIGINT.
+    """Serve a target with several processes on a host and port, `at`, until SIGTERM or SIGINT.
 
     Raises:
-        OSError: the port is taken, or may not be used; or this system cannot share one.
+        OSError: the port is in use or not permitted, or the system has no SO_REUSEPORT.
     """
     port = SharedPort(*at)
-    allow_clients(settings)  # the workers inherit it
+    allow_clients(settings)  # the workers inherit the limit
     log_limits(settings)
     try:
         with shared_board():

@@ -1,4 +1,4 @@
-"""Events: the typed facts a service states, and how they become JSON."""
+"""Events: the typed facts that a service broadcasts, and their JSON."""
 
 from flowcraft.events.codecs import EventField
 from flowcraft.events.declared import Event, Int64

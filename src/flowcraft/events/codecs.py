@@ -1,4 +1,4 @@
-"""Codecs: encode, decode and describe one type of event, be it a struct, a dataclass or a Pydantic model."""
+"""Codecs: encode, decode and describe one event type: a struct, a dataclass or a Pydantic model."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EventField:
-    """One field of an event as it stands in JSON.
+    """One field of an event's JSON.
 
-    `default` is the JSON of its default value, if that is the same every time.
+    `default` is the JSON of its default value, if every call returns the same.
     """
 
     name: str
@@ -32,7 +32,7 @@ class EventField:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Codec:
-    """How events of one type become JSON. `encode` does not validate, `decode` does."""
+    """The functions and the schema of one event type. `encode` does not validate, `decode` does."""
 
     encode: Callable[[object], bytes]
     decode: Callable[[bytes], object]
@@ -42,7 +42,7 @@ class Codec:
 
 
 def is_event_type(candidate: type) -> bool:
-    """Return whether there is a codec for a class."""
+    """Return whether a class can be an event type."""
     known = _is_pydantic(candidate) or issubclass(candidate, msgspec.Struct)
     return known or dataclasses.is_dataclass(cast(object, candidate))
 
@@ -51,7 +51,7 @@ def codec(member: type) -> Codec:
     """Return the codec of a class.
 
     Raises:
-        DeclarationError: its JSON is no object, or a field that JSON cannot carry.
+        DeclarationError: its JSON is not an object, or JSON cannot represent a field.
     """
     try:
         made = _pydantic_codec(cast(Any, member)) if _is_pydantic(member) else _msgspec_codec(member)
@@ -63,7 +63,7 @@ def codec(member: type) -> Codec:
 
 
 def reason(error: Exception) -> str:
-    """Return what is wrong, on one line; without the values, which Pydantic would add."""
+    """Return an error's message on one line, without the values that Pydantic adds."""
     details: Any = getattr(error, "errors", None)
     if callable(details):
         found = cast(list[dict[str, Any]], details())
@@ -90,12 +90,12 @@ def _default(field: msgspec.inspect.Field) -> str | None:
 
 
 def _makes_the_same(factory: object) -> bool:
-    """Return whether a factory makes an empty collection, and not the time or a new id."""
+    """Return whether a factory's values are always equal (an empty collection), unlike a time or a new id."""
     return (get_origin(factory) or factory) in (list, dict, set, frozenset, tuple)
 
 
 def _is_pydantic(candidate: type) -> bool:
-    # By its shape and not by import: Pydantic is optional. Its dataclasses look the same.
+    # By attributes and not by import: Pydantic is optional. Its dataclasses have them too.
     return hasattr(candidate, "__pydantic_fields__") and hasattr(candidate, "__pydantic_serializer__")
 
 
@@ -105,7 +105,7 @@ def _pydantic_codec(model: type[BaseModel]) -> Codec:
 
     class AsWritten(GenerateJsonSchema):
         def field_is_required(self, field: Any, total: bool) -> bool:  # noqa: ANN401  # Pydantic's signature
-            # What is always written is always there for the reader, default or not.
+            # A field that is always serialized is required for the reader, even with a default.
             if field["type"] == "typed-dict-field":
                 return super().field_is_required(field, total)
             return field.get("serialization_exclude_if") is None
@@ -143,7 +143,8 @@ def _pydantic_fields(model: type[BaseModel]) -> Iterator[EventField]:
         written = info.serialization_alias or info.alias or name
         if written not in _readable_names(model, name, info):
             raise DeclarationError(
-                f"field {name!r} is written as {written!r} but not read so; use alias={written!r}"
+                f"field {name!r} is serialized as {written!r} but not validated under that name; use "
+                f"alias={written!r}"
             )
         yield EventField(written, info.annotation, not info.is_required(), _pydantic_default(info))
 

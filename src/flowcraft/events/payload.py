@@ -1,4 +1,4 @@
-"""Payloads: what a channel carries, as a value, as JSON and as JSON Schema."""
+"""Payloads: the event types of a channel, their JSON and their JSON Schema."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Tag:
 
 
 class Payload:
-    """What one channel carries: an event type, or a tagged union of them.
+    """The payload of a channel: an event type, or a tagged union of event types.
 
     Raises:
-        DeclarationError: a type that cannot be an event, or a union whose members nothing distinguishes.
+        DeclarationError: a type cannot be an event, or no field distinguishes the members of a union.
     """
 
     def __init__(self, declared: object) -> None:
@@ -59,7 +59,7 @@ class Payload:
             found.decode(encoded)
         except (ValueError, TypeError, RecursionError) as error:  # validation errors are ValueErrors
             raise PayloadInvalid(name, reason(error)) from None
-        _refuse_what_a_browser_cannot_hold(name, encoded)
+        _check_limits(name, encoded)
         return encoded.decode()
 
     def check(self, encoded: str) -> str:
@@ -68,15 +68,15 @@ class Payload:
         That text has the tag and every field with a default: the generated TypeScript relies on them.
 
         Raises:
-            PayloadInvalid: it is not JSON, or fits none of them.
+            PayloadInvalid: the text is not JSON, or fits no member.
         """
         return self.encode(self.decode(encoded))
 
     def decode(self, encoded: str) -> object:
-        """Return the event that a JSON text is.
+        """Decode an event.
 
         Raises:
-            PayloadInvalid: it is not JSON, or fits none of the members.
+            PayloadInvalid: the text is not JSON, or fits no member.
         """
         try:
             return self._codecs[self._member_of(encoded)].decode(encoded.encode())
@@ -84,11 +84,11 @@ class Payload:
             raise PayloadInvalid(str(self), reason(error)) from None
 
     def schema(self) -> JsonSchema:
-        """Return the JSON Schema (2020-12) of the payload as it is written; alternatives are in `anyOf`."""
+        """Return the JSON Schema (2020-12) of the serialized payload; a union's members are in `anyOf`."""
         return self._schema
 
     def fields(self, member: type) -> tuple[EventField, ...]:
-        """Return the fields of one member in JSON's names, without the tag that a struct adds."""
+        """Return the fields of one member by their JSON names, without the tag that a struct adds."""
         return self._codecs[member].fields
 
     def __str__(self) -> str:
@@ -146,8 +146,8 @@ def _tags(codecs: Mapping[type, Codec]) -> Mapping[type, Tag]:
             return chosen
     names = " | ".join(member.__name__ for member in candidates)
     raise DeclarationError(
-        f"nothing distinguishes the members of {names}; derive them from flowcraft.Event, "
-        'or give each a field such as `type: Literal["run_started"] = "run_started"` with a value of its own'
+        f"no field distinguishes the members of {names}; derive them from flowcraft.Event, "
+        'or give each a field such as `type: Literal["run_started"] = "run_started"` with a unique value'
     )
 
 
@@ -164,11 +164,9 @@ def _tag_candidates(member: type, one: Codec) -> list[Tag]:
     return tags
 
 
-def _refuse_what_a_browser_cannot_hold(name: str, encoded: bytes) -> None:
+def _check_limits(name: str, encoded: bytes) -> None:
     if len(encoded) > MAX_PAYLOAD_BYTES:
-        raise PayloadInvalid(
-            name, f"{len(encoded)} bytes of JSON; at most {MAX_PAYLOAD_BYTES} fit into one event"
-        )
+        raise PayloadInvalid(name, f"{len(encoded)} bytes of JSON; an event has at most {MAX_PAYLOAD_BYTES}")
     if not _LONG_NUMBER.search(encoded):
         return
     for path, value in _leaves(msgspec.json.decode(encoded), "$"):

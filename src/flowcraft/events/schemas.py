@@ -1,4 +1,4 @@
-"""Schemas: JSON Schema (2020-12) of msgspec's types as they are written, which is not how they may be read.
+"""Schemas: JSON Schema (2020-12) of msgspec types as they are encoded, which is stricter than for decoding.
 
 `msgspec.json.schema` describes what a decoder accepts: there a field with a default may be absent. An encoder
 always writes it, so readers of events can rely on it.
@@ -61,24 +61,24 @@ _Named: TypeAlias = mi.StructType | mi.DataclassType | mi.TypedDictType | mi.Nam
 
 
 def written_schema(member: type) -> tuple[JsonSchema, Definitions]:
-    """Return a reference to the schema of a struct or dataclass, and the definitions it needs.
+    """Return a reference to the schema of a struct or dataclass, and the definitions that it needs.
 
     Raises:
-        DeclarationError: a type that has no schema, or two types of one name.
+        DeclarationError: a type has no schema, or two types have one name.
     """
     writer = _SchemaWriter()
     return writer.describe(mi.type_info(member)), writer.definitions
 
 
 def shape(schema: JsonSchema) -> JsonSchema:
-    """Return the part of a schema that a reader's code depends on: no prose, no defaults."""
+    """Return the part of a schema that clients depend on, without descriptions and defaults."""
     return {
         keyword: _inner_shape(keyword, value) for keyword, value in schema.items() if keyword not in _PROSE
     }
 
 
 def docstring(cls: type) -> str | None:
-    """Return what its author wrote about a class; not what `dataclass`, `NamedTuple` or `Enum` made up."""
+    """Return a class's own docstring; None for one that dataclass, NamedTuple or Enum generated."""
     text = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
     generated = text.startswith(f"{cls.__name__}(") and text.endswith(")")
     return None if generated or text == "An enumeration." else text or None
@@ -130,7 +130,7 @@ class _SchemaWriter:
                 f"two different types are called {name}: {owner} and {t.cls}; rename one of them"
             )
         if name not in self.definitions:
-            self.definitions[name] = {}  # a recursive type meets itself here
+            self.definitions[name] = {}  # a recursive type finds this placeholder
             doc = docstring(cast(type, get_origin(t.cls) or t.cls))
             self.definitions[name] |= {**({"description": doc} if doc else {}), **self._definition(t)}
         return {"$ref": f"#/$defs/{name}"}
@@ -157,7 +157,7 @@ def _tuple(items: list[JsonSchema]) -> JsonSchema:
 
 
 def _optional(t: mi.StructType | mi.DataclassType | mi.TypedDictType) -> frozenset[str]:
-    """The fields that the encoder sometimes leaves out."""
+    """Return the fields that the encoder may omit."""
     cls = cast(type, get_origin(t.cls) or t.cls)
     if isinstance(t, mi.TypedDictType):
         return frozenset(field.encode_name for field in t.fields if not field.required)
@@ -191,7 +191,7 @@ def _limits(t: mi.Type) -> JsonSchema:
 
 
 def _name(cls: object) -> str:
-    """The name of a class; of a generic one with its arguments: `Page[int]` is `PageInt`."""
+    """Return the name of a class; a generic one has its arguments: `Page[int]` is `PageInt`."""
     origin = get_origin(cls)
     if origin is None:
         return cast(type, cls).__name__

@@ -1,1 +1,1 @@
-"""Scaffolding: the procedure "add a channel" as a plan of edits; pure, until somebody applies the plan."""
+"""Scaffolding: plan the edits that add a channel or start a project; only `edits.apply` changes files."""

@@ -1,4 +1,4 @@
-"""Applications: find the object that a framework serves, as a project's own code tells."""
+"""Applications: find the object that a framework serves, in a project's code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OTHER_PLACES = {"tests", "test", "examples", "docs"}
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """The assignment that makes an application: `app = FastAPI()`, in a module or in a function of it."""
+    """The assignment that creates an application, such as `app = FastAPI()`, in a module or a function."""
 
     framework: Framework
     path: Path
@@ -36,13 +36,13 @@ class Application:
 
     @property
     def module(self) -> str:
-        """The name under which its module is imported."""
+        """The import name of its module."""
         parts = self.path.relative_to(self.root).with_suffix("").parts
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
     @property
     def indent(self) -> str:
-        """The blanks before the assignment."""
+        """The indentation of the assignment."""
         return " " * self.statement.col_offset
 
 
@@ -50,7 +50,7 @@ def find_application(here: Path, hint: str | None) -> Application:
     """Return the application of the project in a folder; `hint` is the file, or `file:variable`.
 
     Raises:
-        PlaceUnknown: there is none, or there are several.
+        PlaceUnknown: no application was found, or several were.
     """
     place, _, variable = (hint or "").partition(":")
     if place and not (here / place).is_file():
@@ -64,11 +64,11 @@ def find_application(here: Path, hint: str | None) -> Application:
 
 
 def applications_of(path: Path) -> list[Application]:
-    """Return the applications that a module makes."""
+    """Return the applications that a module creates."""
     try:
         tree = ast.parse(text_of(path) or "")
     except (SyntaxError, ScaffoldingRefused):
-        return []  # it cannot be served either
+        return []  # a file with errors cannot be served either
     makers = dict(_makers(tree))
     return [
         Application(framework, path, import_root(path), target, statement, value)
@@ -80,7 +80,7 @@ def applications_of(path: Path) -> list[Application]:
 
 
 def _root_as_named(here: Path, application: Application) -> Path:
-    """Where it is imported from, as other files say: `from app.main import app`, `uvicorn app.main:app`."""
+    """Return the import root that other files imply: `from app.main import app`, `uvicorn app.main:app`."""
     path = application.path
     if application.root not in (path.parent, here) or path.parent == here:
         return application.root
@@ -110,7 +110,7 @@ def _candidates(here: Path) -> list[Path]:
 
 
 def _makers(tree: ast.Module) -> Iterator[tuple[str, Framework]]:
-    """What makes an application, as this module calls it: by `from … import`, or by its module's name."""
+    """Yield the constructors of applications under their names in this module, with their frameworks."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
@@ -124,7 +124,7 @@ def _makers(tree: ast.Module) -> Iterator[tuple[str, Framework]]:
 
 
 def _assignments(body: Iterable[ast.stmt]) -> Iterator[ast.Assign | ast.AnnAssign]:
-    """The assignments of a module, and those of its functions."""
+    """Yield the assignments of a module and of its functions."""
     for node in body:
         if isinstance(node, ast.Assign | ast.AnnAssign):
             yield node
@@ -133,7 +133,7 @@ def _assignments(body: Iterable[ast.stmt]) -> Iterator[ast.Assign | ast.AnnAssig
 
 
 def _call(value: ast.expr | None) -> ast.Call | None:
-    """A call; of `realtime.asgi(…)` the one in it: who has run this before has the same application."""
+    """Return a call, or the call inside `realtime.asgi(…)`, so that a second run finds the same object."""
     if not isinstance(value, ast.Call):
         return None
     wraps = isinstance(value.func, ast.Attribute) and value.func.attr == "asgi" and len(value.args) == 1

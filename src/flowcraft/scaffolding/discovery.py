@@ -1,4 +1,4 @@
-"""Discovery: where a project keeps its channels, events, services, migrations, tests and pages."""
+"""Discovery: find a project's channels, events, services, migrations, tests and pages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEPTH = 12
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """Places that somebody named; what is None is looked for."""
+    """Places that the user named; a place that is None is searched."""
 
     channels: str | None = None
     events: str | None = None
@@ -33,10 +33,10 @@ class Hints:
 
 
 def discover(here: Path, hints: Hints, *, from_table: bool) -> Project:
-    """Return the places of the project in a folder. Those of services are for API-driven channels only.
+    """Return the places of the project in a folder; `services` only for channels that a service broadcasts.
 
     Raises:
-        PlaceUnknown: one cannot be told; the error names the option for it.
+        PlaceUnknown: a place was not found or is ambiguous; the error names the option for it.
     """
     channels, variable = _channels(here, hints.channels)
     root = import_root(channels)
@@ -73,12 +73,12 @@ def _channels(here: Path, hint: str | None) -> tuple[Path, str]:
     found = objects_made(here, "Channels")
     if len(found) != 1:
         names = [f"{shown(path, here)}:{variable}" for path, variable in found]
-        raise PlaceUnknown("--channels-module", "the module that makes the Channels()", names)
+        raise PlaceUnknown("--channels-module", "the module that creates Channels()", names)
     return found[0]
 
 
 def objects_made(here: Path, kind: str) -> list[tuple[Path, str]]:
-    """Return where modules outside of tests make an object of a class, and what they call it."""
+    """Return the module and the name of each object of a class that code outside tests creates."""
     return [
         (path, variable)
         for path in files_below(here, ".py")
@@ -107,19 +107,19 @@ def _makes(value: ast.expr | None, kind: str) -> bool:
 
 
 def import_root(path: Path) -> Path:
-    """Return the folder that a module is imported from, as the project's imports of each other tell."""
+    """Return the folder that a module is imported from, inferred from the module's own imports."""
     tree = parsed(text_of(path) or "", path)
     modules = [
         node.module
         for node in tree.body
         if isinstance(node, ast.ImportFrom) and node.module and not node.level
     ]
-    # The longest names first: `from flowcraft import …` would also fit a folder of theirs with that name.
+    # The longest names first: `from flowcraft import …` would also match a project's folder of that name.
     for module in sorted(modules, key=lambda module: -module.count(".")):
         for ancestor in path.parents[:_DEPTH]:
             if _file_of(ancestor, module) is not None:
                 return ancestor
-    # `from .x import y` is of a package, be there an __init__.py or not.
+    # A module with `from .x import y` is in a package, with or without an __init__.py.
     levels = (node.level for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
     folder = path.parents[max(levels, default=0)]
     while (folder / "__init__.py").exists():
@@ -201,7 +201,7 @@ def _dom(types: Path) -> str:
 
 
 def _up_to(path: Path, folder: Path) -> list[Path]:
-    """The folders from a file up to one that it is in."""
+    """Return the folders from a file up to an ancestor."""
     return [parent for parent in path.parents if parent.is_relative_to(folder)]
 
 
@@ -209,7 +209,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         return cast(dict[str, Any], json.loads(text_of(path) or "{}"))
     except ValueError:
-        return {}  # with comments, perhaps: then relative imports do
+        return {}  # perhaps JSON with comments: relative imports work without it
 
 
 def _services(here: Path, hint: str | None, channels: Path) -> Path:
@@ -270,10 +270,10 @@ def files_below(folder: Path, ending: str) -> Iterator[Path]:
     """Yield the project's own files with an ending.
 
     Raises:
-        ScaffoldingRefused: it is no folder.
+        ScaffoldingRefused: the path is not a folder.
     """
     if not folder.is_dir():
-        raise ScaffoldingRefused(f"{folder} is no folder; name another")
+        raise ScaffoldingRefused(f"{folder} is not a folder; name a folder")
     for base, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if f not in _ELSEWHERE and not f.startswith("."))
         yield from (Path(base) / file for file in sorted(files) if file.endswith(ending))

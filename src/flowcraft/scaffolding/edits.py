@@ -1,4 +1,4 @@
-"""Edits: what would change in which file, shown as a diff, applied all or nothing."""
+"""Edits: planned changes of files, shown as diffs and applied all or nothing."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from flowcraft.errors import RealtimeError
 
 
 class ScaffoldingRefused(RealtimeError):
-    """The channel cannot be added as asked for; nothing was changed."""
+    """The request does not fit the project; nothing was changed."""
 
     code = "scaffolding_refused"
 
 
 class PlaceUnknown(ScaffoldingRefused):
-    """A place of the project that cannot be told; `flag` is the option that names it."""
+    """A place in the project that was not found or is ambiguous; `flag` is the option that names it."""
 
     code = "place_unknown"
 
     def __init__(self, flag: str, what: str, candidates: Sequence[str] = ()) -> None:
-        found = (
-            f"{len(candidates)} could be meant: {', '.join(candidates)}" if candidates else "none was found"
-        )
+        found = f"found {len(candidates)}: {', '.join(candidates)}" if candidates else "not found"
         super().__init__(f"{what}: {found}; name it with {flag}")
         self.flag = flag
         self.what = what
@@ -34,7 +32,7 @@ class PlaceUnknown(ScaffoldingRefused):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One file as it is, None if it is not there, and as it should be; `step` says what for."""
+    """A file's present text, or None if it does not exist, and its planned text; `step` names the purpose."""
 
     step: str
     path: Path
@@ -43,11 +41,11 @@ class Edit:
 
     @property
     def changes(self) -> bool:
-        """Tell whether there is anything to do."""
+        """Return whether the planned text differs from the present one."""
         return self.before != self.after
 
     def diff(self, root: Path) -> str:
-        """Return the difference in the unified format, with paths relative to a folder."""
+        """Return a unified diff, with paths relative to a folder."""
         name = shown(self.path, root)
         lines = difflib.unified_diff(
             (self.before or "").splitlines(keepends=True),
@@ -60,7 +58,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file that is no text, and new."""
+    """A new binary file."""
 
     step: str
     path: Path
@@ -68,17 +66,17 @@ class Asset:
 
     @property
     def changes(self) -> bool:
-        """Tell whether there is anything to do."""
+        """Return whether the file does not exist yet."""
         return not self.path.exists()
 
 
 def shown(path: Path, root: Path) -> str:
-    """Return a path as a person in that folder would write it."""
+    """Return a path relative to a folder, for output."""
     return os.path.relpath(path, root)
 
 
 def text_of(path: Path) -> str | None:
-    """Return a file's text, or None if there is no such file."""
+    """Return a file's text, or None if the file does not exist."""
     try:
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
@@ -91,11 +89,13 @@ def apply(edits: Sequence[Edit], assets: Sequence[Asset] = ()) -> None:
     """Write every edit and every new asset, or none.
 
     Raises:
-        ScaffoldingRefused: a file is no longer as it was planned with, or cannot be written.
+        ScaffoldingRefused: a file has changed since it was planned, or cannot be written.
     """
     for edit in edits:
         if text_of(edit.path) != edit.before:
-            raise ScaffoldingRefused(f"{edit.path} was changed meanwhile; nothing was done, run this again")
+            raise ScaffoldingRefused(
+                f"{edit.path} has changed meanwhile; nothing was changed: run the command again"
+            )
     done: list[Edit] = []
     try:
         for edit in edits:

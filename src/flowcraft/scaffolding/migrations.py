@@ -1,4 +1,4 @@
-"""Migrations: the trigger of a channel as a file among a project's migrations."""
+"""Migrations: the trigger of a channel as a file in a project's migrations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from flowcraft.scaffolding.request import ChannelRequest
 
 _SQL = """\
 -- {channel}: rows of {table} become {event}, in the transaction that changes them.
--- It makes what `flowcraft migrate` makes; a database that has no log yet gets both from that command.
+-- The same trigger as `flowcraft migrate` creates; without the log, this file does nothing and that command
+-- creates both.
 {statements}"""
 
 
@@ -50,7 +51,7 @@ _TRIGGER = """\
 
 
 def trigger_statements(trigger: TriggerText, operations: Iterable[str]) -> str:
-    """Return what makes the triggers of a source, where there is a log."""
+    """Return the statements that create the triggers of a source in a database with a log."""
     triggers = "".join(
         _TRIGGER.format(
             suffix=trigger.suffix,
@@ -88,12 +89,12 @@ def sql_name(folder: Path, request: ChannelRequest) -> Path:
 
 
 def slug(request: ChannelRequest) -> str:
-    """Return the words of a migration's name."""
+    """Return the part of a migration's name after its number."""
     return snake_case(request.names.channel.replace(".", "_").replace("{", "").replace("}", ""))
 
 
 def existing(folder: Path, request: ChannelRequest, suffix: str) -> Path | None:
-    """Return the migration of this channel that is there already."""
+    """Return the existing migration of this channel, or None."""
     found = sorted(folder.glob(f"*_{slug(request)}.{suffix}"))
     return found[-1] if found else None
 
@@ -102,7 +103,7 @@ def alembic_versions(ini: Path) -> Path:
     """Return the folder of the revisions that an `alembic.ini` names.
 
     Raises:
-        PlaceUnknown: it names none that is there.
+        PlaceUnknown: the folder that it names does not exist.
     """
     settings = configparser.ConfigParser({"here": str(ini.parent)})
     settings.read_string(text_of(ini) or "")
@@ -114,15 +115,15 @@ def alembic_versions(ini: Path) -> Path:
 
 
 def revision_of(request: ChannelRequest) -> str:
-    """Return a revision's id, the same for the same channel."""
+    """Return the id of a channel's revision: always the same for one channel."""
     return hashlib.sha256(request.names.channel.encode()).hexdigest()[:12]
 
 
 def head_of(folder: Path) -> str | None:
-    """Return the revision that no other follows; None in an empty folder.
+    """Return the head revision; None in an empty folder.
 
     Raises:
-        PlaceUnknown: there are several.
+        PlaceUnknown: the folder has several heads.
     """
     followed: set[str] = set()
     revisions: list[str] = []

@@ -1,4 +1,4 @@
-"""Mounting: realtime in an application that is there already, by lines that leave it what it is."""
+"""Mounting: add realtime to an existing application, with lines that leave its own object unchanged."""
 
 from __future__ import annotations
 
@@ -33,45 +33,45 @@ _PAGES: Mapping[Framework, tuple[str, str, str]] = {
         'register(create_static_files_router("/live", directories=[PAGE], html_mode=True))',
     ),
 }
-"""How a framework serves the files of a page: what it imports, and the call. Django does it in `urls.py`."""
+"""The import and the call with which a framework serves static files. In Django, `urls.py` serves them."""
 _DJANGO_PAGE = 'urlpatterns += [path("live/<path:path>", serve, {"document_root": PAGE})]'
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The `Realtime` object of a project: where it is made, and the edit that makes it, if it needs one."""
+    """The `Realtime` object of a project: its place, and the edit that creates it if it does not exist."""
 
     path: Path
     root: Path
     variable: str
     edit: Edit | None = None
     page: Path | None = None
-    """The folder of the first page that was planned with it."""
+    """The folder of the planned first page."""
 
     @property
     def module(self) -> str:
-        """The name under which its module is imported."""
+        """The import name of its module."""
         parts = self.path.relative_to(self.root).with_suffix("").parts
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
     @property
     def target(self) -> str:
-        """The object as commands take it."""
+        """The object as MODULE:ATTRIBUTE."""
         return f"{self.module}:{self.variable}"
 
 
 def plan_realtime(here: Path, application: Application, *, page: bool) -> Served:
-    """Find the project's `Realtime` object, or plan one: of its channels, or with the first channel.
+    """Find the project's `Realtime` object, or plan one: for its channels, or with a first channel.
 
-    With a first channel comes, with `page`, the folder of a first page; what is in it is planned elsewhere.
+    With `page`, a first channel comes with the folder of a first page; `plan_page` plans its contents.
 
     Raises:
-        ScaffoldingRefused: there are several, or both names for its module are taken.
+        ScaffoldingRefused: several objects exist, or both names for the new module are taken.
     """
     known = objects_made(here, "Realtime")
     if len(known) > 1:
         raise ScaffoldingRefused(
-            f"there are several Realtime objects: {_places(known, here)}; choose one, and add by hand:\n"
+            f"found several Realtime objects: {_places(known, here)}; choose one, and add by hand:\n"
             f"{by_hand(application, 'realtime')}"
         )
     if known:
@@ -80,17 +80,17 @@ def plan_realtime(here: Path, application: Application, *, page: bool) -> Served
     channels = objects_made(here, "Channels")
     if len(channels) > 1:
         raise ScaffoldingRefused(
-            f"there are several Channels objects: {_places(channels, here)}; make the Realtime(channels) of "
-            "the one that is to be served, and run this again"
+            f"found several Channels objects: {_places(channels, here)}; create Realtime(channels) for the "
+            "one to serve, and run the command again"
         )
     return _of_channels(application, *channels[0]) if channels else _new_module(application, page=page)
 
 
 def plan_mount(here: Path, application: Application, served: Served) -> list[Edit]:
-    """Plan the lines that serve it beside the application; none if something serves it already.
+    """Plan the lines that serve realtime beside the application; none if a module serves it already.
 
     Raises:
-        ScaffoldingRefused: the module gives another meaning to a name that the lines need.
+        ScaffoldingRefused: the module uses a name that the lines need for something else.
     """
     if any(_mounts(path, served.variable) for path in files_below(here, ".py")):
         return []
@@ -106,14 +106,14 @@ def plan_mount(here: Path, application: Application, served: Served) -> list[Edi
 
 
 def by_hand(application: Application, realtime: str) -> str:
-    """Return the lines that somebody adds where this is not to edit."""
+    """Return the lines to add by hand if the application cannot be edited."""
     if application.framework == "Django":
         return f"{application.variable} = {realtime}.asgi({ast.unparse(application.value)})"
     return "\n".join(_lines(application, realtime))
 
 
 def _imports(application: Application, served: Served) -> list[tuple[str, ...]]:
-    """What the lines use, by module."""
+    """Return the imports of the lines, by module."""
     paged = served.page is not None and application.framework != "Django"
     names = ("PAGE", served.variable) if paged else (served.variable,)
     litestar = [("litestar", "asgi")] if application.framework == "Litestar" else []
@@ -145,8 +145,8 @@ def _new_module(application: Application, *, page: bool) -> Served:
             edit = Edit(CHANNELS, path, None, text)
             return Served(path, application.root, "realtime", edit, folder if paged else None)
     raise ScaffoldingRefused(
-        f"{application.path.parent} has a {' and a '.join(_NAMES)} already, without channels; write "
-        "`channels = Channels()` where they shall be declared, and run this again"
+        f"{application.path.parent} has {' and '.join(_NAMES)} already, without channels; add "
+        "`channels = Channels()` to the module of your choice, and run the command again"
     )
 
 
@@ -195,7 +195,7 @@ def _lines(application: Application, realtime: str) -> list[str]:
             f"{app}.on_startup.append({realtime}.start)",
             f"{app}.on_shutdown.append({realtime}.stop)",
         ]
-    # As a middleware, so that the name still stands for the framework's own object.
+    # As a middleware, so that the name still refers to the framework's own object.
     return [f"{app}.add_middleware({realtime}.asgi)"]
 
 

@@ -1,4 +1,4 @@
-"""Naming: what a channel's name says, and what everything around it is called."""
+"""Naming: the convention for channel names, and the names derived from a channel's name."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from flowcraft.errors import DeclarationError
 from flowcraft.events import Event
 
 CONVENTION = """\
-A channel's name says who listens:
+A channel's name follows one of these forms:
   <entity>_update   changes of all entities of a kind         flow_update, run_update
   <entity>.{id}     everything about one entity, by its id    runs.{run_id}, alerts.{alert_id}
-  system            what concerns everybody
-  dashboard         figures of the whole
+  system            announcements to all users
+  dashboard         figures of the whole system
 Lower case, digits and _; at most 48 characters before the dot."""
 
 PARAMETER_TYPES = {"UUID": UUID, "int": int, "str": str}
 
 
-class _Any(Event):
-    """Stands for the event while only the name is checked."""
+class _AnyEvent(Event):
+    """A placeholder event: only the channel's name is checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names that follow from a channel's."""
+    """A channel's name and the names derived from it."""
 
     channel: str
     entity: str
@@ -36,18 +36,18 @@ class Names:
 
     @property
     def words(self) -> str:
-        """The part before the dot, with hyphens: how files of the page are called."""
+        """The part before the dot, with hyphens: the stem of file names in the web folder."""
         return self.channel.partition(".")[0].replace("_", "-")
 
     @property
     def builder(self) -> str:
-        """What the generated TypeScript calls the channel: `channel.flowUpdate`."""
+        """The channel's key in the generated TypeScript: `flowUpdate` of `channel.flowUpdate`."""
         first, *others = self.words.split("-")
         return first + "".join(word.capitalize() for word in others)
 
 
 def names_of(channel: str) -> Names:
-    """Return the names that follow from a channel's.
+    """Return the names derived from a channel's name.
 
     Raises:
         DeclarationError: the name breaks the convention.
@@ -56,9 +56,9 @@ def names_of(channel: str) -> Names:
     parameter = rest[1:-1] if dot and rest[:1] == "{" and rest[-1:] == "}" else None
     try:
         if parameter is None:
-            Channels().declare(channel, _Any)
+            Channels().declare(channel, _AnyEvent)
         else:
-            Channels().declare(channel, _Any, params={parameter: UUID})
+            Channels().declare(channel, _AnyEvent, params={parameter: UUID})
     except DeclarationError as error:
         raise DeclarationError(f"{error}\n{CONVENTION}") from None
     if parameter is None:

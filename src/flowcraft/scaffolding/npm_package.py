@@ -1,4 +1,4 @@
-"""The npm package: the client that belongs to this version, for projects that need no registry for it."""
+"""The npm package: the client of this version, so that a project needs no registry for it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*\n?", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class NpmPackage:
-    """The tarball of `@flowcraft/realtime`, as a registry would hand it out."""
+    """The tarball of `@flowcraft/realtime`, as a registry serves it."""
 
     name: str
     content: bytes
 
     def texts(self) -> dict[str, str]:
-        """Return what is in it, by path."""
+        """Return the files of the package, by path."""
         with tarfile.open(fileobj=io.BytesIO(self.content)) as archive:
             members = [(member.name, archive.extractfile(member)) for member in archive]
             return {
@@ -48,10 +48,10 @@ class NpmPackage:
 
 @cache
 def npm_package() -> NpmPackage:
-    """Return the package that came with this installation; in a checkout, packed from its sources.
+    """Return the package inside this installation; in a checkout, pack it from its sources.
 
     Raises:
-        ScaffoldingRefused: there is neither, or npm cannot pack it.
+        ScaffoldingRefused: the installation has no copy and is no checkout, or npm cannot pack it.
     """
     shipped = files("flowcraft") / _SHIPPED
     for tarball in shipped.iterdir() if shipped.is_dir() else ():
@@ -82,7 +82,9 @@ def _npm(sources: Path, *arguments: str) -> None:
             text=True,
         )
     except FileNotFoundError:
-        raise ScaffoldingRefused("npm is not on the PATH; in a checkout the client is packed by it") from None
+        raise ScaffoldingRefused(
+            "npm is not on the PATH; in a checkout, npm packs the client: install Node"
+        ) from None
     except subprocess.CalledProcessError as error:
         raise ScaffoldingRefused(
             f"npm cannot pack the client; run `make build` in {sources.parents[1]}: {error.stderr.strip()}"
@@ -90,7 +92,7 @@ def _npm(sources: Path, *arguments: str) -> None:
 
 
 def _reached(texts: dict[str, str], ending: str) -> list[str]:
-    """The modules that the entry imports, and those that they import, itself among them."""
+    """Return the entry module and all modules that it imports, directly and indirectly."""
     found = [_ENTRY]
     for name in found:
         imported = _IMPORT.findall(texts[name + ending])

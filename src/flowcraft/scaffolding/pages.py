@@ -1,4 +1,4 @@
-"""Pages: the client and the types for the React application that a project has, or else a first page."""
+"""Pages: the client and the types for a project's React application, or a first page without React."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DEPENDENCIES = re.compile(r'("dependencies"\s*:\s*\{)(\s*)(?=")')
 
 @dataclass(frozen=True, slots=True)
 class WebPlan:
-    """What changes in a web application; `by_hand` is what somebody has to do themselves."""
+    """The changes in a web application; `by_hand` has the steps left to the user."""
 
     edits: tuple[Edit, ...] = ()
     assets: tuple[Asset, ...] = ()
@@ -35,10 +35,10 @@ class WebPlan:
 
 
 def find_web(here: Path, hint: str | None) -> Path | None:
-    """Return the folder of the project's React application, None if it has none.
+    """Return the folder of the project's React application, or None.
 
     Raises:
-        PlaceUnknown: there are several, or none where the hint says.
+        PlaceUnknown: several were found, or none in the hinted folder.
     """
     found = [file.parent for file in files_below(here / (hint or ""), "package.json") if _uses_react(file)]
     if len(found) > 1 or (hint is not None and not found):
@@ -47,7 +47,7 @@ def find_web(here: Path, hint: str | None) -> Path | None:
 
 
 def plan_web(web: Path, types: str, module: Path) -> WebPlan:
-    """Plan the client, and types and hook of the first channel, for the React application in a folder."""
+    """Plan the client, and the types and hook of the first channel, for a React application."""
     client = _plan_client(web)
     source = web / "src" if (web / "src").is_dir() else web
     project = Project(web, module, "channels", module, source / "realtime.gen.ts", web)
@@ -61,7 +61,7 @@ def plan_web(web: Path, types: str, module: Path) -> WebPlan:
 
 
 def plan_page(folder: Path, types: str) -> WebPlan:
-    """Plan a page that shows events, in a folder that is not there yet."""
+    """Plan a page that shows events, in a new folder."""
     planned = [(PAGE, name, text) for part in ("live", "typed", "shared") for name, text in templates(part)]
     planned += [(CLIENT, path, text) for path, text in vendored(npm_package()).items()]
     planned.append((TYPES, "realtime.gen.ts", types))

@@ -1,4 +1,4 @@
-"""The plan: the edits that add a channel, each step of the procedure in its place."""
+"""The plan: the edits that add a channel, one step after the other."""
 
 from __future__ import annotations
 
@@ -35,42 +35,42 @@ HOOK = "4 hook"
 TESTS = "5 tests"
 
 
-Polish: TypeAlias = Callable[[Path, str], str]
+Formatter: TypeAlias = Callable[[Path, str], str]
 
 
-def as_it_is(_path: Path, text: str) -> str:
-    """Format nothing."""
+def unformatted(_path: Path, text: str) -> str:
+    """Return a text as it is."""
     return text
 
 
 @dataclass(slots=True)
 class Draft:
-    """Edits in the making: later ones build on what earlier ones wrote. `polish` formats new files."""
+    """The edits planned so far; later steps read earlier ones' texts. `formatter` formats new files."""
 
-    polish: Polish = as_it_is
+    formatter: Formatter = unformatted
     edits: dict[Path, Edit] = field(default_factory=dict[Path, Edit])
 
     def text(self, path: Path) -> str | None:
-        """Return a file as it would be."""
+        """Return a file's planned text, or its present text."""
         return self.edits[path].after if path in self.edits else text_of(path)
 
     def write(self, step: str, path: Path, text: str) -> None:
-        """Plan what a file shall be."""
+        """Plan a file's text."""
         known = self.edits.get(path)
         before = known.before if known else text_of(path)
-        text = self.polish(path, text) if before is None else text
+        text = self.formatter(path, text) if before is None else text
         self.edits[path] = Edit(known.step if known else step, path, before, text)
 
 
 def plan_declaration(
-    request: ChannelRequest, project: Project, polish: Polish = as_it_is
+    request: ChannelRequest, project: Project, formatter: Formatter = unformatted
 ) -> tuple[Draft, bool]:
-    """Plan the event and the channel; also tell whether the channel is declared already, exactly so.
+    """Plan the event and the channel; also return whether the same channel is declared already.
 
     Raises:
-        ScaffoldingRefused: an event or a channel of that name is there, and is another.
+        ScaffoldingRefused: another event or channel has the name.
     """
-    draft = Draft(polish)
+    draft = Draft(formatter)
     _plan_event(draft, request, project)
     return draft, _plan_channel(draft, request, project)
 
@@ -81,7 +81,7 @@ def plan_rest(
     """Plan everything that follows from the declaration.
 
     Raises:
-        ScaffoldingRefused: a file that somebody else wrote is in the way.
+        ScaffoldingRefused: an existing file that this command did not write is in the way.
     """
     if request.table is not None:
         _plan_trigger(draft, request, project, preview)
@@ -100,20 +100,20 @@ def plan_rest(
 def _plan_event(draft: Draft, request: ChannelRequest, project: Project) -> None:
     text = draft.text(project.events) or ""
     tree = parsed(text, project.events)
-    there = fields_of(tree, request.event)
-    if there is not None:
-        known = {item.name: item.annotation for item in there}
+    present = fields_of(tree, request.event)
+    if present is not None:
+        known = {item.name: item.annotation for item in present}
         for item in request.fields:
             if item.name not in known or not same_type(known[item.name], item.annotation):
                 raise ScaffoldingRefused(
-                    f"{project.events}: {request.event} is there already, and its {item.name} is "
+                    f"{project.events}: {request.event} exists already, and its {item.name} is "
                     f"{known.get(item.name, 'missing')}, not {item.annotation}; "
-                    "choose another --event, or the fields it has"
+                    "choose another --event, or use its fields"
                 )
         return
     if request.event in bound_names(tree):
         raise ScaffoldingRefused(
-            f"{project.events}: {request.event} is something else there; choose another --event"
+            f"{project.events}: {request.event} is already the name of something else; choose another --event"
         )
     if not request.fields:
         raise ScaffoldingRefused(f"{request.event} has no fields yet; name them with --field NAME:TYPE")
@@ -128,18 +128,19 @@ def _plan_channel(draft: Draft, request: ChannelRequest, project: Project) -> bo
     text = draft.text(project.channels) or ""
     tree = parsed(text, project.channels)
     statement = python_templates.declaration(request, project.channels_object)
-    there = declaration_of(tree, project.channels_object, request.names.channel)
-    if there is not None:
-        if ast.dump(there) != ast.dump(ast.parse(statement).body[0]):
+    present = declaration_of(tree, project.channels_object, request.names.channel)
+    if present is not None:
+        if ast.dump(present) != ast.dump(ast.parse(statement).body[0]):
             raise ScaffoldingRefused(
-                f"{project.channels}:{there.lineno}: {request.names.channel} is declared already, as\n"
-                f"    {ast.unparse(there)}\nand not as\n    {statement}\n"
-                "change it there, or choose another name"
+                f"{project.channels}:{present.lineno}: {request.names.channel} is declared already, as\n"
+                f"    {ast.unparse(present)}\nand not as\n    {statement}\n"
+                "change that declaration, or choose another name"
             )
         return True
     if request.names.variable in bound_names(tree):
         raise ScaffoldingRefused(
-            f"{project.channels}: {request.names.variable} is something else there; choose another name"
+            f"{project.channels}: {request.names.variable} is already the name of something else; choose "
+            "another channel name"
         )
     if project.channels != project.events:
         text = with_import(text, project.module(project.events), request.event)
@@ -180,7 +181,7 @@ def _plan_service(
     path = project.services / f"{snake_case(request.service).removesuffix('_service')}.py"
     if draft.text(path) is not None:
         raise ScaffoldingRefused(
-            f"{path} is there already, without a {request.service}; choose another --service"
+            f"{path} exists already, without a {request.service}; choose another --service"
         )
     package, _, leaf = project.module(project.channels).rpartition(".")
     imports = python_templates.import_block(
@@ -206,7 +207,7 @@ def _extend_service(draft: Draft, request: ChannelRequest, project: Project, pat
     attribute = realtime_attribute(tree, request.service)
     if attribute is None:
         raise ScaffoldingRefused(
-            f"{path}: {request.service} keeps no RealtimeService; let its constructor take one, "
+            f"{path}: {request.service} has no RealtimeService; add one to its constructor, "
             "`def __init__(self, realtime: RealtimeService, …)`, with `self._realtime = realtime`"
         )
     package, _, leaf = project.module(project.channels).rpartition(".")
@@ -235,7 +236,7 @@ def _with_plain_import(text: str, module: str) -> str:
 
 
 def _port_module(project: Project) -> str:
-    """Where the project's services have RealtimeService from."""
+    """Return the module from which the project's services import RealtimeService."""
     assert project.services is not None
     for path in sorted(project.services.glob("*.py")):
         for node in parsed(text_of(path) or "", path).body:
@@ -267,19 +268,19 @@ def _plan_hook(
 def _own(
     draft: Draft, candidates: Sequence[Path], texts: Mapping[Path, str], *, declared: bool, flag: str
 ) -> tuple[Path, str]:
-    """Choose where a file goes, and never over one of somebody else's."""
-    texts = {path: draft.polish(path, text) for path, text in texts.items()}
+    """Choose a path for a file, never over a file that this command did not write."""
+    texts = {path: draft.formatter(path, text) for path, text in texts.items()}
     present = {path: draft.text(path) for path in candidates}
     same = [path for path, text in present.items() if text == texts[path]]
     missing = [path for path, text in present.items() if text is None]
     if same:
         return same[0], texts[same[0]]
     if declared and len(missing) < len(candidates):
-        # The channel is there, and so is its file: somebody has made it their own since.
+        # The channel and its file exist: the user has edited the file since.
         kept = [path for path, text in present.items() if text is not None][-1]
         return kept, present[kept] or ""
     if missing:
         return missing[0], texts[missing[0]]
     raise ScaffoldingRefused(
-        f"{candidates[-1]} is there already, and is not ours to overwrite; choose another place with {flag}"
+        f"{candidates[-1]} exists already and is not overwritten; choose another place with {flag}"
     )

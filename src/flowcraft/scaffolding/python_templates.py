@@ -1,4 +1,4 @@
-"""Templates of what is written in Python: the event, its declaration, the service, the test."""
+"""Python templates: the event, its declaration, the service, the test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WIDTH = 88
 def event_class(request: ChannelRequest) -> str:
     """Return the class of the event."""
     fields = "\n".join(f"    {field.name}: {field.annotation}" for field in request.fields)
-    return f'class {request.event}(Event):\n    """{_event_says(request)}"""\n\n{fields}\n'
+    return f'class {request.event}(Event):\n    """{_event_docstring(request)}"""\n\n{fields}\n'
 
 
 def declaration(request: ChannelRequest, channels_object: str) -> str:
@@ -39,14 +39,14 @@ def service_method(request: ChannelRequest, channels_name: str, attribute: str) 
     return (
         f"    async def {method_name(request)}"
         f"(self, event: {request.event}, *, via: object | None = None) -> None:\n"
-        f'        """Tell who watches `{request.names.channel}`; with `via`, in that transaction."""\n'
+        f'        """Broadcast on `{request.names.channel}`; with `via`, in that transaction."""\n'
         f"        await self.{attribute}.broadcast({channel}, event, via=via)\n"
     )
 
 
 def method_name(request: ChannelRequest) -> str:
-    """Return the name of the method that broadcasts: `tell_alert_raised`."""
-    return f"tell_{snake_case(request.event)}"
+    """Return the name of the method that broadcasts: `broadcast_alert_raised`."""
+    return f"broadcast_{snake_case(request.event)}"
 
 
 def service_module(request: ChannelRequest, imports: str, method: str) -> str:
@@ -106,7 +106,7 @@ def service_test(
 
 
 def alembic_revision(request: ChannelRequest, revision: str, down: str | None, statements: str) -> str:
-    """Return an Alembic revision that makes the triggers."""
+    """Return an Alembic revision that creates the triggers."""
     assert request.table is not None
     return template(
         "channel/revision.py",
@@ -122,7 +122,7 @@ def alembic_revision(request: ChannelRequest, revision: str, down: str | None, s
 
 
 def import_block(wanted: Iterable[tuple[str, str]], plain: Iterable[str] = ()) -> str:
-    """Return import statements, by section and sorted; `plain` are modules imported whole."""
+    """Return sorted import statements by section; `plain` are the modules of `import` statements."""
     names: dict[str, set[str]] = {}
     for module, name in wanted:
         names.setdefault(module, set()).add(name)
@@ -138,7 +138,7 @@ def import_block(wanted: Iterable[tuple[str, str]], plain: Iterable[str] = ()) -
 
 
 def called(function: str, arguments: list[str]) -> str:
-    """Return a call on one line if it fits, and else with its arguments below."""
+    """Return a call on one line if it fits, otherwise with one argument per line."""
     line = f"{function}({', '.join(arguments)})"
     if len(line) <= _WIDTH:
         return line
@@ -167,7 +167,7 @@ def _words_of_a_test(request: ChannelRequest, preview: Preview) -> dict[str, str
 
 
 def channel_of_sample(request: ChannelRequest, preview: Preview) -> str:
-    """Return the full name of the channel on which the sample is told."""
+    """Return the full name of the channel on which the sample is broadcast."""
     names = request.names
     if names.parameter is None:
         return names.channel
@@ -176,7 +176,7 @@ def channel_of_sample(request: ChannelRequest, preview: Preview) -> str:
 
 
 def _tables_of_the_test(project: Project, preview: Preview) -> tuple[list[str], str]:
-    """Where the test has its tables from: the migrations, or beside Alembic's a table like the real one."""
+    """Return the test's tables: the SQL migrations, or with Alembic a table like the real one."""
     if project.alembic is None and project.migrations is not None:
         where = os.path.relpath(project.migrations, project.tests).replace(os.sep, "/")
         return ["pathlib"], f"TABLES = pathlib.Path(__file__).parent / {_quoted(where)}\n"
@@ -197,9 +197,9 @@ def _table(request: ChannelRequest) -> str:
     return f"Table({', '.join(arguments)})"
 
 
-def _event_says(request: ChannelRequest) -> str:
+def _event_docstring(request: ChannelRequest) -> str:
     if request.table is None:
-        return f"Stated by {request.service} on `{request.names.channel}`."
+        return f"Broadcast by {request.service} on `{request.names.channel}`."
     return f"A row of `{request.table.table}` as it is now."
 
 
@@ -213,7 +213,7 @@ def _assigned(name: str, value: Mapping[str, object]) -> str:
 
 
 def python_literal(value: object) -> str:
-    """Return a JSON value as Python writes it."""
+    """Return a JSON value as a Python literal."""
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Python text: put imports, classes, declarations and methods where they belong, by the places in `ast`."""
+"""Python text: insert imports, classes, declarations and methods into a module, at positions from `ast`."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ def parsed(text: str, path: Path) -> ast.Module:
     """Return the tree of a module.
 
     Raises:
-        ScaffoldingRefused: it is not Python.
+        ScaffoldingRefused: the text is not valid Python.
     """
     try:
         return ast.parse(text)
     except SyntaxError as error:
         raise ScaffoldingRefused(
-            f"{path}:{error.lineno} is not Python: {error.msg}; mend this first"
+            f"{path}:{error.lineno} is not valid Python: {error.msg}; fix this first"
         ) from None
 
 
 def with_import(text: str, module: str, *names: str) -> str:
-    """Import names from a module, in the statement that does so already if there is one.
+    """Import names from a module, in its existing import statement if there is one.
 
     Raises:
-        ScaffoldingRefused: a name stands for something else here.
+        ScaffoldingRefused: a name is already bound to something else.
     """
     tree = ast.parse(text)
     own = {alias.asname or alias.name for node in _imports_from(tree, module) for alias in node.names}
@@ -39,7 +39,7 @@ def with_import(text: str, module: str, *names: str) -> str:
     for name in wanted:
         if name in bound_names(tree):
             raise ScaffoldingRefused(
-                f"{name} stands for something else here than {module}.{name}; rename one"
+                f"{name} is already bound to something else than {module}.{name}; rename one"
             )
     if not wanted:
         return text
@@ -55,7 +55,7 @@ def with_import(text: str, module: str, *names: str) -> str:
 
 
 def with_class(text: str, definition: str, before: str | None = None) -> str:
-    """Add a class at the end of a module, or before the statement that gives a name its meaning."""
+    """Add a class at the end of a module, or before the assignment of the name `before`."""
     lines = text.splitlines(keepends=True)
     starts = [node.lineno - 1 for node in ast.parse(text).body if before in _targets(node)]
     if before is None or not starts:
@@ -67,7 +67,7 @@ def with_class(text: str, definition: str, before: str | None = None) -> str:
 
 
 def with_declaration(text: str, declare: str, statement: str) -> str:
-    """Add a declaration after the last one on the object that is called `declare`."""
+    """Add a declaration after the last one on the object named `declare`."""
     tree = ast.parse(text)
     ends = [
         node.end_lineno or node.lineno
@@ -88,12 +88,12 @@ def with_method(text: str, class_name: str, method: str) -> str:
 
 
 def class_of(tree: ast.Module, name: str) -> ast.ClassDef:
-    """Return a class of a module that has it."""
+    """Return a class that the module is known to have."""
     return next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
 
 
 def fields_of(tree: ast.Module, name: str) -> tuple[Field, ...] | None:
-    """Return the fields that a class of a module writes down, or None if there is no such class."""
+    """Return the annotated fields of a class, or None if the module has no such class."""
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return tuple(
@@ -125,12 +125,12 @@ def declaration_of(tree: ast.Module, declare: str, channel: str) -> ast.stmt | N
 
 
 def bound_names(tree: ast.Module) -> set[str]:
-    """Return the names that a module gives a meaning at its top."""
+    """Return the names that a module binds at its top level."""
     return {name for node in tree.body for name in _bound_by(node)}
 
 
 def realtime_attribute(tree: ast.Module, class_name: str) -> str | None:
-    """Return the attribute in which a class keeps the `RealtimeService` that its constructor takes."""
+    """Return the attribute that holds the `RealtimeService` of the constructor, or None."""
     for node in class_of(tree, class_name).body:
         if isinstance(node, ast.FunctionDef) and node.name == "__init__":
             parameters = {a.arg for a in _parameters(node) if _names(a.annotation) == "RealtimeService"}
@@ -143,7 +143,7 @@ def realtime_attribute(tree: ast.Module, class_name: str) -> str | None:
 
 
 def other_parameters(tree: ast.Module, class_name: str) -> list[tuple[str, bool]]:
-    """Return the constructor's parameters: each name, and whether it takes the `RealtimeService`."""
+    """Return the constructor's parameters: each name, and whether its type is `RealtimeService`."""
     for node in class_of(tree, class_name).body:
         if isinstance(node, ast.FunctionDef) and node.name == "__init__":
             return [

@@ -1,4 +1,4 @@
-"""Requests: the channel that somebody wants, and what is known about the project that gets it."""
+"""Requests: the channel to add, and the project to add it to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flowcraft.scaffolding.naming import Names
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of an event: its name, and its type as it is written in Python."""
+    """One field of an event: its name, and its Python annotation."""
 
     name: str
     annotation: str
@@ -19,7 +19,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class RequestedTable:
-    """Pattern A: a table, and the column of each field that is called differently."""
+    """Pattern A: a table, and the column of each field whose name differs."""
 
     table: str
     columns: Mapping[str, str]
@@ -28,7 +28,7 @@ class RequestedTable:
 
 @dataclass(frozen=True, slots=True)
 class ChannelRequest:
-    """A channel to be added. Without a `table` a `service` states its events (pattern B)."""
+    """A channel to add. Without a `table`, a `service` broadcasts its events (pattern B)."""
 
     names: Names
     event: str
@@ -41,7 +41,7 @@ class ChannelRequest:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """Where the things of a project are. `root` is where its modules are imported from."""
+    """The places of a project. `root` is the folder that its modules are imported from."""
 
     root: Path
     channels: Path
@@ -53,26 +53,26 @@ class Project:
     migrations: Path | None = None
     alembic: Path | None = None
     alias: bool = False
-    """`@/` stands for the folder of the generated types."""
+    """Whether `@/` is an alias of the folder with the generated types."""
     dom: str = "happy-dom"
-    """What tests of the page have for a browser."""
+    """The DOM implementation of the page's tests."""
     react: bool = True
-    """There are hooks; a page without a package.json has none."""
+    """Whether the page has hooks; a page without a package.json has none."""
 
     def module(self, path: Path) -> str:
-        """Return the name under which a file is imported."""
+        """Return the import name of a file."""
         parts = path.relative_to(self.root).with_suffix("").parts
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
     @property
     def target(self) -> str:
-        """The channels as other commands take them."""
+        """The channels as MODULE:ATTRIBUTE."""
         return f"{self.module(self.channels)}:{self.channels_object}"
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A value that fits a field: as Python writes it, with what that imports, and as JSON."""
+    """A value that fits a field: as a Python expression with its imports, and as JSON."""
 
     name: str
     expression: str
@@ -82,14 +82,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What the project would be with the channel declared, found by importing it so."""
+    """Facts about the project with the channel declared, from importing it with the planned edits."""
 
     typescript: str
     samples: tuple[Sample, ...]
     tag: Mapping[str, str]
     trigger: str | None = None
-    """The statements that make the triggers of the channel's source."""
+    """The statements that create the triggers of the channel's source."""
     row: Mapping[str, object] = field(default_factory=dict[str, object])
-    """A row of the source's table that becomes the samples."""
+    """A row of the source's table whose event has the samples as its values."""
     table_like: str = ""
-    """The statement that makes a table like it, for tests."""
+    """The statement that creates a similar table, for tests."""

@@ -1,4 +1,4 @@
-"""Samples: a value that fits a type, for the tests of a channel."""
+"""Samples: values that fit a type, for the generated tests of a channel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sample(name: str, annotation: object) -> Sample:
     """Return a value of a type.
 
     Raises:
-        ScaffoldingRefused: a type of which nothing can be made up.
+        ScaffoldingRefused: the type has no sample value.
     """
     plain = _unwrapped(annotation)
     if plain is int and get_origin(annotation) is Annotated:
@@ -45,7 +45,7 @@ def sample(name: str, annotation: object) -> Sample:
         first = next(iter(plain))
         return Sample(name, str(first), first.value, ((plain.__module__, plain.__name__),))
     raise ScaffoldingRefused(
-        f"{name}: no value of {plain} can be made up for the tests; give it a plainer type"
+        f"{name}: the generated tests have no sample value for {plain}; use a simpler type"
     )
 
 
@@ -90,7 +90,7 @@ def _unwrapped(annotation: object) -> object:
 
 
 class _Digits:
-    """Stands for a text that must match a pattern: an `Int64`."""
+    """A placeholder for a text with a pattern, as in `Int64`."""
 
 
 def _text(value: object) -> str:
@@ -123,7 +123,7 @@ _SCALARS: Mapping[object, Callable[[str], _Made]] = {
 
 
 def sample_of_column(type_name: str, *, is_array: bool) -> object:
-    """Return, as JSON, a value for a column that no field takes."""
+    """Return a JSON value for a column without a field."""
     return [] if is_array else _OF_COLUMN.get(type_name, 7)
 
 

@@ -1,4 +1,4 @@
-"""Template files: texts with a `{{word}}` where a value is put in."""
+"""Template files: texts with a `{{word}}` as the placeholder of a value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def template(name: str, **words: str) -> str:
 
 
 def templates(name: str) -> Iterator[tuple[str, str]]:
-    """Yield the files of a folder of templates, with the paths that they get."""
+    """Yield the texts of a folder of templates, with their target paths."""
     for path, file in _below(_FOLDER / name, ""):
         target = path.removesuffix(_SUFFIX)
         yield ".gitignore" if target == "gitignore" else target, file.read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Types: which Python type holds a column's values, and what a type written in Python has to import."""
+"""Types: the Python type of a column, and the imports that an annotation needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OF_COLUMN: Mapping[str, str] = {
     "bool": "bool",
     "int2": "int",
     "int4": "int",
-    "int8": "Int64",  # a number of JavaScript is exact up to 2^53 only
+    "int8": "Int64",  # a JavaScript number is exact only up to 2^53
     "oid": "int",
     "float4": "float",
     "float8": "float",
@@ -52,7 +52,7 @@ _IMPORTS: Mapping[str, str] = {
 
 
 def type_of_column(type_name: str, labels: Iterable[str], *, is_array: bool, required: bool) -> str:
-    """Return the type of a column's values; a text that may only be one of some is a `Literal`."""
+    """Return the annotation of a column; an enum's is a `Literal`."""
     known = [json.dumps(label, ensure_ascii=False) for label in labels]
     annotation = f"Literal[{', '.join(known)}]" if known else _OF_COLUMN.get(type_name, "str")
     annotation = f"list[{annotation}]" if is_array else annotation
@@ -60,15 +60,15 @@ def type_of_column(type_name: str, labels: Iterable[str], *, is_array: bool, req
 
 
 def is_known(type_name: str) -> bool:
-    """Tell whether values of a column's type can be made up; others are read as text."""
+    """Return whether a column's type has a sample value; other types are read as text."""
     return type_name in _OF_COLUMN or type_name in _TEXTS
 
 
 def imports_of(fields: Iterable[Field], known: Iterable[str]) -> dict[str, set[str]]:
-    """Return what the types of some fields import, by module, beside the names that are known already.
+    """Return the imports that the annotations of fields need, by module, without the `known` names.
 
     Raises:
-        ScaffoldingRefused: a type that nobody knows, or that is no type.
+        ScaffoldingRefused: an annotation is malformed, or names an unknown type.
     """
     wanted: dict[str, set[str]] = {}
     for field in fields:
@@ -77,23 +77,23 @@ def imports_of(fields: Iterable[Field], known: Iterable[str]) -> dict[str, set[s
                 wanted.setdefault(_IMPORTS[name], set()).add(name)
             elif name not in set(known) and not isinstance(getattr(builtins, name, None), type):
                 raise ScaffoldingRefused(
-                    f"{field.name}: nobody knows the type {name}; define it in the events module first, "
+                    f"{field.name}: unknown type {name}; define it in the events module first, "
                     f"or use one of {OFFERED}"
                 )
     return wanted
 
 
 def same_type(one: str, other: str) -> bool:
-    """Tell whether two types are written the same, up to blanks and quotes."""
+    """Return whether two annotations are equal, except for spaces and quotes."""
     return ast.dump(ast.parse(one, mode="eval")) == ast.dump(ast.parse(other, mode="eval"))
 
 
 def _names(field: Field) -> set[str]:
     if not field.name.isidentifier():
-        raise ScaffoldingRefused(f"{field.name!r} cannot be a field's name; write --field NAME:TYPE")
+        raise ScaffoldingRefused(f"{field.name!r} is not a valid field name; use --field NAME:TYPE")
     try:
         return imported_names(field.annotation)
     except SyntaxError:
         raise ScaffoldingRefused(
-            f"{field.name}: {field.annotation!r} is no type; use one of {OFFERED}"
+            f"{field.name}: {field.annotation!r} is not a type; use one of {OFFERED}"
         ) from None

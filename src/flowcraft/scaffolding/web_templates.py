@@ -1,4 +1,4 @@
-"""Templates of what is written in TypeScript: the hook of a feature, and its test."""
+"""TypeScript templates: the hook of a feature, and its test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flowcraft.scaffolding.template_files import template
 
 
 def hook(request: ChannelRequest, project: Project, stem: str) -> str:
-    """Return the hook that subscribes."""
+    """Return the hook that subscribes to the channel."""
     names, argument = request.names, _argument(request)
     with_parameter = names.parameter is not None
     return template(
@@ -22,7 +22,7 @@ def hook(request: ChannelRequest, project: Project, stem: str) -> str:
         hook=hook_name(stem),
         parameter=f"{argument}: {_argument_type(request)}, " if with_parameter else "",
         builder=f"channel.{names.builder}" + (f"({argument})" if with_parameter else ""),
-        dependencies=", ".join(["subscribe", *([argument] if with_parameter else []), "heard"]),
+        dependencies=", ".join(["subscribe", *([argument] if with_parameter else []), "onEvent"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""Databases for tests, one each: on the server that `FLOWCRAFT_TEST_DSN` names, or on an embedded one."""
+"""Databases for tests, one per test: on the server that `FLOWCRAFT_TEST_DSN` names, or an embedded one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _serial = count(1)
 
 
 class DatabaseServer(Protocol):
-    """A PostgreSQL server on which databases may be made."""
+    """A PostgreSQL server that can create databases."""
 
     @property
     def dsn(self) -> str: ...
@@ -49,17 +49,17 @@ class _GivenServer:
             finally:
                 await connection.close()
 
-        # In a thread of its own: the test's thread may have a loop.
+        # In another thread: the test's thread may run an event loop.
         with ThreadPoolExecutor(1) as thread:
             thread.submit(asyncio.run, execute()).result()
 
 
 @contextmanager
 def database_server() -> Iterator[DatabaseServer]:
-    """Lend the server of a test run.
+    """Yield the server of a test run.
 
     Raises:
-        BinariesNotFound: no server is named, and no PostgreSQL is installed.
+        BinariesNotFound: `FLOWCRAFT_TEST_DSN` is not set, and PostgreSQL is not installed.
     """
     if dsn := os.environ.get(VARIABLE):
         yield _GivenServer(dsn)
@@ -70,7 +70,7 @@ def database_server() -> Iterator[DatabaseServer]:
 
 @contextmanager
 def database(server: DatabaseServer) -> Iterator[str]:
-    """Lend the address of an empty database."""
+    """Yield the address of an empty database."""
     name = f"flowcraft_test_{os.getpid()}_{next(_serial)}"
     yield server.create_database(name)
     server.drop_database(name)

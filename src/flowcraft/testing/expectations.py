@@ -1,4 +1,4 @@
-"""Expectations: which event a test waits for, and what it is told when that does not come."""
+"""Expectations: match the event that a test waits for, and explain a failure."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _WIDTH = 160
 
 
 class EventMissing(AssertionError):
-    """The event that a test expected did not come; the text says what came instead, and what to look at."""
+    """The expected event did not arrive; the text lists the events that did, and the next step."""
 
 
 class EventUnexpected(AssertionError):
-    """An event came where a test expected none."""
+    """An event arrived where a test expected none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What an event must be: of a type, with some values, liked by a function; as far as these are given."""
+    """The conditions on an event: a type, values of fields, a predicate; each may be absent."""
 
     kind: type | None
     where: Callable[[object], bool] | None
@@ -34,10 +34,10 @@ class Expectation:
     def of(
         cls, declaration: Declaration, first: object, where: object, fields: Mapping[str, object]
     ) -> Expectation:
-        """Read the arguments of `expect`.
+        """Parse the arguments of `expect`.
 
         Raises:
-            TypeError: the channel carries no such event, or none with such a field.
+            TypeError: the channel does not carry this event type, or no event with such a field.
         """
         kind = first if isinstance(first, type) else None
         check = where if kind is not None else first
@@ -48,11 +48,13 @@ class Expectation:
         for name in fields:
             if name not in known:
                 there_are = ", ".join(sorted(known))
-                raise TypeError(f"no event of {declaration.name} has a field {name!r}; there are {there_are}")
+                raise TypeError(
+                    f"no event of {declaration.name} has a field {name!r}; the fields are {there_are}"
+                )
         return cls(kind, cast("Callable[[object], bool] | None", check), fields)
 
     def fits(self, event: object) -> bool:
-        """Tell whether this is it."""
+        """Return whether an event meets the conditions."""
         if self.kind is not None and not isinstance(event, self.kind):
             return False
         if any(getattr(event, name, _NOTHING) != value for name, value in self.fields.items()):
@@ -70,53 +72,53 @@ _NOTHING = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
-    """What is known when an event did not come."""
+class FailureContext:
+    """The facts for the error about an event that did not arrive."""
 
     channel: str
     durable: bool
-    heard: Sequence[object]
-    fitted_before: bool
-    """One that fits was there, before the place up to which the test has read."""
+    received: Sequence[object]
+    passed_before: bool
+    """Whether a matching event was read before this call."""
     elsewhere: Sequence[Record]
-    """What was committed on other channels meanwhile."""
+    """The records committed on other channels meanwhile."""
     unfinished: int
-    """Transactions that have begun and not ended, where that is known."""
+    """The number of transactions that have begun and not ended, if known."""
     source: str
-    """Where events would come from."""
+    """The question about the events' source, as the next step."""
 
 
-def missing(expectation: Expectation, after: str, seen: Circumstances) -> EventMissing:
-    """Tell that an event did not come."""
-    lines = [f"no event on {seen.channel}{expectation}, {after}"]
-    if seen.heard:
-        lines += [f"heard on {seen.channel} since the subscription:", *_list(seen.heard)]
-    if seen.elsewhere:
-        others = [f"{record.channel}: {record.payload}" for record in seen.elsewhere]
+def missing(expectation: Expectation, after: str, context: FailureContext) -> EventMissing:
+    """Return the error for an event that did not arrive."""
+    lines = [f"no event on {context.channel}{expectation}, {after}"]
+    if context.received:
+        lines += [f"received on {context.channel} since the subscription:", *_list(context.received)]
+    if context.elsewhere:
+        others = [f"{record.channel}: {record.payload}" for record in context.elsewhere]
         lines += ["committed meanwhile on other channels:", *_list(others)]
-    return EventMissing("\n".join([*lines, f"next: {_advice(seen)}"]))
+    return EventMissing("\n".join([*lines, f"next: {_advice(context)}"]))
 
 
 def unexpected(expectation: Expectation, channel: str, events: Sequence[object]) -> EventUnexpected:
-    """Tell that events came."""
+    """Return the error for events that arrived."""
     count = "an event" if len(events) == 1 else f"{len(events)} events"
     lines = [f"{count} on {channel}{expectation}, where none was expected:", *_list(events)]
-    lines.append("next: expect() them first if they belong here; expect_nothing() looks at what was not read")
+    lines.append("next: expect() them first if they belong here; expect_nothing() checks unread events")
     return EventUnexpected("\n".join(lines))
 
 
-def _advice(seen: Circumstances) -> str:
-    if seen.fitted_before:
-        return "one that fits was passed before; expect() reads on, never back: expect events in their order"
-    if seen.heard:
-        return "compare what was expected with what was heard"
-    if seen.elsewhere:
-        return f"is it broadcast on {seen.channel}, and not on one of those channels?"
-    if seen.unfinished:
-        return f"commit; {seen.unfinished} transaction(s) have begun and not ended"
-    if not seen.durable:
-        return "an ephemeral event reaches only who is subscribed already: subscribe before it is stated"
-    return f"nothing was committed on any channel; {seen.source}"
+def _advice(context: FailureContext) -> str:
+    if context.passed_before:
+        return "a matching event was read before; expect() only reads forward: expect events in their order"
+    if context.received:
+        return "compare the expected event with the received ones"
+    if context.elsewhere:
+        return f"check that the code broadcasts on {context.channel}, and not on one of those channels"
+    if context.unfinished:
+        return f"commit; {context.unfinished} transaction(s) have begun and not ended"
+    if not context.durable:
+        return "an ephemeral event reaches only present subscribers: subscribe before the broadcast"
+    return f"nothing was committed on any channel; {context.source}"
 
 
 def _list(events: Sequence[object]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The inbox: the client's end of one connection in memory; it reads frames, and keeps events and answers."""
+"""The inbox: the client's end of one connection in memory; collects events and replies."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from flowcraft.core.bundles import Framing
 from flowcraft.records import Ephemeral, Record
 
 
-class _Frame(msgspec.Struct):
-    """Any frame of the server that matters here; see `spec/protocol.md`."""
+class _ServerFrame(msgspec.Struct):
+    """The fields used here of any server frame; see `spec/protocol.md`."""
 
     channel: str | None = None
     payload: msgspec.Raw = msgspec.Raw()
@@ -27,20 +27,20 @@ class _Frame(msgspec.Struct):
     error: dict[str, object] | None = None
 
 
-_decode = msgspec.json.Decoder(_Frame).decode
-Received = Record | Ephemeral
+_decode = msgspec.json.Decoder(_ServerFrame).decode
+ReceivedEvent = Record | Ephemeral
 
 
 @dataclass(slots=True, eq=False)
 class Inbox:
-    """Implements `flowcraft.ports.Connection`. Events count once the frame came that closes their group."""
+    """Implements `flowcraft.ports.Connection`. Events count once their group's closing frame arrives."""
 
-    heard: list[Received] = field(default_factory=list[Received])
+    received: list[ReceivedEvent] = field(default_factory=list[ReceivedEvent])
     settled: set[int] = field(default_factory=set[int])
     answer: str | None = None
-    """How the subscription was answered: `subscribed`, a code such as `forbidden`, or a reset's reason."""
+    """The reply to the subscription: `subscribed`, a code such as `forbidden`, or a reset's reason."""
     cursor: str | None = None
-    """Where it stands: all that it is subscribed to has been heard up to here."""
+    """The client's cursor: all events of its subscriptions up to here have been received."""
     closed: tuple[int, str] | None = None
     framing: Framing = json_sequence
     address: str = "the test"
@@ -50,7 +50,7 @@ class Inbox:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def news(self) -> None:
-        """Wait until something comes."""
+        """Wait for the next frame."""
         self._news.clear()
         await self._news.wait()
 
@@ -61,16 +61,16 @@ class Inbox:
         return 0
 
     def ping(self) -> None:
-        """It is there."""
+        """Ignore the ping: an inbox never times out."""
 
     def close(self, code: int, reason: str, rest: bytes = b"") -> None:
         self.try_send(rest)
         self.closed = (code, reason)
         self._news.set()
 
-    def _take(self, frame: _Frame) -> None:
+    def _take(self, frame: _ServerFrame) -> None:
         if frame.channel is not None:
-            self._hear(frame.channel, bytes(frame.payload).decode(), frame.id)
+            self._receive(frame.channel, bytes(frame.payload).decode(), frame.id)
         elif frame.settled is not None:
             self.settled.add(int(frame.settled))
         elif frame.error is not None:
@@ -79,14 +79,14 @@ class Inbox:
             self.answer = frame.reason
         elif frame.cursor is not None:
             assert frame.n == len(self._group), "the server miscounted a group; please report this"
-            self.heard += self._group
+            self.received += self._group
             self._group.clear()
             self.cursor = frame.cursor
             if frame.subscribed is not None:
                 self.answer = "subscribed"
 
-    def _hear(self, channel: str, payload: str, number: int | None) -> None:
+    def _receive(self, channel: str, payload: str, number: int | None) -> None:
         if number is None:
-            self.heard.append(Ephemeral(channel, payload))
+            self.received.append(Ephemeral(channel, payload))
         else:
-            self._group.append(Record(0, number, channel, payload))  # a client is not told the transaction
+            self._group.append(Record(0, number, channel, payload))  # frames do not carry the transaction

@@ -1,4 +1,4 @@
-"""A crowd: thousands of WebSocket clients in one process that count the events they are told, and no more."""
+"""Load clients: thousands of WebSocket clients in one process that only count the events they receive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import msgspec
 from flowcraft.adapters.rfc6455 import frame
 
 AT_ONCE = 200
-"""Connections that are opened side by side."""
+"""The number of connections that open at the same time."""
 _EVENT, _SUBSCRIBED, _ERROR = b'{"channel":', b'{"subscribed":', b'{"error":'
 _CLOSE, _PING = 0x8, 0x9
 _END_OF_LINE = b"\r\n"
@@ -23,11 +23,11 @@ _PONG = bytes((0x8A, 0x80, 0, 0, 0, 0))
 
 
 class LoadClientsRefused(Exception):
-    """A client could not connect, or was sent away; the text says what the server answered."""
+    """A client could not connect, or was closed; the text has the server's response."""
 
 
 class LoadClients:
-    """Clients of one address, which has the channel in its query. Close it, or it goes on counting."""
+    """Clients of one address with the channel in its query. They count until `close`."""
 
     def __init__(self, url: str, *, token: str | None = None) -> None:
         parts = urlsplit(url)
@@ -42,7 +42,7 @@ class LoadClients:
         ).encode()
         self._first = b"" if token is None else _masked(msgspec.json.encode({"auth": token}))
         self._clients: set[_Client] = set()
-        self._heard = 0
+        self._received = 0
         self._wanted = 0
         self._complete = asyncio.Event()
         self._refusal: str | None = None
@@ -51,16 +51,16 @@ class LoadClients:
         return len(self._clients)
 
     @property
-    def heard(self) -> int:
-        """Events that all of them were told, together."""
-        return self._heard
+    def received(self) -> int:
+        """The number of events that all clients together received."""
+        return self._received
 
     async def grow(self, to: int) -> float:
-        """Connect until so many are subscribed; return the seconds.
+        """Connect clients until this many are subscribed; return the seconds that it took.
 
         Raises:
-            LoadClientsRefused: the server does not take them.
-            OSError: it cannot be reached, or this process may not open so many files.
+            LoadClientsRefused: the server refused a client.
+            OSError: the server cannot be reached, or this process may not open so many files.
         """
         began = time.monotonic()
         missing = to - len(self._clients)
@@ -73,33 +73,33 @@ class LoadClients:
         return time.monotonic() - began
 
     def expect(self, events: int) -> asyncio.Event:
-        """Return what is set once all of them together have heard so many more events."""
-        self._wanted = self._heard + events
+        """Return an asyncio.Event, set once all clients together have received this many more events."""
+        self._wanted = self._received + events
         self._complete.clear()
         return self._complete
 
     def close(self) -> None:
-        """Disconnect everybody."""
+        """Disconnect all clients."""
         for client in tuple(self._clients):
             client.close()
 
     def check(self) -> None:
-        """Raise what has become of a client that is gone.
+        """Check that no client was closed.
 
         Raises:
-            LoadClientsRefused: one of them was closed.
+            LoadClientsRefused: the server closed a client.
         """
         if self._refusal is not None:
             raise LoadClientsRefused(self._refusal)
 
     def count(self, events: int) -> None:
-        """Take note of events that a client has heard."""
-        self._heard += events
-        if self._heard >= self._wanted:
+        """Count events that a client has received."""
+        self._received += events
+        if self._received >= self._wanted:
             self._complete.set()
 
     def lost(self, client: _Client, why: str | None) -> None:
-        """Take note of a client that is gone, and why if it was not us."""
+        """Remove a client whose connection ended; `why` is None if `close` ended it."""
         self._clients.discard(client)
         if why is not None:
             self._refusal = why
@@ -116,11 +116,11 @@ class LoadClients:
 
 
 class _Client(asyncio.Protocol):
-    """One connection."""
+    """The connection of one client."""
 
-    def __init__(self, crowd: LoadClients, request: bytes, first: bytes) -> None:
+    def __init__(self, clients: LoadClients, request: bytes, first: bytes) -> None:
         self.subscribed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._crowd = crowd
+        self._owner = clients
         self._request = request
         self._first = first
         self._transport: asyncio.Transport | None = None
@@ -150,13 +150,13 @@ class _Client(asyncio.Protocol):
         self._end(str(exc) if exc else "the connection ended")
 
     def close(self) -> None:
-        """Disconnect."""
+        """Disconnect this client."""
         self._closed = True
         if self._transport is not None:
             self._transport.close()
 
     def _take(self, data: bytes) -> bytes:
-        """Read whole frames; return what is left."""
+        """Read all complete frames; return the remaining bytes."""
         at, events, there = 0, 0, len(data)
         while there - at >= 2:
             begin, length = at + 2, data[at + 1] & 0x7F
@@ -171,7 +171,7 @@ class _Client(asyncio.Protocol):
                 self._control(data[at] & 0xF, data[begin : begin + length])
             at = begin + length
         if events:
-            self._crowd.count(events)
+            self._owner.count(events)
         return data[at:]
 
     def _control(self, opcode: int, payload: bytes) -> None:
@@ -181,12 +181,12 @@ class _Client(asyncio.Protocol):
             code = int.from_bytes(payload[:2], "big")
             self._end(f"the server closed a connection: {code} {payload[2:].decode(errors='replace')}")
         elif payload.startswith(_ERROR):
-            self._end(f"the server said {payload.decode(errors='replace')}")
+            self._end(f"the server refused the subscription: {payload.decode(errors='replace')}")
         elif payload.startswith(_SUBSCRIBED) and not self.subscribed.done():
             self.subscribed.set_result(None)
 
     def _end(self, why: str) -> None:
-        self._crowd.lost(self, None if self._closed else why)
+        self._owner.lost(self, None if self._closed else why)
         self.close()
         if not self.subscribed.done():
             self.subscribed.set_result(None)
@@ -197,7 +197,7 @@ class _Client(asyncio.Protocol):
 
 
 def _masked(payload: bytes) -> bytes:
-    """A text frame as a client sends it; its mask is zero."""
+    """Return a client's text frame; its masking key is zero."""
     unmasked = frame(payload)
     head = len(unmasked) - len(payload)
     return bytes((unmasked[0], unmasked[1] | 0x80)) + unmasked[2:head] + bytes(4) + payload

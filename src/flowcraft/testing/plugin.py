@@ -1,7 +1,7 @@
 """The pytest plugin: `realtime` in memory and `realtime_db` on a database, for your application's channels.
 
-It is loaded by pytest wherever the package is installed, so it imports nothing until a fixture is asked for.
-Its fixtures are no coroutines: they run under pytest-asyncio, anyio, or whatever else awaits a test.
+pytest loads the plugin wherever the package is installed, so it imports nothing until a fixture is used.
+Its fixtures are not coroutines: they work with pytest-asyncio, anyio and other plugins that await tests.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from flowcraft.testing.realtime import DatabaseRealtime, InMemoryRealtime, RealtimeUnderTest, Tables
 
 _HOW = (
-    "say where your channels are: `flowcraft_channels = app:channels` in pytest's ini file, "
-    "or a fixture `realtime_channels` that returns them"
+    "name your channels with `flowcraft_channels = app:channels` in pytest's ini file, "
+    "or with a fixture `realtime_channels` that returns them"
 )
 _lent = pytest.StashKey[list["RealtimeUnderTest"]]()
 _R = TypeVar("_R", bound="RealtimeUnderTest")
@@ -62,7 +62,7 @@ def realtime(
 
 @pytest.fixture
 def realtime_tables() -> Tables:
-    """What makes your tables in an empty database: SQL, or a function given its address. Override it."""
+    """SQL that creates your tables in an empty database, or a function of its address. Override it."""
     return ""
 
 
@@ -83,7 +83,7 @@ def realtime_db(
     pytestconfig: pytest.Config,
     request: pytest.FixtureRequest,
 ) -> Iterator[DatabaseRealtime]:
-    """The real core on a database of the test's own, `realtime_db.dsn`, with your tables and triggers."""
+    """The real core on a database for this test, `realtime_db.dsn`, with your tables and triggers."""
     from flowcraft.testing.databases import database
     from flowcraft.testing.realtime import DatabaseRealtime
 
@@ -96,7 +96,7 @@ def realtime_db(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    """End what a test began while its event loop still runs."""
+    """Close a test's realtime while its event loop still runs."""
     lent = item.stash.get(_lent, None)
     if lent is None or not isinstance(item, pytest.Function) or not inspect.iscoroutinefunction(item.obj):
         return (yield)
@@ -126,7 +126,7 @@ def _closing(
 def _lend(made: _R, request: pytest.FixtureRequest) -> Iterator[_R]:
     request.node.stash.setdefault(_lent, []).append(made)
     yield made
-    # Other fixtures may have used it outside the test; their loop is idle now, if it is still there.
+    # Other fixtures may have used it outside the test; their loop, if it still exists, is idle now.
     loop = made.loop
     if loop is not None and not loop.is_closed() and not loop.is_running():
         loop.run_until_complete(made.close())

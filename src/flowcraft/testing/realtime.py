@@ -1,4 +1,4 @@
-"""Realtime for tests: the real hub, session and node, in memory or on a database, and clients that expect."""
+"""Realtime for tests: the real hub, session and node, in memory or on a database, with test clients."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from flowcraft.viewers import Viewer
 
 E = TypeVar("E")
 Tables: TypeAlias = str | Callable[[str], Awaitable[object] | object]
-"""What makes an application's tables: SQL, or a function that is given the database's address."""
+"""SQL that creates an application's tables, or a function called with the database's address."""
 
 EXPECT_SECONDS = 5.0
 _ANSWER_SECONDS = 10.0
-# Whoever stops in a debugger comes back to a server that has not gone stale meanwhile.
+# Hours, so that a pause in a debugger neither times a client out nor triggers a poll.
 _SETTINGS = Settings(safety_poll_seconds=3600.0, heartbeat_seconds=3600.0, development=True)
 
 
 class _TestAuthorizer:
-    """Implements `flowcraft.ports.Authorizer`: knows the viewers that a test names."""
+    """Implements `flowcraft.ports.Authorizer` for the viewers that a test names."""
 
     required = False
 
@@ -49,7 +49,7 @@ class _TestAuthorizer:
         self._viewers: dict[str, Viewer] = {}
 
     def admit(self, viewer: Viewer) -> str:
-        """Return a token that proves a viewer."""
+        """Return a token that authenticates as a viewer."""
         token = str(len(self._viewers))
         self._viewers[token] = viewer
         return token
@@ -62,9 +62,9 @@ class _TestAuthorizer:
 
 
 class RealtimeUnderTest(ABC):
-    """What both kinds share. It is a `RealtimeService`: give it to the code under test.
+    """The base of both kinds. It implements `RealtimeService`: pass it to the code under test.
 
-    It starts with the first subscription, in the event loop of the test, and ends with the test.
+    The server starts with the first subscription, in the event loop of the test, and stops with the test.
     """
 
     def __init__(self, channels: Channels, backend: Backend, log: EventLog, timeout: float) -> None:
@@ -78,30 +78,30 @@ class RealtimeUnderTest(ABC):
         self._subscriptions: list[Callable[[], None]] = []
 
     async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
-        """State an event on a channel; see `RealtimeService.broadcast`."""
+        """Broadcast an event on a channel; see `RealtimeService.broadcast`."""
         await self._backend.service.broadcast(channel, event, via=via)
 
     async def subscribe(self, channel: Channel[E], *, since: Cursor | None = None) -> Subscription[E]:
-        """Subscribe as a client without a token would: to what comes from now on, or after a cursor.
+        """Subscribe like a client without a token: from now on, or after a cursor.
 
         Raises:
-            SubscriptionRefused: the channel has a guard, or the cursor cannot be continued.
+            SubscriptionRefused: the channel has a guard, or the log cannot be replayed from the cursor.
         """
         return await self.subscribe_as(channel, since, None)
 
     def as_viewer(self, viewer: Viewer | str, **claims: object) -> AsViewer:
-        """Return somebody who may subscribe: a `Viewer`, or one made of a subject and claims."""
+        """Return a client of a viewer: a `Viewer`, or a subject and its claims."""
         return AsViewer(self, viewer if isinstance(viewer, Viewer) else Viewer(viewer, claims))
 
     async def cursor(self) -> Cursor:
-        """Return where the log ends now, as `flowcraft.cursor()` does."""
+        """Return the current cursor of the log, as `flowcraft.cursor()` does."""
         await self._start()
         return (await self._log.position()).cursor
 
     async def close(self) -> None:
         """End every subscription and stop; idempotent."""
-        for leave in self._subscriptions:
-            leave()
+        for end in self._subscriptions:
+            end()
         self._subscriptions.clear()
         serving, self._serving = self._serving, None
         if serving is not None:
@@ -117,34 +117,34 @@ class RealtimeUnderTest(ABC):
     ) -> None:
         await self.close()
 
-    # What differs
+    # Implemented by each kind
 
     @abstractmethod
     async def prepare(self) -> None:
-        """Make what the backend needs, once; subscribing does it too."""
+        """Prepare the backend, once; subscribing does it too."""
 
     @abstractmethod
     async def draw_mark(self) -> int:
-        """Run a transaction and return its id: who sees it ended sees all that ended before it."""
+        """Run a transaction and return its id: a client that has settled it has all earlier commits too."""
 
     @abstractmethod
     def unfinished(self) -> int:
-        """How many transactions have begun and not ended, as far as is known."""
+        """Return how many transactions have begun and not ended, if known."""
 
     @abstractmethod
     def is_exact_for(self, channel: Channel[E]) -> bool:
-        """Whether it can be known that nothing is under way."""
+        """Return whether a test can know that no event of this channel is in flight."""
 
     @property
     @abstractmethod
     def source(self) -> str:
-        """Where events would come from: what to look at if none came."""
+        """The next step for a test whose event did not arrive."""
 
     async def committed_since(self, cursor: Cursor) -> Sequence[Record]:
-        """Return what was committed after a cursor, on all channels."""
+        """Return the records committed after a cursor, on all channels."""
         return (await self._log.tail(cursor)).records
 
-    # What is the same
+    # Shared
 
     async def _start(self) -> Node:
         running = _running_loop()
@@ -158,17 +158,17 @@ class RealtimeUnderTest(ABC):
             await self._serving.node.until_accepting()
         elif self.loop is not running:
             raise RuntimeError(
-                "this realtime runs in another event loop; use it from one loop, or make another"
+                "this realtime runs in another event loop; use it from one loop, or create another"
             )
         return self._serving.node
 
     async def subscribe_as(
         self, channel: Channel[E], since: Cursor | None, viewer: Viewer | None
     ) -> Subscription[E]:
-        """Subscribe as a viewer, or as nobody: what `subscribe` of this and of an `AsViewer` do."""
+        """Subscribe as a viewer, or without one: the implementation of `subscribe` here and in `AsViewer`."""
         self._check_ours(channel)
         node, inbox = await self._start(), Inbox()
-        # Not where the server is: it may have yet to read what was committed before this call.
+        # Not the server's cursor: the server may still have to read commits from before this call.
         begun = since or (await self._log.position()).cursor
         gateway = node.connect(inbox)
         self._subscriptions.append(gateway.closed)
@@ -190,14 +190,14 @@ class RealtimeUnderTest(ABC):
             declaration = None
         if declaration is not channel.declaration:
             raise TypeError(
-                f"{channel.name} is not one of the channels of this realtime; "
-                "let the fixture `realtime_channels` return those of your application"
+                f"{channel.name} is not a channel of this realtime; let the fixture `realtime_channels` "
+                "return the channels of your application"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class AsViewer:
-    """Somebody who subscribes: the guards are asked about this viewer."""
+    """A client of a viewer: guards are called with this viewer."""
 
     realtime: RealtimeUnderTest
     viewer: Viewer
@@ -206,13 +206,13 @@ class AsViewer:
         """Subscribe as this viewer.
 
         Raises:
-            SubscriptionRefused: the channel's guard said no, or the cursor cannot be continued.
+            SubscriptionRefused: the channel's guard refused, or the log cannot be replayed from the cursor.
         """
         return await self.realtime.subscribe_as(channel, since, self.viewer)
 
 
 class InMemoryRealtime(RealtimeUnderTest):
-    """On a log in memory, with the promises of the one in PostgreSQL. There are no triggers: state events.
+    """On a log in memory, with the guarantees of the log in PostgreSQL. Without triggers: broadcast events.
 
     async with InMemoryRealtime(channels) as realtime:
         runs = await realtime.subscribe(run_update)
@@ -225,7 +225,7 @@ class InMemoryRealtime(RealtimeUnderTest):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[MemoryTransaction]:
-        """Lend a transaction, for `via=`: it commits with the block, or rolls back with an exception."""
+        """Yield a transaction, for `via=`: it commits with the block, or rolls back on an exception."""
         transaction = self.log.begin()
         try:
             yield transaction
@@ -245,24 +245,24 @@ class InMemoryRealtime(RealtimeUnderTest):
     def unfinished(self) -> int:
         return self.log.running
 
-    def is_exact_for(self, channel: Channel[E]) -> bool:  # noqa: ARG002  # all are
+    def is_exact_for(self, channel: Channel[E]) -> bool:  # noqa: ARG002  # in memory, every channel is exact
         return True
 
     @property
     def source(self) -> str:
-        return "is the code under test given this `realtime`, and was what it does awaited?"
+        return "check that the code under test uses this `realtime`, and that it was awaited"
 
 
 class DatabaseRealtime(RealtimeUnderTest):
-    """On a database of its own, `dsn`: tables, triggers, transactions and notifications as in production.
+    """On its own database, `dsn`: tables, triggers, transactions and notifications as in production.
 
-    `tables` makes the application's tables, before the triggers of its channels are installed.
+    `tables` creates the application's tables, before the triggers of its channels are installed.
     """
 
     def __init__(
         self, channels: Channels, dsn: str, *, tables: Tables = "", timeout: float = EXPECT_SECONDS
     ) -> None:
-        # A log of its own: the one that the backend opens is the relay's.
+        # A second log: the one that the backend opens belongs to the relay.
         self._own_log = PostgresLog(dsn)
         self._postgres = PostgresBackend(dsn)
         super().__init__(channels, self._postgres, self._own_log, timeout)
@@ -272,7 +272,7 @@ class DatabaseRealtime(RealtimeUnderTest):
         self._is_prepared = False
 
     async def prepare(self) -> None:
-        """Make the tables, the log and the triggers; whoever subscribes or broadcasts does it too."""
+        """Create the tables, the log and the triggers, once; subscribing and broadcasting do it too."""
         self.loop = self.loop or _running_loop()
         if self._is_prepared:
             return
@@ -295,7 +295,7 @@ class DatabaseRealtime(RealtimeUnderTest):
 
     async def _start(self) -> Node:
         node = await super()._start()
-        await self._postgres.until_listening()  # before that an ephemeral event would be missed
+        await self._postgres.until_listening()  # an earlier ephemeral event would be missed
         return node
 
     async def draw_mark(self) -> int:
@@ -310,7 +310,7 @@ class DatabaseRealtime(RealtimeUnderTest):
 
     @property
     def source(self) -> str:
-        return f"does the code under test write to {self.dsn}, and does it commit?"
+        return f"check that the code under test writes to {self.dsn}, and that it commits"
 
 
 async def _call(tables: Callable[[str], Awaitable[object] | object], dsn: str) -> None:
@@ -325,7 +325,7 @@ def _running_loop() -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
     except RuntimeError:
         raise RuntimeError(
-            "realtime needs asyncio; let the test run on it (anyio_backend 'asyncio')"
+            "realtime needs asyncio; run the test on asyncio (anyio_backend 'asyncio')"
         ) from None
 
 
@@ -335,9 +335,7 @@ def _frame(**members: object) -> str:
 
 def _reason(code: str, viewer: Viewer | None) -> str:
     if code != "forbidden":
-        return "what came after the cursor cannot be told; subscribe without it, or from a newer one"
+        return "the log cannot be replayed from the cursor; subscribe without a cursor, or from a newer one"
     if viewer is None:
-        return "it has a guard, and nobody is let in unseen; subscribe with realtime.as_viewer(…)"
-    return (
-        f"its guard said no to {viewer.subject!r}, or raised: then the log of `flowcraft` has the exception"
-    )
+        return "the channel has a guard, which needs a viewer; subscribe with realtime.as_viewer(…)"
+    return f"its guard refused {viewer.subject!r}, or raised: see the exception in the log of `flowcraft`"

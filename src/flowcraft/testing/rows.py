@@ -1,4 +1,4 @@
-"""Rows: what a row of a table becomes on the channels that have it as their source."""
+"""Rows: the events that a row becomes on the channels with its table as their source."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _EVENTS = "select id, xid::text::bigint as xid, channel, payload from flowcraft.
 async def records_of_row(
     dsn: str, channels: Channels, tables: Path | str, table: str, row: Mapping[str, object]
 ) -> list[Record]:
-    """Insert a row, given as JSON, and return the events that it became, on all channels.
+    """Insert a row, given as JSON, and return the records that its trigger wrote, on all channels.
 
-    The database must be empty, and is the test's own: `tables` makes the tables, as SQL or as a folder of SQL
-    files; then foreign keys and checks of this one are dropped, so that the row need not be a likely one.
+    The database must be empty and used by this test only. `tables` creates the tables, as SQL or as a folder
+    of SQL files; then foreign keys and checks of this table are dropped, so that any row can be inserted.
     """
     connection = await asyncpg.connect(dsn)
     try:
@@ -45,7 +45,7 @@ async def records_of_row(
 
 
 def _of_table(channels: Channels, table: str) -> Channels:
-    """The channels that have this table as their source, with no other: other tables need not be there."""
+    """Return the channels of this table, without their other sources, whose tables may not exist."""
     found = Channels()
     for declaration in channels:
         sources = [s for s in declaration.sources if isinstance(s, Table) and s.name == table]

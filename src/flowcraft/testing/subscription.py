@@ -1,4 +1,4 @@
-"""A subscription: what a client of a channel hears, to be expected by a test, without a sleep."""
+"""A subscription: the events of one client on one channel, for a test to expect, without sleeping."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from flowcraft.cursors import Cursor
 from flowcraft.errors import RealtimeError
 from flowcraft.ports import GatewayPort
 from flowcraft.records import Record
-from flowcraft.testing.expectations import Circumstances, Expectation, missing, unexpected
+from flowcraft.testing.expectations import Expectation, FailureContext, missing, unexpected
 from flowcraft.testing.inbox import Inbox
 
-E = TypeVar("E")  # invariant, as the channel is
+E = TypeVar("E")  # invariant, like the channel's
 T = TypeVar("T")
 _ANSWER_SECONDS = 10.0
 
 
-class _NotThere(Exception):
-    """Everything was read, and nothing fits."""
+class _NotReceived(Exception):
+    """All received events were read, and none matches."""
 
 
 class SubscriptionRefused(RealtimeError):
-    """A client was not let in; `answer` is the code that it was told."""
+    """The server refused a subscription; `answer` is the code or reason that it sent."""
 
     code = "forbidden"
 
@@ -37,7 +37,7 @@ class SubscriptionRefused(RealtimeError):
 
 
 class SubscriptionContext(Protocol):
-    """What a subscription needs of the realtime that it belongs to."""
+    """The part of `RealtimeUnderTest` that a subscription uses."""
 
     @property
     def timeout(self) -> float: ...
@@ -50,7 +50,7 @@ class SubscriptionContext(Protocol):
 
 
 class Subscription(Generic[E]):
-    """What one client hears on one channel, from its subscription on. It is read in order, and never back."""
+    """The events that one client receives on one channel. `expect` reads them in order, and only forward."""
 
     def __init__(
         self,
@@ -64,13 +64,13 @@ class Subscription(Generic[E]):
         self._gateway = gateway
         self._inbox = inbox
         self._begun = begun
-        self._surroundings = context
+        self._context = context
         self._read = 0
 
     @property
-    def heard(self) -> list[E]:
-        """Everything heard so far, read or not."""
-        return [self._event(index) for index in range(len(self._inbox.heard))]
+    def received(self) -> list[E]:
+        """All events received so far, read or unread."""
+        return [self._event(index) for index in range(len(self._inbox.received))]
 
     @overload
     async def expect(
@@ -95,27 +95,27 @@ class Subscription(Generic[E]):
         timeout: float | None = None,
         **fields: object,
     ) -> object:
-        """Return the next event, or the next one that fits; those before it are passed over.
+        """Return the next event, or the next one that matches; events before it are skipped.
 
-        `expect(StepCompleted)` takes a member of the channel's union, `expect(status="failed")` values of
-        fields, `expect(lambda event: …)` a condition. It returns as soon as the event is there. With
-        `timeout=0` it must be there once all that has been committed by now is delivered.
+        `expect(StepCompleted)` matches a member of the channel's union, `expect(status="failed")` values of
+        fields, `expect(lambda event: …)` a predicate. The call returns as soon as the event arrives. With
+        `timeout=0` the event must be among those committed by now.
 
         Raises:
-            EventMissing: it did not come in time, by default the 5 seconds of `flowcraft_timeout`.
+            EventMissing: no event matched in time, by default the 5 seconds of `flowcraft_timeout`.
         """
         __tracebackhide__ = True
         expectation = Expectation.of(self.channel.declaration, first, where, fields)
-        seconds = self._surroundings.timeout if timeout is None else timeout
+        seconds = self._context.timeout if timeout is None else timeout
         begin = self._read
         try:
             if not seconds:
                 await self.settle()
             async with asyncio.timeout(seconds or None):
                 return await self._next(expectation, waits=seconds > 0)
-        except (TimeoutError, _NotThere):
-            after = f"within {seconds:g} s" if seconds else "among all that was committed by now"
-            raise missing(expectation, after, await self._circumstances(expectation, begin)) from None
+        except (TimeoutError, _NotReceived):
+            after = f"within {seconds:g} s" if seconds else "among the events committed by now"
+            raise missing(expectation, after, await self._failure_context(expectation, begin)) from None
 
     @overload
     async def expect_nothing(
@@ -124,48 +124,48 @@ class Subscription(Generic[E]):
     @overload
     async def expect_nothing(self, where: Callable[[E], bool] | None = None, /, **fields: object) -> None: ...
     async def expect_nothing(self, first: object = None, where: object = None, /, **fields: object) -> None:
-        """Make sure that nothing more was committed here, or nothing that fits; exact, and without a wait.
+        """Check that no unread event was committed on this channel, or none that matches.
 
-        Everything that has been committed by now is delivered first; it takes as long as that does.
+        The result is exact: the call first waits until everything committed by now is delivered.
 
         Raises:
-            EventUnexpected: there is an unread event.
-            TypeError: on a database an ephemeral event may be under way, and nobody can tell.
+            EventUnexpected: an unread event matches.
+            TypeError: the channel is ephemeral on a database, where an event in flight cannot be detected.
         """
         __tracebackhide__ = True
         expectation = Expectation.of(self.channel.declaration, first, where, fields)
-        if not self._surroundings.is_exact_for(self.channel):
+        if not self._context.is_exact_for(self.channel):
             raise TypeError(
-                f"{self.channel.name} is ephemeral: on a database one may be under way, and nobody can tell; "
+                f"{self.channel.name} is ephemeral: on a database, an event in flight cannot be detected; "
                 "use the `realtime` fixture, in memory"
             )
         await self.settle()
-        unread = [self._event(index) for index in range(self._read, len(self._inbox.heard))]
+        unread = [self._event(index) for index in range(self._read, len(self._inbox.received))]
         found = [event for event in unread if expectation.fits(event)]
         if found:
             raise unexpected(expectation, self.channel.name, found)
 
     async def settle(self) -> None:
-        """Wait until everything that has been committed by now is delivered."""
-        mark = await self._surroundings.draw_mark()
+        """Wait until everything committed by now is delivered."""
+        mark = await self._context.draw_mark()
         self._gateway.received(msgspec.json.encode({"settle": str(mark)}).decode())
         async with asyncio.timeout(_ANSWER_SECONDS):
             while mark not in self._inbox.settled:
                 await self._news()
 
     def close(self) -> None:
-        """Leave; idempotent."""
+        """Disconnect; idempotent."""
         self._gateway.closed()
 
     async def _next(self, expectation: Expectation, *, waits: bool) -> object:
         while True:
-            while self._read < len(self._inbox.heard):
+            while self._read < len(self._inbox.received):
                 self._read += 1
                 event = self._event(self._read - 1)
                 if expectation.fits(event):
                     return event
             if not waits:
-                raise _NotThere
+                raise _NotReceived
             await self._news()
 
     async def _news(self) -> None:
@@ -175,18 +175,18 @@ class Subscription(Generic[E]):
         await self._inbox.news()
 
     def _event(self, index: int) -> E:
-        # What a channel carries is checked when it is broadcast, and decoded by its own declaration.
-        return cast(E, self.channel.declaration.payload.decode(self._inbox.heard[index].payload))
+        # The channel's declaration checks the event's type at the broadcast and decodes it here.
+        return cast(E, self.channel.declaration.payload.decode(self._inbox.received[index].payload))
 
-    async def _circumstances(self, expectation: Expectation, begin: int) -> Circumstances:
-        records = await self._surroundings.committed_since(self._begun)
-        heard = self.heard
-        return Circumstances(
+    async def _failure_context(self, expectation: Expectation, begin: int) -> FailureContext:
+        records = await self._context.committed_since(self._begun)
+        received = self.received
+        return FailureContext(
             channel=self.channel.name,
             durable=self.channel.declaration.durable,
-            heard=heard,
-            fitted_before=any(map(expectation.fits, heard[:begin])),
+            received=received,
+            passed_before=any(map(expectation.fits, received[:begin])),
             elsewhere=[record for record in records if record.channel != self.channel.name],
-            unfinished=self._surroundings.unfinished(),
-            source=self._surroundings.source,
+            unfinished=self._context.unfinished(),
+            source=self._context.source,
         )

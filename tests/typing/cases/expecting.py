@@ -38,7 +38,7 @@ async def right(realtime: InMemoryRealtime, on_database: DatabaseRealtime, curso
     assert_type(await runs.expect(status="failed", timeout=1), RunUpdate)
     assert_type(await runs.expect(wants_a_run), RunUpdate)
     assert_type(await runs.expect(lambda update: update.status == "failed"), RunUpdate)
-    assert_type(runs.heard, list[RunUpdate])
+    assert_type(runs.received, list[RunUpdate])
     await runs.expect_nothing(lambda update: update.status == "failed")
     watched = await on_database.subscribe(run(7), since=cursor)
     assert_type(await watched.expect(), RunUpdate | StepCompleted)

@@ -1,4 +1,4 @@
-/** An error with the code that the protocol, or this client, gives it. */
+/** An error with a code of the protocol or of this client. */
 export class RealtimeError extends Error {
   declare readonly code: string;
   declare readonly channel: string | undefined;

@@ -1,23 +1,23 @@
-/** Frames: the messages of the wire, version 1, and the decoder that each of the server's passes. */
+/** Frames: the messages of protocol version 1, and the decoder of the server's messages. */
 
-/** A position in the log. Opaque: keep it, send it back, compare it with nothing. */
+/** A position in the log. Opaque: store it and send it back, but do not compare it. */
 export type Cursor = string;
 
 export type EventFrame = {
   readonly type: "event";
   readonly channel: string;
   readonly payload: unknown;
-  /** An ephemeral event has none. */
+  /** Undefined for an ephemeral event. */
   readonly id: number | undefined;
 };
 
-/** The frames that close a group share one shape: `channels` are those that become live, `ref` whose replay it was. */
+/** A frame that closes a group: `channels` become live, and `ref` is the request that the group answers. */
 export type ClosingFrame = {
   readonly type: "cursor" | "subscribed" | "reset";
   readonly channels: readonly string[] | undefined;
   readonly cursor: Cursor;
   readonly n: number;
-  /** Events with an `id` since `hello`, told now and then. */
+  /** The number of events with an `id` since `hello`, in some frames. */
   readonly sent: number | undefined;
   readonly ref: number | undefined;
   readonly reason: string | undefined;
@@ -52,7 +52,7 @@ type Member =
 
 const isJson = (value: unknown): value is Json => typeof value === "object" && value !== null;
 const malformed = (): never => {
-  throw new TypeError(); // the machine closes with 4002, which says it all
+  throw new TypeError(); // without a text: the machine closes with 4002
 };
 const object = (value: unknown): Json => (isJson(value) ? value : malformed());
 const text = (value: unknown): string => (typeof value === "string" ? value : malformed());
@@ -61,7 +61,7 @@ const names = (value: unknown): string[] => (Array.isArray(value) ? value.map(te
 const optional = <T>(read: (value: unknown) => T, value: unknown): T | undefined =>
   value === undefined ? value : read(value);
 
-/** Read a message; `undefined` is a control frame of a later version, to be ignored. Throws if it is malformed. */
+/** Decode a message; `undefined` is a control frame of a later version, to be ignored. Throws on a malformed message. */
 export const decode = (message: unknown): ServerFrame | undefined => {
   const frame = object(JSON.parse(text(message)));
   if ("channel" in frame)

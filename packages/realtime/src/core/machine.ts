@@ -1,13 +1,13 @@
 /**
- * The machine: what a client decides. Inputs are methods, time is an argument, news is returned as effects.
+ * The machine: the client's state and decisions. Inputs are methods, time is an argument, and results are effects.
  *
  *   (dormant) --subscribe--> connecting --hello--> open --lost--> waiting --timer, wake--> connecting
  *                                any --final close code, close()--> stopped
  *
- * Each subscriber carries the cursor it stands at, so handlers of one channel may stand at different positions. While
- * the connection is open it also carries the `ref` of the answer it waits for, or LIVE. A group is kept until the
- * frame that closes it: a commit point gives it to all that are live, `subscribed` only to those whose replay it was.
- * Losing the connection at any point is therefore simple: drop the open group, ask again from each cursor held.
+ * Each subscriber holds its own cursor, so handlers of one channel may be at different cursors. While the connection is
+ * open, a subscriber also holds the `ref` of the reply that it waits for, or LIVE. A group is buffered until the frame
+ * that closes it: a commit point delivers it to all live subscribers, `subscribed` only to those of that replay. So
+ * after a lost connection the client drops the open group and subscribes again from each cursor.
  */
 import { missed, RealtimeError, stopped } from "./error.js";
 import { type ClientFrame, type ClosingFrame, type Cursor, decode, type ErrorFrame, type EventFrame } from "./frames.js";
@@ -16,26 +16,26 @@ import { retryDelay } from "./retry.js";
 export type Status = "connecting" | "open" | "waiting" | "stopped";
 
 export type Connection = {
-  /** "connecting" also before the first subscription. */
+  /** "connecting" before the first subscription too. */
   readonly status: Status;
   /**
-   * Open, all that was subscribed when it opened is answered, and the server has told its position within two
-   * heartbeats. A later subscription does not make it false for the others; it has its own `onFresh`.
+   * Whether the connection is open, all subscriptions from the time it opened are answered, and a frame with a cursor
+   * arrived within two heartbeats. A later subscription does not make it false; it has its own `onFresh`.
    */
   readonly fresh: boolean;
-  /** When `status` became what it is, in milliseconds since 1970. */
+  /** The time of the last change of `status`, in milliseconds since 1970. */
   readonly since: number;
-  /** Connections that failed since the last one that worked. */
+  /** The number of failed connections since the last one that worked. */
   readonly attempts: number;
-  /** The code the last connection was closed with; none after `close()`. */
+  /** The close code of the last connection; undefined after `close()`. */
   readonly code: number | undefined;
 };
 
 export type Subscriber = {
   readonly channel: string;
-  /** Everything up to here has been delivered to it; without, it starts wherever the server is. */
+  /** All events up to here have been delivered to it; undefined starts at the server's current cursor. */
   at: Cursor | undefined;
-  /** IDLE, LIVE, REFUSED, GONE, or the number of the request it waits for. */
+  /** IDLE, LIVE, REFUSED, GONE, or the `ref` of the request that it waits for. */
   ref: number;
   fresh: boolean;
 };
@@ -46,26 +46,26 @@ export type Effect<S, T> =
   /** Fetch a token, a new one if `renew`, and open a socket; then `opened` or `closed`. */
   | readonly ["connect", renew: boolean]
   | readonly ["send", frame: ClientFrame]
-  /** Call `ask` when the calls under way are done, so that their subscriptions share a request. */
+  /** Call `ask` after the current calls, so that their subscriptions share a request. */
   | readonly ["soon"]
-  /** Forget the socket; nothing it still says is an input. */
+  /** Close the socket and ignore its further messages. */
   | readonly ["close", code: number]
   /** Call `timer(key)` once after this time; replaces the timer of the same key. */
   | readonly ["timer", key: string, ms: number]
-  /** Call the handlers, in this order, in one go. */
+  /** Call the handlers, in this order, synchronously. */
   | readonly ["apply", deliveries: readonly Delivery<S>[]]
-  /** Tell a subscriber that events were missed (its error's code is the reason), or that its channel was refused. */
+  /** Notify a subscriber that events were missed (the error's code is the reason), or that its channel was refused. */
   | readonly ["reset" | "refused", subscriber: S, error: RealtimeError]
   | readonly ["fresh", subscriber: S, fresh: boolean]
-  /** Delivered, or with an error given up. */
+  /** A transaction was delivered, or with `error` given up. */
   | readonly ["settled", ticket: T, error?: RealtimeError]
   | readonly ["connection", connection: Connection]
   | readonly ["report", error: RealtimeError];
 
 export type Limits = {
-  /** How long a channel outlives its last handler, in milliseconds. */
+  /** How long a channel stays subscribed after its last handler, in milliseconds. */
   readonly linger: number;
-  /** The hash of the declared channels that this client was built for. */
+  /** The schema hash that this client was generated for. */
   readonly schema?: string | undefined;
 };
 
@@ -88,7 +88,7 @@ type Settling<T> = { readonly xid: string; readonly ticket: T; asked: boolean };
 
 export const createMachine = <S extends Subscriber, T>(random: () => number, { linger, schema }: Limits) => {
   const subscribers = new Set<S>();
-  /** By channel, the request without `since` that will make it live, or LIVE: a newcomer may share it. */
+  /** By channel, the request without `since` that will make it live, or LIVE: a new subscriber may share it. */
   const shared = new Map<string, number>();
   let settling: Settling<T>[] = [];
   const effects: Effect<S, T>[] = [];
@@ -101,17 +101,17 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
   let renew = false;
   let hint = 0;
   let lastRef = 0;
-  let resumed = 0; // the last request of the resume
+  let resumed = 0; // the `ref` of the last request of the resume
   let counted = 0; // events with an `id` on this connection
-  let unsure = false; // cursors have moved on since `sent` last confirmed the count
+  let unsure = false; // the cursor has advanced since `sent` last confirmed the count
   let position: Cursor | undefined;
   let heartbeat = 0;
-  let heard = 0; // any frame
-  let told = 0; // a frame that tells the position
+  let receivedAt = 0; // time of the last frame
+  let cursorAt = 0; // time of the last frame with a cursor
 
-  const emit = (...effect: Effect<S, T>) => effects.push(effect);
+  const push = (...effect: Effect<S, T>) => effects.push(effect);
 
-  /** Send one request for each cursor held by those that were not asked for yet. */
+  /** Send one request for each cursor of the subscribers without a request. */
   const ask = () => {
     const idle = [...subscribers].filter((s) => s.ref === IDLE);
     for (const since of new Set(idle.map((s) => s.at))) {
@@ -123,15 +123,15 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
           names.add(s.channel);
           if (since === undefined) shared.set(s.channel, ref);
         }
-      emit("send", { subscribe: [...names], since, ref });
+      push("send", { subscribe: [...names], since, ref });
     }
   };
 
   const connect = () => {
     dormant = false;
     status = "connecting";
-    emit("connect", renew);
-    emit("timer", MAIN_TIMER, CONNECT_MS);
+    push("connect", renew);
+    push("timer", MAIN_TIMER, CONNECT_MS);
   };
 
   const forget = () => {
@@ -147,17 +147,17 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
     const expired = code === TOKEN_EXPIRED;
     if (code >= FIRST_FINAL || (expired && renew)) {
       status = "stopped";
-      emit("report", stopped(`the server closed for good (${code})`));
+      push("report", stopped(`the server closed for good (${code})`));
     } else {
       status = "waiting";
-      emit("timer", MAIN_TIMER, hint + retryDelay(random, attempts++));
+      push("timer", MAIN_TIMER, hint + retryDelay(random, attempts++));
     }
     renew = expired;
     hint = 0;
   };
 
   const drop = (closeCode: number) => {
-    emit("close", closeCode);
+    push("close", closeCode);
     lost(closeCode);
   };
 
@@ -165,18 +165,18 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
     const deliveries: Delivery<S>[] = [];
     for (const { channel, payload } of events)
       for (const s of subscribers) if (s.channel === channel && s.ref === ref) deliveries.push([s, payload]);
-    emit("apply", deliveries);
+    push("apply", deliveries);
   };
 
   const close = (frame: ClosingFrame, now: number) => {
     const { type, channels, cursor, n, sent = counted, ref = type === "subscribed" ? GONE : LIVE, reason } = frame;
     const events = group.splice(0);
-    // Live events always come with a new position: with the last one, they are a group told twice.
+    // Live events always come with a new cursor: with the last one, they are a repeated group.
     const again = ref === LIVE && n > 0 && cursor === position;
     if (events.length !== n || sent !== counted || again) {
-      // What is missing may lie before what was applied since. Told now it would come after its successors.
+      // The missing events may be older than delivered ones: a replay could deliver them out of order.
       if (unsure && sent > counted)
-        for (const s of subscribers) if (s.ref === LIVE) emit("reset", s, missed(s.channel, "lost"));
+        for (const s of subscribers) if (s.ref === LIVE) push("reset", s, missed(s.channel, "lost"));
       drop(BAD_FRAME);
       return;
     }
@@ -189,9 +189,9 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
         s.at = cursor;
         s.ref = LIVE;
         shared.set(s.channel, LIVE);
-        if (reason) emit("reset", s, missed(s.channel, reason));
+        if (reason) push("reset", s, missed(s.channel, reason));
       }
-    told = now;
+    cursorAt = now;
     attempts = 0;
     renew = false;
   };
@@ -199,49 +199,49 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
   const refuse = ({ code, message, channel, ref }: ErrorFrame) => {
     const error = new RealtimeError(code, message, channel);
     const asked = ref ?? (channel === undefined ? GONE : LIVE);
-    let told = false;
+    let notified = false;
     for (const s of subscribers)
       if (s.ref === asked && s.channel === (channel ?? s.channel)) {
-        told = true;
+        notified = true;
         s.ref = REFUSED;
-        emit("refused", s, error);
+        push("refused", s, error);
       }
     for (const [name, request] of shared)
       if (request === asked && name === (channel ?? name)) shared.delete(name);
-    if (!told) emit("report", error);
+    if (!notified) push("report", error);
   };
 
-  const isTold = (now: number) => status === "open" && now - told < STALE * heartbeat;
+  const isCurrent = (now: number) => status === "open" && now - cursorAt < STALE * heartbeat;
 
   const watch = (now: number) => {
-    const end = heard + SILENCE * heartbeat;
+    const end = receivedAt + SILENCE * heartbeat;
     if (now >= end) drop(NORMAL);
-    else emit("timer", MAIN_TIMER, (isTold(now) ? told + STALE * heartbeat : end) - now);
+    else push("timer", MAIN_TIMER, (isCurrent(now) ? cursorAt + STALE * heartbeat : end) - now);
   };
 
-  /** Compare what is with what was last said about it, and hand out the effects. */
+  /** Report what has changed since the last call, and return the effects. */
   const finish = (now: number) => {
-    const current = isTold(now);
+    const current = isCurrent(now);
     let fresh = current;
     let answered = status === "open";
     for (const s of subscribers) {
       const caughtUp = current && s.ref === LIVE;
-      if (caughtUp !== s.fresh) emit("fresh", s, (s.fresh = caughtUp));
+      if (caughtUp !== s.fresh) push("fresh", s, (s.fresh = caughtUp));
       if (s.ref >= IDLE) answered = false;
       if (s.ref > IDLE && s.ref <= resumed) fresh = false;
     }
     for (const entry of settling) {
-      if (status === "stopped") emit("settled", entry.ticket, stopped(`${entry.xid} was not delivered`));
-      // A transaction is settled for live subscriptions only, so the question waits for the resume.
+      if (status === "stopped") push("settled", entry.ticket, stopped(`${entry.xid} was not delivered`));
+      // A transaction is settled for live subscriptions only, so the request waits for the resume.
       else if (answered && !entry.asked) {
         entry.asked = true;
-        emit("send", { settle: entry.xid });
+        push("send", { settle: entry.xid });
       }
     }
     if (status === "stopped") settling = [];
     if (status !== connection.status || fresh !== connection.fresh || attempts !== connection.attempts) {
       const since = status === connection.status ? connection.since : now;
-      emit("connection", (connection = { status, fresh, since, attempts, code }));
+      push("connection", (connection = { status, fresh, since, attempts, code }));
     }
     return effects.splice(0);
   };
@@ -249,7 +249,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
   return {
     connection: () => connection,
 
-    /** The last position heard of. */
+    /** The last cursor received. */
     position: () => position,
 
     subscribe(s: S, now: number) {
@@ -259,7 +259,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
       }
       subscribers.add(s);
       if (dormant) connect();
-      else if (s.ref === IDLE) emit("soon");
+      else if (s.ref === IDLE) push("soon");
       return finish(now);
     },
 
@@ -269,7 +269,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
     },
 
     unsubscribe(s: S, now: number) {
-      if (subscribers.delete(s)) emit("timer", s.channel, linger);
+      if (subscribers.delete(s)) push("timer", s.channel, linger);
       s.ref = GONE;
       return finish(now);
     },
@@ -281,12 +281,12 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
     },
 
     opened(token: string | undefined, now: number) {
-      if (token !== undefined) emit("send", { auth: token });
+      if (token !== undefined) push("send", { auth: token });
       return finish(now);
     },
 
     received(message: unknown, now: number) {
-      heard = now;
+      receivedAt = now;
       let frame;
       try {
         frame = decode(message);
@@ -312,13 +312,13 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
           break;
         case "hello":
           status = "open";
-          told = now;
+          cursorAt = now;
           position = frame.cursor;
           heartbeat = frame.heartbeat * 1000;
           counted = 0;
           unsure = false;
           if (schema !== undefined && schema !== frame.schema) {
-            emit("report", new RealtimeError("schema", "the server declares other channels; generate the client again"));
+            push("report", new RealtimeError("schema", "the server declares other channels; generate the client again"));
             schema = undefined;
           }
           ask();
@@ -326,9 +326,9 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
           watch(now);
           break;
         case "settled": {
-          // An entry that waits for a subscription is not answered by the answer to an earlier one.
+          // A reply settles only the entries whose request was sent, not later ones of the same transaction.
           const { xid } = frame;
-          for (const entry of settling) if (entry.asked && entry.xid === xid) emit("settled", entry.ticket);
+          for (const entry of settling) if (entry.asked && entry.xid === xid) push("settled", entry.ticket);
           settling = settling.filter((entry) => !entry.asked || entry.xid !== xid);
           break;
         }
@@ -356,33 +356,33 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
         else if (status === "open") watch(now);
       } else if (status === "open" && ![...subscribers].some((s) => s.channel === key)) {
         shared.delete(key);
-        emit("send", { unsubscribe: [key] });
+        push("send", { unsubscribe: [key] });
       }
       return finish(now);
     },
 
-    /** The network, the page or the person is back: do not wait, and do not trust a silent connection. */
+    /** The network, the page or the user is back: reconnect at once, and probe a silent connection. */
     wake(now: number) {
       if (status === "waiting") connect();
       else if (status === "open") {
-        // Every position covers transaction 0, so this is answered at once.
-        emit("send", { settle: "0" });
-        emit("timer", MAIN_TIMER, PROBE_MS);
-        heard = now + PROBE_MS - SILENCE * heartbeat;
+        // Every cursor covers transaction 0, so the server replies at once.
+        push("send", { settle: "0" });
+        push("timer", MAIN_TIMER, PROBE_MS);
+        receivedAt = now + PROBE_MS - SILENCE * heartbeat;
       }
       return finish(now);
     },
 
     reconnect(now: number) {
-      emit("close", NORMAL);
+      push("close", NORMAL);
       forget();
       connect();
       return finish(now);
     },
 
-    /** Forget everything; the next subscription begins anew. */
+    /** Reset all state; the next subscription starts from the beginning. */
     close(now: number) {
-      emit("close", NORMAL);
+      push("close", NORMAL);
       forget();
       status = "stopped";
       dormant = true;

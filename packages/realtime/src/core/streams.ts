@@ -1,27 +1,27 @@
 /**
- * Streams: one conversation over many requests, where a WebSocket cannot be had.
+ * Streams: one connection over many HTTP requests, where no WebSocket is possible.
  *
- * A stream is the answer to one request, and the request is all that the client can say. So whatever is said later
- * ends the stream and begins another, which goes on where the last one was cut: what was live is resumed, with the
- * number RESUME, after the last position that the client was told. To the client all of it is one connection: it hears
- * one `hello`, whole groups only, and the answer to RESUME as a commit point. Until that has come other answers wait,
- * because a commit point speaks for all that is live: what is live meanwhile is added to the answers whose channels it
- * is on, and all are told at the position of the last.
+ * A stream is the response to one request, and only the request carries the client's frames. So a later frame ends the
+ * stream and begins another, which resumes the live channels, with the `ref` RESUME, after the last cursor that the
+ * client received. The client sees one connection: one `hello`, complete groups only, and the reply to RESUME as a
+ * commit point. Until that reply arrives, other replies are held back, because a commit point counts for all live
+ * channels: events that become live meanwhile are added to the held replies of their channels, and all are passed on
+ * with the last cursor.
  */
 import { type ClientFrame, type ClosingFrame, type Cursor, decode, type ErrorFrame } from "./frames.js";
 
-const RESUME = Number.MAX_SAFE_INTEGER; // the client's own numbers begin at 1
+const RESUME = Number.MAX_SAFE_INTEGER; // the client's own `ref`s begin at 1
 type Subscribe = Extract<ClientFrame, { readonly subscribe: unknown }>;
 type Waiting = {
   readonly channels: readonly string[];
   readonly ref: number | undefined;
-  events: readonly Told[];
+  events: readonly BufferedEvent[];
   reason: string | undefined;
 };
-type Told = { readonly channel: string; readonly text: string };
+type BufferedEvent = { readonly channel: string; readonly text: string };
 
 export const createStreams = () => {
-  /** What the client follows; of these, what has been answered. */
+  /** The channels that the client subscribes to, and those of them that are answered. */
   const wanted = new Set<string>();
   const live = new Set<string>();
   let asked: Subscribe[] = [];
@@ -30,12 +30,12 @@ export const createStreams = () => {
   let position: Cursor | undefined;
   let greeted = false;
   let resuming = false;
-  /** The last position that this stream has told. */
+  /** The last cursor of this stream. */
   let latest: Cursor | undefined;
-  /** Events with an `id` that the client was told of, and those that this stream has told of. */
-  let told = 0;
-  let heard = 0;
-  let group: Told[] = [];
+  /** The number of events with an `id` passed on to the client, and received on this stream. */
+  let passed = 0;
+  let received = 0;
+  let group: BufferedEvent[] = [];
   const waiting: Waiting[] = [];
   const settled: string[] = [];
 
@@ -46,17 +46,17 @@ export const createStreams = () => {
       .filter((frame) => frame.subscribe.length);
   };
 
-  const tell = (events: readonly Told[], closing: object) => {
-    told += events.length;
+  const passOn = (events: readonly BufferedEvent[], closing: object) => {
+    passed += events.length;
     return [...events.map(({ text }) => text), JSON.stringify(closing)];
   };
 
   const answer = ({ channels, ref, events, reason }: Waiting, cursor: Cursor) =>
     reason === undefined
-      ? tell(events, { subscribed: channels, cursor, n: events.length, ref })
-      : tell([], { reset: channels, reason, cursor, ref });
+      ? passOn(events, { subscribed: channels, cursor, n: events.length, ref })
+      : passOn([], { reset: channels, reason, cursor, ref });
 
-  /** The resume is answered, or nothing is left of it: tell what has waited. */
+  /** After the reply to the resume, or without a channel to resume: pass on the held replies. */
   const release = (cursor: Cursor) => {
     resuming = false;
     position = cursor;
@@ -67,17 +67,17 @@ export const createStreams = () => {
     asked = asked.filter((frame) => frame.ref !== ref);
     for (const name of channels) if (wanted.has(name)) live.add(name);
     const events = group.splice(0);
-    heard += events.length;
-    const missing = sent === undefined ? undefined : sent - heard;
+    received += events.length;
+    const missing = sent === undefined ? undefined : sent - received;
     const again = type === "cursor" && n > 0 && cursor === latest;
     latest = cursor;
-    // The client notices what is not right, and comes back; here it only has to show.
-    if (events.length !== n || again) return tell([], { cursor, n: -1 });
+    // A wrong count makes the client close with 4002 and resume.
+    if (events.length !== n || again) return passOn([], { cursor, n: -1 });
     if (!resuming) position = cursor;
-    if (type === "cursor" && (!resuming || missing)) return tell(events, { cursor, n, sent: missing === undefined ? missing : told + n + missing });
+    if (type === "cursor" && (!resuming || missing)) return passOn(events, { cursor, n, sent: missing === undefined ? missing : passed + n + missing });
     if (!resuming) return answer({ channels, ref, events, reason }, cursor);
     if (ref === RESUME)
-      return [...tell(events, type === "reset" ? { reset: channels, reason, cursor } : { cursor, n }), ...release(cursor)];
+      return [...passOn(events, type === "reset" ? { reset: channels, reason, cursor } : { cursor, n }), ...release(cursor)];
     if (ref !== undefined) waiting.push({ channels, ref, events, reason });
     else
       for (const one of waiting) {
@@ -94,9 +94,9 @@ export const createStreams = () => {
   };
 
   return {
-    /** Take a message of the client; true if it takes a new stream to say it. */
-    say(message: string): boolean {
-      const frame = JSON.parse(message) as ClientFrame; // the client's own
+    /** Process a message of the client; returns true if it needs a new stream. */
+    send(message: string): boolean {
+      const frame = JSON.parse(message) as ClientFrame; // written by the client in this package
       if ("auth" in frame) auth = frame;
       else if ("subscribe" in frame) {
         asked.push(frame);
@@ -111,13 +111,13 @@ export const createStreams = () => {
       return "subscribe" in frame || "settle" in frame;
     },
 
-    /** Whether the stream may be ended now: it has gone on from where the last one was cut. */
-    rests: () => !resuming,
+    /** Whether a new stream may replace this one: its resume is answered. */
+    isResumed: () => !resuming,
 
-    /** Begin a stream: what its request says. */
+    /** Begin a stream; returns the body of its request. */
     begin(): string {
       group = [];
-      heard = 0;
+      received = 0;
       resuming = live.size > 0;
       const frames: (ClientFrame | undefined)[] = [
         auth,
@@ -128,13 +128,13 @@ export const createStreams = () => {
       return frames.flatMap((frame) => (frame ? [JSON.stringify(frame)] : [])).join("\n");
     },
 
-    /** Take a message of the stream; return what the client is told. */
-    hear(text: string): string[] {
+    /** Process a message of the stream; returns the messages for the client. */
+    receive(text: string): string[] {
       let frame;
       try {
         frame = decode(text);
       } catch {
-        return [text]; // the client knows what to do about it
+        return [text]; // the client closes with 4002
       }
       switch (frame?.type) {
         case undefined:

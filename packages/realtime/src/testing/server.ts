@@ -1,4 +1,4 @@
-/** The server in memory: a log, and the connections that follow it, by the protocol and without a network. */
+/** The server in memory: a log and its connections, by the protocol and without a network. */
 import type { WebSocketLike } from "../client.js";
 import type { Cursor } from "../core/frames.js";
 
@@ -15,7 +15,7 @@ type Request = {
 };
 type CursorParts = { readonly era: number; readonly xid: number };
 
-/** So long that no test meets one by accident; a timer's longest wait is 24 days. */
+/** Too long for any test, and below a timer's maximum of 24 days. */
 const HEARTBEAT_SECONDS = 100_000;
 const CURSOR = /^test\/(\d+)\/(\d+)$/;
 
@@ -26,7 +26,7 @@ export class Server {
   readonly refusals = new Map<string, string>();
   readonly #log: Logged[] = [];
   readonly #connections = new Set<Connection>();
-  /** Why cursors of each era but the last cannot be continued. */
+  /** For each era but the last, the reason why its cursors cannot be replayed. */
   readonly #eras: ResetReason[] = [];
 
   constructor(schema: string) {
@@ -39,7 +39,7 @@ export class Server {
 
   accept(socket: WebSocketLike) {
     const connection = new Connection(this, socket);
-    // A socket opens later than it is made: its owner has yet to say who listens.
+    // A socket opens after its constructor: its owner sets the listeners first.
     queueMicrotask(() => {
       if (!this.reachable) connection.lose(1006);
       else if (connection.open()) this.#connections.add(connection);
@@ -47,27 +47,27 @@ export class Server {
     return connection;
   }
 
-  leave(connection: Connection) {
+  remove(connection: Connection) {
     this.#connections.delete(connection);
   }
 
   commit(events: readonly Event[]) {
     this.xid += 1;
     for (const event of events) this.#log.push({ ...event, id: this.#log.length + 1, xid: this.xid });
-    for (const connection of this.#connections) connection.follow(this.xid - 1);
+    for (const connection of this.#connections) connection.deliver(this.xid - 1);
     return { xid: String(this.xid), cursor: this.cursor };
   }
 
-  announce(event: Event) {
-    for (const connection of this.#connections) connection.announce(event);
+  broadcastEphemeral(event: Event) {
+    for (const connection of this.#connections) connection.broadcastEphemeral(event);
   }
 
-  /** Cut every connection. */
+  /** Lose every connection. */
   lose(code: number) {
     for (const connection of [...this.#connections]) connection.lose(code);
   }
 
-  /** From here on no cursor that was given before can be continued. */
+  /** Make replays from all earlier cursors impossible. */
   reset(reason: ResetReason) {
     this.#eras.push(reason);
     for (const connection of this.#connections) connection.resetAll(reason);
@@ -78,7 +78,7 @@ export class Server {
     for (const connection of this.#connections) connection.expel(channel);
   }
 
-  /** What lies after a cursor on some channels, or why that cannot be told. */
+  /** The events after a cursor on some channels, or the reason why they cannot be replayed. */
   after(since: Cursor, channels: readonly string[]): readonly Logged[] | ResetReason | "malformed" {
     const found = parse(since);
     if (!found) return "malformed";
@@ -106,17 +106,17 @@ export class Connection {
     if (this.#closed) return false;
     call(this.#socket.onopen, {});
     const { schema, cursor } = this.#server;
-    this.#say({ hello: { protocol: 1, schema, heartbeat: HEARTBEAT_SECONDS, cursor } });
+    this.#send({ hello: { protocol: 1, schema, heartbeat: HEARTBEAT_SECONDS, cursor } });
     return true;
   }
 
   received(data: string) {
-    queueMicrotask(() => this.#take(JSON.parse(data) as Request)); // written by the client in this very package
+    queueMicrotask(() => this.#take(JSON.parse(data) as Request)); // written by the client in this package
   }
 
   closed() {
     this.#closed = true;
-    this.#server.leave(this);
+    this.#server.remove(this);
   }
 
   lose(code: number) {
@@ -125,15 +125,15 @@ export class Connection {
     call(this.#socket.onclose, { code });
   }
 
-  /** Tell what was committed after a transaction, and the commit point. */
-  follow(xid: number) {
+  /** Deliver the events committed after a transaction, and the commit point. */
+  deliver(xid: number) {
     const events = this.#server.since(xid, [...this.#live]);
-    if (events.length) this.#tell(events, { cursor: this.#server.cursor, n: events.length, at: new Date().toISOString() });
+    if (events.length) this.#group(events, { cursor: this.#server.cursor, n: events.length, at: new Date().toISOString() });
     this.#settle();
   }
 
-  announce({ channel, payload }: Event) {
-    if (this.#live.has(channel)) this.#say({ channel, payload });
+  broadcastEphemeral({ channel, payload }: Event) {
+    if (this.#live.has(channel)) this.#send({ channel, payload });
   }
 
   resetAll(reason: string) {
@@ -160,30 +160,30 @@ export class Connection {
     for (const name of channels) this.#live.add(name);
     const events = since === undefined ? [] : this.#server.after(since, channels);
     if (typeof events === "string") this.#reset(channels, events, ref);
-    else this.#tell(events, { subscribed: channels, cursor: this.#server.cursor, n: events.length, ref });
+    else this.#group(events, { subscribed: channels, cursor: this.#server.cursor, n: events.length, ref });
   }
 
-  #tell(events: readonly Logged[], closing: object) {
-    for (const { channel, payload, id } of events) this.#say({ channel, payload, id });
-    this.#say(closing);
+  #group(events: readonly Logged[], closing: object) {
+    for (const { channel, payload, id } of events) this.#send({ channel, payload, id });
+    this.#send(closing);
   }
 
   #reset(channels: readonly string[], reason: string, ref?: number) {
-    this.#say({ reset: channels, reason, cursor: this.#server.cursor, ref });
+    this.#send({ reset: channels, reason, cursor: this.#server.cursor, ref });
   }
 
   #refuse(channel: string, ref?: number) {
     const message = `the test refused ${channel}`;
-    this.#say({ error: { code: this.#server.refusals.get(channel), message, channel, ref } });
+    this.#send({ error: { code: this.#server.refusals.get(channel), message, channel, ref } });
   }
 
   #settle() {
     const { xid, cursor } = this.#server;
-    for (const settled of this.#settling.filter((asked) => BigInt(asked) <= xid)) this.#say({ settled, cursor });
+    for (const settled of this.#settling.filter((asked) => BigInt(asked) <= xid)) this.#send({ settled, cursor });
     this.#settling = this.#settling.filter((asked) => BigInt(asked) > xid);
   }
 
-  #say(frame: object) {
+  #send(frame: object) {
     if (!this.#closed) call(this.#socket.onmessage, { data: JSON.stringify(frame) });
   }
 }
@@ -194,5 +194,5 @@ const parse = (cursor: Cursor): CursorParts | undefined => {
 };
 
 const call = (listener: ((event: never) => void) | null, event: object) => {
-  listener?.(event as never); // a listener says what it reads of an event; these have it
+  listener?.(event as never); // the listeners read only the properties that these events have
 };

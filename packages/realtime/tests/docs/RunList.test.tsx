@@ -40,7 +40,7 @@ test("a transaction is shown as a whole", async () => {
 test("what happened while the connection was lost is there after it", async () => {
   const { realtime, container, runs } = await mount({ current: [queued] });
   await realtime.disconnect();
-  await realtime.emit("run_update", failed);
+  await realtime.broadcast("run_update", failed);
   expect(container.textContent).toContain("offline");
   await realtime.reconnect();
   expect(container.textContent).toContain("live");

@@ -14,7 +14,7 @@ test("a run that fails is shown", async () => {
       <Status />
     </RealtimeProvider>,
   );
-  await realtime.emit("run_update", { type: "RunUpdate", run_id: "42", status: "failed" });
+  await realtime.broadcast("run_update", { type: "RunUpdate", run_id: "42", status: "failed" });
   expect(container.textContent).toBe("failed");
 
   unmount();

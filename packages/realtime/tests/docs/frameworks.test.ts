@@ -32,7 +32,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-const fail = (run_id = "1") => realtime.emit("run_update", { type: "RunUpdate", run_id, status: "failed" });
+const fail = (run_id = "1") => realtime.broadcast("run_update", { type: "RunUpdate", run_id, status: "failed" });
 
 describe("Svelte's contract", () => {
   test("a subscriber is called at once, then with each change, and no more after it has left", async () => {
@@ -143,7 +143,7 @@ describe.each([
 
   test("a component hears events, and ends with its subscription", async () => {
     const { update, leave } = showToast();
-    await realtime.emit("system", { type: "Announcement", text: "hello" });
+    await realtime.broadcast("system", { type: "Announcement", text: "hello" });
     await update();
     expect(page.querySelector("output")?.textContent).toBe("hello");
     await leave();

@@ -56,9 +56,9 @@ expectTypeOf(await new QueryClient().query({ queryKey: query.queryKey, queryFn: 
 // Tests.
 const realtime = createTestRealtime();
 expectTypeOf(realtime.client).toEqualTypeOf<Client>();
-void realtime.emit("run_update", run);
-void realtime.emit(`runs.${id}`, step);
-void realtime.announce("system", { type: "Announcement", text: "" });
+void realtime.broadcast("run_update", run);
+void realtime.broadcast(`runs.${id}`, step);
+void realtime.broadcastEphemeral("system", { type: "Announcement", text: "" });
 void realtime.commit([
   { channel: "run_update", payload: run },
   { channel: "runs.42", payload: step },
@@ -73,13 +73,13 @@ channelQuery("run_updates", { queryKey: [], load: loadRuns, reduce: (data: numbe
 // @ts-expect-error -- a state comes with the cursor it was read at
 channelQuery("run_update", { queryKey: [], load: () => Promise.resolve({ data: 0 }), reduce: (data: number) => data });
 // @ts-expect-error -- no such channel
-void realtime.emit("run_updates", run);
+void realtime.broadcast("run_updates", run);
 // @ts-expect-error -- another channel's payload
-void realtime.emit("run_update", step);
+void realtime.broadcast("run_update", step);
 // @ts-expect-error -- no such status
-void realtime.emit("run_update", { ...run, status: "done" });
+void realtime.broadcast("run_update", { ...run, status: "done" });
 // @ts-expect-error -- a field is missing
-void realtime.emit("run_update", { type: "RunUpdate", run_id: id });
+void realtime.broadcast("run_update", { type: "RunUpdate", run_id: id });
 // @ts-expect-error -- another channel's payload, in a transaction
 void realtime.commit([{ channel: "system", payload: run }]);
 // @ts-expect-error -- no such channel

@@ -1,4 +1,4 @@
-"""Django: an application with operations for migrations, a command that writes them, and checks.
+"""Django: an app with migration operations, a command that writes migrations, and system checks.
 
 In the settings:
 

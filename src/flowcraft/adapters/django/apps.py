@@ -9,7 +9,7 @@ from flowcraft.adapters.django.checks import check_database, check_migrations
 
 
 class Flowcraft(AppConfig):
-    """FlowCraft Realtime in a project of Django. It has no models: it stores in a schema of its own."""
+    """FlowCraft Realtime in a Django project. It has no models: its tables are in the schema `flowcraft`."""
 
     name = "flowcraft.adapters.django"
     label = "flowcraft"

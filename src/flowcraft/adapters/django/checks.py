@@ -1,4 +1,4 @@
-"""Checks: tell with `manage.py check` what the migrations, or a database, lack of the declared channels."""
+"""Checks: report with `manage.py check` what migrations or a database lack for the declared channels."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ from flowcraft.errors import SchemaNotOwned
 
 
 def check_migrations(app_configs: object = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001
-    """Whether the migrations make what is declared. It reads them, and no database."""
+    """Check that the migrations create what is declared; reads the migrations, and no database."""
     try:
         lacking = missing(MigrationLoader(None, ignore_no_migrations=True))
     except ImproperlyConfigured as error:
         return [Error(str(error), id="flowcraft.E001")]
     hint = "Run `manage.py makerealtimemigrations <app>`."
     return [
-        Warning(f"no migration does this yet: {operation.describe()}", hint=hint, id="flowcraft.W001")
+        Warning(
+            f"no migration has this operation yet: {operation.describe()}", hint=hint, id="flowcraft.W001"
+        )
         for operation in lacking
     ]
 
@@ -37,7 +39,7 @@ def check_database(
     databases: Sequence[str] | None = None,
     **_: Any,  # noqa: ANN401
 ) -> Sequence[CheckMessage]:
-    """Whether the triggers in a database are those of the migrations, once all of these are applied."""
+    """Check that a database has the triggers of the migrations, once all migrations are applied."""
     return [message for alias in databases or () for message in _behind(connections[alias])]
 
 
@@ -46,7 +48,7 @@ def _behind(connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
         return []
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        return []  # Django tells that
+        return []  # Django reports unapplied migrations itself
     made = migrated(executor.loader)
     if not made.sources:
         return []
@@ -74,7 +76,7 @@ def _differences(
 
 def _message(found: steps.Difference, alias: str) -> CheckMessage:
     assert found.source is not None
-    how = "differ from what they should do" if found.present else "are not there"
+    how = "differ from the declaration" if found.present else "are missing"
     return Warning(
         f"database {alias!r}: the triggers of channel {found.source.channel} on {found.source.table} {how}, "
         "although every migration is applied",

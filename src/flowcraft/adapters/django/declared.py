@@ -1,4 +1,4 @@
-"""Declared: what a project declares, and what its migrations have made of it so far."""
+"""Declared: the sources that a project declares, and those that its migrations create."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SETTING = "FLOWCRAFT_CHANNELS"
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """What the migrations of a project make: a version of the log, and sources by their trigger function."""
+    """What the migrations create: a version of the log, and sources by their trigger function."""
 
     version: int
     sources: dict[str, TableSource]
@@ -33,7 +33,7 @@ def declared_sources() -> list[TableSource]:
     """Return the table sources of the channels that the settings name.
 
     Raises:
-        ImproperlyConfigured: they name none.
+        ImproperlyConfigured: the settings name no Channels object.
     """
     path: object = getattr(settings, _SETTING, None)
     if not isinstance(path, str):
@@ -51,7 +51,7 @@ def declared_sources() -> list[TableSource]:
 
 
 def migrated(loader: MigrationLoader) -> Migrated:
-    """Return what the migrations on disk make, all of them applied."""
+    """Return what the migrations on disk create when all are applied."""
     version, sources = 0, dict[str, TableSource]()
     for operation in _operations(loader):
         if isinstance(operation, RealtimeLog):
@@ -65,7 +65,7 @@ def migrated(loader: MigrationLoader) -> Migrated:
 
 
 def missing(loader: MigrationLoader, *, again: bool = False) -> list[Operation]:
-    """Return the operations that the migrations on disk lack; with `again`, those that they have too."""
+    """Return the operations that the migrations on disk lack; with `again`, the triggers they have too."""
     have, wanted = migrated(loader), {function_name(source): source for source in declared_sources()}
     operations: list[Operation] = []
     if have.version < steps.LATEST and (wanted or have.version):

@@ -1,7 +1,7 @@
 """Operations for Django's migrations: the log, and the triggers of declared channels.
 
-`manage.py makerealtimemigrations` writes them. Each holds what was declared when it was written, and what was
-before, so that a migration does the same for ever, in both directions.
+`manage.py makerealtimemigrations` writes them. Each operation holds the declaration of its time and the one
+before, so that a migration always does the same, in both directions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class _RealtimeOperation(Operation):
-    """What changes the schema `flowcraft`, and no model. On other databases it does nothing."""
+    """An operation on the schema `flowcraft`, and on no model. On other databases it does nothing."""
 
     reduces_to_sql = True
     reversible = True
@@ -55,7 +55,7 @@ class _RealtimeOperation(Operation):
                 self.change(_executing(schema_editor), forwards=False)
 
     def change(self, execute: steps.Execute, *, forwards: bool) -> None:
-        """Do it, or take it back."""
+        """Apply the operation, or reverse it."""
         raise NotImplementedError
 
     def _is_for(self, app_label: str, schema_editor: BaseDatabaseSchemaEditor) -> bool:
@@ -64,14 +64,14 @@ class _RealtimeOperation(Operation):
 
 
 class RealtimeLog(_RealtimeOperation):
-    """Bring the log to a version. Taken back, the first of them drops it, with every event in it."""
+    """Bring the log to a version. Reversing the first such operation drops the log with all its events."""
 
     def __init__(self, version: int, *, previous: int = 0) -> None:
         self.version = version
         self.previous = previous
 
     def change(self, execute: steps.Execute, *, forwards: bool) -> None:
-        """Do it, or take it back: to no log, but not to an earlier version."""
+        """Apply the operation, or reverse it: the first one drops the log, a later one changes nothing."""
         if forwards:
             steps.upgrade_log(execute, self.version)
         elif self.previous == 0:
@@ -86,9 +86,9 @@ class RealtimeLog(_RealtimeOperation):
 
 
 class RealtimeTriggers(_RealtimeOperation):
-    """Make the triggers of one source of a channel, or drop them.
+    """Create the triggers of one source of a channel, or drop them.
 
-    `source` is None where it is no longer declared, `previous` where it was not declared before.
+    `source` is None if it is no longer declared, `previous` if it was not declared before.
     """
 
     serialization_expand_args = ["source", "previous"]  # noqa: RUF012  # as Django has it
@@ -101,13 +101,13 @@ class RealtimeTriggers(_RealtimeOperation):
 
     @property
     def function(self) -> str:
-        """The trigger function that this is about."""
+        """The name of the trigger function."""
         values = self.previous if self.source is None else self.source
         assert values is not None, "a source, a previous one, or both"
         return function_name(thawed(values))
 
     def change(self, execute: steps.Execute, *, forwards: bool) -> None:
-        """Do it, or take it back.
+        """Apply the operation, or reverse it.
 
         Raises:
             DeclarationError: the source does not fit its table.
@@ -123,7 +123,7 @@ class RealtimeTriggers(_RealtimeOperation):
     def describe(self) -> str:
         values = self.previous if self.source is None else self.source
         assert values is not None
-        does = "Drop" if self.source is None else "Make"
+        does = "Drop" if self.source is None else "Create"
         return f"{does} the triggers of channel {values['channel']} on {values['table']}"
 
     @property

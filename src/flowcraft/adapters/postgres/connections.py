@@ -157,7 +157,8 @@ def unavailable() -> Iterator[None]:
     except TimeoutError as error:
         raise LogTimeout(f"the database did not answer in time{_in_detail(error)}") from error
     except _GONE as error:
-        if isinstance(error, ValueError):  # asyncpg's for an argument that does not fit its parameter
+        # asyncpg's for an argument that does not fit its parameter; an address that is none is another
+        if isinstance(error, ValueError) and not isinstance(error, asyncpg.ClientConfigurationError):
             raise
         raise LogUnavailable(
             f"the database cannot be reached: {str(error) or type(error).__name__}"

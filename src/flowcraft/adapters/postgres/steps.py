@@ -77,9 +77,9 @@ def restore_triggers(execute: Execute, function: str, text: str) -> None:
 
 
 def differences(
-    execute: Execute, sources: Sequence[TableSource], *, again: Collection[str] = ()
+    execute: Execute, sources: Sequence[TableSource], *, touched: Collection[str] = ()
 ) -> list[Difference]:
-    """Return how a database differs from what is declared; sources of the tables `again` always count.
+    """Return how a database differs from what is declared; sources of the tables `touched` always count.
 
     It leaves functions in the session: roll back afterwards. A schema that other roles can change is refused.
     """
@@ -89,7 +89,7 @@ def differences(
         Difference(function, source, present)
         for function, source in wanted.items()
         for same, present in execute(_compare(function, source))
-        if not same or source.table in again
+        if not same or source.table in touched
     ]
     names = "array[" + ", ".join(map(literal, wanted)) + "]::text[]"
     others = execute(_bare("compare_others").replace("$1", names))

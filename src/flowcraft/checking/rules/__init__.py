@@ -1,4 +1,4 @@
-"""Rules: the checklist of a realtime channel. Each is a function from facts to faults."""
+"""Rules: the checklist of a realtime channel. Each rule is a function from facts to faults."""
 
 from flowcraft.checking.findings import Rule
 from flowcraft.checking.rules import declaring, generating, installing, naming, subscribing
@@ -7,15 +7,13 @@ SERVICE: tuple[Rule, ...] = (
     Rule(
         "FC001",
         "error",
-        "The module of the channels can be imported: events, names and sources are sound",
+        "The module of the channels can be imported: events, names and sources are valid",
         declaring.can_be_imported,
     ),
-    Rule("FC002", "error", "The service's sources are Python", declaring.can_be_parsed),
+    Rule("FC002", "error", "The service's sources are valid Python", declaring.can_be_parsed),
     Rule("FC003", "error", "A broadcast names a declared channel", declaring.names_a_channel),
     Rule("FC004", "error", "A broadcast is awaited", declaring.is_awaited),
-    Rule(
-        "FC005", "error", "A broadcast states an event that the channel carries", declaring.carries_the_event
-    ),
+    Rule("FC005", "error", "A broadcast has an event of the channel's type", declaring.carries_the_event),
     Rule(
         "FC006",
         "warning",
@@ -25,12 +23,10 @@ SERVICE: tuple[Rule, ...] = (
 )
 WEB: tuple[Rule, ...] = (
     Rule("FC010", "error", "The web folder's TypeScript can be read", generating.can_be_read),
-    Rule("FC011", "error", "The web folder's sources are TypeScript", generating.can_be_parsed),
-    Rule("FC012", "error", "There is generated TypeScript", generating.exists),
-    Rule(
-        "FC013", "error", "The generated TypeScript is what would be generated today", generating.is_current
-    ),
-    Rule("FC020", "error", "Every channel that is subscribed to is declared", subscribing.is_declared),
+    Rule("FC011", "error", "The web folder's sources are valid TypeScript", generating.can_be_parsed),
+    Rule("FC012", "error", "The web folder has generated TypeScript", generating.exists),
+    Rule("FC013", "error", "The generated TypeScript is up to date", generating.is_current),
+    Rule("FC020", "error", "Every subscribed channel is declared", subscribing.is_declared),
     Rule("FC021", "error", "Every builder of a channel's name exists", subscribing.builder_exists),
     Rule("FC022", "warning", "Every declared channel has a subscriber", subscribing.is_subscribed),
     Rule(
@@ -42,17 +38,22 @@ WEB: tuple[Rule, ...] = (
     Rule(
         "FC041",
         "error",
-        "The file of such a hook is called use-<feature>.ts",
+        "The file of a hook that subscribes is called use-<feature>.ts",
         naming.file_is_named_after_its_hook,
     ),
-    Rule("FC042", "error", "The hook has the name of its file", naming.hook_is_named_after_its_file),
+    Rule(
+        "FC042",
+        "error",
+        "A hook that subscribes has the name of its file",
+        naming.hook_is_named_after_its_file,
+    ),
 )
 DATABASE: tuple[Rule, ...] = (
     Rule("FC050", "error", "The database can be reached", installing.can_be_reached),
     Rule("FC051", "error", "PostgreSQL is version 14 or later", installing.is_new_enough),
     Rule("FC052", "error", "The server is a primary", installing.is_primary),
-    Rule("FC053", "warning", "A NOTIFY comes through: no pooler is in the way", installing.rings),
-    Rule("FC054", "error", "The schema flowcraft is there and up to date", installing.is_up_to_date),
+    Rule("FC053", "warning", "A NOTIFY reaches a LISTEN: no pooler drops it", installing.notify_arrives),
+    Rule("FC054", "error", "The schema flowcraft exists and is up to date", installing.is_up_to_date),
     Rule("FC055", "error", "The schema flowcraft is not newer than this version", installing.is_not_ahead),
     Rule("FC056", "error", "The table of every source exists", installing.table_exists),
     Rule("FC057", "error", "Every field of a source has its column", installing.column_exists),
@@ -60,16 +61,16 @@ DATABASE: tuple[Rule, ...] = (
     Rule(
         "FC059",
         "warning",
-        "A column that may be null has a field that may be null",
-        installing.null_is_foreseen,
+        "A nullable column has a field that may be null",
+        installing.null_is_allowed,
     ),
     Rule("FC060", "error", "The triggers of every source are installed", installing.is_installed),
-    Rule("FC061", "error", "Installed triggers do what is declared", installing.is_what_is_declared),
+    Rule("FC061", "error", "Installed triggers match their declaration", installing.is_what_is_declared),
     Rule("FC062", "error", "Triggers are enabled", installing.is_enabled),
     Rule(
         "FC063",
         "warning",
-        "No trigger is left over from a source that is no longer declared",
+        "No trigger remains of a source that is no longer declared",
         installing.nothing_is_left_over,
     ),
     Rule(
@@ -80,7 +81,12 @@ DATABASE: tuple[Rule, ...] = (
     ),
     Rule("FC065", "warning", "The role may broadcast", installing.may_broadcast),
     Rule("FC066", "warning", "The role may read the log", installing.may_read),
-    Rule("FC067", "warning", "The role may look at all that is checked", installing.everything_was_compared),
+    Rule(
+        "FC067",
+        "warning",
+        "The role has the privileges that the checks need",
+        installing.everything_was_compared,
+    ),
     Rule(
         "FC068",
         "error",
@@ -95,4 +101,4 @@ DATABASE: tuple[Rule, ...] = (
     ),
 )
 RULES: tuple[Rule, ...] = (*SERVICE, *WEB, *DATABASE)
-"""The checklist, in the order in which a channel is built."""
+"""The checklist, from the declaration to the database."""

@@ -1,4 +1,4 @@
-"""Rules of the service: channels are declared, and somebody states their events."""
+"""Rules of the service: channels are declared, and their events are broadcast."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ def can_be_imported(facts: Facts) -> Iterator[Fault]:
     if facts.failure is not None:
         yield Fault(
             facts.failure.place,
-            f"{facts.failure.text}; nothing else was checked: mend this, and check again",
+            f"{facts.failure.text}; nothing else was checked: fix this, and check again",
         )
 
 
 def can_be_parsed(facts: Facts) -> Iterator[Fault]:
     for problem in facts.python.broken:
         yield Fault(
-            problem.place, f"this file is not Python: {problem.text}; whether it broadcasts is not known"
+            problem.place, f"this file is not valid Python: {problem.text}; its broadcasts cannot be checked"
         )
 
 
@@ -34,7 +34,7 @@ def is_awaited(facts: Facts) -> Iterator[Fault]:
         if call.channel is not None and not call.awaited:
             yield Fault(
                 call.place,
-                f"this broadcast to {call.channel} is never awaited, so nothing is sent; write "
+                f"this broadcast on {call.channel} is never awaited, so nothing is sent; write "
                 "`await` before it",
             )
 
@@ -53,10 +53,10 @@ def carries_the_event(facts: Facts) -> Iterator[Fault]:
 
 def is_produced(facts: Facts) -> Iterator[Fault]:
     if facts.python.broken:
-        return  # the broadcast may be there
+        return  # a file that cannot be parsed may broadcast it
     broadcast = {call.channel for call in facts.python.broadcasts}
     unread = [call.place for call in facts.python.broadcasts if call.channel is None]
-    doubt = f" ({unread[0].path}:{unread[0].line} may: its channel cannot be read)" if unread else ""
+    doubt = f" ({unread[0].path}:{unread[0].line} may broadcast it: its channel is unknown)" if unread else ""
     for declaration in facts.channels or ():
         missing = _without_source(declaration)
         if declaration.name in broadcast or not missing:
@@ -64,13 +64,13 @@ def is_produced(facts: Facts) -> Iterator[Fault]:
         what = f"{' or '.join(missing)} on {declaration.name}" if declaration.sources else declaration.name
         yield Fault(
             facts.python.declared.get(declaration.name),
-            f"nobody produces {what}{doubt}: it has no source and no broadcast; give it "
-            "source=Table(...), or call realtime.broadcast(...) in a service",
+            f"{what} has no source and no broadcast{doubt}; declare it with source=Table(...), or call "
+            "realtime.broadcast(...) in a service",
         )
 
 
 def _without_source(declaration: Declaration) -> list[str]:
-    """The events that no source of a channel makes. A `Notify` may carry any of them."""
+    """Return the events without a source. A `Notify` may carry any of them."""
     if any(isinstance(source, Notify) for source in declaration.sources):
         return []
     members = declaration.payload.members

@@ -1,4 +1,4 @@
-"""Rules of the generated TypeScript: it is there, and it is of today."""
+"""Rules of the generated TypeScript: the file exists and is up to date."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def can_be_read(facts: Facts) -> Iterator[Fault]:
 def can_be_parsed(facts: Facts) -> Iterator[Fault]:
     for file in facts.web.files if facts.web else ():
         for problem in file.broken:
-            yield Fault(problem.place, f"this file is not TypeScript: {problem.text} mend it first")
+            yield Fault(problem.place, f"this file is not valid TypeScript: {problem.text} fix it first")
 
 
 def exists(facts: Facts) -> Iterator[Fault]:
@@ -40,7 +40,7 @@ def is_current(facts: Facts) -> Iterator[Fault]:
             line, present, wanted = _first_difference(file.present, file.wanted)
             yield Fault(
                 SourceLocation(file.path, line),
-                f"this is not what the channels of today say: {present} should be {wanted}; "
+                f"this file is out of date: {present} should be {wanted}; "
                 f"run `flowcraft codegen typescript {facts.target} --out {file.path}`",
             )
 
@@ -50,7 +50,7 @@ def _first_difference(present: str, wanted: str) -> tuple[int, str, str]:
     for number, (here, there) in enumerate(lines, 1):
         if here != there:
             return number, _shown(here), _shown(there)
-    return 1, "its line ends", "those of the generator"
+    return 1, "the line endings", "those of the generator"
 
 
 def _shown(line: str | None) -> str:

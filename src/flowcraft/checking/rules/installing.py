@@ -1,4 +1,4 @@
-"""Rules of the database: the server can carry the log, and has what the channels declare."""
+"""Rules of the database: PostgreSQL supports the log, and has the tables and triggers of the channels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def is_new_enough(facts: Facts) -> Iterator[Fault]:
         version = ".".join(map(str, database.version))
         yield Fault(
             None,
-            f"PostgreSQL {version} is too old: the log needs transaction ids of 64 bits; "
+            f"PostgreSQL {version} is too old: the log needs 64-bit transaction ids; "
             f"upgrade to {OLDEST_POSTGRES} or later",
         )
 
@@ -37,24 +37,22 @@ def is_primary(facts: Facts) -> Iterator[Fault]:
     if facts.database is not None and facts.database.standby:
         yield Fault(
             None,
-            "this server is a standby: its snapshots do not name the transactions that run on the "
-            "primary; "
-            "give the primary's address in --dsn",
+            "this server is a standby, whose snapshots lack the transactions running on the primary; "
+            "use the primary's address in --dsn",
         )
 
 
-def rings(facts: Facts) -> Iterator[Fault]:
+def notify_arrives(facts: Facts) -> Iterator[Fault]:
     if facts.database is not None and facts.database.notifies is False:
         yield Fault(
             None,
-            "a NOTIFY sent over this address does not come back (a pooler in transaction mode?), so "
-            "the server "
-            "would read every 0.2 s instead of being rung; give it a direct connection",
+            "a NOTIFY sent on this connection does not arrive (a pooler in transaction mode?), so the server "
+            "would poll every 0.2 s; configure a direct connection",
         )
 
 
 def is_up_to_date(facts: Facts) -> Iterator[Fault]:
-    database = _looked_at(facts)
+    database = _readable(facts)
     if database is None:
         return
     if not database.installed:
@@ -67,18 +65,17 @@ def is_up_to_date(facts: Facts) -> Iterator[Fault]:
 
 
 def is_not_ahead(facts: Facts) -> Iterator[Fault]:
-    database = _looked_at(facts)
+    database = _readable(facts)
     if database is not None and database.newer:
         yield Fault(
             None,
-            f"the schema flowcraft has the migration {', '.join(database.newer)}, which this version "
-            "does not "
-            "know; use the version of flowcraft-realtime that migrated it",
+            f"the schema flowcraft has the migration {', '.join(database.newer)}, which this version does "
+            "not know; use the version of flowcraft-realtime that migrated the database",
         )
 
 
 def has_the_migrations_of_this_version(facts: Facts) -> Iterator[Fault]:
-    database = _looked_at(facts)
+    database = _readable(facts)
     if database is not None and database.differing:
         yield Fault(
             None,
@@ -128,20 +125,20 @@ def column_fits(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 _place(facts, found),
                 f"{found.source.channel}: column {_plain(found)}.{column.name} is {column.type}, "
-                "which cannot be the "
+                "which does not fit the "
                 f"{wanted} that {found.source.event}.{field.name} takes; change the field's type, or "
                 "the column's",
             )
 
 
-def null_is_foreseen(facts: Facts) -> Iterator[Fault]:
+def null_is_allowed(facts: Facts) -> Iterator[Fault]:
     for found, field, column in _fields(facts):
         known = _schema(facts, found, field)
         if column is not None and known is not None and column.nullable and not takes_null(*known):
             yield Fault(
                 _place(facts, found),
-                f"{found.source.channel}: column {_plain(found)}.{column.name} may be null and "
-                f"{found.source.event}.{field.name} may not; write `| None` there, or set the column "
+                f"{found.source.channel}: column {_plain(found)}.{column.name} may be null, but "
+                f"{found.source.event}.{field.name} may not; add `| None` to the field, or set the column "
                 "not null",
             )
 
@@ -152,8 +149,7 @@ def is_installed(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 _place(facts, found),
                 f"{found.source.channel}: the trigger on {_plain(found)} is not installed, so its "
-                "rows make no "
-                f"events; run {_migrate(facts)}",
+                f"rows become no events; run {_migrate(facts)}",
             )
 
 
@@ -163,9 +159,9 @@ def is_what_is_declared(facts: Facts) -> Iterator[Fault]:
             continue
         wanted, present = sorted(found.source.on), sorted(found.operations)
         if wanted != present:
-            what = f"fires on {', '.join(present)} and is declared for {', '.join(wanted)}"
+            what = f"fires on {', '.join(present)}, but is declared for {', '.join(wanted)}"
         elif not found.same:
-            what = f"does not do what Table({_plain(found)}) declares: a field or a column has changed since"
+            what = f"differs from the declaration Table({_plain(found)}): a field or a column has changed"
         else:
             continue
         yield Fault(
@@ -181,36 +177,33 @@ def is_enabled(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 _place(facts, found),
                 f"{found.source.channel}: the trigger {trigger} on {table} is disabled, so its rows "
-                "make no events; "
-                f"run `alter table {table} enable trigger {trigger}`",
+                f"become no events; run `alter table {table} enable trigger {trigger}`",
             )
 
 
 def nothing_is_left_over(facts: Facts) -> Iterator[Fault]:
-    database = _looked_at(facts)
+    database = _readable(facts)
     for leftover in database.leftovers if database else ():
         where = f"the triggers on {leftover.tables}" if leftover.tables else "a function"
         yield Fault(
             None,
-            f"flowcraft.{leftover.function}: {where} of a source that nobody declares; run "
-            f"{_migrate(facts)} to "
-            "drop it, unless another service that shares this database declares it",
+            f"flowcraft.{leftover.function}: {where} of a source that is not declared; run "
+            f"{_migrate(facts)} to drop it, unless another service on this database declares it",
         )
 
 
 def search_path_is_pinned(facts: Facts) -> Iterator[Fault]:
-    database = _looked_at(facts)
+    database = _readable(facts)
     for function in database.unpinned if database else ():
         yield Fault(
             None,
-            f"{function} has no search_path of its own, so whoever calls it decides which tables it "
-            "finds; run "
+            f"{function} sets no search_path, so its caller decides which tables it finds; run "
             f"`alter function {function} set search_path = pg_catalog, pg_temp`",
         )
 
 
 def nothing_is_of_others(facts: Facts) -> Iterator[Fault]:
-    database = _looked_at(facts)
+    database = _readable(facts)
     for sentence in database.strangers if database else ():
         yield Fault(None, sentence)
 
@@ -224,13 +217,13 @@ def may_read(facts: Facts) -> Iterator[Fault]:
 
 
 def everything_was_compared(facts: Facts) -> Iterator[Fault]:
-    database = _looked_at(facts)
+    database = _readable(facts)
     for sentence in database.not_compared if database else ():
         yield Fault(None, f"{sentence}; check as the role that migrates")
 
 
 def _may(facts: Facts, functions: tuple[str, ...], what: str) -> Iterator[Fault]:
-    database = _looked_at(facts)
+    database = _readable(facts)
     if database is None or not database.installed:
         return
     denied = [name for name in functions if name not in database.executable]
@@ -243,7 +236,7 @@ def _may(facts: Facts, functions: tuple[str, ...], what: str) -> Iterator[Fault]
         )
 
 
-def _looked_at(facts: Facts) -> DatabaseFacts | None:
+def _readable(facts: Facts) -> DatabaseFacts | None:
     database = facts.database
     if database is None or database.trouble is not None or database.standby:
         return None
@@ -251,7 +244,7 @@ def _looked_at(facts: Facts) -> DatabaseFacts | None:
 
 
 def _sources(facts: Facts) -> tuple[SourceFacts, ...]:
-    database = _looked_at(facts)
+    database = _readable(facts)
     return database.sources if database else ()
 
 
@@ -263,7 +256,7 @@ def _fields(facts: Facts) -> Iterator[tuple[SourceFacts, SourceField, Column | N
 
 
 def _schema(facts: Facts, found: SourceFacts, field: SourceField) -> tuple[JsonSchema, JsonSchema] | None:
-    """The JSON Schema of a field, and the definitions it may refer to."""
+    """Return the JSON Schema of a field, and the definitions that it may refer to."""
     declaration = _declaration(facts, found)
     if declaration is None:
         return None

@@ -1,4 +1,4 @@
-"""Rules of names: a feature's hooks are where one looks for them."""
+"""Rules of names: a feature's hooks follow the convention for folders, files and names."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def hooks_are_in_their_folder(facts: Facts) -> Iterator[Fault]:
         if not _in_hooks_folder(path):
             yield Fault(
                 one.place,
-                f"{one.how}(...) outside of a feature's hooks; move it into a hook in "
-                "features/<feature>/hooks/use-<feature>.ts, and call that here",
+                f"{one.how}(...) is outside a feature's hooks; move it into a hook in "
+                "features/<feature>/hooks/use-<feature>.ts, and call that hook here",
             )
 
 
@@ -44,7 +44,7 @@ def hook_is_named_after_its_file(facts: Facts) -> Iterator[Fault]:
             place = file.exports[0].place if file.exports else SourceLocation(file.path, 1)
             yield Fault(
                 place,
-                f"{PurePath(file.path).name} exports {there}, not {wanted}; give the hook its file's name",
+                f"{PurePath(file.path).name} exports {there}, not {wanted}; rename the hook after its file",
             )
 
 

@@ -1,4 +1,4 @@
-"""Rules of subscriptions: what the page follows is declared, and what is declared is followed."""
+"""Rules of subscriptions: subscribed channels are declared, and declared channels are subscribed."""
 
 from __future__ import annotations
 
@@ -34,15 +34,14 @@ def is_subscribed(facts: Facts) -> Iterator[Fault]:
     if facts.web is None or facts.web.error is not None or any(file.broken for file in facts.web.files):
         return
     unread = [read.place for read in _reads(facts) if read.parts[:1] == (None,)]
-    doubt = f" ({unread[0].path}:{unread[0].line} may: its channel cannot be read)" if unread else ""
-    followed = {_prefix(read, facts.channels or ()) for read in _reads(facts)}
+    doubt = f" ({unread[0].path}:{unread[0].line} may: its channel is unknown)" if unread else ""
+    subscribed = {_prefix(read, facts.channels or ()) for read in _reads(facts)}
     for declaration in facts.channels or ():
-        if declaration.prefix not in followed:
+        if declaration.prefix not in subscribed:
             yield Fault(
                 facts.python.declared.get(declaration.name),
-                f"nobody in {facts.web.folder} subscribes to {declaration.name}{doubt}; follow it in a hook "
-                "such as "
-                f"features/{_feature(declaration)}/hooks/use-{_feature(declaration)}.ts, or remove "
+                f"no code in {facts.web.folder} subscribes to {declaration.name}{doubt}; subscribe in a hook "
+                f"such as features/{_feature(declaration)}/hooks/use-{_feature(declaration)}.ts, or remove "
                 "the channel",
             )
 
@@ -59,7 +58,7 @@ def _prefix(read: ChannelRead, channels: Iterable[Declaration]) -> str | None:
 
 
 def _undeclared(read: ChannelRead, channels: Channels) -> str | None:
-    """Return what is wrong with a name, or None if it is one, or if its beginning cannot be read here."""
+    """Return the fault of a name, or None if it is declared or its beginning is unknown."""
     shown = "".join(_SOMETHING if part is None else part for part in read.parts)
     if None not in read.parts:
         return _unresolved(shown, channels)
@@ -96,7 +95,7 @@ def _meant(name: str, known: Iterable[str], before: str = "") -> str:
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f"; did you mean {before}{close[0]}?"
-    return f"; there is {', '.join(before + one for one in names)}" if names else "; nothing like it is"
+    return f"; declared: {', '.join(before + one for one in names)}" if names else "; no channel is declared"
 
 
 def _feature(declaration: Declaration) -> str:

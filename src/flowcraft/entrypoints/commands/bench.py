@@ -1,4 +1,4 @@
-"""`flowcraft bench`: how many clients and events an installation carries."""
+"""`flowcraft bench`: measure how many clients and events an installation carries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.bench import BenchFailed, Installation, Step, bench, own_server, require_log
-from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
+from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.commands.target import check_websocket
 from flowcraft.entrypoints.compose import Realtime
 from flowcraft.entrypoints.open_files import SPARE_FILES, allow_files
@@ -32,20 +32,29 @@ COLUMNS = ("clients", "connects/s", "to all, p50 ms", "p99 ms", "messages/s", "e
     ),
 )
 @click.option(
-    "--clients", help="The most clients; fewer are tried first.", type=click.IntRange(min=1), default=1000
+    "--clients",
+    help="The largest number of clients; smaller numbers run first.",
+    type=click.IntRange(min=1),
+    default=1000,
 )
 @click.option(
-    "--seconds", help="How long to measure with each number.", type=click.FloatRange(min=0.1), default=4.0
+    "--seconds",
+    help="Seconds to measure at each number of clients.",
+    type=click.FloatRange(min=0.1),
+    default=4.0,
 )
 @click.option(
-    "--workers", help="Workers of the server that is started.", type=click.IntRange(min=1), default=1
+    "--workers",
+    help="Worker processes of the server that the bench starts.",
+    type=click.IntRange(min=1),
+    default=1,
 )
-@click.option("--dsn", metavar="DSN", help="The database; else FLOWCRAFT_DSN, or DATABASE_URL.")
-@click.option("--url", metavar="URL", help="A server that runs, instead of one of our own.")
-@click.option("--channel", metavar="NAME", help="With --url: publish on this channel.")
-@click.option("--payload", metavar="JSON", help="With --url: publish this, again and again.")
-@click.option("--token", help="With --url: what clients prove who they are by.")
-@click.option("--json", "as_json", help="Write the figures as JSON.", is_flag=True)
+@click.option("--dsn", metavar="DSN", help="The database. Default: FLOWCRAFT_DSN, then DATABASE_URL.")
+@click.option("--url", metavar="URL", help="Measure this running server instead of starting one.")
+@click.option("--channel", metavar="NAME", help="With --url: the channel to broadcast on.")
+@click.option("--payload", metavar="JSON", help="With --url: the event to broadcast repeatedly.")
+@click.option("--token", help="With --url: the token that the clients authenticate with.")
+@click.option("--json", "as_json", help="Print the figures as JSON.", is_flag=True)
 def command(  # noqa: PLR0913  # options
     *,
     clients: int,
@@ -57,43 +66,43 @@ def command(  # noqa: PLR0913  # options
     payload: str | None,
     token: str | None,
     as_json: bool,
-) -> None:  # options
+) -> None:
     """Measure how many clients and events the machine, the server and the database carry.
 
-    It starts a server of its own on your database, connects clients to it, commits events on a channel that
-    only it uses, and removes them afterwards. The clients run on this machine and take about as much of it as
-    the server. With --url it is your server and your channel: every subscriber gets these events.
+    The bench starts its own server on your database, connects clients to it, commits events on a reserved
+    channel, and removes them afterwards. The clients run on this machine and use about as much CPU as the
+    server. With --url it measures your server and your channel: every subscriber receives the events.
     """
     if (url is None) != (channel is None) or (url is None) != (payload is None):
-        fail("--url, --channel and --payload go together: your subscribers will get what is published", USAGE)
+        fail("--url, --channel and --payload go together: your subscribers will receive the payload", USAGE)
     if url is None and token is not None:
-        fail("--token goes with --url; the server of the bench asks nobody", USAGE)
+        fail("--token goes with --url; the bench's own server needs no token", USAGE)
     if url is not None:
         check_websocket("--url", url)
     if payload is not None:
         _check_json(payload)
     _allow_files(clients)
-    with failures_told():
+    with exit_on_error():
         dsn = Realtime(Channels(), dsn=dsn).dsn
-        theirs = None
+        running = None
         if url is not None and channel is not None and payload is not None:
-            theirs = Installation(dsn, url, channel, payload, token)
-        steps = _measure(dsn, theirs, _numbers(clients), seconds, workers)
+            running = Installation(dsn, url, channel, payload, token)
+        steps = _measure(dsn, running, _numbers(clients), seconds, workers)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode([asdict(step) for step in steps])).decode())
     else:
-        _tell(steps)
+        _print_table(steps)
 
 
 def _measure(
-    dsn: str, theirs: Installation | None, clients: Sequence[int], seconds: float, workers: int
+    dsn: str, running: Installation | None, clients: Sequence[int], seconds: float, workers: int
 ) -> list[Step]:
     steps: list[Step] = []
 
     async def measure() -> None:
         await require_log(dsn)
-        if theirs is not None:
-            steps.extend(await bench(theirs, clients, seconds, _progress))
+        if running is not None:
+            steps.extend(await bench(running, clients, seconds, _progress))
         else:
             async with own_server(dsn, workers) as installation:
                 steps.extend(await bench(installation, clients, seconds, _progress))
@@ -103,16 +112,16 @@ def _measure(
     except (BenchFailed, LoadClientsRefused) as error:
         fail(str(error))
     except ExceptionGroup as group:
-        fail(f"{group.exceptions[0]}; does a server run at --url?" if theirs else str(group.exceptions[0]))
+        fail(f"{group.exceptions[0]}; is a server running at --url?" if running else str(group.exceptions[0]))
     except (OSError, asyncpg.PostgresError) as error:
-        fail(f"{str(error) or type(error).__name__}; is --dsn right?")
+        fail(f"the database cannot be reached: {str(error) or type(error).__name__}; see --dsn")
     finally:
         _progress("")
     return steps
 
 
 def _numbers(most: int) -> list[int]:
-    """100, 1,000 and so on, up to the most."""
+    """Return 100, 1,000 and so on, then the largest number."""
     numbers: list[int] = []
     number = FIRST_STEP
     while number < most:
@@ -122,11 +131,11 @@ def _numbers(most: int) -> list[int]:
 
 
 def _allow_files(clients: int) -> None:
-    """Each client is an open file, here and in the server."""
+    """Raise the limit of open files: each client is one, here and in the server."""
     wanted = clients + SPARE_FILES
     allowed = allow_files(wanted)
     if allowed < wanted:
-        fail(f"{clients:,} clients need {wanted:,} open files, and {allowed:,} are allowed; see ulimit -Hn")
+        fail(f"{clients:,} clients need {wanted:,} open files, the limit is {allowed:,}; see `ulimit -Hn`")
 
 
 def _check_json(payload: str) -> None:
@@ -137,14 +146,14 @@ def _check_json(payload: str) -> None:
 
 
 def _progress(what: str) -> None:
-    """One line that is written over, and only where somebody looks."""
+    """Print progress: on a terminal one line that is overwritten, elsewhere a line each."""
     if sys.stderr.isatty():
         click.echo(f"\r{what:50}\r", err=True, nl=False)
     elif what:
         click.echo(what, err=True)
 
 
-def _tell(steps: Sequence[Step]) -> None:
+def _print_table(steps: Sequence[Step]) -> None:
     click.echo(f"{os.cpu_count()} cores, shared by server, database and clients")
     click.echo("  ".join(f"{column:>14}" for column in COLUMNS))
     for step in steps:

@@ -1,4 +1,4 @@
-"""`flowcraft broadcast`: state one event, checked against its declaration."""
+"""`flowcraft broadcast`: broadcast one event, checked against its declaration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from flowcraft.adapters.postgres.connections import connect
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.channels import Declaration
-from flowcraft.entrypoints.commands.reporting import example, fail, failures_told
+from flowcraft.entrypoints.commands.exit_status import example, exit_on_error, fail
 from flowcraft.entrypoints.commands.target import dsn_option, realtime_of, target_argument
 
 
@@ -23,15 +23,15 @@ from flowcraft.entrypoints.commands.target import dsn_option, realtime_of, targe
     ),
 )
 @target_argument
-@click.argument("channel", metavar="NAME", help="A channel, such as run_update or runs.42.")
-@click.argument("payload", metavar="JSON", help="The event; - reads it from standard input.")
+@click.argument("channel", metavar="NAME", help="The channel, such as run_update or runs.42.")
+@click.argument("payload", metavar="JSON", help="The event as JSON, or - to read it from standard input.")
 @dsn_option
 def command(target: str, channel: str, payload: str, dsn: str | None) -> None:
-    """State an event on a channel, in a transaction of its own.
+    """Broadcast an event on a channel, in its own transaction.
 
-    It has to fit the declared type. Every subscriber gets it, as if a service had said it.
+    The event must fit the channel's declared type. Every subscriber receives it, as from a service.
     """
-    with failures_told():
+    with exit_on_error():
         realtime = realtime_of(target, dsn)
         declaration, _ = realtime.channels.resolve(channel)
         text = declaration.payload.check(sys.stdin.read() if payload == "-" else payload)
@@ -51,6 +51,6 @@ async def _send(dsn: str, declaration: Declaration, channel: str, payload: str) 
     except (asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError):
         fail("there is no log in this database yet; run `flowcraft migrate`")
     except asyncpg.PostgresError as error:
-        fail(f"the database refuses: {error}; nothing was broadcast")
+        fail(f"the database rejected the event: {error}; nothing was broadcast")
     finally:
         await connection.close()

@@ -1,4 +1,4 @@
-"""`flowcraft channel`: what is declared, and how to declare more."""
+"""`flowcraft channel`: list, show and add channels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from flowcraft.channels import Declaration, Source, Table
 from flowcraft.entrypoints.commands import channel_add, channel_show
-from flowcraft.entrypoints.commands.reporting import example
+from flowcraft.entrypoints.commands.exit_status import example
 from flowcraft.entrypoints.commands.target import channels_of, target_argument
 
 _HEADER = ("CHANNEL", "EVENTS", "SOURCE", "DELIVERY", "GUARD")
@@ -16,7 +16,7 @@ _HEADER = ("CHANNEL", "EVENTS", "SOURCE", "DELIVERY", "GUARD")
 
 @click.group("channel", epilog=example("flowcraft channel list app.realtime:channels"))
 def command() -> None:
-    """Look at the declared channels, and add one."""
+    """List, show and add channels."""
 
 
 command.add_command(channel_show.command)
@@ -26,12 +26,12 @@ command.add_command(channel_add.command)
 @command.command("list", epilog=example("flowcraft channel list app.realtime:channels"))
 @target_argument
 def list_channels(target: str) -> None:
-    """List the channels: their events, where these come from, and who may subscribe."""
+    """List the declared channels with their events, sources, delivery and guards."""
     rows = [_row(declaration) for declaration in channels_of(target)]
     for line in _table([_HEADER, *rows]):
         click.echo(line)
     if not rows:
-        click.echo('none yet; declare one with channels.declare("run_update", RunUpdate)')
+        click.echo('no channels yet; declare one with channels.declare("run_update", RunUpdate)')
 
 
 def _row(declaration: Declaration) -> tuple[str, ...]:

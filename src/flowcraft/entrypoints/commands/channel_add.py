@@ -1,4 +1,4 @@
-"""`flowcraft channel add`: every step of the procedure, planned, shown, and applied all or nothing."""
+"""`flowcraft channel add`: plan every step of a new channel, show it, and apply all or nothing."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import click
 
 from flowcraft.adapters.postgres.embedded import BinariesNotFound
 from flowcraft.adapters.postgres.table_facts import columns_of
-from flowcraft.entrypoints.commands.adding import (
-    Wish,
+from flowcraft.entrypoints.commands.channel_plan import (
+    ChannelOptions,
     annotation_of,
     database,
     edits_for_service,
     edits_for_table,
     field_of_column,
 )
-from flowcraft.entrypoints.commands.formatting import settled
-from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
+from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
+from flowcraft.entrypoints.commands.formatting import formatted_again
 from flowcraft.errors import DeclarationError
 from flowcraft.scaffolding.discovery import Hints, discover
 from flowcraft.scaffolding.edits import Edit, PlaceUnknown, apply, shown
@@ -56,39 +56,43 @@ _HINTS = {
 @click.argument(
     "name", metavar="[NAME]", help="<entity>_update, <entity>.{id}, system or dashboard.", required=False
 )
-@click.option("--event", help="The class of the event: FlowUpdate. It may exist.")
+@click.option("--event", help="The event class, such as FlowUpdate; an existing one is used.")
 @click.option("--table", help="Pattern A: the table whose rows become events, by a trigger.")
 @click.option(
     "--column",
     metavar="FIELD[=COLUMN]",
-    help="A column to take; without any, all. May be repeated.",
+    help="A column to include. Default: all. May be repeated.",
     multiple=True,
 )
-@click.option("--on", help="Which changes of a row: some of insert,update,delete.", default="insert,update")
-@click.option("--service", help="Pattern B: the service that states the events; made if it is not there.")
+@click.option(
+    "--on", help="The row changes that become events: any of insert,update,delete.", default="insert,update"
+)
+@click.option(
+    "--service", help="Pattern B: the service class that broadcasts the events; created if missing."
+)
 @click.option(
     "--field",
     metavar="NAME:TYPE",
-    help="A field of the event, or another type for a column. May be repeated.",
+    help="A field of the event, or the type of a column's field. May be repeated.",
     multiple=True,
 )
 @click.option(
-    "--feature", help="The folder in features/ that gets the hook; else the table's or entity's name."
+    "--feature", help="The folder in features/ for the hook. Default: the name of the table or entity."
 )
 @click.option(
     "--dsn",
     metavar="DSN",
-    help="The database that tells the columns; else FLOWCRAFT_DSN, DATABASE_URL, or a new one.",
+    help="The database to read columns from. Default: FLOWCRAFT_DSN, DATABASE_URL, or a scratch one.",
 )
-@click.option("--channels-module", metavar="MODULE[:NAME]", help="The module that makes the Channels().")
+@click.option("--channels-module", metavar="MODULE[:NAME]", help="The module that creates Channels().")
 @click.option("--events-module", metavar="MODULE", help="The module of the events.")
 @click.option("--services", metavar="FOLDER", help="The folder of the services.")
 @click.option("--migrations", metavar="FOLDER", help="The folder of .sql migrations, or an alembic.ini.")
 @click.option("--web", metavar="FOLDER", help="The folder of the web application.")
 @click.option("--tests", metavar="FOLDER", help="The folder of the Python tests.")
-@click.option("--dry-run", help="Show what would change; change nothing.", is_flag=True)
-@click.option("--yes", "-y", help="Do not ask before changing files.", is_flag=True)
-@click.option("--ask/--no-ask", help="Ask for what is missing; else as the terminal permits.", default=None)
+@click.option("--dry-run", help="Show the changes without making them.", is_flag=True)
+@click.option("--yes", "-y", help="Make the changes without asking.", is_flag=True)
+@click.option("--ask/--no-ask", help="Prompt for missing options. Default: only on a terminal.", default=None)
 def command(  # noqa: PLR0913  # options
     *,
     name: str | None,
@@ -112,16 +116,16 @@ def command(  # noqa: PLR0913  # options
 ) -> None:
     """Add a channel: event, source or service, TypeScript types, hook, and a test on each side.
 
-    Every change is planned first, shown as a diff, and then made, all or none. What is there stays as it is;
-    a second run has nothing to do. Without options it asks, where there is somebody to answer.
+    Every change is planned first, shown as a diff, and then applied, all or none. Existing code stays as
+    it is; a second run changes nothing. On a terminal, the command prompts for missing options.
     """
     asking = sys.stdin.isatty() if ask is None else ask
-    with failures_told():
+    with exit_on_error():
         names = _names(name, asking)
         table, service = _origin(names, table, service, asking)
         hints = Hints(channels_module, events_module, services, migrations, web, tests)
         project = _project(hints, asking, from_table=table is not None)
-        wish = Wish(
+        options = ChannelOptions(
             names,
             _event(event, names, asking),
             feature or _feature(names, table),
@@ -130,11 +134,11 @@ def command(  # noqa: PLR0913  # options
             _operations(on),
         )
         if table is not None:
-            edits = _run(wish, project, dsn, table, asking)
+            edits = _run(options, project, dsn, table, asking)
         else:
             assert service is not None
-            edits = edits_for_service(_with_fields(wish, project, asking), project, service)
-        _finish(edits, project, wish, service, dry_run=dry_run, confirm=asking and not yes)
+            edits = edits_for_service(_with_fields(options, project, asking), project, service)
+        _finish(edits, project, options, service, dry_run=dry_run, confirm=asking and not yes)
 
 
 def _names(name: str | None, asking: bool) -> Names:
@@ -154,20 +158,22 @@ def _origin(
     names: Names, table: str | None, service: str | None, asking: bool
 ) -> tuple[str | None, str | None]:
     if table is not None and service is not None:
-        fail("--table lets the database write the events, --service a service; name one of them", USAGE)
+        fail("--table makes the database write the events, --service a service; choose one", USAGE)
     if table is None and service is None:
         if not asking:
             fail(
-                "where do the events come from? --table TABLE: from the rows of a table (pattern A); "
-                "--service CLASS: from a service that states them (pattern B)",
+                "no source for the events; use --table TABLE for the rows of a table (pattern A), "
+                "or --service CLASS for a service that broadcasts them (pattern B)",
                 USAGE,
             )
         table = click.prompt(
-            "Table whose rows become events (empty: a service states them)", default="", show_default=False
+            "Table whose rows become events (empty: a service broadcasts them)",
+            default="",
+            show_default=False,
         )
         if not table:
             service = click.prompt(
-                "Service that states them", default=f"{pascal_case(_singular(names))}Service"
+                "Service that broadcasts them", default=f"{pascal_case(_singular(names))}Service"
             )
     return table or None, service
 
@@ -180,7 +186,7 @@ def _event(event: str | None, names: Names, asking: bool) -> str:
         fail(f"the event's class is missing: --event {proposed}", USAGE)
     chosen = event or str(click.prompt("Class of the event", default=proposed)).strip()
     if not chosen.isidentifier() or not chosen[0].isupper():
-        fail(f"--event {chosen!r} is no name of a class; write it like {proposed}", USAGE)
+        fail(f"--event {chosen!r} is not a class name such as {proposed}", USAGE)
     return chosen
 
 
@@ -201,15 +207,15 @@ def _project(hints: Hints, asking: bool, *, from_table: bool) -> Project:
             hints = replace(hints, **{_HINTS[error.flag]: click.prompt(error.flag.removeprefix("--"))})
 
 
-def _with_fields(wish: Wish, project: Project, asking: bool) -> Wish:
-    there = f"class {wish.event}(" in (project.events.read_text("utf-8"))
-    if wish.fields or there or not asking:
-        return wish
-    click.echo(f"Fields of {wish.event}, as NAME:TYPE; an empty line ends them. Types: {OFFERED}")
+def _with_fields(options: ChannelOptions, project: Project, asking: bool) -> ChannelOptions:
+    exists = f"class {options.event}(" in (project.events.read_text("utf-8"))
+    if options.fields or exists or not asking:
+        return options
+    click.echo(f"Fields of {options.event}, as NAME:TYPE; an empty line ends them. Types: {OFFERED}")
     given: list[str] = []
     while answer := click.prompt("Field", default="", show_default=False):
         given.append(answer)
-    return replace(wish, fields=_fields(given))
+    return replace(options, fields=_fields(given))
 
 
 def _fields(given: Sequence[str]) -> tuple[Field, ...]:
@@ -230,36 +236,40 @@ def _columns(given: Sequence[str]) -> dict[str, str]:
 def _operations(on: str) -> tuple[str, ...]:
     chosen = tuple(word.strip() for word in on.split(","))
     if not set(chosen) <= {"insert", "update", "delete"}:
-        fail(f"--on {on!r} takes some of insert,update,delete, such as --on insert,delete", USAGE)
+        fail(f"--on {on!r} is not a list of insert, update and delete, such as --on insert,delete", USAGE)
     return chosen
 
 
-def _run(wish: Wish, project: Project, dsn: str | None, table: str, asking: bool) -> list[Edit]:
+def _run(options: ChannelOptions, project: Project, dsn: str | None, table: str, asking: bool) -> list[Edit]:
     async def run() -> list[Edit]:
         async with database(project, dsn) as connection:
-            chosen = await _offered(wish, connection, table) if asking and wish.columns is None else wish
+            chosen = (
+                await _with_chosen_columns(options, connection, table)
+                if asking and options.columns is None
+                else options
+            )
             return await edits_for_table(chosen, project, connection, table)
 
     try:
         return asyncio.run(run())
     except BinariesNotFound as error:
-        fail(f"{error}; or name a database that has the tables with --dsn", USAGE)
+        fail(f"{error}; or use a database that has the tables, with --dsn", USAGE)
     except asyncpg.PostgresError as error:
-        fail(f"the database refuses: {error}; nothing was changed")
+        fail(f"the database reported an error: {error}; nothing was changed")
 
 
-async def _offered(wish: Wish, connection: Plain, table: str) -> Wish:
+async def _with_chosen_columns(options: ChannelOptions, connection: Plain, table: str) -> ChannelOptions:
     columns = await columns_of(connection, table)
-    click.echo(f"Columns of {table}, as fields of {wish.event}:")
-    fields = {field_of_column(wish.names, column.name): column for column in columns}
+    click.echo(f"Columns of {table}, as fields of {options.event}:")
+    fields = {field_of_column(options.names, column.name): column for column in columns}
     for name, column in fields.items():
         source = "" if name == column.name else f"  (from {column.name})"
         click.echo(f"  {name}: {annotation_of(column)}{source}")
     answer = str(click.prompt("Which, separated by commas", default="all")).strip()
     if answer == "all":
-        return wish
+        return options
     picked = [word.strip() for word in answer.split(",")]
-    return replace(wish, columns={n: fields[n].name if n in fields else n for n in picked})
+    return replace(options, columns={n: fields[n].name if n in fields else n for n in picked})
 
 
 def _singular(names: Names) -> str:
@@ -267,14 +277,18 @@ def _singular(names: Names) -> str:
 
 
 def _finish(
-    edits: Sequence[Edit], project: Project, wish: Wish, service: str | None, *, dry_run: bool, confirm: bool
+    edits: Sequence[Edit],
+    project: Project,
+    options: ChannelOptions,
+    service: str | None,
+    *,
+    dry_run: bool,
+    confirm: bool,
 ) -> None:
     here = Path.cwd()
     changes = [edit for edit in edits if edit.changes]
     if not changes:
-        click.echo(
-            f"{wish.names.channel} is there already, with all that belongs to it; there is nothing to do"
-        )
+        click.echo(f"{options.names.channel} is complete already; nothing to do")
         return
     for edit in changes:
         click.echo(edit.diff(here))
@@ -282,35 +296,37 @@ def _finish(
         verb = "keep" if not edit.changes else "write" if edit.before is None else "change"
         click.echo(f"{edit.step:19} {verb:6} {shown(edit.path, here)}")
     if dry_run:
-        click.echo("nothing was changed: this was a dry run")
+        click.echo("dry run: nothing was changed")
         return
     if confirm and not click.confirm("Make these changes?", default=True):
         fail("nothing was changed")
     apply(changes)
-    apply(settled(changes))
-    for line in _next(edits, project, wish, service):
+    apply(formatted_again(changes))
+    for line in _next(edits, project, options, service):
         click.echo(line)
 
 
-def _next(edits: Sequence[Edit], project: Project, wish: Wish, service: str | None) -> list[str]:
+def _next(edits: Sequence[Edit], project: Project, options: ChannelOptions, service: str | None) -> list[str]:
     here = Path.cwd()
     tests = [shown(edit.path, here) for edit in edits if edit.step == TESTS]
     hooks = [shown(edit.path, here) for edit in edits if edit.step == HOOK]
     if service is None:
-        act = f"flowcraft migrate {project.target}   (or run your migrations), and start the service again"
+        act = f"flowcraft migrate {project.target}   (or your own migrations), then restart the service"
     else:
-        request = ChannelRequest(wish.names, wish.event, wish.fields, wish.feature, None, service)
-        act = f"give {service} a RealtimeService where it is composed, and call {method_name(request)}(…)"
+        request = ChannelRequest(options.names, options.event, options.fields, options.feature, None, service)
+        act = (
+            f"pass a RealtimeService to {service} where you construct it, and call {method_name(request)}(…)"
+        )
     return [
-        f"{wish.names.channel} is declared. Next:",
+        f"{options.names.channel} is declared. Next:",
         f"  {act}",
         *(f"  call the hook of {hook} in a component" for hook in hooks),
-        *([] if hooks else [f"  subscribe in the page: client.subscribe({_quoted(wish.names)}, heard)"]),
+        *([] if hooks else [f"  subscribe in the page: client.subscribe({_quoted(options.names)}, onEvent)"]),
         *(f"  {'pytest' if test.endswith('.py') else 'vitest run'} {test}" for test in tests),
     ]
 
 
 def _quoted(names: Names) -> str:
-    """A channel's name as JavaScript writes it."""
+    """Return a channel's name as a JavaScript literal."""
     prefix = names.channel.partition(".")[0]
     return f'"{prefix}"' if names.parameter is None else f"`{prefix}.${{id}}`"

@@ -1,4 +1,4 @@
-"""`flowcraft channel show`: all about one channel, with an example for each language."""
+"""`flowcraft channel show`: show one channel, with an example for each language."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from flowcraft.channels import Channels, Declaration, Notify, Table
 from flowcraft.codegen.typescript_text import camel_case
 from flowcraft.codegen.typescript_types import declare_type, type_name
-from flowcraft.entrypoints.commands.reporting import example, failures_told
+from flowcraft.entrypoints.commands.exit_status import example, exit_on_error
 from flowcraft.entrypoints.commands.target import channels_of, target_argument
 from flowcraft.errors import ChannelNameInvalid, ChannelUnknown
 from flowcraft.scaffolding.edits import ScaffoldingRefused
@@ -20,10 +20,12 @@ from flowcraft.scaffolding.samples import sample
 
 @click.command("show", epilog=example("flowcraft channel show app.realtime:channels run_update"))
 @target_argument
-@click.argument("name", metavar="NAME", help="As declared, runs.{run_id}, or one: runs.42.")
+@click.argument(
+    "name", metavar="NAME", help="The declared name, such as runs.{run_id}, or a full name, such as runs.42."
+)
 def command(target: str, name: str) -> None:
-    """Show a channel: its payload, sources, promise, guard, TypeScript, and how to use it."""
-    with failures_told():
+    """Show a channel: its payload, delivery, guard, sources and TypeScript, with examples."""
+    with exit_on_error():
         declaration = _declaration(channels_of(target), name)
         for line in _lines(declaration):
             click.echo(line)
@@ -52,7 +54,7 @@ def _lines(declaration: Declaration) -> Iterator[str]:
         yield "  source    a service: realtime.broadcast(…)"
     for member in declaration.payload.members:
         yield ""
-        yield f"{member.__name__}, its fields in JSON:"
+        yield f"{member.__name__}, JSON fields:"
         for field in declaration.payload.fields(member):
             default = "  (has a default)" if field.has_default else ""
             yield f"  {field.name}: {_annotation(field.annotation)}{default}"
@@ -65,8 +67,8 @@ def _lines(declaration: Declaration) -> Iterator[str]:
 
 def _delivery(declaration: Declaration) -> str:
     if declaration.durable:
-        return "exactly once and in order, for as long as the cursor is inside the log"
-    return "at most once: it skips the log and reaches whoever is there"
+        return "exactly once and in order, as long as the client's cursor is inside the log"
+    return "at most once: events skip the log and reach the clients connected at the moment"
 
 
 def _guard(declaration: Declaration) -> str:

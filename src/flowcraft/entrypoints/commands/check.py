@@ -1,4 +1,4 @@
-"""`flowcraft check`: the checklist of a realtime channel."""
+"""`flowcraft check`: check every channel from its declaration to the component."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flowcraft.checking.reports import Outcome, as_github, as_json, as_text
 from flowcraft.checking.rules import DATABASE, RULES, SERVICE, WEB
 from flowcraft.checking.typescript_sources import find_web_folders, read_typescript
 from flowcraft.codegen.typescript import generate_typescript
-from flowcraft.entrypoints.commands.reporting import FAILED, USAGE, example, fail
+from flowcraft.entrypoints.commands.exit_status import FAILED, USAGE, example, fail
 from flowcraft.entrypoints.commands.target import channels_of, dsn_option, realtime_of
 from flowcraft.entrypoints.compose import NotOnPostgres
 from flowcraft.errors import DeclarationError
@@ -31,32 +31,32 @@ from flowcraft.errors import DeclarationError
     epilog=example(
         "flowcraft check app.realtime:channels --web web --dsn postgresql://localhost/app",
         "flowcraft check app.realtime:channels --github --ignore FC022",
-        done="nothing was found",
-        failed="something was, be it a warning",
+        done="no problem found",
+        failed="an error or a warning found",
     ),
 )
 @click.argument(
     "target",
     metavar="[MODULE:ATTRIBUTE]",
-    help="Where the channels are; else the one `name = Channels()` below the current folder.",
+    help="The channels. Default: the only `name = Channels()` below the current folder.",
     required=False,
 )
 @click.option(
     "--web",
     metavar="DIR",
-    help="The web folder; else the one whose package.json has @flowcraft/realtime.",
+    help="The web folder. Default: the one whose package.json depends on @flowcraft/realtime.",
     type=click.Path(path_type=Path),
 )
 @dsn_option
-@click.option("--json", help="Write one JSON object.", is_flag=True)
-@click.option("--github", help="Write annotations for GitHub Actions.", is_flag=True)
+@click.option("--json", help="Print one JSON object.", is_flag=True)
+@click.option("--github", help="Print annotations for GitHub Actions.", is_flag=True)
 @click.option(
     "--ignore",
     metavar="ID",
-    help="Leave a check out, such as FC022; may be given several times.",
+    help="Skip a check, such as FC022. May be repeated.",
     multiple=True,
 )
-@click.option("--list", "listed", help="Name all checks, and end.", is_flag=True)
+@click.option("--list", "listed", help="List all checks and exit.", is_flag=True)
 def command(
     *,
     target: str | None,
@@ -67,13 +67,13 @@ def command(
     ignore: tuple[str, ...],
     listed: bool,
 ) -> None:
-    """Check that every channel is whole, from its declaration to the component.
+    """Check that every channel is complete, from its declaration to the component.
 
-    Events and names, the triggers in the database or the calls that broadcast, the generated types, the
-    subscriptions of the web folder, hooks and their names, and the database itself. Nothing is changed.
+    Checks event types and names, database triggers or broadcast calls, generated types, the subscriptions
+    and hooks of the web folder, and the database itself. Changes nothing.
     """
     if json and github:
-        fail("--json and --github are two forms of one report; choose one", USAGE)
+        fail("--json and --github are two formats of one report; choose one", USAGE)
     if listed:
         for rule in RULES:
             click.echo(f"{rule.id}  {rule.severity:7}  {rule.title}")
@@ -107,12 +107,12 @@ def _the_channels() -> str:
     found = find_channels(Path.cwd())
     if not found:
         fail(
-            f"no `channels = Channels()` is below {Path.cwd()}; name it, as in "
+            f"no `channels = Channels()` found below {Path.cwd()}; name it, as in "
             "`flowcraft check app.realtime:channels`",
             USAGE,
         )
     if len(found) > 1:
-        fail(f"there are several Channels here; name one: flowcraft check {' | '.join(found)}", USAGE)
+        fail(f"found several Channels; name one: flowcraft check {' | '.join(found)}", USAGE)
     return found[0]
 
 
@@ -143,9 +143,9 @@ def _facts(target: str, web: Path | None, dsn: str | None) -> tuple[Facts, list[
 
 
 def _import_failure(target: str) -> Problem | None:
-    """Import the module of the channels; return why that cannot be done, if it cannot.
+    """Import the module of the channels; return the reason if that fails.
 
-    A module that does not exist is not of these: that is the command's business.
+    A missing module is not reported here: loading the target reports it, with what to name instead.
     """
     name = target.partition(":")[0]
     here = str(Path.cwd())
@@ -174,7 +174,7 @@ def _problem(error: Exception) -> Problem:
 
 
 def _is_ours(filename: str) -> bool:
-    """Tell whether a file is the project's own: not a library's, and not this package's."""
+    """Return whether a file belongs to the project, and not to a library or to this package."""
     path = Path(filename)
     library = path.is_relative_to(Path(__file__).parents[2]) or "site-packages" in path.parts
     return path.is_relative_to(Path.cwd()) and not library
@@ -197,9 +197,9 @@ def _web(web: Path | None, skipped: list[str]) -> WebFacts | None:
         return read_typescript(web)
     found = [folder.relative_to(Path.cwd()) for folder in find_web_folders(Path.cwd())]
     if len(found) > 1:
-        fail(f"there are several web folders; name one: --web {' | '.join(map(str, found))}", USAGE)
+        fail(f"found several web folders; name one: --web {' | '.join(map(str, found))}", USAGE)
     if not found:
-        skipped.append("TypeScript, since no package.json here has @flowcraft/realtime; see --web")
+        skipped.append("TypeScript: no package.json here depends on @flowcraft/realtime; see --web")
         return None
     return read_typescript(found[0])
 
@@ -217,7 +217,7 @@ def _database(target: str, dsn: str | None, channels: Channels, skipped: list[st
     try:
         address = realtime_of(target, dsn).dsn
     except NoDatabase:
-        skipped.append("the database, since none is known; see --dsn, or set DATABASE_URL")
+        skipped.append("the database: no address is configured; use --dsn, or set DATABASE_URL")
         return None
     except NotOnPostgres as error:
         skipped.append(f"the database: {error}")

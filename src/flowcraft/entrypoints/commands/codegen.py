@@ -1,4 +1,4 @@
-"""`flowcraft codegen`: write down for other languages and tools what the channels carry."""
+"""`flowcraft codegen`: generate descriptions of the channels for other languages and tools."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from flowcraft.codegen.asyncapi import TITLE, Address, generate_asyncapi
 from flowcraft.codegen.typescript import generate_typescript
-from flowcraft.entrypoints.commands.reporting import FAILED, USAGE, example, fail, failures_told
+from flowcraft.entrypoints.commands.exit_status import FAILED, USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.commands.target import channels_of, realtime_of, target_argument
 
 out_option = click.option(
@@ -19,13 +19,13 @@ out_option = click.option(
     "-o",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write to this file, not to the terminal.",
+    help="Write to this file. Default: standard output.",
 )
 check_option = click.option(
-    "--check", is_flag=True, help="Write nothing; if the file is not up to date, show how and fail."
+    "--check", is_flag=True, help="Write nothing; fail and show a diff if the file is out of date."
 )
 
-STALE = "it failed, or --check found a difference"
+STALE = "failure, or a file that is out of date (--check)"
 
 
 @click.group(
@@ -33,7 +33,7 @@ STALE = "it failed, or --check found a difference"
     epilog=example("flowcraft codegen typescript app.realtime:channels --out web/src/realtime.gen.ts"),
 )
 def command() -> None:
-    """Describe the channels to other languages and tools."""
+    """Generate descriptions of the channels for other languages and tools."""
 
 
 @command.command(
@@ -47,12 +47,12 @@ def command() -> None:
 @out_option
 @check_option
 def typescript(target: str, out: Path | None, check: bool) -> None:
-    """Write the TypeScript module of the channels.
+    """Generate the TypeScript module of the channels.
 
-    It has a type for each event, the channels, builders of their names, and a hash of it all.
+    The module has a type for each event, the channels, builders for their names, and a hash of the schema.
     """
     _refuse_check_without_file(check, out)
-    with failures_told():
+    with exit_on_error():
         text = generate_typescript(channels_of(target))
     _deliver(text, out, check, ["typescript", target])
 
@@ -67,18 +67,18 @@ def typescript(target: str, out: Path | None, check: bool) -> None:
 @target_argument
 @out_option
 @check_option
-@click.option("--title", help="What the document calls itself.", default=TITLE)
-@click.option("--server", metavar="URL", help="Where the WebSocket is; without it none is named.")
+@click.option("--title", help="The title of the document.", default=TITLE)
+@click.option("--server", metavar="URL", help="The address of the WebSocket. Default: none in the document.")
 def asyncapi(target: str, out: Path | None, check: bool, title: str, server: str | None) -> None:
-    """Write an AsyncAPI 3.0 document of the channels, as JSON.
+    """Generate an AsyncAPI 3.0 document of the channels, as JSON.
 
-    It has the channels with the frames of their events, what clients may ask, the answers, and who needs a
-    token: for documentation, and for clients in other languages. A Realtime object tells more than bare
-    channels: whether every client needs a token.
+    The document has the channels with the frames of their events, the requests and replies, and the channels
+    that need a token: for documentation, and for clients in other languages. From a Realtime object it also
+    has whether every client needs a token; a Channels object does not hold that.
     """
     _refuse_check_without_file(check, out)
     address = _address(server)
-    with failures_told():
+    with exit_on_error():
         realtime = realtime_of(target)
         wants_token = realtime.authorizer is not None
         text = generate_asyncapi(realtime.channels, title=title, address=address, wants_token=wants_token)
@@ -95,7 +95,7 @@ def _address(server: str | None) -> Address | None:
 
 def _refuse_check_without_file(check: bool, out: Path | None) -> None:
     if check and out is None:
-        fail("--check compares with a file; name it with --out FILE", USAGE)
+        fail("--check needs a file to compare with; name it with --out FILE", USAGE)
 
 
 def _deliver(text: str, out: Path | None, check: bool, command: list[str]) -> None:
@@ -117,7 +117,7 @@ def _compare(file: Path, text: str, remedy: str) -> None:
     if present == text:
         return
     before, after = present.splitlines(keepends=True), text.splitlines(keepends=True)
-    difference = difflib.unified_diff(before, after, str(file), "generated from the channels of today")
+    difference = difflib.unified_diff(before, after, str(file), "generated from the current channels")
     click.echo("".join(line if line.endswith("\n") else f"{line}\n" for line in difference), nl=False)
     fail(f"{file} is not up to date; run `{remedy}`", FAILED)
 
@@ -125,11 +125,11 @@ def _compare(file: Path, text: str, remedy: str) -> None:
 def _write(file: Path, text: str) -> None:
     try:
         if file.exists() and file.read_bytes() == text.encode():
-            click.echo(f"{file} is up to date")  # untouched, so that nothing that watches it wakes up
+            click.echo(f"{file} is up to date")  # not rewritten: file watchers stay quiet
             return
         file.write_text(text, "utf-8", newline="\n")
     except FileNotFoundError:
-        fail(f"the folder {file.parent} does not exist; make it, or name another with --out")
+        fail(f"the folder {file.parent} does not exist; create it, or choose another file with --out")
     except OSError as error:
-        fail(f"{file} cannot be written: {error.strerror}; name another with --out")
+        fail(f"{file} cannot be written: {error.strerror}; choose another file with --out")
     click.echo(f"{file} written")

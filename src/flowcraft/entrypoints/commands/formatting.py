@@ -1,4 +1,4 @@
-"""Polish: format Python with ruff where the project has it, and only what was formatted that way before."""
+"""Formatting: run ruff, where the project has it, on Python files that ruff had formatted before."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from flowcraft.scaffolding.edits import Edit
 
 
-def polished(path: Path, text: str) -> str:
-    """Return a text as ruff would have it; as it is if that is not Python, or there is no ruff."""
+def formatted(path: Path, text: str) -> str:
+    """Return a text formatted by ruff; unchanged if it is not Python, or without ruff."""
     ruff = _ruff()
     if path.suffix != ".py" or ruff is None:
         return text
     for command in (["check", "--select", "I", "--fix", "--exit-zero"], ["format"]):
-        done = subprocess.run(  # noqa: S603  # a formatter that was found, on a text of ours
+        done = subprocess.run(  # noqa: S603  # the project's formatter, on generated text
             [ruff, *command, "--quiet", "--stdin-filename", path, "-"],
             input=text,
             capture_output=True,
@@ -31,16 +31,16 @@ def polished(path: Path, text: str) -> str:
     return text
 
 
-def polished_edit(edit: Edit) -> Edit:
-    """Return an edit of a file that ruff had formatted as ruff would have it."""
-    if not edit.changes or edit.before is None or polished(edit.path, edit.before) != edit.before:
+def formatted_edit(edit: Edit) -> Edit:
+    """Return an edit with ruff's formatting, if ruff had formatted the file before the edit."""
+    if not edit.changes or edit.before is None or formatted(edit.path, edit.before) != edit.before:
         return edit
-    return Edit(edit.step, edit.path, edit.before, polished(edit.path, edit.after))
+    return Edit(edit.step, edit.path, edit.before, formatted(edit.path, edit.after))
 
 
-def settled(edits: Sequence[Edit]) -> list[Edit]:
-    """Return what ruff would change in new files now: it sorts imports by the modules that it finds."""
-    again = [Edit(e.step, e.path, e.after, polished(e.path, e.after)) for e in edits if e.before is None]
+def formatted_again(edits: Sequence[Edit]) -> list[Edit]:
+    """Return ruff's changes to new files once they are written: it sorts imports by the modules it finds."""
+    again = [Edit(e.step, e.path, e.after, formatted(e.path, e.after)) for e in edits if e.before is None]
     return [edit for edit in again if edit.changes]
 
 

@@ -1,7 +1,7 @@
-"""Preview: import an application as it would be with some files changed, and tell what became of a channel.
+"""Preview: import an application with planned edits applied, and describe one of its channels.
 
-It runs in a process of its own, `python -m flowcraft.entrypoints.commands.preview`, which reads a question
-from its standard input and writes an answer to its standard output; nothing of it stays where it is asked.
+The import runs in another process, `python -m flowcraft.entrypoints.commands.preview`, which reads a request
+from standard input and writes a result to standard output, so that no planned module stays in our process.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from flowcraft.scaffolding.request import Sample
 from flowcraft.scaffolding.samples import sample
 
 
-class Question(msgspec.Struct):
-    """Which channel of which application, and the files that are to be taken for changed."""
+class PreviewRequest(msgspec.Struct):
+    """The application, the channel, and the texts of the files with planned edits, by path."""
 
     root: str
     module: str
@@ -43,8 +43,8 @@ class Question(msgspec.Struct):
     files: dict[str, str]
 
 
-class Answer(msgspec.Struct):
-    """What the application would be; only `error`, if it would not be one."""
+class PreviewResult(msgspec.Struct):
+    """The channel in the application with the planned edits; only `error` if the import fails."""
 
     typescript: str = ""
     samples: tuple[Sample, ...] = ()
@@ -54,22 +54,22 @@ class Answer(msgspec.Struct):
 
 
 class _Overlay(SourceFileLoader):
-    """Loads modules from their files, except for those of which it was told another text."""
+    """Loads modules from their files, or from `files` for the paths that it has."""
 
     files: Mapping[str, str] = {}
 
     def path_stats(self, path: str) -> Mapping[str, object]:
         if path in self.files:
-            raise OSError("no file, so nothing compiled of it either")
+            raise OSError("a planned text has no compiled file")
         return super().path_stats(path)
 
     def get_data(self, path: str) -> bytes:
         return self.files[path].encode() if path in self.files else super().get_data(path)
 
 
-def answer(question: Question) -> Answer:
-    """Import the application, and look."""
-    _Overlay.files = question.files
+def preview(request: PreviewRequest) -> PreviewResult:
+    """Import the application, and describe the channel."""
+    _Overlay.files = request.files
     sys.dont_write_bytecode = True
     loaders = [
         (ExtensionFileLoader, EXTENSION_SUFFIXES),
@@ -78,25 +78,25 @@ def answer(question: Question) -> Answer:
     ]
     sys.path_hooks.insert(0, FileFinder.path_hook(*loaders))
     sys.path_importer_cache.clear()
-    sys.path.insert(0, question.root)
+    sys.path.insert(0, request.root)
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            channels = getattr(importlib.import_module(question.module), question.attribute)
+            channels = getattr(importlib.import_module(request.module), request.attribute)
         assert isinstance(channels, Channels)
-        return _found(channels, question)
+        return _found(channels, request)
     except (DeclarationError, RealtimeError) as error:
-        return Answer(error=str(error))
+        return PreviewResult(error=str(error))
     except Exception as error:  # noqa: BLE001  # whatever the application's modules do
-        told = "".join(traceback.format_exception_only(error)).strip()
-        return Answer(error=f"{question.module} cannot be imported with this channel: {told}")
+        reason = "".join(traceback.format_exception_only(error)).strip()
+        return PreviewResult(error=f"{request.module} cannot be imported with this channel: {reason}")
 
 
-def _found(channels: Channels, question: Question) -> Answer:
-    declaration = next(d for d in channels if d.name == question.channel)
-    member = next(m for m in declaration.payload.members if m.__name__ == question.event)
+def _found(channels: Channels, request: PreviewRequest) -> PreviewResult:
+    declaration = next(d for d in channels if d.name == request.channel)
+    member = next(m for m in declaration.payload.members if m.__name__ == request.event)
     tag = declaration.payload.tags.get(member)
     fields = [f for f in declaration.payload.fields(member) if tag is None or f.name != tag.field]
-    return Answer(
+    return PreviewResult(
         typescript=generate_typescript(channels),
         samples=tuple(sample(field.name, field.annotation) for field in fields),
         tag={tag.field: tag.value} if tag else {},
@@ -111,10 +111,10 @@ def _source(channels: Channels, declaration: Declaration) -> TableSource | None:
 
 
 def main() -> None:
-    """Answer one question."""
-    question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
-    question.files = {str(Path(path)): text for path, text in question.files.items()}
-    sys.stdout.buffer.write(msgspec.json.encode(answer(question)))
+    """PreviewResult one request."""
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=PreviewRequest)
+    request.files = {str(Path(path)): text for path, text in request.files.items()}
+    sys.stdout.buffer.write(msgspec.json.encode(preview(request)))
 
 
 if __name__ == "__main__":

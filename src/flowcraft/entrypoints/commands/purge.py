@@ -1,4 +1,4 @@
-"""`flowcraft purge`: remove events from the log that must not be kept for as long as the others."""
+"""`flowcraft purge`: remove events from the log before their retention ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from flowcraft.adapters.postgres.retention import purge
 from flowcraft.channels import NAME_GRAMMAR, Channels
-from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
+from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.compose import Realtime
 
 
@@ -24,23 +24,23 @@ from flowcraft.entrypoints.compose import Realtime
 @click.option(
     "--channel",
     metavar="NAME",
-    help="A channel, or a family such as 'runs.*'; may be given again.",
+    help="A channel, or a family such as 'runs.*'. May be repeated.",
     multiple=True,
 )
-@click.option("--all", "everything", help="The events of every channel.", is_flag=True)
-@click.option("--dry-run", help="Count the events; remove none.", is_flag=True)
-@click.option("--dsn", metavar="DSN", help="The database; else FLOWCRAFT_DSN, or DATABASE_URL.")
+@click.option("--all", "everything", help="Remove the events of every channel.", is_flag=True)
+@click.option("--dry-run", help="Count the events without removing them.", is_flag=True)
+@click.option("--dsn", metavar="DSN", help="The database. Default: FLOWCRAFT_DSN, then DATABASE_URL.")
 def command(channel: tuple[str, ...], everything: bool, dry_run: bool, dsn: str | None) -> None:
-    """Remove events from the log for good.
+    """Remove events from the log permanently.
 
-    Clients that resume are not given them any more. What a server has delivered within the last minutes it
-    may still have in memory: restart the servers where that matters.
+    Clients that resume no longer receive them. A server may still hold the events of the last minutes in
+    memory: restart the servers if that matters.
     """
     if bool(channel) == everything:
-        fail("say which events: --channel NAME, as often as needed, or --all", USAGE)
+        fail("no events chosen: use --channel NAME, once or more, or --all", USAGE)
     for name in channel:
         _check(name)
-    with failures_told():
+    with exit_on_error():
         counts = _run(Realtime(Channels(), dsn=dsn).dsn, [None] if everything else list(channel), dry_run)
     for name, count in zip(channel or ["all channels"], counts, strict=True):
         click.echo(f"{name}: {count} {'event' if count == 1 else 'events'}{_outcome(dry_run)}")
@@ -50,7 +50,7 @@ def _run(dsn: str, channels: list[str] | list[None], dry_run: bool) -> list[int]
     try:
         return asyncio.run(purge(dsn, channels, dry_run=dry_run))
     except asyncpg.PostgresError as error:
-        fail(f"the database refuses: {error}; nothing was changed")
+        fail(f"the database reported an error: {error}; nothing was changed")
 
 
 def _check(name: str) -> None:

@@ -9,7 +9,7 @@ from enum import Enum
 import click
 
 from flowcraft.adapters.json_logs import JsonLines
-from flowcraft.entrypoints.commands.reporting import example, fail, failures_told
+from flowcraft.entrypoints.commands.exit_status import example, exit_on_error, fail
 from flowcraft.entrypoints.commands.target import realtime_of, target_argument
 from flowcraft.entrypoints.compose import Realtime
 
@@ -27,28 +27,28 @@ class LogFormat(Enum):
     "serve",
     epilog=example(
         "flowcraft serve app.realtime:realtime --host 0.0.0.0 --port 8400",
-        done="it was told to end",
-        failed="it cannot serve",
+        done="stopped by SIGTERM or SIGINT",
+        failed="the server cannot start",
     ),
 )
 @target_argument
-@click.option("--host", help="The address to listen on; 0.0.0.0 for all of IPv4.", default="127.0.0.1")
+@click.option("--host", help="The address to listen on; 0.0.0.0 for all IPv4 addresses.", default="127.0.0.1")
 @click.option(
     "--port",
-    help="The port to listen on; 0 takes a free one.",
+    help="The port to listen on; 0 for a free one.",
     type=click.IntRange(min=0, max=65535),
     default=8400,
 )
 @click.option(
     "--workers",
-    help="Server processes that share the port; one for each core to use.",
+    help="Server processes that share the port; one for each CPU core to use.",
     type=click.IntRange(min=1),
     default=1,
 )
 @click.option(
     "--log-format",
     envvar=_LOG_FORMAT,
-    help="Log lines for people, or one JSON object a line.",
+    help="The format of log lines: text, or one JSON object per line.",
     type=click.Choice([one.value for one in LogFormat]),
     default=LogFormat.TEXT.value,
 )
@@ -56,18 +56,18 @@ class LogFormat(Enum):
 def command(*, target: str, host: str, port: int, workers: int, log_format: str, worker: str) -> None:
     """Serve the channels to browsers.
 
-    There is a WebSocket at /realtime, and /healthz, /readyz and /metrics beside it.
+    The WebSocket is at /realtime; /healthz, /readyz and /metrics are beside it.
 
-    A Realtime object brings its settings and its authorizer; bare channels are served with the defaults.
-    It ends on SIGTERM or SIGINT, after its clients were sent away to resume elsewhere. With several workers
-    one that dies is started again, and SIGHUP replaces them one after another, with the present code.
+    A Realtime object has its own settings and authorizer; a Channels object is served with the defaults.
+    On SIGTERM or SIGINT the server drains its clients, which resume elsewhere, and stops. With several
+    workers, one that dies is restarted, and SIGHUP replaces them one after another with the current code.
     """
-    with failures_told():
+    with exit_on_error():
         realtime = realtime_of(target)
         if worker:
             _work(realtime, worker, LogFormat(log_format))
             return
-        os.environ[_LOG_FORMAT] = log_format  # of the workers too
+        os.environ[_LOG_FORMAT] = log_format  # for the workers too
         _log_to_stderr(LogFormat(log_format))
         try:
             _listen(target, realtime, host, port, workers)

@@ -1,4 +1,4 @@
-"""`flowcraft tail`: what is committed, as it is committed."""
+"""`flowcraft tail`: print events as they are committed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 
 from flowcraft.channels import NAME_GRAMMAR, Channels
 from flowcraft.cursors import Cursor
-from flowcraft.entrypoints.commands.reporting import USAGE, example, fail, failures_told
+from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.compose import Realtime
 from flowcraft.entrypoints.log_tail import Patterns, tail
 from flowcraft.errors import CursorMalformed, CursorUnusable
@@ -25,35 +25,37 @@ from flowcraft.records import Batch, Record
     epilog=example(
         "flowcraft tail run_update 'runs.*' --dsn postgresql://localhost/app",
         "flowcraft tail --json | jq .payload",
-        done="it was told to end, or has shown --count events",
+        done="interrupted, or --count events printed",
     ),
 )
 @click.argument(
-    "channel", metavar="[NAME]...", help="Channels, or families such as 'runs.*'; all without.", nargs=-1
+    "channel", metavar="[NAME]...", help="Channels, or families such as 'runs.*'. Default: all.", nargs=-1
 )
 @click.option(
-    "--since", metavar="CURSOR", help="From this position on, as flowcraft.cursor() told it; else from now."
+    "--since",
+    metavar="CURSOR",
+    help="Start after this cursor, as flowcraft.cursor() returns it. Default: now.",
 )
-@click.option("--count", help="End after so many events.", type=click.IntRange(min=1))
-@click.option("--json", "as_json", help="One JSON object on each line.", is_flag=True)
-@click.option("--dsn", metavar="DSN", help="The database; else FLOWCRAFT_DSN, or DATABASE_URL.")
+@click.option("--count", help="Stop after this many events.", type=click.IntRange(min=1))
+@click.option("--json", "as_json", help="Print one JSON object per line.", is_flag=True)
+@click.option("--dsn", metavar="DSN", help="The database. Default: FLOWCRAFT_DSN, then DATABASE_URL.")
 def command(
     channel: tuple[str, ...], since: str | None, count: int | None, as_json: bool, dsn: str | None
 ) -> None:
-    """Show events as they are committed, straight from the database.
+    """Print events as they are committed, straight from the database.
 
-    It reads the log five times a second, and needs no server. Events of channels outside the log
-    (durable=False) are not seen. It ends with Ctrl-C.
+    The command reads the log five times a second, and needs no server. Events of channels outside the log
+    (durable=False) do not appear. Ctrl-C stops it.
     """
     for pattern in channel:
         _check(pattern)
-    with failures_told():
+    with exit_on_error():
         dsn = Realtime(Channels(), dsn=dsn).dsn
-        asyncio.run(_follow(dsn, Patterns(channel), _position(since), _Printer(as_json, count)))
+        asyncio.run(_tail(dsn, Patterns(channel), _cursor(since), _Printer(as_json, count)))
 
 
 class _Printer:
-    """Writes events to the terminal, up to a number of them."""
+    """Prints events, up to a number of them."""
 
     def __init__(self, as_json: bool, count: int | None) -> None:
         self._as_json = as_json
@@ -65,7 +67,7 @@ class _Printer:
             return
         try:
             print(self._line(record, batch), flush=True)
-        except BrokenPipeError:  # whoever read us has had enough
+        except BrokenPipeError:  # the reader of our output, such as `head`, has ended
             sys.stdout = None
             self.done.set()
         if self._left is not None:
@@ -85,29 +87,29 @@ class _Printer:
         return f'{json.dumps(head)[:-1]}, "payload": {record.payload}}}'
 
 
-async def _follow(dsn: str, patterns: Patterns, since: Cursor | None, printer: _Printer) -> None:
+async def _tail(dsn: str, patterns: Patterns, since: Cursor | None, printer: _Printer) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # Windows ends us by an exception instead
             loop.add_signal_handler(number, printer.done.set)
-    following = asyncio.create_task(tail(dsn, patterns, since, printer, _say))
+    reading = asyncio.create_task(tail(dsn, patterns, since, printer, _report))
     ending = asyncio.create_task(printer.done.wait())
-    await asyncio.wait([following, ending], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([reading, ending], return_when=asyncio.FIRST_COMPLETED)
     ending.cancel()
-    following.cancel()
+    reading.cancel()
     try:
-        await following
+        await reading
     except asyncio.CancelledError:
         pass
     except CursorUnusable as error:
-        fail(f"{error}; leave out --since to follow from now on")
+        fail(f"{error}; leave out --since to start from now")
 
 
-def _say(what: str) -> None:
+def _report(what: str) -> None:
     click.echo(what, err=True)
 
 
-def _position(since: str | None) -> Cursor | None:
+def _cursor(since: str | None) -> Cursor | None:
     if since is None:
         return None
     try:

@@ -13,18 +13,18 @@ from urllib.parse import urlsplit
 import click
 
 from flowcraft.channels import Channels
-from flowcraft.entrypoints.commands.reporting import USAGE, fail
+from flowcraft.entrypoints.commands.exit_status import USAGE, fail
 from flowcraft.entrypoints.compose import Realtime
 
 target_argument = click.argument(
     "target",
     metavar="MODULE:ATTRIBUTE",
-    help="Where the channels are: a Channels or a Realtime object of a module that can be imported here.",
+    help="A Channels or Realtime object in a module that can be imported from the current folder.",
 )
 dsn_option = click.option(
     "--dsn",
     metavar="DSN",
-    help="The database; else that of the Realtime object, FLOWCRAFT_DSN, or DATABASE_URL.",
+    help="The database. Default: that of the Realtime object, then FLOWCRAFT_DSN, then DATABASE_URL.",
 )
 
 
@@ -35,7 +35,7 @@ def channels_of(target: str) -> Channels:
 
 
 def realtime_of(target: str, dsn: str | None = None) -> Realtime:
-    """Return the Realtime object that a target names, made from its channels if it is none."""
+    """Return the Realtime object that a target names, or a new one for its channels."""
     found = _load(target)
     if isinstance(found, Channels) or dsn is not None:
         return Realtime(found if isinstance(found, Channels) else found.channels, dsn=dsn)
@@ -43,7 +43,7 @@ def realtime_of(target: str, dsn: str | None = None) -> Realtime:
 
 
 def check_websocket(option: str, url: str) -> None:
-    """End the command if an option is not the address of a WebSocket."""
+    """End the command if an option's value is not the address of a WebSocket."""
     parts = urlsplit(url)
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
         fail(f"{option}: {url!r} is not of the form ws://127.0.0.1:8400/realtime", USAGE)
@@ -69,33 +69,34 @@ def _load(target: str) -> Channels | Realtime:
 def _import(name: str) -> ModuleType:
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)  # a console script has its own folder there instead
+        sys.path.insert(0, here)  # a console script's first entry is its own folder instead
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             fail(
-                f"no module {error.name} is in {here} or installed; run this where it can be imported", USAGE
+                f"module {error.name} is neither in {here} nor installed; run this where it can be imported",
+                USAGE,
             )
-        fail(_account(name, error))
+        fail(_import_error(name, error))
     except Exception as error:  # noqa: BLE001  # whatever the application's module does
-        fail(_account(name, error))
+        fail(_import_error(name, error))
 
 
-def _account(name: str, error: Exception) -> str:
-    """What went wrong in the application's own code, without our frames and those of the import machinery."""
+def _import_error(name: str, error: Exception) -> str:
+    """Return the traceback of the application's own code, without our frames and the import system's."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
     while frames and frames[0].filename in (__file__, importlib.__file__):
         del frames[0]
     lines = [*traceback.format_list(frames), *traceback.format_exception_only(error)]
-    return f"{name} cannot be imported; mend this first:\n{''.join(lines).rstrip()}"
+    return f"{name} cannot be imported; fix this first:\n{''.join(lines).rstrip()}"
 
 
 def _candidates(module: ModuleType) -> str:
     names = [name for name, value in vars(module).items() if isinstance(value, Channels | Realtime)]
     if not names:
-        return "nothing in it is; name the module that makes them"
-    return f"there is {' and '.join(f'{module.__name__}:{name}' for name in names)}"
+        return "the module has none; name the module that creates them"
+    return f"the module has {' and '.join(f'{module.__name__}:{name}' for name in names)}"
 
 
 def _well_formed(target: str) -> str:

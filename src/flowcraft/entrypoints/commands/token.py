@@ -1,4 +1,4 @@
-"""`flowcraft token`: a signed token for trying things out."""
+"""`flowcraft token`: create a signed token for development."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from flowcraft.adapters.jwt import JwtAuthorizer
-from flowcraft.entrypoints.commands.reporting import USAGE, example, fail
+from flowcraft.entrypoints.commands.exit_status import USAGE, example, fail
 
 SECRET = "FLOWCRAFT_TOKEN_SECRET"  # noqa: S105  # the name of a variable
 
@@ -21,16 +21,18 @@ SECRET = "FLOWCRAFT_TOKEN_SECRET"  # noqa: S105  # the name of a variable
         """flowcraft token ada --minutes 5 --claims '{"role": "admin"}'""",
     ),
 )
-@click.argument("subject", metavar="SUBJECT", help="Who it proves: the claim `sub`.")
-@click.option("--minutes", help="How long it is good.", type=click.FloatRange(min=0.01), default=60.0)
-@click.option("--claims", metavar="JSON", help="More claims, as an object.", default="{}")
+@click.argument("subject", metavar="SUBJECT", help="The viewer: the claim `sub`.")
+@click.option(
+    "--minutes", help="Minutes until the token expires.", type=click.FloatRange(min=0.01), default=60.0
+)
+@click.option("--claims", metavar="JSON", help="Additional claims, as a JSON object.", default="{}")
 @click.option("--audience", help="The claim `aud`.")
 @click.option("--issuer", help="The claim `iss`.")
 def command(subject: str, minutes: float, claims: str, audience: str | None, issuer: str | None) -> None:
     """Print a token that a JwtAuthorizer accepts, signed with HS256.
 
-    The secret comes from the variable FLOWCRAFT_TOKEN_SECRET, never from the command line, which others on
-    the machine can read. For tries and tests: in production your own login gives tokens out.
+    The secret comes from the environment variable FLOWCRAFT_TOKEN_SECRET, never from the command line, which
+    other users of the machine can read. For development and tests: in production, your login issues tokens.
     """
     import jwt  # the other commands start sooner without it
 
@@ -42,8 +44,8 @@ def command(subject: str, minutes: float, claims: str, audience: str | None, iss
     except ValueError as error:
         fail(f"{SECRET}: {error}", USAGE)
     now = int(time.time())
-    told = {"sub": subject, "iat": now, "exp": now + round(60 * minutes), "aud": audience, "iss": issuer}
-    whole = _object(claims) | {name: value for name, value in told.items() if value is not None}
+    standard = {"sub": subject, "iat": now, "exp": now + round(60 * minutes), "aud": audience, "iss": issuer}
+    whole = _object(claims) | {name: value for name, value in standard.items() if value is not None}
     click.echo(jwt.encode(whole, secret, algorithm="HS256"))
 
 
@@ -51,4 +53,4 @@ def _object(text: str) -> dict[str, object]:
     try:
         return msgspec.json.decode(text, type=dict[str, object])
     except msgspec.DecodeError as error:
-        fail(f'--claims is a JSON object, such as \'{{"role": "admin"}}\': {error}', USAGE)
+        fail(f'--claims must be a JSON object, such as \'{{"role": "admin"}}\': {error}', USAGE)

@@ -1,4 +1,4 @@
-"""Contracts: what each adapter of a port must do.
+"""Contracts: the tests that every adapter of a port must pass.
 
 Subclass one, override its fixtures, and run pytest (with pytest-asyncio).
 

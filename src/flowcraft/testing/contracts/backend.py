@@ -1,4 +1,4 @@
-"""BackendContract: what the parts of a backend must do together, on a node."""
+"""BackendContract: the guarantees of a backend's parts together, on a node."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from flowcraft.testing.inbox import Inbox
 
 _SECONDS = 20.0
 _SETTINGS = Settings(safety_poll_seconds=60.0, drain_seconds=0.01)
-"""A safety interval that outlives the tests: an event that comes was hinted at."""
+"""A safety interval longer than the tests: an event that arrives came with a wakeup."""
 
 
 class BackendContract:
-    """The promise of `ports.Backend`, with a node on it. Its tables are there already."""
+    """The guarantees of `ports.Backend`, with a node on it. Its tables exist already."""
 
     @pytest.fixture
     def backend(self) -> Backend:
         raise NotImplementedError("override this fixture: return the backend, not open")
 
     async def until_ephemeral(self, backend: Backend) -> None:
-        """Wait until an open backend takes events outside the log; override it where that takes a while."""
+        """Wait until an open backend delivers events outside the log; override if that is not immediate."""
 
     async def test_a_broadcast_reaches_a_subscriber(self, backend: Backend) -> None:
         async with _running(backend) as node:
@@ -62,7 +62,7 @@ class BackendContract:
             await _until(inbox, 1)
             await backend.service.broadcast(stepped_update, Stepped(step=2))
             await _until(inbox, 2)
-            assert inbox.heard[0] == Ephemeral("ephemeral_update", _stepped(1))
+            assert inbox.received[0] == Ephemeral("ephemeral_update", _stepped(1))
             assert _payloads(inbox) == [_stepped(1), _stepped(2)]
 
     async def test_its_upkeep_runs_and_reports_no_error(self, backend: Backend) -> None:
@@ -108,12 +108,12 @@ async def _subscribed(node: Node, *channels: str, since: str | None = None) -> I
 
 
 async def _until(inbox: Inbox, count: int) -> None:
-    while len(inbox.heard) < count:
+    while len(inbox.received) < count:
         await inbox.news()
 
 
 def _payloads(inbox: Inbox) -> list[str]:
-    return [event.payload for event in inbox.heard]
+    return [event.payload for event in inbox.received]
 
 
 def _stepped(step: int) -> str:

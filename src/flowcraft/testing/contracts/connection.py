@@ -1,4 +1,4 @@
-"""ConnectionContract: what every carrier must do with one client's connection."""
+"""ConnectionContract: the guarantees of a carrier for one client's connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flowcraft.settings import Settings
 
 _SECONDS = 20.0
 _STUCK_SECONDS = 0.3
-"""A carrier that has not become writable for so long waits for a client that does not read."""
+"""A carrier that stays unwritable for this long is waiting for a client that does not read."""
 _BIG = b"x" * 65_536
 _MOST_MESSAGES = 2_000
 
@@ -24,7 +24,7 @@ class CarrierClient(Protocol):
     """The client's end of one connection. It reads no more than `receive` asks for."""
 
     async def send(self) -> str:
-        """Send a message, where the carrier has a way for it; return the message that was sent last."""
+        """Send a message, if the carrier can; return the last message that was sent."""
         ...
 
     async def receive(self) -> bytes:
@@ -32,11 +32,11 @@ class CarrierClient(Protocol):
         ...
 
     async def until_closed(self) -> int:
-        """Read to the end; return the code that the server closed with."""
+        """Read to the end; return the server's close code."""
         ...
 
     async def abort(self) -> None:
-        """Drop the connection without a word."""
+        """Drop the connection without a close frame."""
         ...
 
 
@@ -71,10 +71,10 @@ class RecordingGateway:
         self._changed.set()
 
     async def until(self, condition: Callable[[], bool], seconds: float | None = None) -> None:
-        """Wait for something that the carrier reports.
+        """Wait for a report of the carrier.
 
         Raises:
-            TimeoutError: it has not been reported in time.
+            TimeoutError: the report did not arrive in time.
         """
         async with asyncio.timeout(_SECONDS if seconds is None else seconds):
             while not condition():
@@ -105,17 +105,17 @@ class RecordingNode:
         return self.gateway
 
     async def connection(self) -> Connection:
-        """Return the one connection, as soon as the carrier has brought it."""
+        """Return the connection, once the carrier has connected it."""
         async with asyncio.timeout(_SECONDS):
             return await asyncio.shield(self._connected)
 
 
 OpenCarrier: TypeAlias = Callable[[NodePort], AbstractAsyncContextManager[CarrierClient]]
-"""Serves a node, and connects one client to it."""
+"""Serves a node, and connects one client."""
 
 
 class ConnectionContract:
-    """The promise of `ports.Connection`, and of the carrier towards `ports.GatewayPort`."""
+    """The guarantees of `ports.Connection`, and of the carrier's calls of `ports.GatewayPort`."""
 
     @pytest.fixture
     def open_carrier(self) -> OpenCarrier:
@@ -200,14 +200,14 @@ class ConnectionContract:
 
 
 async def _send(node: RecordingNode, *messages: bytes) -> None:
-    """Send messages, and wait until the carrier can take more."""
+    """Send messages, and wait until the carrier is writable again."""
     connection, before = await node.connection(), node.gateway.writables
     if connection.try_send(connection.framing(messages)):
         await node.gateway.until(lambda: node.gateway.writables > before)
 
 
 async def _send_until_stuck(node: RecordingNode) -> int:
-    """Send to a client that does not read until the carrier stays unwritable; return how many messages."""
+    """Send to a client that does not read until the carrier stays unwritable; return the message count."""
     connection = await node.connection()
     for n in range(_MOST_MESSAGES):
         before = node.gateway.writables

@@ -1,4 +1,4 @@
-"""EventLogContract: what every log must do."""
+"""EventLogContract: the guarantees of a log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from flowcraft.testing.contracts.transactions import (
 
 
 class SingleWriterLogContract:
-    """The promise of `ports.EventLog` for a log whose transactions never overlap."""
+    """The guarantees of `ports.EventLog` for a log whose transactions never overlap."""
 
     @pytest.fixture
     def log(self) -> AppendableLog:
@@ -155,7 +155,7 @@ class SingleWriterLogContract:
 
 
 class EventLogContract(SingleWriterLogContract):
-    """The promise of `ports.EventLog`, with transactions that run beside one another."""
+    """The guarantees of `ports.EventLog`, with transactions that overlap."""
 
     async def test_a_transaction_that_commits_late_is_read_then(self, log: AppendableLog) -> None:
         start = (await log.position()).cursor
@@ -192,7 +192,7 @@ class EventLogContract(SingleWriterLogContract):
         start = (await log.position()).cursor
         older, newer = await begin(log), await begin(log)
         for transaction, text in ((newer, "1"), (older, "2"), (newer, "3")):
-            await done(transaction.emit("runs.1", text))
+            await done(transaction.broadcast("runs.1", text))
         await done(newer.commit())
         await done(older.commit())
         records = (await log.tail(start)).records
@@ -241,31 +241,31 @@ class EventLogContract(SingleWriterLogContract):
         committed: list[str] = []
         numbers = count()
 
-        async def follow(reader: int) -> None:
+        async def read_on(reader: int) -> None:
             batch = await log.tail(cursors[reader])
             cursors[reader] = batch.cursor
             read[reader] += batch.records
 
         for _ in range(150):
-            action = chance.choice(["begin", "emit", "emit", "end", "read", "read"])
+            action = chance.choice(["begin", "broadcast", "broadcast", "end", "read", "read"])
             if action == "begin" and len(running) < 5:
                 running.append((await begin(log), []))
-            elif action == "emit" and running:
+            elif action == "broadcast" and running:
                 transaction, written = chance.choice(running)
                 written.append(str(next(numbers)))
-                await done(transaction.emit("runs.1", written[-1]))
+                await done(transaction.broadcast("runs.1", written[-1]))
             elif action == "end" and running:
                 transaction, written = running.pop(chance.randrange(len(running)))
                 keep = chance.random() < 0.8
                 committed += written if keep else []
                 await done(transaction.commit() if keep else transaction.rollback())
             elif action == "read":
-                await follow(chance.randrange(3))
+                await read_on(chance.randrange(3))
         for transaction, written in running:
             committed += written
             await done(transaction.commit())
         for reader in range(3):
-            await follow(reader)
+            await read_on(reader)
             assert sorted(record.payload for record in read[reader]) == sorted(committed)
 
 

@@ -1,4 +1,4 @@
-"""RealtimeServiceContract: what every service that broadcasts must do."""
+"""RealtimeServiceContract: the guarantees of a service that broadcasts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flowcraft.testing.contracts.transactions import texts
 
 
 class Stepped(Event):
-    """What the contract broadcasts."""
+    """The event that the contract broadcasts."""
 
     step: int
 
@@ -28,7 +28,7 @@ ephemeral_update = contract_channels.declare("ephemeral_update", Stepped, durabl
 
 @dataclass(frozen=True, slots=True)
 class CallerTransaction:
-    """A transaction of the code that broadcasts, which passes `via`."""
+    """A transaction of the caller, which passes it as `via`."""
 
     via: object
     commit: Callable[[], Awaitable[object] | object]
@@ -39,7 +39,7 @@ BeginCaller: TypeAlias = Callable[[], Awaitable[CallerTransaction]]
 
 
 class RealtimeServiceContract:
-    """The promise of `ports.RealtimeService`."""
+    """The guarantees of `ports.RealtimeService`."""
 
     @pytest.fixture
     def service(self) -> RealtimeService:

@@ -1,4 +1,4 @@
-"""Transactions: how a contract writes to the log under test."""
+"""Transactions: write to the log under test."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from flowcraft.records import Record
 
 
 class Transaction(Protocol):
-    """A transaction that writes events. Its id is drawn when it begins, those of events when emitted."""
+    """A transaction that writes events. Its id is assigned at `begin`, an event's id at `broadcast`."""
 
     @property
     def xid(self) -> int: ...
 
-    def emit(self, channel: str, payload: str) -> Awaitable[None] | None: ...
+    def broadcast(self, channel: str, payload: str) -> Awaitable[None] | None: ...
 
     def commit(self) -> Awaitable[None] | None: ...
 
@@ -23,14 +23,14 @@ class Transaction(Protocol):
 
 
 class AppendableLog(EventLog, Protocol):
-    """A log that a test can write to, with methods that are plain or asynchronous."""
+    """A log that a test can write to, with synchronous or asynchronous methods."""
 
     def begin(self) -> Transaction | Awaitable[Transaction]:
-        """Start a transaction, beside those that run already if the log has more than one writer."""
+        """Start a transaction; several may run at once if the log has more than one writer."""
         ...
 
     def trim(self, *, before: int) -> object:
-        """Remove the events of transactions below `before`, as far as all of these have finished."""
+        """Remove the events of transactions below `before`, up to the oldest running transaction."""
         ...
 
 
@@ -41,7 +41,7 @@ async def begin(log: AppendableLog, *events: str) -> Transaction:
         transaction = await transaction
     for event in events:
         channel, _, payload = event.partition(" ")
-        await done(transaction.emit(channel, payload if payload[0] in '{"9' else f'"{payload}"'))
+        await done(transaction.broadcast(channel, payload if payload[0] in '{"9' else f'"{payload}"'))
     return transaction
 
 
@@ -53,7 +53,7 @@ async def commit(log: AppendableLog, *events: str) -> int:
 
 
 async def done(outcome: Awaitable[None] | None) -> None:
-    """Finish a call of a method that may be plain or asynchronous."""
+    """Finish a call of a method that may be synchronous or asynchronous."""
     if outcome is not None:
         await outcome
 
@@ -65,5 +65,5 @@ async def done_with(outcome: object) -> None:
 
 
 def texts(records: Iterable[Record]) -> list[str]:
-    """Return records as `begin` takes them."""
+    """Return records in the format of `begin`'s arguments."""
     return [f"{record.channel} {record.payload}".replace('"', "") for record in records]

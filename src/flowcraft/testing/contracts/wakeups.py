@@ -1,4 +1,4 @@
-"""WakeupsContract: what the hints to one reader must do."""
+"""WakeupsContract: the guarantees of the wakeups of one reader."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from flowcraft.ports import EventLog, Wakeups
 from flowcraft.testing.contracts.transactions import AppendableLog, begin, commit, done
 
 PROMPT_SECONDS = 10.0
-"""A hint that takes longer has been lost: the safety interval of these tests is longer still."""
+"""A wakeup that takes longer is lost: the safety interval of these tests is longer still."""
 _NEVER_SECONDS = 60.0
 _REST_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What one node reads with, and the log that the test writes to; both on the same events."""
+    """A node's log and wakeups, and the log that the test writes to, on the same events."""
 
     log: EventLog
     wakeups: Wakeups
@@ -30,11 +30,11 @@ class Reader:
 
 
 OpenReader = Callable[[float], AbstractAsyncContextManager[Reader]]
-"""Opens a reader with this safety interval in seconds, its upkeep running, until the block ends."""
+"""Opens a reader with this safety interval in seconds and with its upkeep running, until the block ends."""
 
 
 class WakeupsContract:
-    """The promise of `ports.Wakeups`."""
+    """The guarantees of `ports.Wakeups`."""
 
     @pytest.fixture
     def open_reader(self) -> OpenReader:
@@ -108,7 +108,7 @@ class WakeupsContract:
 
 
 async def _at_rest(reader: Reader) -> tuple[Cursor, asyncio.Task[None]]:
-    """Read and wait as the relay does until a wait lasts; return the cursor, and that wait."""
+    """Read and wait like the relay until a wait does not end; return the cursor and that wait."""
     cursor = (await reader.log.position()).cursor
     async with asyncio.timeout(PROMPT_SECONDS):
         while True:
@@ -137,7 +137,7 @@ async def _ended(waiting: asyncio.Task[None]) -> None:
 
 
 async def _until_read(reader: Reader, cursor: Cursor, records: int) -> Cursor:
-    """Read and wait as the relay does until so many records have come."""
+    """Read and wait like the relay until this many records have been read."""
     async with asyncio.timeout(PROMPT_SECONDS):
         while True:
             batch = await reader.log.tail(cursor)

@@ -1,4 +1,4 @@
-"""`manage.py makerealtimemigrations`: write the migration that makes the log and the triggers as declared."""
+"""`manage.py makerealtimemigrations`: write the migration for the log and the declared triggers."""
 
 from __future__ import annotations
 
@@ -19,18 +19,16 @@ from flowcraft.adapters.django.declared import missing
 from flowcraft.adapters.django.migrations import RealtimeTriggers
 
 _EXAMPLE = """examples:
-  manage.py makerealtimemigrations shop            write it into the app `shop`
-  manage.py makerealtimemigrations --check         in a CI: exit with 1 if there is something to write
+  manage.py makerealtimemigrations shop            write the migration into the app `shop`
+  manage.py makerealtimemigrations --check         in CI: exit with status 1 if a migration is missing
 """
 
 
 class Command(BaseCommand):
-    """What `makemigrations` is for models, for the triggers of the channels in FLOWCRAFT_CHANNELS."""
+    """Like `makemigrations`, for the triggers of the channels in FLOWCRAFT_CHANNELS."""
 
-    help = (
-        "Write the migration that brings a database to the declared channels: their log, and their triggers."
-    )
-    requires_system_checks = []  # noqa: RUF012  # they tell to run this
+    help = "Write the migration that creates the log and the triggers of the declared channels."
+    requires_system_checks = []  # noqa: RUF012  # the checks ask to run this command
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:  # noqa: ANN401
         return super().create_parser(
@@ -42,15 +40,17 @@ class Command(BaseCommand):
         )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("app", nargs="?", help="The label of the app whose migration it becomes.")
+        parser.add_argument("app", nargs="?", help="The label of the app that gets the migration.")
         parser.add_argument(
-            "--check", action="store_true", help="Write nothing; exit with 1 if something is missing."
+            "--check",
+            action="store_true",
+            help="Write nothing; exit with status 1 if a migration is missing.",
         )
-        parser.add_argument("--dry-run", action="store_true", help="Show the file, and write nothing.")
+        parser.add_argument("--dry-run", action="store_true", help="Print the file without writing it.")
         parser.add_argument(
             "--again",
             action="store_true",
-            help="Make all triggers anew: the columns of a table have changed.",
+            help="Recreate all triggers, after the columns of a table have changed.",
         )
 
     def handle(self, *_: Any, **options: Any) -> None:  # noqa: ANN401
@@ -59,7 +59,7 @@ class Command(BaseCommand):
         for operation in operations:
             self.stdout.write(f"  - {operation.describe()}")
         if not operations:
-            self.stdout.write("nothing to write: the migrations make what is declared")
+            self.stdout.write("no changes: the migrations create what is declared")
         elif options["check"]:
             sys.exit(1)
         else:
@@ -89,7 +89,7 @@ def _migration(loader: MigrationLoader, app: str, operations: list[Operation]) -
 
 
 def _owners(operation: Operation) -> list[str]:
-    """The apps whose models have the table that triggers are made on: these come first."""
+    """Return the apps whose models have the table of the triggers: their migrations come first."""
     if not isinstance(operation, RealtimeTriggers) or operation.source is None:
         return []
     table = operation.source["table"]

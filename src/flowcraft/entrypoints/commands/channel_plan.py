@@ -1,4 +1,4 @@
-"""Adding: from what somebody wants to the edits that do it; the database and the application are asked."""
+"""The plan of `flowcraft channel add`: from options to edits, by reading the database and the application."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from flowcraft.adapters.postgres.table_facts import (
     trigger_text,
 )
 from flowcraft.entrypoints.commands import preview as previews
-from flowcraft.entrypoints.commands.formatting import polished, polished_edit
+from flowcraft.entrypoints.commands.formatting import formatted, formatted_edit
 from flowcraft.scaffolding.edits import Edit, ScaffoldingRefused, text_of
 from flowcraft.scaffolding.migrations import trigger_statements
 from flowcraft.scaffolding.naming import Names
@@ -40,8 +40,8 @@ _PARAMETERS = {"uuid": "UUID", "int2": "int", "int4": "int", "int8": "int"}
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What somebody asked for; `columns` are those to take, by field, or None for all."""
+class ChannelOptions:
+    """The options of `flowcraft channel add`; `columns` has each chosen field's column, None means all."""
 
     names: Names
     event: str
@@ -53,10 +53,10 @@ class Wish:
 
 @asynccontextmanager
 async def database(project: Project, dsn: str | None) -> AsyncIterator[Plain]:
-    """Lend a connection to a database with the project's tables: the one that is known, or a new one.
+    """Yield a connection to a database with the project's tables: the configured one, or a scratch one.
 
     Raises:
-        ScaffoldingRefused: none is known, and none can be made.
+        ScaffoldingRefused: no database is configured, and the project has no SQL migrations to create one.
     """
     known = dsn or os.environ.get("FLOWCRAFT_DSN") or os.environ.get("DATABASE_URL")
     if known is not None:
@@ -66,62 +66,69 @@ async def database(project: Project, dsn: str | None) -> AsyncIterator[Plain]:
         async with scratch(sorted(project.migrations.glob("*.sql"))) as made, inspected(made) as connection:
             yield connection
     else:
-        raise ScaffoldingRefused("the columns are read from a database; name it with --dsn")
+        raise ScaffoldingRefused("no database to read the columns from; name one with --dsn")
 
 
-def edits_for_service(wish: Wish, project: Project, service: str) -> list[Edit]:
+def edits_for_service(options: ChannelOptions, project: Project, service: str) -> list[Edit]:
     """Plan an API-driven channel.
 
     Raises:
-        ScaffoldingRefused: it cannot be added so.
+        ScaffoldingRefused: the project or the options do not allow this channel.
     """
-    fields = wish.fields
-    parameter = wish.names.parameter
+    fields = options.fields
+    parameter = options.names.parameter
     kind = next((f.annotation for f in fields if f.name == parameter), "UUID")
-    there = fields_of(parsed(text_of(project.events) or "", project.events), wish.event)
-    if parameter is not None and there is None and parameter not in [f.name for f in fields]:
+    declared_fields = fields_of(parsed(text_of(project.events) or "", project.events), options.event)
+    if parameter is not None and declared_fields is None and parameter not in [f.name for f in fields]:
         fields = (Field(parameter, "UUID"), *fields)
-    if there is not None and parameter is not None:
-        kind = next((f.annotation for f in there if f.name == parameter), kind)
-    request = ChannelRequest(wish.names, wish.event, fields, wish.feature, None, service, kind)
-    draft, declared = plan_declaration(request, project, polished)
-    answer = _ask(draft, request, project)
+    if declared_fields is not None and parameter is not None:
+        kind = next((f.annotation for f in declared_fields if f.name == parameter), kind)
+    request = ChannelRequest(options.names, options.event, fields, options.feature, None, service, kind)
+    draft, declared = plan_declaration(request, project, formatted)
+    result = _preview(draft, request, project)
     plan_rest(
-        draft, request, project, Preview(answer.typescript, answer.samples, answer.tag), declared=declared
+        draft, request, project, Preview(result.typescript, result.samples, result.tag), declared=declared
     )
-    return [polished_edit(edit) for edit in draft.edits.values()]
+    return [formatted_edit(edit) for edit in draft.edits.values()]
 
 
-async def edits_for_table(wish: Wish, project: Project, connection: Plain, table: str) -> list[Edit]:
+async def edits_for_table(
+    options: ChannelOptions, project: Project, connection: Plain, table: str
+) -> list[Edit]:
     """Plan a database-driven channel.
 
     Raises:
-        ScaffoldingRefused: it cannot be added so.
-        DatabaseUnreadable: there is no such table.
+        ScaffoldingRefused: the project, the options or the table do not allow this channel.
+        DatabaseUnreadable: the table does not exist.
     """
     columns = await columns_of(connection, table)
-    there = fields_of(parsed(text_of(project.events) or "", project.events), wish.event)
-    taken = _taken(wish, columns, [field.name for field in there] if there is not None else None, table)
-    request = _table_request(wish, columns, taken, table, new=there is None)
-    draft, declared = plan_declaration(request, project, polished)
-    answer = _ask(draft, request, project)
-    assert answer.source is not None
-    samples = _samples(answer.samples, columns, taken)
-    trigger = await trigger_text(connection, answer.source)
+    declared_fields = fields_of(parsed(text_of(project.events) or "", project.events), options.event)
+    column_of = _columns_by_field(
+        options,
+        columns,
+        [field.name for field in declared_fields] if declared_fields is not None else None,
+        table,
+    )
+    request = _table_request(options, columns, column_of, table, new=declared_fields is None)
+    draft, declared = plan_declaration(request, project, formatted)
+    result = _preview(draft, request, project)
+    assert result.source is not None
+    samples = _samples(result.samples, columns, column_of)
+    trigger = await trigger_text(connection, result.source)
     preview = Preview(
-        answer.typescript,
+        result.typescript,
         samples,
-        answer.tag,
-        trigger_statements(trigger, wish.on),
-        _row(columns, taken, {sample.name: sample.json for sample in samples}),
+        result.tag,
+        trigger_statements(trigger, options.on),
+        _row(columns, column_of, {sample.name: sample.json for sample in samples}),
         _table_like(table, columns),
     )
     plan_rest(draft, request, project, preview, declared=declared)
-    return [polished_edit(edit) for edit in draft.edits.values()]
+    return [formatted_edit(edit) for edit in draft.edits.values()]
 
 
 def field_of_column(names: Names, column: str) -> str:
-    """Return what the event calls a column: its own name, but `flow_id` for the `id` of a flow."""
+    """Return the event's field for a column: the same name, but `flow_id` for the column `id` of a flow."""
     if column == "id" and names.parameter is not None:
         return names.parameter
     if column in ("id", "type") or iskeyword(column):
@@ -129,62 +136,68 @@ def field_of_column(names: Names, column: str) -> str:
     return column
 
 
-def _taken(
-    wish: Wish, columns: Sequence[TableColumn], fields: Sequence[str] | None, table: str
+def _columns_by_field(
+    options: ChannelOptions, columns: Sequence[TableColumn], fields: Sequence[str] | None, table: str
 ) -> dict[str, str]:
     """Return the column of each field."""
     present = [column.name for column in columns]
-    by_default = {field_of_column(wish.names, name): name for name in present}
-    chosen = dict(wish.columns or {})
+    by_default = {field_of_column(options.names, name): name for name in present}
+    chosen = dict(options.columns or {})
     if fields is not None:
         by_default.setdefault(f"{table.rpartition('.')[2].removesuffix('s')}_id", "id")
         chosen = {f: chosen.get(f) or (f if f in present else by_default.get(f, f)) for f in fields}
     elif not chosen:
         chosen = by_default
-    parameter = wish.names.parameter
+    parameter = options.names.parameter
     if parameter is not None and fields is None and parameter not in chosen:
         chosen = {parameter: by_default.get(parameter, parameter), **chosen}
     for field, column in chosen.items():
         if column not in present:
             raise ScaffoldingRefused(
-                f"{wish.event}.{field}: there is no column {column}; there is {', '.join(present)}; "
-                f"say --column {field}=COLUMN"
+                f"{options.event}.{field}: table {table} has no column {column}, only {', '.join(present)}; "
+                f"name the column with --column {field}=COLUMN"
             )
     return chosen
 
 
 def _table_request(
-    wish: Wish, columns: Sequence[TableColumn], taken: Mapping[str, str], table: str, *, new: bool
+    options: ChannelOptions,
+    columns: Sequence[TableColumn],
+    column_of: Mapping[str, str],
+    table: str,
+    *,
+    new: bool,
 ) -> ChannelRequest:
     by_name = {column.name: column for column in columns}
-    given = {field.name: field for field in wish.fields}
-    if unknown := given.keys() - taken.keys():
+    given = {field.name: field for field in options.fields}
+    if unknown := given.keys() - column_of.keys():
         raise ScaffoldingRefused(
-            f"--field {min(unknown)}: no column is taken for it; say --column {min(unknown)}=COLUMN"
+            f"--field {min(unknown)}: no column has this name; name the column with "
+            f"--column {min(unknown)}=COLUMN"
         )
-    fields = tuple(given.get(f) or Field(f, annotation_of(by_name[c])) for f, c in taken.items())
-    parameter = wish.names.parameter
-    kind = _PARAMETERS.get(by_name[taken[parameter]].type, "str") if parameter is not None else "UUID"
-    renamed = {field: column for field, column in taken.items() if field != column}
+    fields = tuple(given.get(f) or Field(f, annotation_of(by_name[c])) for f, c in column_of.items())
+    parameter = options.names.parameter
+    kind = _PARAMETERS.get(by_name[column_of[parameter]].type, "str") if parameter is not None else "UUID"
+    renamed = {field: column for field, column in column_of.items() if field != column}
     return ChannelRequest(
-        wish.names,
-        wish.event,
-        fields if new else wish.fields,
-        wish.feature,
-        RequestedTable(table, renamed, wish.on),
+        options.names,
+        options.event,
+        fields if new else options.fields,
+        options.feature,
+        RequestedTable(table, renamed, options.on),
         None,
         kind,
     )
 
 
 def annotation_of(column: TableColumn) -> str:
-    """Return the type of a column's values as Python writes it."""
+    """Return the Python annotation of a column's values."""
     return type_of_column(column.type, column.labels, is_array=column.is_array, required=column.required)
 
 
-def _ask(draft: Draft, request: ChannelRequest, project: Project) -> previews.Answer:
-    """Import the application, in another process, as the draft would have it."""
-    question = previews.Question(
+def _preview(draft: Draft, request: ChannelRequest, project: Project) -> previews.PreviewResult:
+    """Import the application in another process, with the edits of the draft applied."""
+    preview_request = previews.PreviewRequest(
         str(project.root),
         project.module(project.channels),
         project.channels_object,
@@ -194,30 +207,30 @@ def _ask(draft: Draft, request: ChannelRequest, project: Project) -> previews.An
     )
     done = subprocess.run(  # noqa: S603  # this very interpreter
         [sys.executable, "-m", previews.__name__],
-        input=msgspec.json.encode(question),
+        input=msgspec.json.encode(preview_request),
         capture_output=True,
         check=False,
     )
     if done.returncode != 0:
         raise ScaffoldingRefused(
-            f"{question.module} ends the process that imports it:\n{done.stderr.decode()}"
+            f"importing {preview_request.module} ended the process:\n{done.stderr.decode()}"
         )
-    answer = msgspec.json.decode(done.stdout, type=previews.Answer)
-    if answer.error is not None:
-        raise ScaffoldingRefused(f"{answer.error}\nnothing was changed")
-    return answer
+    result = msgspec.json.decode(done.stdout, type=previews.PreviewResult)
+    if result.error is not None:
+        raise ScaffoldingRefused(f"{result.error}\nnothing was changed")
+    return result
 
 
 def _samples(
-    samples: Sequence[Sample], columns: Sequence[TableColumn], taken: Mapping[str, str]
+    samples: Sequence[Sample], columns: Sequence[TableColumn], column_of: Mapping[str, str]
 ) -> tuple[Sample, ...]:
-    """The samples as the table would have them."""
+    """Return the samples with the values that the table stores for them."""
     by_name = {column.name: column for column in columns}
-    return tuple(_as_stored(sample, by_name[taken[sample.name]]) for sample in samples)
+    return tuple(_as_stored(sample, by_name[column_of[sample.name]]) for sample in samples)
 
 
 def _as_stored(sample: Sample, column: TableColumn) -> Sample:
-    if column.type == "timestamp" and not column.is_array:  # it has no zone
+    if column.type == "timestamp" and not column.is_array:  # has no time zone
         plain = ("datetime(2026, 11, 22, 20, 13)", "2026-11-22T20:13:00", (("datetime", "datetime"),))
         return Sample(sample.name, *plain)
     if column.length is not None and not column.labels and isinstance(sample.json, str):
@@ -227,16 +240,16 @@ def _as_stored(sample: Sample, column: TableColumn) -> Sample:
         return sample
     if column.required:
         raise ScaffoldingRefused(
-            f"{sample.name}: no value of {column.type} can be made up for the test; "
-            "take other columns with --column, and this one by hand afterwards"
+            f"{sample.name}: the generated test has no sample value for type {column.type}; "
+            "choose the other columns with --column, and add this field by hand afterwards"
         )
     return Sample(sample.name, "None", None)
 
 
 def _row(
-    columns: Sequence[TableColumn], taken: Mapping[str, str], samples: Mapping[str, object]
+    columns: Sequence[TableColumn], column_of: Mapping[str, str], samples: Mapping[str, object]
 ) -> dict[str, object]:
-    field_of = {column: field for field, column in taken.items()}
+    field_of = {column: field for field, column in column_of.items()}
     row: dict[str, object] = {}
     for column in columns:
         if column.name in field_of and column.type != "bytea":

@@ -1,4 +1,4 @@
-"""Reporting: how a command fails, with a sentence that says what to do next."""
+"""Exit status: how a command ends with an error, and what its help page states about its exit status."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ USAGE = 2
 
 
 def fail(sentence: str, status: int = FAILED) -> NoReturn:
-    """End the command."""
+    """End the command with an error line on standard error."""
     click.echo(f"error: {sentence}", err=True)
     raise click.exceptions.Exit(status)
 
 
-def example(*lines: str, done: str = "it is done", failed: str = "it failed and said why") -> str:
-    """Return the epilog of a command's help: examples, and what its exit status says."""
-    statuses = f"Exit status: 0 {done}, 1 {failed}, 2 the command was not understood."
+def example(
+    *lines: str, done: str = "success", failed: str = "failure, with the reason on standard error"
+) -> str:
+    """Return the epilog of a command's help: examples, and the meaning of its exit status."""
+    statuses = f"Exit status: 0 {done}, 1 {failed}, 2 usage error."
     return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines), "", statuses])
 
 
 @contextmanager
-def failures_told() -> Iterator[None]:
-    """End the command with a sentence where the application, and not this command, is wrong."""
+def exit_on_error() -> Iterator[None]:
+    """Turn errors of the application into an error line and exit status 1."""
     try:
         yield
     except (DeclarationError, RealtimeError) as error:

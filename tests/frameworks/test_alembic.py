@@ -18,8 +18,9 @@ from sqlalchemy import Column, Integer, MetaData, Text, create_engine, text
 from sqlalchemy import Table as SqlTable
 
 from flowcraft import Channels, DeclarationError, Event, Table
+from flowcraft.adapters.postgres.statements import migrations
 from flowcraft.adapters.postgres.steps import LATEST
-from flowcraft.errors import SchemaNotOwned
+from flowcraft.errors import SchemaDiffers, SchemaNotOwned
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -291,6 +292,7 @@ def test_triggers_that_do_not_fit_their_table_are_told_in_a_sentence(project: Pr
     assert project.query("select to_regclass('runs')") == [(None,)]
 
 
+DEVELOPMENT_LOG = (Path(__file__).parents[1] / "support/development_log.sql").read_text("utf-8")
 PLANTED = """
 create table ran (who text);
 create function spy() returns trigger language plpgsql as $$
@@ -320,6 +322,31 @@ def test_a_schema_with_code_of_another_role_is_refused_by_every_step(project: Pr
     assert project.query("select * from ran") == []
     project.query("drop trigger spy on flowcraft.migration")
     project.upgrade()
+    assert project.triggers() == BOTH
+
+
+@by_both_drivers
+def test_a_log_of_a_development_version_is_taken_over_by_the_next_revision(project: Project) -> None:
+    with project.engine.begin() as connection:
+        connection.execution_options(no_parameters=True).exec_driver_sql(DEVELOPMENT_LOG)
+    project.declare(tables("status"), channels_of())
+    assert "op.flowcraft_log(4)" in project.generate()
+    project.upgrade()
+    assert project.told() == ['{"type":"RunUpdate","run_id":1,"status":null,"note":"none : %(s)s"}']
+    hashes = "select version, hash from flowcraft.migration order by 1"
+    assert project.query(hashes) == [(one.version, one.hash) for one in migrations().values()]
+
+
+@by_both_drivers
+def test_a_migration_of_another_version_is_refused_by_every_step(project: Project) -> None:
+    project.declare(tables("status"), channels_of())
+    project.generate()
+    project.upgrade()
+    project.query("update flowcraft.migration set hash = repeat('0', 64) where version = 2")
+    project.declare(tables("status"), channels_of(on=("insert",)))
+    project.generate()
+    with pytest.raises(SchemaDiffers, match="0002_retention has the hash 000000000000, not "):
+        project.upgrade()
     assert project.triggers() == BOTH
 
 

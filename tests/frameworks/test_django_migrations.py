@@ -21,7 +21,7 @@ from django.test.utils import override_settings
 
 from flowcraft import Channels, DeclarationError, Event, Table
 from flowcraft.adapters.postgres.steps import LATEST
-from flowcraft.errors import SchemaNotOwned
+from flowcraft.errors import SchemaDiffers, SchemaNotOwned
 from tests.support.django_project import configure, connected_to
 
 configure()
@@ -185,6 +185,15 @@ def test_a_schema_with_code_of_another_role_is_refused_and_told_by_the_checks(pr
     assert refused in found
     project.write(declared="changed")
     with pytest.raises(SchemaNotOwned, match=re.escape(refused)):
+        project.migrate()
+
+
+def test_a_migration_of_another_version_is_refused(project: Project) -> None:
+    project.write()
+    project.migrate()
+    project.query("update flowcraft.migration set hash = repeat('0', 64) where version = 2")
+    project.write(declared="changed")
+    with pytest.raises(SchemaDiffers, match="0002_retention has the hash 000000000000, not "):
         project.migrate()
 
 

@@ -31,7 +31,7 @@ async def connection(database: str, log: AppendablePostgresLog) -> AsyncIterator
         yield connection
 
 
-@pytest.mark.parametrize("function", ["emit", "announce"])
+@pytest.mark.parametrize("function", ["broadcast", "broadcast_ephemeral"])
 @pytest.mark.parametrize(
     "name", ["", "Runs", "runs.", "runs.a b", "runs.1.2", "runs\n", "a" * 49, "läufe", "runs.'"]
 )
@@ -40,7 +40,7 @@ async def test_a_channel_outside_the_grammar_is_refused(connection: Plain, funct
         await connection.execute(f"select flowcraft.{function}($1, '{{}}')", name)
 
 
-@pytest.mark.parametrize("function", ["emit", "announce"])
+@pytest.mark.parametrize("function", ["broadcast", "broadcast_ephemeral"])
 async def test_what_is_not_json_or_nothing_is_refused(connection: Plain, function: str) -> None:
     with pytest.raises(asyncpg.InvalidTextRepresentationError):
         await connection.execute(f"select flowcraft.{function}('run_update', '{{')")

@@ -246,6 +246,26 @@ async def test_a_log_without_the_later_migrations_is_taken_over(old: Plain, data
         await log.close()
 
 
+async def test_a_log_with_the_present_names_and_no_hashes_is_taken_over(
+    connection: Plain, database: str
+) -> None:
+    await connection.execute("create table runs (id integer primary key, status text)")
+    await migrate(connection, channels)
+    await connection.execute("""
+        delete from flowcraft.migration where version = 4; alter table flowcraft.migration drop column hash;
+        alter table flowcraft.event rename column broadcast_at to stated_at
+    """)
+    cursor = await connection.fetchval("select flowcraft.cursor()")
+    await connection.execute("insert into runs values (1, 'queued')")
+    assert (await migrate(connection, channels))[0] == "schema flowcraft: 0004_plain_names"
+    assert await hashes(connection) == HASHES
+    log = PostgresLog(database)
+    try:
+        assert len((await log.tail(Cursor.parse(cursor))).records) == 1
+    finally:
+        await log.close()
+
+
 FIRST = (
     "a development version migrated this database; its functions get other names, and these need the "
     "old ones; "

@@ -154,11 +154,12 @@ def unavailable() -> Iterator[None]:
         raise LogUnavailable(f"the database has no schema flowcraft ({error.args[0]}); {_INSTALL}") from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise LogUnavailable(f"{error.args[0]}; grants are listed in 0001_log.sql") from error
+    except asyncpg.ClientConfigurationError as error:  # a ValueError too, for an address that is none
+        raise LogUnavailable(f"the database cannot be reached: {error}") from error
     except TimeoutError as error:
         raise LogTimeout(f"the database did not answer in time{_in_detail(error)}") from error
     except _GONE as error:
-        # asyncpg's for an argument that does not fit its parameter; an address that is none is another
-        if isinstance(error, ValueError) and not isinstance(error, asyncpg.ClientConfigurationError):
+        if isinstance(error, ValueError):  # asyncpg's for an argument that does not fit its parameter
             raise
         raise LogUnavailable(
             f"the database cannot be reached: {str(error) or type(error).__name__}"

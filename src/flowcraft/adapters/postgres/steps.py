@@ -61,7 +61,7 @@ def create_triggers(execute: Execute, source: TableSource) -> None:
     """Create or replace the triggers of a source; do nothing if they are as declared."""
     sources = literal(msgspec.json.encode([source]).decode())
     apply = f"select pg_temp.flowcraft_apply({sources}::jsonb, false);"
-    execute(_guarded(statement("install"), apply, f"{CLEAR};"))
+    execute(_guarded(with_hashes("verify"), statement("install"), apply, f"{CLEAR};"))
 
 
 def drop_triggers(execute: Execute, function: str) -> None:

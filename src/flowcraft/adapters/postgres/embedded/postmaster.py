@@ -27,7 +27,7 @@ READY = {"ready", "standby"}
 class Postmaster:
     """A server process, the child of a thread that only waits for its end.
 
-    The kernel sends a parent-death signal when the *thread* that forked ends; that of a caller may end first.
+    The kernel sends a parent-death signal when the *thread* that forked ends; callers' threads come and go.
     """
 
     def __init__(self, command: Sequence[str | Path], directory: Path, identity: Identity) -> None:

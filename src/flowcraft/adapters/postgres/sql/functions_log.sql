@@ -61,6 +61,7 @@ end $$;
 create or replace function flowcraft.wake() returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
+    -- 0x666c6f77, "flow": the class of our advisory locks; 1 leader, 2 readers, 3 migrate, 4 rotate.
     -- In one expression each: between two statements a cancellation could leave the lock behind.
     no_leader boolean := case when pg_try_advisory_lock_shared(:lock_class, :leader_lock)
         then pg_advisory_unlock_shared(:lock_class, :leader_lock) else false end;

@@ -5,9 +5,14 @@ do $flowcraft_verify$
 declare
     found text;
 begin
+    if to_regclass('flowcraft.migration') is null then
+        return;
+    end if;
     select string_agg(format('%s has the hash %s, not %s', m.name, left(m.hash, 12), left(o.hash, 12)), ', ' order by m.version)
     into found
-    from flowcraft.migration as m
+    from (
+\ir applied.sql
+    ) as m
     join jsonb_to_recordset($1::jsonb) as o(version integer, name text, hash text) on o.version = m.version
     where m.hash <> o.hash;
     if found is not null then
@@ -15,7 +20,7 @@ begin
             'migrate with the version that was used before, or, if the events may go, run `drop schema flowcraft cascade` and '
             'migrate again', found using errcode = 'RT004';
     end if;
-    if not exists (select from flowcraft.migration where hash is null) then
+    if not exists (select from flowcraft.migration as m where to_jsonb(m) ->> 'hash' is null) then
         return;
     end if;
 
@@ -53,7 +58,8 @@ begin
                     or exists (select from unnest(p.proconfig) as s where s ~ '^search_path=.*\mflowcraft\M')
                         and p.prosrc ~* format('(^|[^.\w"])"?%s"?\s*\(', split_part(r.old, '.', 2)) end
         where n.nspname <> 'pg_catalog' and not (n.nspname = 'flowcraft' and (
-            p.proname in ('emit', 'announce') or coalesce(obj_description(p.oid, 'pg_proc'), '') like 'flowcraft:%'))
+            p.proname in ('emit', 'announce', 'broadcast', 'broadcast_ephemeral')
+            or coalesce(obj_description(p.oid, 'pg_proc'), '') like 'flowcraft:%'))
         group by p.oid, p.proowner
         union all
         select format('function %s, of role %s: rename or drop it, for %s gets this name', o.new, pg_get_userbyid(p.proowner), o.old)

@@ -18,9 +18,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def options(name: str, description: str | None) -> argparse.ArgumentParser:
-    """What every benchmark can be told."""
+    """The options of every benchmark."""
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description=description)
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each, of which medians are told")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each; results are medians")
     parser.add_argument("--json", type=Path, help="write all figures")
     return parser
 
@@ -35,7 +35,7 @@ def where() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit; `-dirty` if the work tree is not what it says."""
+    """The commit; `-dirty` if the work tree differs from it."""
     command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return found.stdout.strip() or "unknown"
@@ -48,7 +48,7 @@ def write(path: Path, figures: dict[str, Any]) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -19,7 +19,7 @@ BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
 def main() -> int:
-    """Write the page anew, or tell whether it is what the results say."""
+    """Write the page, or report whether it is up to date with the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument(
         "--check", action="store_true", help="change nothing; exit 1 if the page is out of date"
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def rendered(page: str) -> str:
-    """The page with what the results say between its marks."""
+    """The page, with the results between its marks."""
     head, _, rest = page.partition(BEGIN)
     _, _, tail = rest.partition(END)
     parts = [
@@ -83,11 +83,11 @@ def _workers() -> list[str]:
     if not result:
         return []
     one, two = result["messages_per_s"]
-    said = (
+    sentence = (
         f"{result['load']}; PostgreSQL, workers and clients on the same cores: {one:,.0f} messages/s with "
         f"one worker, {two:,.0f} with two, {result['ratio']:.2f} times as many."
     )
-    return ["## Workers", f"{_where(result)}", said]
+    return ["## Workers", f"{_where(result)}", sentence]
 
 
 def _figures(name: str, title: str) -> list[str]:

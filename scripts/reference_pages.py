@@ -157,8 +157,8 @@ def _field_docs(struct: type) -> dict[str, str]:
     found: dict[str, str] = {}
     for field, below in zip(body.body, body.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            said = below.value if isinstance(below, ast.Expr) else None
-            text = said.value if isinstance(said, ast.Constant) else ""
+            described = below.value if isinstance(below, ast.Expr) else None
+            text = described.value if isinstance(described, ast.Constant) else ""
             found[field.target.id] = " ".join(str(text).split())
     return found
 
@@ -264,8 +264,8 @@ def sql_page() -> str:
 
 
 def _sentence(name: str, text: str) -> str:
-    said = text.removeprefix(f"{name}: ")
-    return said[0].upper() + said[1:]
+    described = text.removeprefix(f"{name}: ")
+    return described[0].upper() + described[1:]
 
 
 def _page(parts: list[str]) -> str:

@@ -124,7 +124,7 @@ def _on_site(named: str, source: str, keep: Callable[[str], str]) -> str:
     if named in FOLDERS:
         return FOLDERS[named]
     if named.startswith("docs/"):
-        return named.removeprefix("docs/")  # mkdocs itself tells if it is not there
+        return named.removeprefix("docs/")  # mkdocs itself reports a missing one
     for page, origin in PAGES.items():
         if named in {origin, posixpath.dirname(origin)} - {""}:
             return page

@@ -22,9 +22,9 @@ const declared = (symbol) => {
   };
 };
 
-const told = entries.map(([name, file]) => {
+const names = entries.map(([name, file]) => {
   const source = program.getSourceFile(file);
   if (!source) throw new Error(`${file} is not there; run \`make build\``);
   return { entry: name, names: checker.getExportsOfModule(checker.getSymbolAtLocation(source)).map(declared) };
 });
-console.log(JSON.stringify(told));
+console.log(JSON.stringify(names));

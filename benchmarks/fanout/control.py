@@ -1,4 +1,4 @@
-"""Control: the port on which the load client says `go <n>`, and what every server here sends then."""
+"""Control: the port on which the load client sends `go <n>`, and what every server here sends then."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def message(number: int) -> str:
 
 
 async def obey(port: int, go: Go, *, watched: int | None = None) -> None:
-    """Take orders until nobody gives them any more; prints `ready` once it listens.
+    """Accept orders until the load client disconnects; prints `ready` once it listens.
 
     What is measured is this process, or the one that is named: a server that this one starts.
     """

@@ -50,7 +50,7 @@ class Figures:
 
 
 class Failed(Exception):
-    """A subject that did not do what it should; the text says what it did."""
+    """A subject failed; the text describes its behaviour."""
 
 
 def measure(subject: Subject, load: Load) -> Figures:
@@ -103,7 +103,7 @@ def prepare(clients: int) -> None:
     """Compile the floor and the load client, and see that so many clients can be had here.
 
     Raises:
-        SystemExit: they cannot; the text says what is missing.
+        SystemExit: they cannot; the text names what is missing.
     """
     if sys.platform != "linux":
         raise SystemExit("this benchmark reads /proc and gives programs a core each: it is for Linux")
@@ -141,7 +141,7 @@ def _start(command: list[str], core: int | None) -> subprocess.Popen[str]:
 
 
 def _end(program: subprocess.Popen[str]) -> None:
-    """Give a server the time to end what it started itself, now that nobody gives it orders any more."""
+    """Give a server the time to end what it started itself, now that it gets no more orders."""
     try:
         program.wait(ENDING_SECONDS)
     except subprocess.TimeoutExpired:
@@ -153,7 +153,7 @@ def _until_ready(program: subprocess.Popen[str]) -> int:
     """Wait until a server listens; return the process to watch, which a wrapper names after `ready`."""
     line = _out(program).readline().split()
     if not line or line[0] != "ready":
-        raise Failed(f"it said {' '.join(line)!r} instead of 'ready'")
+        raise Failed(f"it printed {' '.join(line)!r} instead of 'ready'")
     return int(line[1]) if len(line) > 1 else program.pid
 
 

@@ -12,7 +12,7 @@ import sys
 
 from benchmarks.fanout.measure import Load, load_command, prepare
 from benchmarks.fanout.ours.dedicated import PAYLOAD
-from benchmarks.fanout.ours.served import EMIT, database, served
+from benchmarks.fanout.ours.served import BROADCAST, database, served
 from benchmarks.fanout.subjects import OUR_PATH
 from benchmarks.machine import free_port, options, where, write
 
@@ -25,7 +25,7 @@ async def main() -> int:
     prepare(CLIENTS)
     async with database() as (dsn, connection):
         since = await connection.fetchval("select flowcraft.cursor()")
-        await connection.execute(EMIT, PAYLOAD, MISSED)
+        await connection.execute(BROADCAST, PAYLOAD, MISSED)
         rounds = [await _round(dsn, f"{OUR_PATH}&since={since}") for _ in range(given.rounds)]
     median = statistics.median(rounds)
     what = (

@@ -20,7 +20,7 @@ OUR_PATH = "/realtime?channel=bench_update"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A server: how it is started, and what a client has to say to it."""
+    """A server: the command that starts it, and the messages that a client sends to it."""
 
     name: str
     command: tuple[str, ...]

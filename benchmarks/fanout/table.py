@@ -1,4 +1,4 @@
-"""Tables: what the rounds of one load say, as medians, spread and ratios."""
+"""Tables: the results of the rounds of one load, as medians, spread and ratios."""
 
 from __future__ import annotations
 

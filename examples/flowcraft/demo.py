@@ -1,4 +1,4 @@
-"""The demo: a database, the API, two workers and somebody who keeps triggering flows, in one process.
+"""The demo: a database, the API, two workers and a user who keeps triggering flows, in one process.
 
 `make demo` brings its own PostgreSQL, which is gone when it ends. `DATABASE_URL=postgresql://…` names one of
 yours (an empty one, please), `PORT=8001` another port, `DEMO_QUIET=1` leaves the triggering to you.

@@ -1,4 +1,4 @@
-"""FastAPI with SQLAlchemy's AsyncSession: what a request commits, every subscribed browser hears.
+"""FastAPI with SQLAlchemy's AsyncSession: every subscribed browser receives what a request commits.
 
 DATABASE_URL=postgresql://localhost/shop uvicorn examples.frameworks.fastapi_app:app
 """
@@ -66,7 +66,7 @@ async def snapshot() -> AsyncIterator[AsyncSession]:
 
 
 api = FastAPI(lifespan=lifespan)
-# Committed before the answer is sent, so that whoever reads the answer finds the change.
+# Committed before the response is sent, so that its reader finds the change.
 Transaction = Annotated[AsyncSession, Depends(transaction, scope="function")]
 Snapshot = Annotated[AsyncSession, Depends(snapshot)]
 
@@ -81,13 +81,13 @@ async def items(session: Snapshot) -> dict[str, object]:
 
 @api.put("/items/{item_id}")
 async def put(item_id: int, stock: int, session: Transaction) -> None:
-    """Say how many there are."""
+    """Set the stock of an item."""
     await session.merge(Item(id=item_id, stock=stock))
 
 
 @api.post("/items/{item_id}/take")
 async def take(item_id: int, count: int, session: Transaction) -> None:
-    """Take some away, unless that is too many: then nothing has happened, and nobody hears of it."""
+    """Take some away; taking too many rolls back, and no event is sent."""
     item = await session.get_one(Item, item_id, with_for_update=True)
     item.stock -= count
     await session.flush()

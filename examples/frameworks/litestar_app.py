@@ -1,4 +1,4 @@
-"""Litestar with SQLAlchemy's AsyncSession: what a request commits, every subscribed browser hears.
+"""Litestar with SQLAlchemy's AsyncSession: every subscribed browser receives what a request commits.
 
 DATABASE_URL=postgresql://localhost/shop uvicorn examples.frameworks.litestar_app:app
 """
@@ -75,13 +75,13 @@ async def items() -> dict[str, object]:
 
 @put("/items/{item_id:int}")
 async def replace(item_id: FromPath[int], stock: FromQuery[int], session: Session) -> None:
-    """Say how many there are."""
+    """Set the stock of an item."""
     await session.merge(Item(id=item_id, stock=stock))
 
 
 @post("/items/{item_id:int}/take", status_code=200)
 async def take(item_id: FromPath[int], count: FromQuery[int], session: Session) -> None:
-    """Take some away, unless that is too many: then nothing has happened, and nobody hears of it."""
+    """Take some away; taking too many rolls back, and no event is sent."""
     item = await session.get_one(Item, item_id, with_for_update=True)
     item.stock -= count
     await session.flush()

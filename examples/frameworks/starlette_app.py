@@ -1,4 +1,4 @@
-"""Starlette with SQLAlchemy's AsyncConnection: what a request commits, every subscribed browser hears.
+"""Starlette with SQLAlchemy's AsyncConnection: every subscribed browser receives what a request commits.
 
 DATABASE_URL=postgresql://localhost/shop uvicorn examples.frameworks.starlette_app:app
 """
@@ -58,7 +58,7 @@ async def items(_: Request) -> JSONResponse:
 
 
 async def put(request: Request) -> Response:
-    """Say how many there are."""
+    """Set the stock of an item."""
     query = "insert into items values (:id, :stock) on conflict (id) do update set stock = excluded.stock"
     values = {"id": request.path_params["item_id"], "stock": int(request.query_params["stock"])}
     async with engine.begin() as connection:
@@ -67,7 +67,7 @@ async def put(request: Request) -> Response:
 
 
 async def take(request: Request) -> Response:
-    """Take some away, unless that is too many: then nothing has happened, and nobody hears of it."""
+    """Take some away; taking too many rolls back, and no event is sent."""
     query = "update items set stock = stock - :count where id = :id returning stock"
     values = {"id": request.path_params["item_id"], "count": int(request.query_params["count"])}
     async with engine.begin() as connection:

@@ -57,7 +57,7 @@ DOES_NOT_FIT: Mapping[str, tuple[Any, str]] = {
     "uuid": (bool, "boolean"),
     "text[]": (Literal["a", "b"], "one of a, b"),
     "interval": (int, "integer"),
-    "mood": (list[str], "array"),
+    "public.mood": (list[str], "array"),
 }
 
 
@@ -92,7 +92,7 @@ def test_columns_that_cannot_be_their_fields_are_told(database: str) -> None:
     sentences = found(database, {column: kind for column, (kind, _) in DOES_NOT_FIT.items()})
     told = [sentence.partition("; ")[0] for sentence in sentences]
     assert told == [
-        f"thing_update: column public.things.f{n} is {'public.' * (column == 'mood')}{column}, "
-        f"which does not fit the {wanted} that Thing.f{n} takes"
+        f"thing_update: column public.things.f{n} is {column}, which does not fit the {wanted} "
+        f"that Thing.f{n} takes"
         for n, (column, (_, wanted)) in enumerate(DOES_NOT_FIT.items())
     ]

@@ -146,7 +146,7 @@ SERVICE = {
         check="FC006",
         in_file=CHANNELS,
         at="run = channels.declare(",
-        says="LogLine on runs.{run_id} has no source and no broadcast; … realtime.broadcast(...) in a service",
+        says="LogLine on runs.{run_id} has no source … realtime.broadcast(...) in a service",
     ),
     "a channel that has lost its source": fault(
         CHANNELS,

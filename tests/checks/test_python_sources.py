@@ -105,6 +105,6 @@ def test_a_broadcast_that_cannot_be_followed_is_named_as_a_possibility(project: 
     project.write("app/service.py", "async def f(rt, channel, e): await rt.broadcast(channel, e)")
     message = project.check("app.live:channels").stdout
     assert (
-        "notes.{note_id} has no source and no broadcast (app/service.py:1 may broadcast it: its channel is unknown)"
-        in message
+        "notes.{note_id} has no source and no broadcast "
+        "(app/service.py:1 may broadcast it: its channel is unknown)" in message
     )

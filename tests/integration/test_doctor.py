@@ -70,7 +70,7 @@ async def test_all_is_well_with_a_server_on_its_database(database: str) -> None:
     assert {about: verdict for about, (verdict, _) in said.items()} == dict.fromkeys(
         ["database", "log", "notifications", "servers", "queue", "server", "lag"], "ok"
     )
-    assert "one follows the log" in said["servers"][1]
+    assert "1 server reads the log" in said["servers"][1]
     assert said["server"][1].startswith("live, ")
 
 
@@ -79,7 +79,7 @@ async def test_a_database_without_log_or_server_says_what_to_do(database: str) -
     assert status == 1
     assert "flowcraft migrate" in said["log"][1]
     assert said["servers"][0] == "wrong"
-    assert "does not answer" in said["server"][1]
+    assert "does not respond" in said["server"][1]
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ async def test_an_event_is_followed_to_a_subscriber(database: str) -> None:
             for which in (("--event", str(row["id"])), ("--xid", row["xid"])):
                 status, said = await doctor(*which, "--url", url, dsn=database)
                 assert status == 0, said
-                assert "is told event" in said["subscriber"][1]
+                assert "receives event" in said["subscriber"][1]
         status, said = await doctor("--event", str(row["id"]), dsn=database)
         assert (status, said["subscriber"][0]) == (0, "note")
 
@@ -126,7 +126,7 @@ async def test_why_there_is_no_event(database: str) -> None:
         await begun.rollback()
         assert "rolled back" in (await doctor("--xid", xid, dsn=database))[1]["row"][1]
         empty = await writer.fetchval("select pg_current_xact_id()::text")
-        assert "stated no event" in (await doctor("--xid", empty, dsn=database))[1]["row"][1]
+        assert "committed without an event" in (await doctor("--xid", empty, dsn=database))[1]["row"][1]
         assert "no transaction" in (await doctor("--xid", str(int(xid) + 10**6), dsn=database))[1]["row"][1]
         status, said = await doctor("--event", "4711", dsn=database)
         assert (status, said["row"][0]) == (1, "wrong")

@@ -354,7 +354,7 @@ async def test_after_a_lost_connection_nothing_is_assumed_about_the_lock(
         await fall_asleep(followed)
         await lose(followed, connection)
         await asyncio.wait_for(followed.listener.until_connected(), 10)
-        assert followed.listener._machine.state == Releasing(None)
+        assert followed.listener.machine_state == Releasing(None)
         assert followed.listener.trouble is None
 
 

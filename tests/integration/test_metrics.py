@@ -285,7 +285,7 @@ def test_where_nothing_can_be_written_the_workers_start_without_a_board(
     monkeypatch.setattr(metrics, "_IN_MEMORY", Path("/proc/nowhere"))
     with metrics.shared_board():
         assert SharedMetrics.found() is None
-    assert "each worker tells of its own metrics only" in caplog.text
+    assert "a scrape reaches one arbitrary worker, with its own metrics only" in caplog.text
 
 
 def test_workers_have_a_board_until_they_have_ended() -> None:

@@ -141,7 +141,10 @@ def test_where_no_fixture_is_used_nothing_is_loaded(pytester: pytest.Pytester) -
     [
         ("", "*name your channels with `flowcraft_channels = app:channels` in pytest's ini file*"),
         ("flowcraft_channels = nowhere:channels", "*flowcraft_channels = nowhere:channels: No module named*"),
-        ("flowcraft_channels = app:Steps", "*flowcraft_channels = app:Steps is of type type; say where*"),
+        (
+            "flowcraft_channels = app:Steps",
+            "*flowcraft_channels = app:Steps is of type type; name your channels*",
+        ),
     ],
 )
 def test_who_does_not_say_where_the_channels_are_is_told_how(

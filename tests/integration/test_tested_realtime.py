@@ -228,7 +228,7 @@ async def test_what_is_missing_comes_with_advice(realtime: InMemoryRealtime) -> 
         return str(missing.value)
 
     runs = await realtime.subscribe(run_update)
-    assert "given this `realtime`" in await advice()
+    assert "uses this `realtime`" in await advice()
     assert "within 0.001 s" in await advice(timeout=0.001)
     transaction = realtime.log.begin()
     assert "1 transaction(s) have begun and not ended" in await advice()
@@ -239,7 +239,7 @@ async def test_what_is_missing_comes_with_advice(realtime: InMemoryRealtime) -> 
         await realtime.broadcast(run_update, RunUpdate(run_id=number))
     await runs.expect(run_id=19)
     told = await advice(run_id=3)
-    assert "expect() reads on, never back" in told
+    assert "expect() only reads forward" in told
     assert "    … and 10 before\n    RunUpdate(run_id=10, status='queued')\n" in told
 
 
@@ -257,10 +257,10 @@ async def test_what_cannot_be_expected_is_a_mistake_of_the_test(realtime: InMemo
     runs = await realtime.subscribe(run_update)
     with pytest.raises(TypeError, match="run_update carries RunUpdate, never StepCompleted"):
         await runs.expect(StepCompleted)
-    with pytest.raises(TypeError, match="has a field 'state'; there are run_id, status"):
+    with pytest.raises(TypeError, match="has a field 'state'; the fields are run_id, status"):
         await runs.expect(state="queued")
     elsewhere = Channels().declare("run_update", RunUpdate)
-    with pytest.raises(TypeError, match="not one of the channels of this realtime"):
+    with pytest.raises(TypeError, match="is not a channel of this realtime"):
         await realtime.subscribe(elsewhere)
 
 

@@ -99,13 +99,16 @@ def test_what_is_not_understood_ends_with_status_2(run: Run, arguments: list[str
         ),
         (
             "tests.unit.typescript_sample:RUN",
-            f"tests.unit.typescript_sample:RUN is of type UUID, not Channels or Realtime; the module has {SAMPLE}",
+            (
+                "tests.unit.typescript_sample:RUN is of type UUID, not Channels or Realtime; "
+                f"the module has {SAMPLE}"
+            ),
         ),
         (
             "flowcraft.errors:RealtimeError",
             (
-                "flowcraft.errors:RealtimeError is of type type, not Channels or Realtime; the module has none; "
-                "name the module that creates them"
+                "flowcraft.errors:RealtimeError is of type type, not Channels or Realtime; "
+                "the module has none; name the module that creates them"
             ),
         ),
     ],
@@ -330,7 +333,10 @@ def test_sql_and_a_database_exclude_each_other(run: Run) -> None:
         ),
         (
             asyncpg.InsufficientPrivilegeError("permission denied"),
-            "the database user lacks a privilege: permission denied; connect as the owner of the tables, or see --sql",
+            (
+                "the database user lacks a privilege: permission denied; connect as the owner of the tables, "
+                "or see --sql"
+            ),
         ),
         (
             asyncpg.UndefinedTableError("no table"),

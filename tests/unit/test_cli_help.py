@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from flowcraft import Channels, Realtime
 from flowcraft.entrypoints.cli import app
 
-STATUSES = re.compile(r"Exit status: 0 .+, 1 .+, 2 usage error\.$")
+STATUSES = re.compile(r"Exit status: 0 .+; 1 .+; 2 usage error\.$")
 
 
 def walk(words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

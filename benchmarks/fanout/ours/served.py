@@ -15,7 +15,7 @@ from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.entrypoints.bench import until_ready
 
-EMIT = "select flowcraft.broadcast('bench_update', $1::text::json) from generate_series(1, $2)"
+BROADCAST = "select flowcraft.broadcast('bench_update', $1::text::json) from generate_series(1, $2)"
 COMMAND = "from flowcraft.entrypoints.cli import main; main()"
 APP = "benchmarks.fanout.ours.app:realtime"
 

@@ -1,4 +1,4 @@
-"""Ours with PostgreSQL and several workers: the orders are transactions. The last argument tells how many."""
+"""Ours with PostgreSQL and several workers: the orders are transactions. The last argument is how many."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.fanout.control import obey, ports
 from benchmarks.fanout.ours.dedicated import PAYLOAD
-from benchmarks.fanout.ours.served import EMIT, database, served
+from benchmarks.fanout.ours.served import BROADCAST, database, served
 
 
 async def main() -> None:
@@ -16,7 +16,7 @@ async def main() -> None:
     async with database() as (dsn, connection), served(dsn, port, int(sys.argv[3])):
 
         async def go(count: int) -> None:
-            await connection.execute(EMIT, PAYLOAD, count)
+            await connection.execute(BROADCAST, PAYLOAD, count)
 
         await obey(control, go)
 

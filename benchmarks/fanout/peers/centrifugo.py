@@ -1,4 +1,4 @@
-"""Centrifugo, from its Go module, told over its HTTP API by this small process on another core."""
+"""Centrifugo, from its Go module; this small process on another core publishes over its HTTP API."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Api:
         body = json.dumps({"commands": commands}, separators=(",", ":"))
         self._connection.request("POST", "/api/batch", body, {"Content-Type": "application/json"})
         answer = self._connection.getresponse()
-        said = answer.read()
-        if answer.status != 200 or b'"error"' in said:
-            raise SystemExit(f"centrifugo: {answer.status} {said[:200]!r}")
+        body = answer.read()
+        if answer.status != 200 or b'"error"' in body:
+            raise SystemExit(f"centrifugo: {answer.status} {body[:200]!r}")
 
 
 def until_listening(port: int) -> None:

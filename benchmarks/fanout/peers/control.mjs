@@ -1,4 +1,4 @@
-// Control: the port on which the load client says `go <n>`, as in control.py.
+// Control: the port on which the load client sends `go <n>`, as in control.py.
 
 import { createServer } from "node:net";
 
@@ -10,7 +10,7 @@ export const message = (number) => {
   return head + "x".repeat(MESSAGE_BYTES - head.length - 3) + '"}}';
 };
 
-/** Take orders until nobody gives them any more; prints `ready` once it listens. */
+/** Accept orders until the load client disconnects; prints `ready` once it listens. */
 export const obey = (port, go) => {
   const server = createServer((socket) => {
     socket.on("data", (data) => {

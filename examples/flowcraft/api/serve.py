@@ -54,5 +54,5 @@ async def serving(app: ASGIApp, at: socket.socket) -> AsyncIterator[None]:
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to whoever runs the process."""
+        """Leave signal handling to the process that runs this server."""
         yield

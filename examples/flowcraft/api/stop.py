@@ -10,7 +10,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 async def until_stopped(work: Coroutine[object, object, None]) -> None:
-    """Do the work until it ends or somebody stops the process; it is then cancelled and may clean up."""
+    """Run the work until it ends or a signal stops the process; then it is cancelled and may clean up."""
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(work)
     for number in _SIGNALS:

@@ -1,4 +1,4 @@
-"""Django with its ORM: what a view commits, every subscribed browser hears.
+"""Django with its ORM: every subscribed browser receives what a view commits.
 
 DATABASE_URL=postgresql://localhost/shop DJANGO_SETTINGS_MODULE=examples.frameworks.django_app.settings
 

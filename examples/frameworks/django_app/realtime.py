@@ -1,4 +1,4 @@
-"""What browsers hear."""
+"""The channels that browsers subscribe to."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def items(_: HttpRequest) -> JsonResponse:
 @require_http_methods(["PUT"])
 @transaction.atomic
 def put(request: HttpRequest, item_id: int) -> HttpResponse:
-    """Say how many there are."""
+    """Set the stock of an item."""
     Item.objects.update_or_create(id=item_id, defaults={"stock": int(request.GET["stock"])})
     return HttpResponse()
 
@@ -49,7 +49,7 @@ async def take(request: HttpRequest, item_id: int) -> HttpResponse:
 
 @transaction.atomic
 def _take(item_id: int, count: int) -> None:
-    """Take some away, unless that is too many: then nothing has happened, and nobody hears of it."""
+    """Take some away; taking too many rolls back, and no event is sent."""
     item = Item.objects.select_for_update().get(id=item_id)
     item.stock -= count
     item.save()

@@ -108,7 +108,7 @@ export function channelStore<C extends ChannelName, S>(
     whole = false;
     set({ error, loading: false });
     clearTimeout(retry);
-    retry = setTimeout(reload, retryDelay(Math.random, failures++));
+    retry = setTimeout(() => void reload(), retryDelay(Math.random, failures++));
   };
 
   const reload = async () => {

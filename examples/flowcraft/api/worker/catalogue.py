@@ -1,4 +1,4 @@
-"""The flows of the product. Flows are code; the table `flows` tells the pages about them."""
+"""The flows of the product. Flows are code; the table `flows` lists them for the pages."""
 
 from __future__ import annotations
 

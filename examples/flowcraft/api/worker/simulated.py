@@ -1,4 +1,4 @@
-"""Simulated work: it takes its time, tells how far it is, and sometimes fails, as real work does."""
+"""Simulated work: it takes time, reports progress, and sometimes fails, as real work does."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ class StepRun:
     position: int
 
     async def progress(self, percent: int, text: str | None = None) -> None:
-        """Tell how much is done, in words if there are any. Stops the step if nobody wants it any longer."""
+        """Report the progress, with an optional text. Stops the step if its run was cancelled or lost."""
         await self.execution.report(self.assignment, self.position, percent, text)
 
     async def log(self, text: str, level: LogLevel = "info") -> None:
-        """Add a line to the run's log. Stops the step if nobody wants it any longer."""
+        """Add a line to the run's log. Stops the step if its run was cancelled or lost."""
         await self.execution.report(self.assignment, self.position, None, text, level)
 
 

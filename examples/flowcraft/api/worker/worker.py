@@ -1,4 +1,4 @@
-"""The worker's loop: claim a run, do its steps, show signs of life, give it back when told to stop."""
+"""The worker's loop: claim a run, do its steps, renew the lease, give the run back on a stop signal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Worker:
                 slots.create_task(self._slot(f"{self.name}/{number}"))
 
     async def work_once(self, slot: str) -> bool:
-        """Claim one run and work on it until it ends, waits, or is somebody else's. False: there was none."""
+        """Claim one run and work on it until it ends, waits or is taken over; False without a run."""
         held = await self._execution.claim(slot)
         if held is None:
             return False
@@ -60,7 +60,7 @@ class Worker:
                 if await self.work_once(slot):
                     continue
             except Exception:  # noqa: BLE001  # a slot outlives a run, and a restart of the database
-                _log.exception("%s: the run is left to whoever claims it next", slot)
+                _log.exception("%s: the run is left to the next worker that claims it", slot)
             await asyncio.sleep(self._poll_seconds)
 
     async def _work_on(self, held: Assignment) -> None:
@@ -93,7 +93,7 @@ class Worker:
             raise
         except StepFailed as error:
             return str(error)
-        except Exception as error:  # noqa: BLE001  # whatever a step raises is its failure, told in its log
+        except Exception as error:  # noqa: BLE001  # any error of a step is its failure, and goes into its log
             _log.exception("%s: step %r of run %s", held.worker, step.name, held.run_id)
             return f"{type(error).__name__}: {error}"
         return None

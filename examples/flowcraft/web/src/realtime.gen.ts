@@ -84,7 +84,7 @@ export type DashboardUpdate = {
   readonly mean_seconds: number | null;
 };
 
-/** Something that the people who run the product tell the people who use it. */
+/** An announcement of the operators to the users. */
 export type Announcement = {
   readonly type: "Announcement";
   /** @format uuid */

@@ -24,7 +24,7 @@ def example(
     *lines: str, done: str = "success", failed: str = "failure, with the reason on standard error"
 ) -> str:
     """Return the epilog of a command's help: examples, and the meaning of its exit status."""
-    statuses = f"Exit status: 0 {done}, 1 {failed}, 2 usage error."
+    statuses = f"Exit status: 0 {done}; 1 {failed}; 2 usage error."
     return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines), "", statuses])
 
 

@@ -14,7 +14,7 @@ _definitions: dict[str, Any] = {}
 
 
 class Json(Response):
-    """A JSON answer. State is never cached: it is as old as its cursor says."""
+    """A JSON response. State is never cached: it belongs to its cursor."""
 
     media_type = "application/json"
 

@@ -17,7 +17,7 @@ router = APIRouter(prefix="/api/system", tags=["system"])
 
 
 class NewAnnouncement(BaseModel):
-    """What somebody wants to announce."""
+    """The text of an announcement."""
 
     text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
     level: Urgency = "info"
@@ -31,5 +31,5 @@ async def newest_announcements(the: The) -> Json:
 
 @router.post("", status_code=201, responses=answers(Announced, 201))
 async def announce(the: The, new: NewAnnouncement) -> Json:
-    """Tell everybody who has a page open."""
+    """Announce to every open page."""
     return Json(await the.announcements.announce(new.text, new.level), 201)

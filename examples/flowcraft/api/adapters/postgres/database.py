@@ -82,7 +82,7 @@ class PostgresTransaction:
         return None if found is None else msgspec.json.decode(found, type=of)
 
     async def _does(self, query: str, *arguments: object) -> bool:
-        """Run a statement; say whether it found a row to work on."""
+        """Run a statement; return whether it found a row."""
         return await self._connection.fetchrow(sql(query), *arguments) is not None
 
 

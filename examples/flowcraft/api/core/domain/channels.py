@@ -16,7 +16,7 @@ from flowcraft import Channels, Table
 
 channels = Channels()
 
-# Database-driven: whoever changes the row, this service or somebody in psql, the event is in the same commit.
+# Database-driven: whether this service or psql changes the row, the event is in the same commit.
 flow_update = channels.declare("flow_update", FlowUpdate, source=Table("flows", flow_id="id"))
 run_update = channels.declare("run_update", RunUpdate, source=Table("runs", run_id="id"))
 

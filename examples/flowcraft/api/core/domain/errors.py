@@ -67,7 +67,7 @@ class StepFailed(Exception):
 
 
 class CancelRequested(Exception):
-    """Somebody asked for the run to be cancelled: stop working on it."""
+    """A user cancelled the run: stop working on it."""
 
 
 class LeaseLost(Exception):

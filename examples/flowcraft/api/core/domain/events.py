@@ -95,7 +95,7 @@ class DashboardUpdate(Event):
 
 
 class Announcement(Event):
-    """Something that the people who run the product tell the people who use it."""
+    """An announcement of the operators to the users."""
 
     announcement_id: UUID
     text: str

@@ -73,7 +73,7 @@ def failed(run: RunUpdate, error: str | None, now: datetime) -> RunUpdate:
 
 
 def cancelled(run: RunUpdate, now: datetime) -> RunUpdate:
-    """Nobody works on the run, and nobody will."""
+    """No worker works on the run, and none will."""
     return replace(run, status="cancelled", cancel_requested=False, retry_at=None, finished_at=now)
 
 

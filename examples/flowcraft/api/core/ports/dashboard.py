@@ -13,7 +13,7 @@ class DashboardTransaction(Transaction, Protocol):
     """Measurements, inside one transaction."""
 
     async def take_turn(self) -> bool:
-        """Be the only one to measure until the end of the transaction. False: somebody else is."""
+        """Lock the measurement until the end of the transaction; False if another process has it."""
         ...
 
     async def measure(self) -> DashboardUpdate:

@@ -57,7 +57,7 @@ class RunTransaction(Transaction, Protocol):
     async def lock(self, run_id: UUID) -> RunUpdate | None:
         """Return a run and hold its row until the end.
 
-        Whoever changes a run, its steps or its log holds this first. That gives their events one order.
+        A change of a run, its steps or its log takes this lock first, which gives the events one order.
         """
         ...
 

@@ -32,7 +32,7 @@ class AnnouncementService:
         return await self._announcements.newest(KEPT_ON_PAGES)
 
     async def announce(self, text: str, level: Urgency) -> Announced:
-        """Tell everybody."""
+        """Announce to all users."""
         async with self._announcements.transaction() as tx:
             announcement = await tx.add(text, level)
             await self._realtime.broadcast(channels.system, announcement, via=tx.connection)

@@ -30,7 +30,7 @@ class DashboardService:
         return await self._dashboard.history(HISTORY)
 
     async def refresh(self) -> bool:
-        """Measure, and broadcast if a figure has changed; say whether it had."""
+        """Measure, and broadcast if a figure has changed; return whether it had."""
         async with self._dashboard.transaction() as tx:
             if not await tx.take_turn():
                 return False

@@ -61,7 +61,7 @@ class ExecutionService:
 
         Raises:
             LeaseLost: another worker has the run.
-            CancelRequested: somebody wants it cancelled.
+            CancelRequested: a user cancelled it.
         """
         async with self._held(held):
             pass
@@ -84,7 +84,7 @@ class ExecutionService:
         text: str | None,
         level: LogLevel = "info",
     ) -> None:
-        """Tell how far a step is, and what happened. Raises as `renew` does."""
+        """Record the progress of a step, and a log line. Raises as `renew` does."""
         async with self._held(held) as (tx, run):
             if progress is not None:
                 steps = await tx.steps(run.run_id)
@@ -130,7 +130,7 @@ class ExecutionService:
             await tx.leave(run.run_id)
 
     async def cancel(self, held: Assignment) -> None:
-        """Record that the worker has stopped, as somebody asked.
+        """Record that the worker has stopped, as requested.
 
         Raises:
             LeaseLost: another worker has the run.

@@ -1,4 +1,4 @@
-"""The log of a run: a line is kept and told to the world in one transaction."""
+"""The log of a run: a line is stored and broadcast in one transaction."""
 
 from __future__ import annotations
 

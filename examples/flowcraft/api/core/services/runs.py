@@ -35,7 +35,7 @@ class Triggered(msgspec.Struct, frozen=True):
 
 
 class RunService:
-    """What people do with runs. Changes of rows tell themselves (table sources); log lines are told here."""
+    """The operations on runs. Triggers broadcast changes of rows; this service broadcasts log lines."""
 
     def __init__(self, realtime: RealtimeService, runs: RunRepository) -> None:
         self._runs = runs

@@ -1,4 +1,4 @@
-// The keyboard: "g" and a letter goes somewhere, "?" tells what there is.
+// The keyboard: "g" and a letter goes somewhere, "?" lists them.
 import * as Dialog from "@radix-ui/react-dialog";
 import { X } from "lucide-react";
 import { Fragment, useEffect, useRef, useState } from "react";

@@ -17,7 +17,7 @@ const SHOWN_MS = 6000;
 const SHOWN_AT_ONCE = 3;
 const Toasts = createContext<(toast: Toast) => void>(() => undefined);
 
-/** Says something at the edge of the page. The function is stable. */
+/** Shows a toast at the edge of the page. The function is stable. */
 export function useToast(): (toast: Toast) => void {
   return use(Toasts);
 }
@@ -33,7 +33,7 @@ export function ToastProvider({ children }: { children: ReactNode }) {
   const next = useRef(0);
 
   const dismiss = useCallback((key: number) => setShown((toasts) => toasts.filter((toast) => toast.key !== key)), []);
-  const say = useCallback(
+  const show = useCallback(
     (toast: Toast) => {
       const key = next.current++;
       setShown((toasts) => [...toasts, { ...toast, key }].slice(-SHOWN_AT_ONCE));
@@ -47,7 +47,7 @@ export function ToastProvider({ children }: { children: ReactNode }) {
     [shown, dismiss],
   );
   return (
-    <Toasts value={say}>
+    <Toasts value={show}>
       {children}
       <div
         role="status"

@@ -1,4 +1,4 @@
-// The auditor: a plain handler like any other, which lets the ledger judge what it hears, and now and then asks the database.
+// The auditor: a plain handler like any other, which passes each event to the ledger, and from time to time asks the database.
 import type { Client, Unsubscribe } from "@flowcraft/realtime";
 import type { RunVersion } from "@/lib/api";
 import { channel } from "@/realtime.gen";
@@ -34,7 +34,7 @@ export function createAuditor(client: Pick<Client, "subscribe" | "settled">, rea
   let showing: ReturnType<typeof setTimeout> | undefined;
   let comparing = false;
   let live = false; // the subscription has everything: from here on it can be held against the database
-  let era = 0; // grows with every reset: a comparison begun before it says nothing about what comes after
+  let era = 0; // grows with every reset: a comparison begun before does not apply after it
 
   const show = () => {
     showing ??= setTimeout(() => {
@@ -101,7 +101,7 @@ export function createAuditor(client: Pick<Client, "subscribe" | "settled">, rea
         ledger.record(name, event);
         show();
       },
-      { onReset: restart, onError: () => undefined }, // a refusal is the run page's to tell
+      { onReset: restart, onError: () => undefined }, // the run page shows a refusal
     );
     return () => {
       unsubscribe();

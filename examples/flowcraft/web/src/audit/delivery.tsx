@@ -17,7 +17,7 @@ interface Look {
 
 export const healthLook: Readonly<Record<Health, Look>> = {
   live: { word: "Live", dot: "bg-succeeded", sentence: "Connected, and everything committed so far is on this page." },
-  stale: { word: "Stale", dot: "bg-warning", sentence: "Connected, but the server has not told its position for a while: this page may be behind." },
+  stale: { word: "Stale", dot: "bg-warning", sentence: "Connected, but no cursor has arrived from the server for a while: this page may be behind." },
   connecting: { word: "Connecting", dot: "bg-running", sentence: "Opening the connection." },
   waiting: { word: "Reconnecting", dot: "bg-warning", sentence: "The connection was lost. It resumes by itself, with nothing missed." },
   stopped: { word: "Offline", dot: "bg-failed", sentence: "The server ended the connection for good. Reload the page." },
@@ -69,7 +69,7 @@ export function Delivery() {
         <Line name="Compared with the database">
           {report.comparedAt === null ? "not yet" : `${plural(report.compared ?? 0, "run")}, ${ago(new Date(report.comparedAt).toISOString(), now)}`}
         </Line>
-        {report.restarts > 0 && <Line name="Begun anew after a reset">{count(report.restarts)}</Line>}
+        {report.restarts > 0 && <Line name="Restarted after a reset">{count(report.restarts)}</Line>}
       </dl>
       <p className="mt-3 text-xs text-pretty text-faint">
         Computed on this page: every row counts its changes in the database, and a number that is missing, repeated or late shows here.

@@ -10,7 +10,7 @@ export interface Verdict extends Counts {
   readonly sources: number;
   /** Rows in the last comparison with the database; null before the first. */
   readonly compared: number | null;
-  /** How often the server said that it cannot bridge a gap, so that the count had to begin anew. */
+  /** The number of resets, after each of which the count begins again. */
   readonly restarts: number;
 }
 
@@ -36,7 +36,7 @@ export class Ledger {
   }
 
   /**
-   * The database's versions of the newest runs, when everything they tell has had the time to arrive.
+   * The database's versions of the newest runs, once their events have had the time to arrive.
    * A row that is still unknown joins at the first comparison; at a later one it is a run that never came.
    */
   compare(versions: readonly RunVersion[]): void {
@@ -52,7 +52,7 @@ export class Ledger {
     this.#forget();
   }
 
-  /** The server cannot bridge what lies between: what was counted stays, what is expected begins anew. */
+  /** The server reset the channel: the counts stay, the expectations begin again. */
   restart(): void {
     this.#tracks.clear();
     this.#newest = null;

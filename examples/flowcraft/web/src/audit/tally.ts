@@ -54,7 +54,7 @@ export function arrive(track: Track, number: number): Step {
   return { track, change };
 }
 
-/** The database says the source has reached `number`, and everything up to there has had the time to arrive. */
+/** The source has reached `number` in the database, and everything up to there has had the time to arrive. */
 export function claim(track: Track, number: number): Step {
   const missing = range(track.highest + 1, number + 1);
   if (missing.length === 0) return { track, change: nothing };

@@ -25,7 +25,7 @@ export interface RunVersion {
   readonly version: number;
 }
 
-/** The service said no, or could not be asked. `message` is a sentence for people. */
+/** The service refused, or could not be reached. `message` is a sentence for users. */
 export class ApiError extends Error {
   override readonly name = "ApiError";
   readonly code: string;
@@ -38,7 +38,7 @@ export class ApiError extends Error {
   }
 }
 
-/** What to tell a person about something that was thrown. */
+/** The sentence for users about something that was thrown. */
 export function explain(error: unknown): string {
   return error instanceof Error ? error.message : "Something went wrong.";
 }

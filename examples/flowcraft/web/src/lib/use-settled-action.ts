@@ -8,7 +8,7 @@ import { explain, type Written } from "./api";
  *
  * `run` shows `expected(value)` immediately and sends the request. The expectation stays in view until the transaction's own
  * events have arrived (`settled`): there is no moment in which the old value comes back. If the request is refused,
- * the expectation is dropped, which is the roll-back, and `failed` is told why.
+ * the expectation is dropped, which is the roll-back, and `failed` is called with the reason.
  */
 export function useSettledAction<T>(value: T, failed: (reason: string) => void) {
   const client = useClient();

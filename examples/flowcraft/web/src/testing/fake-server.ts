@@ -6,7 +6,7 @@ type ClientFrame = { subscribe?: string[]; unsubscribe?: string[]; settle?: stri
 
 export class FakeServer {
   readonly client: Client;
-  /** Transactions that somebody waits for. */
+  /** Transactions that a client waits for. */
   readonly settling: string[] = [];
   #socket: Socket | undefined;
   #position = 1;
@@ -36,7 +36,7 @@ export class FakeServer {
     this.#send({ settled: xid, cursor: this.cursor });
   }
 
-  /** What lies between cannot be told. */
+  /** Reset: the events between cannot be replayed. */
   reset(...channels: string[]): void {
     this.#send({ reset: channels, reason: "rewound", cursor: this.cursor });
   }

@@ -1,6 +1,6 @@
 const POINTS = 60;
 
-/** A line without axes: the shape of the last minutes, smoothed to what so few pixels can tell. */
+/** A line without axes: the shape of the last minutes, smoothed to the available pixels. */
 export function Sparkline({ values: all, className }: { values: readonly number[]; className?: string }) {
   const values = means(all);
   if (values.length < 2) return <div className={className} />;

@@ -53,7 +53,7 @@ export function canRetry(run: RunUpdate): boolean {
   return run.status === "failed" || run.status === "cancelled";
 }
 
-/** The word for a run's state, where the status alone would say too little. */
+/** The label of a run's state, which is more precise than its status. */
 export function runLabel(run: RunUpdate): string | undefined {
   if (run.status === "running" && run.cancel_requested) return "Cancelling";
   if (run.status === "queued" && run.retry_at !== null) return "Retry soon";

@@ -48,7 +48,7 @@ export function ActivityCard() {
         </ol>
       ) : activity !== undefined ? (
         <Empty icon={Activity} title="Quiet so far">
-          Trigger a flow, and what it does is told here.
+          Trigger a flow to see its activity here.
         </Empty>
       ) : error !== undefined ? (
         <Failure error={error} onRetry={reload} />

@@ -25,8 +25,8 @@ interface Props {
 }
 
 export function FlowCard({ flow, latest, recent, starting, onTrigger }: Props) {
-  const say = useToast();
-  const refused = useCallback((reason: string) => say({ tone: "bad", title: "The flow was not changed", text: reason }), [say]);
+  const toast = useToast();
+  const refused = useCallback((reason: string) => toast({ tone: "bad", title: "The flow was not changed", text: reason }), [toast]);
   const { shown, pending, run } = useSettledAction(flow, refused);
   const toggle = () =>
     run(

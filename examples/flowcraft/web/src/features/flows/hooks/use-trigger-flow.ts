@@ -7,7 +7,7 @@ import { api, explain } from "@/lib/api";
 /** Starts runs. A flow is in `starting` from the click until its new run is on the page. */
 export function useTriggerFlow() {
   const client = useClient();
-  const say = useToast();
+  const toast = useToast();
   const awaitRun = useAwaitRun();
   const [starting, setStarting] = useState<ReadonlySet<string>>(new Set());
 
@@ -19,12 +19,12 @@ export function useTriggerFlow() {
         awaitRun(run_id);
         await client.settled(xid);
       } catch (error) {
-        say({ tone: "bad", title: "The flow was not started", text: explain(error) });
+        toast({ tone: "bad", title: "The flow was not started", text: explain(error) });
       } finally {
         setStarting((flows) => new Set([...flows].filter((other) => other !== flowId)));
       }
     },
-    [client, say, awaitRun],
+    [client, toast, awaitRun],
   );
   return { starting, trigger };
 }

@@ -8,9 +8,9 @@ import type { RunUpdate } from "@/realtime.gen";
 
 /** Cancel and retry: what is expected shows at once, and is dropped when the transaction's events are here or it was refused. */
 export function useRunActions(known: RunUpdate) {
-  const say = useToast();
+  const toast = useToast();
   const awaitRun = useAwaitRun();
-  const refused = useCallback((reason: string) => say({ tone: "bad", title: "Nothing was changed", text: reason }), [say]);
+  const refused = useCallback((reason: string) => toast({ tone: "bad", title: "Nothing was changed", text: reason }), [toast]);
   const { shown, pending, run } = useSettledAction(known, refused);
   const runId = known.run_id;
 

@@ -3,7 +3,7 @@ import { useCallback, useEffect, useRef } from "react";
 import type { RunUpdate } from "@/realtime.gen";
 import { isFinished } from "../runs";
 
-/** Tells when a run finishes that somebody on this page waits for. Returns the function that names such a run. */
+/** Calls back when a run that this page waits for finishes. Returns the function that adds such a run. */
 export function useRunOutcomes(finished: (run: RunUpdate) => void): (runId: string) => void {
   const { subscribe } = useWebSocket();
   const awaited = useRef(new Set<string>());

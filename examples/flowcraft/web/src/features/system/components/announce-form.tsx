@@ -38,7 +38,7 @@ export function AnnounceForm() {
   return (
     <form onSubmit={submit} data-testid="announce-form" className="p-4 sm:p-5">
       <label htmlFor={id} className="text-[13px] font-medium">
-        Tell everybody
+        Announce
       </label>
       <textarea
         id={id}

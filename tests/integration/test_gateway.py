@@ -28,13 +28,14 @@ class Ping(Event):
 
 
 class Client:
-    """A connection that keeps what it was sent."""
+    """A connection that keeps what it was sent, and may keep its socket full."""
 
-    waiting_bytes = 0
     address = "a test"
     is_direct = True
 
     def __init__(self) -> None:
+        self.takes = True
+        self.waiting_bytes = 0
         self.framing: Framing = json_sequence
         self.frames: list[dict[str, object]] = []
         self.closed: tuple[int, str] | None = None
@@ -44,7 +45,8 @@ class Client:
     def try_send(self, data: bytes) -> int:
         self.frames += map(msgspec.json.decode, split_sequence(data))
         self._changed.set()
-        return 0
+        self.waiting_bytes = 0 if self.takes else len(data)
+        return self.waiting_bytes
 
     def ping(self) -> None:
         self.pings += 1
@@ -234,14 +236,22 @@ async def test_a_fresh_token_takes_the_place_of_the_one_that_would_expire(fresh:
         assert client.closed is None
 
 
+@pytest.mark.parametrize("obeys", [True, False], ids=["cancelled", "answers in spite of its cancellation"])
 async def test_a_token_that_expires_while_a_guard_is_asked_closes_and_subscribes_nothing(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, obeys: bool
 ) -> None:
-    asked, answer = asyncio.Event(), asyncio.get_running_loop().create_future()
+    asked, cancelled = asyncio.Event(), asyncio.Event()
+    answer = asyncio.get_running_loop().create_future()
 
     async def guard() -> object:
         asked.set()
-        return await answer
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            cancelled.set()
+            if obeys:
+                raise
+            return await answer
 
     async with running(guarded(guard), clock=TurnedClock()) as (node, log):
         client = Client()
@@ -250,6 +260,8 @@ async def test_a_token_that_expires_while_a_guard_is_asked_closes_and_subscribes
         gateway.received('{"subscribe":["secret_update"]}')
         await asked.wait()
         await client.until(lambda: client.closed)
+        async with asyncio.timeout(10):
+            await cancelled.wait()
         answer.set_result(True)
         for _ in range(3):
             await asyncio.sleep(0)
@@ -274,19 +286,24 @@ async def test_an_authorizer_that_cannot_answer_closes_with_a_code_to_come_back_
         assert caplog.messages == [
             "connection 1 from a test (no viewer): the authorizer raised; closed with 1011"
         ]
+        raised = [record.exc_info and record.exc_info[0] for record in caplog.records]
+        assert raised == [ValueError]
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["at rest", "while its token is being verified"])
-async def test_a_connection_that_is_gone_is_kept_by_no_timer(late: bool) -> None:
+@pytest.mark.parametrize("doing", ["at rest", "while its token is being verified", "while bytes wait for it"])
+async def test_a_connection_that_is_gone_is_kept_by_no_timer(doing: str) -> None:
     async with running(PLAIN, clock=TurnedClock()) as (node, _):
         client = Client()
         gateway = node.connect(client)
         gateway.received('{"auth":"3600"}')
-        if not late:
+        if doing != "while its token is being verified":
+            client.takes = doing == "at rest"
             gateway.received('{"subscribe":["ping_update"]}')
             await client.until(lambda: client.with_member("subscribed"))
+        assert node.report().waiting_connections == (doing == "while bytes wait for it")
         gone = weakref.ref(gateway)
         gateway.closed()
+        assert node.report().waiting_connections == 0
         del gateway
         for _ in range(5):
             await asyncio.sleep(0)

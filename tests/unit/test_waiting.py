@@ -67,8 +67,8 @@ def fed(session: Session, *messages: str | bytes) -> list[Effect]:
 
 def error(effect: Effect) -> tuple[str, str]:
     assert isinstance(effect, Send)
-    told = msgspec.json.decode(effect.message)["error"]
-    return told["code"], told["message"]
+    frame = msgspec.json.decode(effect.message)["error"]
+    return frame["code"], frame["message"]
 
 
 @pytest.mark.parametrize(

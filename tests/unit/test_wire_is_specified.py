@@ -19,6 +19,7 @@ import flowcraft
 from flowcraft.core import frames
 from flowcraft.core import session as sessions
 from flowcraft.core.bundles import Bundle, Live
+from flowcraft.core.frames import Subscribe
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import BadRequest, CursorUnusable, RealtimeError
 from flowcraft.records import Ephemeral, Record
@@ -46,8 +47,19 @@ WRITTEN: Mapping[str, list[bytes]] = {
     "bye": [frames.bye(0)],
 }
 """By the function that encodes them: frames with every member that it can give them."""
-NEVER_SENT = {"internal", "log_unavailable", "payload_invalid", "schema_differs", "schema_not_owned"}
-"""Codes of errors that reach callers in Python, and no client."""
+WRITTEN_FOR_CLIENTS: Mapping[str, list[bytes]] = {
+    "encode_subscribe": [
+        frames.encode_subscribe(Subscribe(("run_update",))),
+        frames.encode_subscribe(Subscribe(("run_update", "runs.42"), str(HERE), 7)),
+    ],
+}
+"""Frames that the server writes in the place of a client: those of a request's URL."""
+NEVER_SENT = {
+    *("internal", "log_unavailable", "payload_invalid", "schema_not_owned", "schema_differs"),
+    *("no_database", "bad_database_address", "database_unreadable", "not_on_postgres"),
+    *("place_unknown", "scaffolding_refused"),
+}
+"""Codes of errors that reach callers in Python, never a client; the imports decide which are known."""
 FROM_RFC_6455 = {1000, 1002, 1003, 1005, 1007, 1009}
 """Close codes that mean here what RFC 6455 §7.4.1 says."""
 
@@ -110,12 +122,21 @@ def calls(tree: ast.AST, *names: str) -> Iterator[ast.Call]:
 
 
 def test_every_function_that_encodes_a_frame_is_tried_here() -> None:
-    assert encoders() - {"encode_subscribe"} == set(WRITTEN)  # that is a client's frame, kept for later
+    assert encoders() == set(WRITTEN) | set(WRITTEN_FOR_CLIENTS)
 
 
-@pytest.mark.parametrize("message", [m for written in WRITTEN.values() for m in written], ids=repr)
-def test_what_is_encoded_is_exactly_one_frame_of_the_schema(message: bytes) -> None:
-    assert len(kind_of(json.loads(message), "serverFrame")) == 1
+@pytest.mark.parametrize(
+    ("sender", "message"),
+    [
+        (sender, message)
+        for sender, written in (("serverFrame", WRITTEN), ("clientFrame", WRITTEN_FOR_CLIENTS))
+        for messages in written.values()
+        for message in messages
+    ],
+    ids=repr,
+)
+def test_what_is_encoded_is_exactly_one_frame_of_the_schema(sender: str, message: bytes) -> None:
+    assert len(kind_of(json.loads(message), sender)) == 1
 
 
 def test_every_frame_and_member_of_the_schema_is_encoded_by_the_core() -> None:

@@ -69,19 +69,16 @@ class Decision(Generic[A]):
                 pending.failed(error)
 
 
-async def authenticate(authorizer: Authorizer | None, token: str) -> Viewer | TokenInvalid | None:
-    """Return the viewer that a token proves, why it proves none, or None where that cannot be known now."""
+async def authenticate(authorizer: Authorizer | None, token: str) -> Viewer | BaseException:
+    """Return the viewer that a token proves, or what the authorizer raised: `TokenInvalid` or a failure."""
     try:
         if authorizer is None:
             raise TokenInvalid
         return await authorizer.authenticate(token)
-    except TokenInvalid as error:
-        return error
-    except (Exception, asyncio.CancelledError):  # the keys cannot be had: the client may come back
+    except (Exception, asyncio.CancelledError) as error:
         if is_stopping():
             raise
-        logger.exception("the authorizer raised")
-        return None
+        return error
 
 
 async def ask_guards(viewer: Viewer, questions: tuple[GuardQuestion, ...]) -> frozenset[str]:

@@ -95,6 +95,7 @@ class Gateway(Sender):
         if self._closed:
             return
         self._closed, self._outbox = True, None
+        self._context.sweep.unwatch(self)
         self._session.ended()
         for timer in self._timers.values():
             timer.cancel()
@@ -149,7 +150,7 @@ class Gateway(Sender):
         self._decision = None
         self.fail(error)
 
-    def _authenticated(self, answer: Viewer | TokenInvalid | None) -> None:
+    def _authenticated(self, answer: Viewer | BaseException) -> None:
         self._decision = None
         match answer:
             case Viewer():
@@ -160,8 +161,8 @@ class Gateway(Sender):
                 self._perform(self._session.authenticated(answer))
             case TokenInvalid():
                 self._perform(self._session.rejected(answer))
-            case None:
-                logger.error("%s: the authorizer failed; closed with 1011", self)
+            case _:  # the keys cannot be had: the client may come back
+                logger.error("%s: the authorizer raised; closed with 1011", self, exc_info=answer)
                 self._perform([sessions.Close(1011, "authentication unavailable")])
 
     def _authorized(self, allowed: frozenset[str]) -> None:

@@ -24,7 +24,7 @@ class Swept(Protocol):
 
 
 class OutboxSweep:
-    """Calls `sweep` of each gateway that it watches until nothing waits there any more.
+    """Calls `sweep` of each gateway that it watches until nothing waits there any more, or it has closed.
 
     It visits five times per time limit, so a connection is closed at most a fifth later than it should be.
     How late the timer itself fires is counted: everything in the event loop is that late.
@@ -40,9 +40,14 @@ class OutboxSweep:
         """Visit a gateway from now on."""
         self._waiting[gateway] = None
 
+    def unwatch(self, gateway: Swept) -> None:
+        """Keep nothing of a gateway that has closed."""
+        self._waiting.pop(gateway, None)
+
     def waiting_bytes(self) -> list[int]:
         """Return how many bytes wait for each connection for which some do."""
-        return [size for gateway in self._waiting if (size := gateway.waiting_bytes)]
+        # A copy: a gateway that fails when it is asked closes, and is not watched any more.
+        return [size for gateway in list(self._waiting) if (size := gateway.waiting_bytes)]
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -61,4 +66,4 @@ class OutboxSweep:
                 logger.exception("%s cannot be swept", gateway)
                 waits = False
             if not waits:
-                del self._waiting[gateway]
+                self.unwatch(gateway)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from flowcraft.adapters.postgres.schema import migrate
     from flowcraft.channels import Channel, ChannelFamily, Channels, Notify, Table
     from flowcraft.cursors import Cursor
-    from flowcraft.entrypoints.compose import Realtime
+    from flowcraft.entrypoints.realtime import Realtime
     from flowcraft.errors import DeclarationError, PayloadInvalid, RealtimeError
     from flowcraft.events import Event, Int64
     from flowcraft.ports import Authorizer, Backend, RealtimeService
@@ -60,7 +60,7 @@ _HOMES = {
     "Notify": "channels",
     "PayloadInvalid": "errors",
     "PostgresBackend": "adapters.postgres.backend",
-    "Realtime": "entrypoints.compose",
+    "Realtime": "entrypoints.realtime",
     "RealtimeError": "errors",
     "RealtimeService": "ports",
     "Settings": "settings",

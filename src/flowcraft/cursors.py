@@ -1,4 +1,4 @@
-"""Cursors: where a reader stands in the log, which is a snapshot of PostgreSQL and not a number."""
+"""Cursors: positions in the log, each of which is a snapshot of PostgreSQL and not a number."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from flowcraft.errors import CursorMalformed
 
 ResetReason = Literal["expired", "rewound", "other_database", "malformed", "unreadable"]
 
+# By hand, not by `int` after `split`: `int` accepts signs, spaces, underscores and digits of other scripts.
 _SNAPSHOT = re.compile(r"(\d{1,20}):(\d{1,20}):((?:\d{1,20}(?:,\d{1,20})*)?)", re.ASCII)
 _CURSOR = re.compile(r"(\d{1,20})/(\d{1,10})\.(\d{1,10})/(\d{1,20}):((?:\d{1,20}(?:,\d{1,20})*)?)", re.ASCII)
 _LONGEST_CURSOR = 64 * 1024
+"""Longer than the cursor of a server with 3,000 running transactions; a parser needs a bound."""
 LARGEST_XID = 2**63 - 1
-"""xid8 has twice as many; our functions count with bigint, and no server lives to see the other half."""
+"""The largest bigint, as which our SQL functions take ids. xid8 is unsigned and has twice as many."""
 _LARGEST_SYSTEM, _LARGEST_INTEGER = 2**63 - 1, 2**31 - 1
+"""The largest bigint and integer, which are the column types of a lineage."""
 _XID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
@@ -45,15 +48,15 @@ class Snapshot:
         return min(self.xip, default=self.xmax)
 
     def covers(self, xid: int) -> bool:
-        """Tell whether the outcome of a transaction is settled within this snapshot."""
+        """Return whether a transaction had ended in this snapshot."""
         return xid < self.xmax and xid not in self.xip
 
     def contains(self, other: Snapshot) -> bool:
-        """Tell whether all that is visible in another snapshot of the same primary is visible in this one."""
+        """Return whether all transactions visible in another snapshot of this primary are visible in this."""
         return self.xmax >= other.xmax and all(xid in other.xip for xid in self.xip if xid < other.xmax)
 
     def meet(self, other: Snapshot) -> Snapshot:
-        """Return what is visible in both: the greatest snapshot that both contain."""
+        """Return the greatest snapshot that both contain."""
         xmax = min(self.xmax, other.xmax)
         return Snapshot(xmax, frozenset(xid for xid in self.xip | other.xip if xid < xmax))
 
@@ -86,10 +89,10 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        """Read a cursor that a client sent back: what it returns can be bound to every statement.
+        """Parse a cursor of a client; each of its numbers fits the type of its SQL parameter.
 
         Raises:
-            CursorMalformed: it is not one of ours.
+            CursorMalformed: the text is not a cursor in its one spelling.
         """
         match = _CURSOR.fullmatch(text) if len(text) <= _LONGEST_CURSOR else None
         if match is None:
@@ -97,7 +100,7 @@ class Cursor:
         cursor = cls(
             Lineage(int(match[1]), int(match[2]), int(match[3])), Snapshot(int(match[4]), _xids(match[5]))
         )
-        # One spelling each: no leading zeros, xip in order and each once.
+        # One spelling for each cursor: no leading zeros, xip in order and each once.
         if not cursor._is_possible() or str(cursor) != text:
             raise CursorMalformed(text)
         return cursor
@@ -106,18 +109,18 @@ class Cursor:
         return f"{self.lineage}/{self.snapshot.xmax}:{','.join(map(str, sorted(self.snapshot.xip)))}"
 
     def _is_possible(self) -> bool:
-        """Whether PostgreSQL can have every number in it."""
-        lineage, seen = self.lineage, self.snapshot
+        """Return whether PostgreSQL can have each of its numbers."""
+        lineage, snapshot = self.lineage, self.snapshot
         return (
             lineage.system <= _LARGEST_SYSTEM
             and 1 <= lineage.timeline <= _LARGEST_INTEGER
             and lineage.generation < _LARGEST_INTEGER  # the next one is an integer too
-            and seen.xmin >= 1
-            and max(seen.xip, default=0) < seen.xmax <= LARGEST_XID
+            and snapshot.xmin >= 1
+            and max(snapshot.xip, default=0) < snapshot.xmax <= LARGEST_XID
         )
 
     def covers(self, xid: int) -> bool:
-        """Tell whether the events of a transaction lie before this position."""
+        """Return whether the events of a transaction lie before this position."""
         return self.snapshot.covers(xid)
 
     def advance(self, now: Snapshot, newest: int | None) -> Cursor:
@@ -127,7 +130,7 @@ class Cursor:
 
 
 def parse_xid(text: str) -> int | None:
-    """Read a transaction id in its one spelling, in decimal; None if the text is none that can be."""
+    """Parse a transaction id in decimal without leading zeros; None if the text is anything else."""
     xid = int(text) if _XID.fullmatch(text) else None
     return None if xid is None or xid > LARGEST_XID else xid
 

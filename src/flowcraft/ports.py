@@ -1,4 +1,4 @@
-"""Ports: what the core needs from the world, and what it offers to services."""
+"""Ports: the interfaces between the runtime and its adapters, and those offered to services."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ E = TypeVar("E")
 
 
 class RealtimeService(Protocol):
-    """What a service needs to broadcast events: take it in the constructor."""
+    """Broadcasts events. A service takes it in its constructor."""
 
     async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
         """Put an event on a channel.
 
-        Alone it commits by itself. With `via`, the caller's psycopg or asyncpg connection, SQLAlchemy
-        connection or session, or connection of Django, it is part of the caller's transaction: it commits
-        and rolls back with it, and an error here is an error of that transaction.
+        Without `via` the event is committed at once. With `via`, the caller's psycopg or asyncpg connection,
+        SQLAlchemy connection or session, or connection of Django, the event is part of the caller's
+        transaction: both commit or roll back together, and an error here is an error of that transaction.
 
         Raises:
             PayloadInvalid: the event does not fit its type; nothing was stored.
@@ -35,7 +35,7 @@ class RealtimeService(Protocol):
 
 @runtime_checkable
 class SyncRealtimeService(Protocol):
-    """A service that can also broadcast from code that cannot await, inside the caller's transaction."""
+    """A service that can also broadcast from synchronous code, in the caller's transaction."""
 
     def broadcast_sync(self, channel: Channel[E], event: E, *, via: object) -> None:
         """Broadcast an event in the transaction of a synchronous connection.
@@ -48,24 +48,25 @@ class SyncRealtimeService(Protocol):
 
 
 class EventLog(Protocol):
-    """The committed events, in the order in which they became visible. The truth.
+    """The committed events, in the order in which they became visible. An empty log has a position too.
 
-    `flowcraft.testing.contracts.EventLogContract` is its contract. An empty log has a position too.
+    `flowcraft.testing.contracts.EventLogContract` is its contract.
     """
 
     async def position(self) -> Batch:
         """Return the current position, as a batch without records.
 
         Raises:
-            LogUnavailable: it cannot be read now.
+            LogUnavailable: the log cannot be read now.
         """
         ...
 
     async def tail(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
         """Return the records that became visible after a cursor, and the cursor after them.
 
-        Transactions are returned whole, so `limit.events` refuses: more is `CursorExpired`. `limit.bytes`
-        does not apply. Only the relay tails a log, one call at a time.
+        Transactions are returned whole: if there are more than `limit.events`, none are returned and
+        `CursorExpired` is raised. `limit.bytes` does not apply. Only the relay calls `tail`, one call
+        at a time.
 
         Raises:
             CursorExpired: the log no longer reaches back that far, or holds more than `limit` since.
@@ -78,8 +79,8 @@ class EventLog(Protocol):
     async def replay(self, after: Cursor, channels: Sequence[str], *, limit: Limit | None = None) -> Batch:
         """Return the records of some channels after a cursor, for one request.
 
-        The cursor of the batch is the one that `tail` returns, whatever the channels. `limit` refuses
-        by events and by the bytes of the payloads: more is `CursorExpired`.
+        The cursor of the batch is the one that `tail` returns, whatever the channels. With more events than
+        `limit.events`, or more bytes of payload than `limit.bytes`, `CursorExpired` is raised.
 
         Raises:
             CursorExpired: the log no longer reaches back that far, or holds more than `limit` since.
@@ -92,7 +93,8 @@ class EventLog(Protocol):
     async def rewound(self, last: Cursor) -> Batch:
         """Return the position of a new generation, after `last` was found to be beyond this database.
 
-        The generation is begun once, however many nodes find out: only where `last` is of the present one.
+        Several nodes may find this at once and begin one generation: a new one is begun only if `last` is of
+        the present generation.
 
         Raises:
             LogUnavailable: the log cannot be read or written now.
@@ -101,7 +103,7 @@ class EventLog(Protocol):
 
 
 class Wakeups(Protocol):
-    """Hints to one reader that the log may have grown. A lost hint delays an event and loses none.
+    """Hints to one reader that the log may have grown. A lost hint delays events and loses none.
 
     `flowcraft.testing.contracts.WakeupsContract` is its contract.
     """
@@ -114,62 +116,63 @@ class Wakeups(Protocol):
         ...
 
     def hurry(self) -> None:
-        """Make the present or next `wait` return at once."""
+        """Make the present `wait`, or else the next one, return at once."""
         ...
 
     @property
     def state(self) -> str:
-        """How the hints come, in a word for operators: `polling` means that none come."""
+        """The state of the hints for operators, in one word: `polling` means that there are none."""
         ...
 
     @property
     def trouble(self) -> str | None:
-        """What keeps the hints from coming, in a sentence for operators; None while they come."""
+        """Why there are no hints, in a sentence for operators; None while there are."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class BackendContext:
-    """What a node gives the backend that it opens. All of it belongs to the node's event loop."""
+    """The arguments with which a node opens its backend; used in the node's event loop only."""
 
     channels: Channels
     """The declared channels, with the sources that a backend may listen to."""
     settings: Settings
-    """The node's settings: `safety_poll_seconds` and `retention_seconds` are a backend's to keep."""
+    """The node's settings; a backend observes `safety_poll_seconds` and `retention_seconds`."""
     deliver: Callable[[Ephemeral], None]
-    """Call it with each event of a channel outside the log; it returns at once."""
+    """Delivers an ephemeral event to the clients of this node; returns at once."""
     recovered: Callable[[str], None]
-    """Call it with the name of an upkeep task when its work succeeds: its last error leaves `/readyz`."""
+    """To be called with the name of an upkeep task after success: removes its last error from `/readyz`."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogReader:
-    """What one node reads a log with."""
+    """The log, the wakeups and the upkeep tasks of one node."""
 
     log: EventLog
-    """The log. Its `tail` is the relay's alone."""
+    """The log. Only the relay calls its `tail`."""
     wakeups: Wakeups
-    """The hints when to call `tail`."""
+    """The hints for the relay when to call `tail`."""
     upkeep: Mapping[str, Callable[[], Awaitable[None]]] = field(
         default_factory=dict[str, Callable[[], Awaitable[None]]]
     )
-    """Tasks by name, kept for as long as the node runs: one that ends or raises is reported and restarted."""
+    """Tasks by name, run as long as the node: a task that ends or raises is reported and restarted."""
 
 
 class Backend(Protocol):
-    """Where the events of an application are kept: its log, wakeups, service and upkeep in one value.
+    """The storage of an application's events: log, wakeups, service and upkeep in one value.
 
-    Making one connects to nothing. It is used by one node, in one event loop at a time; after `close` it can
-    be opened again, in another loop too. `flowcraft.testing.contracts.BackendContract` is its contract.
+    The constructor connects to nothing. A backend is used by one node, in one event loop at a time; after
+    `close` it can be opened again, in another loop too. Its contract is
+    `flowcraft.testing.contracts.BackendContract`.
     """
 
     @property
     def service(self) -> RealtimeService:
-        """Broadcasts into the log, also while no node has opened the backend; it opens what it needs."""
+        """The service that broadcasts into the log, also while no node has opened the backend."""
         ...
 
     def open(self, context: BackendContext) -> LogReader:
-        """Return what a node reads with. It connects to nothing yet: the upkeep and the first read do.
+        """Return the reader for a node. Nothing connects yet: the upkeep tasks and the first read do.
 
         Raises:
             RealtimeError: the backend can never be read as it is configured.
@@ -177,31 +180,31 @@ class Backend(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close every connection of the service and the reader; idempotent. The upkeep has ended before."""
+        """Close all connections of service and reader; idempotent. The upkeep tasks have ended before."""
         ...
 
 
 class Connection(Protocol):
-    """One client's socket, as a carrier has it: it takes bytes, signals when it can take more, and closes.
+    """One client's connection in a carrier.
 
-    A connection keeps at most one chunk; the gateway's outbox keeps the rest. Nothing here blocks, or raises
-    for a client that is gone: `GatewayPort.closed` reports that.
+    The carrier keeps at most one chunk; the gateway's outbox keeps the rest. No method blocks, or raises for
+    a client that is gone: `GatewayPort.closed` reports that.
     """
 
     @property
     def framing(self) -> Framing:
-        """How messages become the bytes that `try_send` takes."""
+        """The function that turns messages into the bytes for `try_send`."""
         ...
 
     @property
     def address(self) -> str:
-        """The client's address, for log lines: `host:port`, or empty if it is not known."""
+        """The client's address, for log lines: `host:port`, or empty if it is unknown."""
         ...
 
     def try_send(self, data: bytes) -> int:
-        """Send whole messages; return how many bytes wait in the carrier now, 0 if all have left.
+        """Send whole messages; return how many bytes wait in the carrier now, 0 if all have been sent.
 
-        After a result above 0 it must not be called again before `GatewayPort.writable`.
+        After a result above 0 `try_send` must not be called again before `GatewayPort.writable`.
         """
         ...
 
@@ -216,41 +219,41 @@ class Connection(Protocol):
         ...
 
     def ping(self) -> None:
-        """Ask the client for a sign of life; if none comes in time, `GatewayPort.unresponsive` is called."""
+        """Send a ping; if the client does not answer in time, `GatewayPort.unresponsive` is called."""
         ...
 
     def close(self, code: int, reason: str, rest: bytes = b"") -> None:
-        """Close after what was sent and after `rest`, within a second or so; idempotent."""
+        """Close with a code after all bytes sent and `rest`, at the latest a second later; idempotent."""
         ...
 
 
 class GatewayPort(Protocol):
-    """What a carrier reports of a connection that was accepted."""
+    """Takes what a carrier reports of an accepted connection."""
 
     @property
     def message_bytes(self) -> int:
-        """The longest message that the client may send now: less before a required token than after it."""
+        """The longest message that the client may send now: 16 KiB at most before a required token."""
         ...
 
     def received(self, message: str) -> None:
-        """The client sent a message."""
+        """Process a message of the client."""
         ...
 
     def writable(self) -> None:
-        """Nothing waits in the carrier any more."""
+        """Send more: no bytes wait in the carrier."""
         ...
 
     def unresponsive(self) -> None:
-        """The client did not answer a ping in time."""
+        """Close the connection: its client did not answer a ping in time."""
         ...
 
     def closed(self) -> None:
-        """The connection is gone; idempotent."""
+        """End: the connection is gone; idempotent."""
         ...
 
 
 class NodePort(Protocol):
-    """Where carriers bring new connections."""
+    """Takes new connections from carriers."""
 
     @property
     def settings(self) -> Settings:
@@ -259,59 +262,59 @@ class NodePort(Protocol):
 
     @property
     def accepting(self) -> bool:
-        """Whether new connections are taken: the log is being read, there is room, no drain has begun."""
+        """Whether new connections are accepted: the log can be read, and the node is not full or draining."""
         ...
 
     @property
     def counts(self) -> Counts:
-        """Where a carrier counts what it refused."""
+        """The node's counters; a carrier counts refused requests."""
         ...
 
     def begin_drain(self, within: float | None = None) -> None:
-        """Send the clients away, as the server around the carrier ends; idempotent.
+        """Begin to drain the clients, because the ASGI server is stopping; idempotent.
 
-        It takes `drain_seconds`, or as little as `within`.
+        The drain takes `drain_seconds`, or `within` if that is shorter.
         """
         ...
 
     def connect(
         self, connection: Connection, channels: Sequence[str] = (), since: str | None = None
     ) -> GatewayPort:
-        """Take a connection whose handshake is done, with the subscriptions of its URL.
+        """Connect a client whose handshake is complete, with the subscriptions of its URL.
 
         Raises:
-            LogUnavailable: not `accepting`; the client should come back.
+            LogUnavailable: the node is not `accepting`; the client should try again.
         """
         ...
 
 
 class Authorizer(Protocol):
-    """Proves who a viewer is."""
+    """Authenticates viewers by their tokens."""
 
     @property
     def required(self) -> bool:
-        """Whether a connection without a token is refused altogether."""
+        """Whether every connection must send a token."""
         ...
 
     async def authenticate(self, token: str) -> Viewer:
         """Return the viewer that a token proves.
 
         Raises:
-            TokenExpired: it was good once.
-            TokenInvalid: anything else that is wrong with it.
+            TokenExpired: the token was valid before.
+            TokenInvalid: the token is invalid for another reason.
         """
         ...
 
 
 class Tracer(Protocol):
-    """Carries a trace along with events (W3C Trace Context), and reports deliveries to the tracing system."""
+    """Propagates traces with events (W3C Trace Context), and reports deliveries to the tracing system."""
 
     def traceparent(self) -> str | None:
-        """Return the context of what is being done now, if it is recorded."""
+        """Return the present trace context if it is sampled, else None."""
         ...
 
     def delivered(self, record: Record, family: str, recipients: int, seconds: float) -> None:
-        """Report that a record with a trace has been sent, in so many seconds that end now."""
+        """Report that a record with a trace has been delivered: the span ends now and took `seconds`."""
         ...
 
 

@@ -9,7 +9,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from flowcraft.adapters.accept_queue import AcceptQueue
+from flowcraft.adapters.request_socket import AcceptQueue
 from flowcraft.adapters.websocket import WebSocketConnection
 from flowcraft.core.bundles import Bundle
 from flowcraft.core.report import Counts

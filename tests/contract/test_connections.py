@@ -14,9 +14,9 @@ import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from flowcraft.adapters.accept_queue import AcceptQueue
 from flowcraft.adapters.asgi import AsgiApp, Receive, Scope, Send, serve_websocket
 from flowcraft.adapters.asgi_event_stream import serve_event_stream
+from flowcraft.adapters.request_socket import AcceptQueue
 from flowcraft.adapters.websocket import WebSocketConnection
 from flowcraft.ports import NodePort
 from flowcraft.testing.contracts import CarrierClient, ConnectionContract

@@ -135,8 +135,8 @@ def test_there_is_nothing_to_write_where_the_migrations_make_what_is_declared(pr
     with pytest.raises(SystemExit):
         project.write("--check")
     project.write()
-    assert project.write("--check").startswith("nothing to write")
-    assert project.write().startswith("nothing to write")
+    assert project.write("--check").startswith("no changes: ")
+    assert project.write().startswith("no changes: ")
 
 
 def test_a_changed_declaration_is_changed_by_the_next_migration_and_back_again(project: Project) -> None:
@@ -204,7 +204,7 @@ def test_without_a_name_the_command_says_which_apps_there_are(project: Project) 
 
 
 def test_the_checks_tell_what_no_migration_makes_yet(project: Project) -> None:
-    yet = "flowcraft.W001: no migration does this yet"
+    yet = "flowcraft.W001: no migration has this operation yet"
     assert project.checks() == [
         f"{yet}: Bring the log of FlowCraft Realtime to version {LATEST}",
         f"{yet}: Make the triggers of channel item_update on items",
@@ -229,7 +229,7 @@ def test_the_checks_tell_when_a_database_is_behind_its_migrations(project: Proje
     assert project.checks(database=True) == []
     project.query("drop schema flowcraft cascade")
     (warning,) = project.checks(database=True)
-    assert "are not there" in warning
+    assert "are missing" in warning
     connection.close()
 
 

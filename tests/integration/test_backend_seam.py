@@ -18,7 +18,7 @@ from faults.probe import Probe
 from faults.proxy import FaultProxy
 from flowcraft import Channels, Event, MemoryBackend, PostgresBackend, Realtime, Settings
 from flowcraft.entrypoints.cli import app
-from flowcraft.entrypoints.compose import NotOnPostgres
+from flowcraft.entrypoints.realtime import NotOnPostgres
 from flowcraft.entrypoints.serve import Server
 from flowcraft.ports import BackendContext, LogReader
 
@@ -162,13 +162,13 @@ def test_an_upkeep_task_may_not_have_the_name_of_a_task_of_the_node() -> None:
 
 
 def test_code_that_cannot_wait_needs_a_backend_that_takes_its_transactions() -> None:
-    with pytest.raises(TypeError, match=r"MemoryBackend takes no synchronous transactions; await broadcast"):
+    with pytest.raises(TypeError, match=r"MemoryBackend supports no synchronous transactions; await "):
         in_memory.broadcast_sync(row_update, Changed(row=1, version=1), via=object())
 
 
 SENTENCE = (
-    "this application is on MemoryBackend, and this needs a PostgreSQL database; "
-    "pass a command --dsn, or use PostgresBackend"
+    "this needs a PostgreSQL database, and the application is on MemoryBackend; "
+    "pass --dsn to the command, or use PostgresBackend"
 )
 TARGET = "tests.integration.test_backend_seam:in_memory"
 

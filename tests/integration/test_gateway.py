@@ -284,7 +284,10 @@ async def test_an_authorizer_that_cannot_answer_closes_with_a_code_to_come_back_
         assert client.closed == (1011, "authentication unavailable")
         assert client.with_member("error") == []
         assert caplog.messages == [
-            "connection 1 from a test (no viewer): the authorizer raised; closed with 1011"
+            (
+                "connection 1 from a test (no viewer): the authorizer failed; "
+                "closed with 1011, the client resumes"
+            ),
         ]
         raised = [record.exc_info and record.exc_info[0] for record in caplog.records]
         assert raised == [ValueError]

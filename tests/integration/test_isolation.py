@@ -159,7 +159,7 @@ async def test_a_replay_that_fails_is_answered_and_those_that_wait_for_others_ar
         await all_goes_on(stage)
         assert stage.victim.numbers() == [4], "it is live from its reset on"
         assert stage.node.report().counts.failures["replay"] == 1
-        assert "the replay of ping_update for connection 2 failed" in caplog.text
+        assert "the replay of ping_update for connection 2 from a test (no viewer) failed" in caplog.text
 
 
 # The hub, what is made of its effects, and what looks on

@@ -119,7 +119,7 @@ async def test_no_line_holds_a_payload_or_a_token(tmp_path: Path, database: str,
         _, log = await asyncio.wait_for(process.communicate(), 20)
     lines: list[dict[str, Any]] = [json.loads(line) for line in log.decode().splitlines()]
     templates = {line["template"] for line in lines}
-    assert {"the guard of %s raised; the answer is no", "limits in force: %s"} <= templates
+    assert {"the guard of %s raised; its viewer is refused", "limits in force: %s"} <= templates
     assert {"notification on %s rejected (%s), %d so far"} <= templates
     who = {line.get("worker") for line in lines}
     assert who == {None} if workers == "1" else {None} < who <= {None, 1, 2}

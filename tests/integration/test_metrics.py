@@ -283,13 +283,13 @@ def test_where_nothing_can_be_written_the_workers_start_without_a_board(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/proc/nowhere")
     monkeypatch.setattr(metrics, "_IN_MEMORY", Path("/proc/nowhere"))
-    with metrics.shared_board():
+    with metrics.shared_folder():
         assert SharedMetrics.found() is None
-    assert "a scrape reaches one arbitrary worker, with its own metrics only" in caplog.text
+    assert "each scrape reaches one arbitrary worker" in caplog.text
 
 
 def test_workers_have_a_board_until_they_have_ended() -> None:
-    with metrics.shared_board():
+    with metrics.shared_folder():
         folder = Path(os.environ[FOLDER])
         assert folder.is_dir()
     assert (folder.exists(), SharedMetrics.found()) == (False, None)

@@ -392,7 +392,7 @@ async def test_a_connection_waits_for_a_bounded_number_of_transactions() -> None
         error = (await client.until("error"))["error"]
         assert error == {
             "code": "limit_exceeded",
-            "message": "at most 64 transactions to wait for; ask again when one has settled",
+            "message": "at most 64 transactions to wait for; settle again when one has settled",
         }
         gateway.received('{"settle":"0"}')
         assert (await client.until("settled"))["settled"] == "0", "what is covered is answered at once"
@@ -484,4 +484,3 @@ async def test_a_node_tells_how_each_of_its_tasks_is_doing() -> None:
             "heartbeat": ("running", 0),
             "outbox-sweep": ("running", 0),
         }
-        assert len(msgspec.json.encode(health)) < 1_400, "a probe's answer fits into one TCP segment"

@@ -18,7 +18,7 @@ from flowcraft.adapters.asgi import Scope
 from flowcraft.adapters.asgi_event_stream import serve_event_stream
 from flowcraft.adapters.http import FIELDS, HEAD_BYTES, TARGET_BYTES
 from flowcraft.adapters.memory import MemoryRealtimeService
-from flowcraft.adapters.stream_requests import BODY_BYTES, MESSAGES
+from flowcraft.adapters.server_sent import BODY_BYTES, BODY_MESSAGES
 from flowcraft.entrypoints.asgi import RealtimeApp
 from flowcraft.ports import Authorizer
 from flowcraft.runtime.gateway import Gateway
@@ -342,19 +342,19 @@ async def test_between_the_messages_of_a_request_other_clients_have_their_turn(
         received(gateway, message)
 
     monkeypatch.setattr(Gateway, "received", noted)
-    body = b"\n".join([b'{"settle":"1"}'] * MESSAGES)
+    body = b"\n".join([b'{"settle":"1"}'] * BODY_MESSAGES)
     post = request(POST, f"Content-Length: {len(body)}", body=body)
     async with carrier(QUICK, None) as stage, asyncio.timeout(SECONDS):
         url = urlsplit(stage.address)
         streams = [await asyncio.open_connection(url.hostname, url.port) for _ in range(2)]
         for _, writer in streams:
             writer.write(post)
-        await until(lambda: len(taken) == 2 * MESSAGES)
+        await until(lambda: len(taken) == 2 * BODY_MESSAGES)
         for _, writer in streams:
             writer.transport.abort()
     first, second = dict.fromkeys(taken)
-    assert taken.count(first) == taken.count(second) == MESSAGES
-    assert taken.index(second) < MESSAGES
+    assert taken.count(first) == taken.count(second) == BODY_MESSAGES
+    assert taken.index(second) < BODY_MESSAGES
 
 
 async def test_others_are_served_while_a_crowd_sends_byte_by_byte() -> None:

@@ -12,7 +12,7 @@ from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.retention import PostgresRetention
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.channels import Channels
-from flowcraft.entrypoints.compose import Realtime
+from flowcraft.entrypoints.realtime import Realtime
 from flowcraft.errors import LogUnavailable
 from flowcraft.settings import Settings
 from tests.support.postgres import AppendablePostgresLog, connected, migrated

@@ -77,7 +77,7 @@ async def test_each_message_of_a_client_and_each_close_passes_middleware(ws: str
     ):
         await opened(client, "ping_update")
         await client.send(b"not text")
-        assert await closing(client) == (1003, "text only")
+        assert await closing(client) == (1003, "unsupported data: expected text")
     assert passed == [
         "websocket.connect", "websocket.accept", "websocket.receive", "websocket.receive",
         "websocket.close", "websocket.disconnect",
@@ -361,7 +361,7 @@ async def _all_arrives_in_order(ws: str, over: str, folder: Path) -> None:
             await asyncio.gather(*pongs)
             assert started.by == (1, 0)
             await client.send(b"not text")
-            assert await closing(client) == (1003, "text only")
+            assert await closing(client) == (1003, "unsupported data: expected text")
     await started.stop()
 
 

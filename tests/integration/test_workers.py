@@ -270,7 +270,7 @@ async def test_a_replacement_that_cannot_start_leaves_the_old_worker_in_its_plac
         before = await server.pids(two)
         (tmp_path / "live.py").write_text("nonsense")
         server.process.send_signal(signal.SIGHUP)
-        await server.until_logged("the rolling restart ends here: the new worker 1 cannot serve")
+        await server.until_logged("rolling restart stopped: the new worker 1 cannot serve")
         assert await server.pids(two) == before
 
 

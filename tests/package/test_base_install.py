@@ -16,7 +16,7 @@ import importlib, json, sys
 from click.testing import CliRunner
 from flowcraft.entrypoints.cli import app
 
-names = ["serve", "worker", "workers", "asgi", "compose"]
+names = ["serve", "worker", "workers", "asgi", "realtime"]
 for name in names:
     importlib.import_module(f"flowcraft.entrypoints.{name}")
 for words in ("serve", "serve live:realtime --port 99999", "migrate live:realtime --sql"):
@@ -86,4 +86,4 @@ def test_a_command_that_lacks_its_extra_names_it(
     (sentence,) = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (2, "")
     assert "run `pip install 'flowcraft-realtime[dev]'`" in sentence
-    assert sentence.endswith("or name a database that has the tables with --dsn")
+    assert sentence.endswith("or use a database that has the tables, with --dsn")

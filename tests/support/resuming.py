@@ -129,7 +129,7 @@ class SteppedNode:
         self._runner = runner
         self._supervisor = Supervisor()
         counts = Counts()
-        self._replays = Replays(log, self._supervisor, self._answer, settings, Isolation(counts))
+        self._replays = Replays(log, self._supervisor, self._answer, settings, Isolation(counts, {}))
         self._judge = judge
         self._verdicts: dict[Replay, set[ResetReason | None]] = {}
         self._newest: Record | None = None

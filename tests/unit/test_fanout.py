@@ -35,7 +35,7 @@ class Inbox:
 
 def crowd(count: int) -> tuple[dict[int, Inbox], FanOut]:
     inboxes = {number: Inbox() for number in range(count)}
-    return inboxes, FanOut(inboxes, Supervisor(), Isolation(Counts()))
+    return inboxes, FanOut(inboxes, Supervisor(), Isolation(Counts(), inboxes))
 
 
 def text(what: str) -> Bundle:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcraft.adapters.handshake import QUERY_BYTES, Admitted, Refused, admit
+from flowcraft.adapters.handshake import QUERY_BYTES, Admitted, Refused, check_request
 from flowcraft.settings import Settings
 
 ANYWHERE = Settings()
@@ -42,20 +42,20 @@ NOTHING_ASKED = Admitted((), None)
 def test_only_listed_pages_or_those_of_the_host_may_connect(
     origin: str | None, host: str | None, settings: Settings, allowed: bool
 ) -> None:
-    judged = admit("", origin=origin, host=host, settings=settings)
+    judged = check_request("", origin=origin, host=host, settings=settings)
     assert judged == NOTHING_ASKED if allowed else isinstance(judged, Refused) and judged.status == 403
 
 
 def test_a_url_names_channels_and_a_cursor() -> None:
     query = "channel=run_update&channel=runs.42&since=1%2F1.0%2F700:"
-    assert admit(query, origin=None, host=None, settings=ANYWHERE) == Admitted(
+    assert check_request(query, origin=None, host=None, settings=ANYWHERE) == Admitted(
         ("run_update", "runs.42"), "1/1.0/700:"
     )
 
 
 @pytest.mark.parametrize("name", ["token", "access_token", "auth", "jwt"])
 def test_a_token_does_not_belong_into_a_url(name: str) -> None:
-    judged = admit(f"channel=run_update&{name}=abc", origin=None, host=None, settings=ANYWHERE)
+    judged = check_request(f"channel=run_update&{name}=abc", origin=None, host=None, settings=ANYWHERE)
     assert isinstance(judged, Refused)
     assert (judged.status, "abc" in judged.reason) == (400, False)
 
@@ -77,7 +77,7 @@ def test_a_token_does_not_belong_into_a_url(name: str) -> None:
     ],
 )
 def test_an_origin_that_is_none_is_refused(origin: str, settings: Settings) -> None:
-    judged = admit("", origin=origin, host="a", settings=settings)
+    judged = check_request("", origin=origin, host="a", settings=settings)
     assert isinstance(judged, Refused)
     assert judged.status == 403
 
@@ -85,20 +85,20 @@ def test_an_origin_that_is_none_is_refused(origin: str, settings: Settings) -> N
 @pytest.mark.parametrize("host", ["[", "]", "[::1", "a b", "a/b", "a@b", "a:b", "a:123456", "a, a", "\xe9"])
 def test_a_host_that_is_none_is_refused(host: str) -> None:
     for origin in (None, "http://a"):
-        judged = admit("", origin=origin, host=host, settings=ANYWHERE)
+        judged = check_request("", origin=origin, host=host, settings=ANYWHERE)
         assert isinstance(judged, Refused)
         assert judged.status == 400
 
 
 @given(st.text(), st.text(), st.text())
 def test_every_request_is_admitted_or_refused(query: str, origin: str, host: str) -> None:
-    assert isinstance(admit(query, origin=origin, host=host, settings=ANYWHERE), Admitted | Refused)
+    assert isinstance(check_request(query, origin=origin, host=host, settings=ANYWHERE), Admitted | Refused)
 
 
 def test_a_query_has_a_bound() -> None:
     longest = "channel=" + "a" * (QUERY_BYTES - 8)
-    assert isinstance(admit(longest, origin=None, host=None, settings=ANYWHERE), Admitted)
-    refused = admit(longest + "a", origin=None, host=None, settings=ANYWHERE)
+    assert isinstance(check_request(longest, origin=None, host=None, settings=ANYWHERE), Admitted)
+    refused = check_request(longest + "a", origin=None, host=None, settings=ANYWHERE)
     assert isinstance(refused, Refused)
     assert refused.status == 414
 
@@ -106,10 +106,10 @@ def test_a_query_has_a_bound() -> None:
 @given(st.one_of(st.text("ab&=+;%c3ä2", max_size=20), st.text()))
 def test_a_query_is_read_as_forms_are(query: str) -> None:
     expected = parse_qs(query, keep_blank_values=True)
-    judged = admit(query, origin=None, host=None, settings=ANYWHERE)
+    judged = check_request(query, origin=None, host=None, settings=ANYWHERE)
     if isinstance(judged, Admitted):
         assert judged.channels == tuple(expected.get("channel", ()))
     query = f"channel={query}"
-    assert admit(query, origin=None, host=None, settings=ANYWHERE) == Admitted(
+    assert check_request(query, origin=None, host=None, settings=ANYWHERE) == Admitted(
         tuple(parse_qs(query, keep_blank_values=True)["channel"]), None
     )

@@ -27,7 +27,7 @@ class Herd:
         self.answers: dict[int, str | list[int]] = {}
         self.supervisor = Supervisor()
         self.counts = Counts()
-        settings, isolation = Settings(replay_events=replay_events), Isolation(self.counts)
+        settings, isolation = Settings(replay_events=replay_events), Isolation(self.counts, {})
         self.replays = Replays(log, self.supervisor, self._take, settings, isolation)
         self._done = asyncio.Event()
         self.failures = 0

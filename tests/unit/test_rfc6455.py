@@ -131,45 +131,63 @@ def test_byte_by_byte() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stream", "code"),
+    ("stream", "code", "reason"),
     [
-        (Frame(Opcode.TEXT, b"x").serialize(mask=False), 1002),
-        (b"\xc1\x80\0\0\0\0", 1002),
-        (b"\x83\x80\0\0\0\0", 1002),
-        (b"\x8b\x80\0\0\0\0", 1002),
-        (b"\x09\x80\0\0\0\0", 1002),
-        (b"\x89\xfe\x00\x7e\0\0\0\0", 1002),
-        (masked(Opcode.BINARY, b"x"), 1003),
-        (masked(Opcode.CONT, b"x"), 1002),
-        (masked(Opcode.TEXT, b"x", fin=False) + masked(Opcode.TEXT, b"y"), 1002),
-        (masked(Opcode.TEXT, b"\xff"), 1007),
-        (masked(Opcode.TEXT, "ü".encode()[:1], fin=False) + masked(Opcode.CONT, b"x"), 1007),
-        (masked(Opcode.TEXT, b"\xed\xa0\x80"), 1007),
-        (b"\x81\xff" + (65_537).to_bytes(8, "big"), 1009),
-        (b"\x81\xff" + b"\xff" * 8, 1009),
-        (masked(Opcode.TEXT, b"x" * 65_000, fin=False) + masked(Opcode.CONT, b"y" * 537), 1009),
-        (masked(Opcode.TEXT, b"x", fin=False) + 16 * masked(Opcode.CONT, b"x", fin=False), 1009),
-        (masked(Opcode.CLOSE, b"\x03"), 1002),
-        (masked(Opcode.CLOSE, (999).to_bytes(2, "big")), 1002),
-        (masked(Opcode.CLOSE, (1005).to_bytes(2, "big")), 1002),
-        (masked(Opcode.CLOSE, (5000).to_bytes(2, "big")), 1002),
-        (masked(Opcode.CLOSE, b"\x03\xe8\xff"), 1007),
+        (Frame(Opcode.TEXT, b"x").serialize(mask=False), 1002, "unmasked frame from a client"),
+        (b"\xc1\x80\0\0\0\0", 1002, "unexpected reserved bits 100"),
+        (b"\x83\x80\0\0\0\0", 1002, "unknown opcode 0x3"),
+        (b"\x8b\x80\0\0\0\0", 1002, "unknown opcode 0xb"),
+        (b"\x09\x80\0\0\0\0", 1002, "fragmented control frame"),
+        (b"\x89\xfe\x00\x7e\0\0\0\0", 1002, "control frame too long: at most 125 bytes"),
+        (masked(Opcode.BINARY, b"x"), 1003, "unsupported data: expected text"),
+        (masked(Opcode.CONT, b"x"), 1002, "unexpected continuation frame"),
+        (
+            masked(Opcode.TEXT, b"x", fin=False) + masked(Opcode.TEXT, b"y"),
+            1002,
+            "expected a continuation frame",
+        ),
+        (masked(Opcode.TEXT, b"\xff"), 1007, "invalid payload data: not UTF-8"),
+        (
+            masked(Opcode.TEXT, "ü".encode()[:1], fin=False) + masked(Opcode.CONT, b"x"),
+            1007,
+            "invalid payload data: not UTF-8",
+        ),
+        (masked(Opcode.TEXT, b"\xed\xa0\x80"), 1007, "invalid payload data: not UTF-8"),
+        (b"\x81\xff" + (65_537).to_bytes(8, "big"), 1009, "message too big: at most 65536 bytes"),
+        (b"\x81\xff" + b"\xff" * 8, 1009, "message too big: at most 65536 bytes"),
+        (
+            masked(Opcode.TEXT, b"x" * 65_000, fin=False) + masked(Opcode.CONT, b"y" * 537),
+            1009,
+            "message too big: at most 65536 bytes",
+        ),
+        (
+            masked(Opcode.TEXT, b"x", fin=False) + 16 * masked(Opcode.CONT, b"x", fin=False),
+            1009,
+            "message too big: at most 16 fragments",
+        ),
+        (masked(Opcode.CLOSE, b"\x03"), 1002, "close frame too short: expected a code of 2 bytes"),
+        (masked(Opcode.CLOSE, (999).to_bytes(2, "big")), 1002, "invalid close code 999"),
+        (masked(Opcode.CLOSE, (1005).to_bytes(2, "big")), 1002, "invalid close code 1005"),
+        (masked(Opcode.CLOSE, (5000).to_bytes(2, "big")), 1002, "invalid close code 5000"),
+        (masked(Opcode.CLOSE, b"\x03\xe8\xff"), 1007, "invalid payload data: not UTF-8"),
     ],
 )
-def test_what_breaks_the_protocol_is_told_its_close_code(stream: bytes, code: int) -> None:
+def test_a_violation_of_the_protocol_has_its_close_code_and_reason(
+    stream: bytes, code: int, reason: str
+) -> None:
     with pytest.raises(ProtocolError) as broken:
         read(stream)
-    assert broken.value.code == code
+    assert (broken.value.code, str(broken.value)) == (code, reason)
 
 
 def test_a_frame_that_is_too_long_is_refused_before_it_has_come() -> None:
     reader = FrameReader(1000, 16)
-    with pytest.raises(ProtocolError, match="at most 1000 bytes a message"):
+    with pytest.raises(ProtocolError, match="message too big: at most 1000 bytes"):
         list(reader.feed(b"\x81\xfe\x03\xe9\0\0\0\0"))
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x03\xe8", b"\x03\xe8bye", b"\x0f\xa0"])
-def test_a_close_tells_its_code(payload: bytes) -> None:
+def test_a_close_frame_is_read_as_its_code(payload: bytes) -> None:
     code = int.from_bytes(payload[:2], "big") if payload else 1005
     assert read(masked(Opcode.CLOSE, payload)) == [CloseFrame(code)]
 

@@ -102,7 +102,7 @@ def test_unknown_and_forbidden_channels_are_refused_alike(name: str) -> None:
     (refusal,) = effects
     assert isinstance(refusal, Send)
     assert msgspec.json.decode(refusal.message)["error"]["message"] == (
-        f"channel '{name}' is not declared, or you may not watch it"
+        f"channel '{name}' is not declared, or you may not subscribe to it"
     )
 
 

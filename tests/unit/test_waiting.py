@@ -19,7 +19,7 @@ ADA = Viewer("ada")
 HERE = Cursor(Lineage(1, 1, 0), Snapshot(700))
 KIB = 1024
 NO_TOKEN_YET = Close(4429, "at most 16 messages and 4096 bytes may wait before a token; send auth first")
-UNDECIDED = Close(4429, "at most 256 messages and 262144 bytes may wait for a token or a guard")
+UNDECIDED = Close(4429, "at most 256 messages and 262144 bytes may wait during a token check or guard")
 
 
 class Changed(Event):
@@ -87,7 +87,7 @@ def error(effect: Effect) -> tuple[str, str]:
         (["\N{GRINNING FACE}" * KIB + "!"], [NO_TOKEN_YET], 0),
         ([b"\xff" * 4 * KIB], [], 4 * KIB),
         ([settle(16 * KIB)], [NO_TOKEN_YET], 0),
-        ([settle(16 * KIB + 1)], [Close(1009, "at most 16384 bytes a message before a token")], 0),
+        ([settle(16 * KIB + 1)], [Close(1009, "message too big: at most 16384 bytes before a token")], 0),
         ([settle(4 * KIB + 1), settle()], [NO_TOKEN_YET], 0),
     ],
 )
@@ -114,7 +114,7 @@ def test_the_channels_of_the_url_count_among_what_waits(channels_bytes: int, eff
     ("size", "effects"),
     [
         (16 * KIB, [Authenticate("t")]),
-        (16 * KIB + 1, [Close(1009, "at most 16384 bytes a message before a token")]),
+        (16 * KIB + 1, [Close(1009, "message too big: at most 16384 bytes before a token")]),
     ],
 )
 def test_a_token_is_taken_in_a_message_of_sixteen_kib_and_not_of_more(

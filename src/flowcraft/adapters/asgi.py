@@ -1,4 +1,4 @@
-"""ASGI: the same node inside any ASGI application (https://asgi.readthedocs.io/en/latest/specs/www.html)."""
+"""ASGI: WebSockets of a node in any ASGI server (https://asgi.readthedocs.io/en/latest/specs/www.html)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-from flowcraft.adapters.accept_queue import judge
-from flowcraft.adapters.handshake import Admitted, Refused
+from flowcraft.adapters.handshake import Admitted, Refused, admit
 from flowcraft.adapters.sockets import address_text
 from flowcraft.adapters.uvicorn import DirectConnection, UvicornSocket
 from flowcraft.core.bundles import Framing
@@ -19,14 +18,15 @@ from flowcraft.ports import GatewayPort, NodePort
 
 logger = logging.getLogger(__name__)
 
-# What the specification calls a scope and an event: dictionaries whose members depend on their type.
+# The specification defines scopes and events as dictionaries whose members depend on their type.
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-# Each framework writes these types in its own way, and their applications are all taken.
+# Any: each framework annotates these three differently, and every one must be accepted.
 AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 _CLOSING_SECONDS = 1.0
+"""A client that has not read the last messages after this time is disconnected."""
 _RECORD_SEPARATOR = b"\x1e"
 
 
@@ -41,7 +41,7 @@ def split_sequence(data: bytes) -> list[bytes]:
 
 
 class AsgiConnection:
-    """A WebSocket that an ASGI server holds; a `flowcraft.ports.Connection`. One task sends its messages."""
+    """A WebSocket of an ASGI server, written to by one task; a `flowcraft.ports.Connection`."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._send = send
@@ -68,7 +68,7 @@ class AsgiConnection:
         return self._waiting
 
     def ping(self) -> None:
-        """Do nothing: ASGI has no ping; the server that holds the socket sends its own."""
+        """Do nothing: ASGI has no ping; the ASGI server sends its own."""
 
     def close(self, code: int, reason: str, rest: bytes = b"") -> None:
         if self._closing is not None:
@@ -77,7 +77,7 @@ class AsgiConnection:
             self._chunks.append(rest)
         self._closing = (code, reason)
         self._work.set()
-        if self._sender is not None:  # it may be stuck in a message that the client never reads
+        if self._sender is not None:  # it may wait for a client that never reads
             self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._sender.cancel)
 
     @property
@@ -86,16 +86,16 @@ class AsgiConnection:
 
     @property
     def is_closing(self) -> bool:
-        """Whether it was closed from this side: what still comes is ignored."""
+        """Whether this side has closed: messages that still arrive are ignored."""
         return self._closing is not None
 
     def start(self) -> asyncio.Task[None]:
-        """Begin to send; the task ends when the connection has been closed."""
+        """Start the task that sends; it ends when the connection has been closed."""
         self._sender = asyncio.create_task(self._send_all(), name="asgi connection")
         return self._sender
 
     def ended(self) -> None:
-        """The connection is gone: keep nothing of it. It and its gateway refer to each other."""
+        """Release everything: the connection is gone, and it and its gateway refer to each other."""
         gateway, self.gateway, self._sender = self.gateway, None, None
         if self._deadline is not None:
             self._deadline.cancel()
@@ -127,34 +127,34 @@ class AsgiConnection:
 async def serve_websocket(
     scope: Scope, receive: Receive, send: Send, node: NodePort, *, direct: bool = True
 ) -> None:
-    """Carry one WebSocket from its handshake to its end; `direct` where uvicorn is found to allow it."""
+    """Serve one WebSocket from its handshake to its end; `direct` through uvicorn's socket if it is found."""
     await receive()  # websocket.connect
-    judged = judge(query_of(scope), headers_of(scope), node)
-    if isinstance(judged, Refused):
-        await _refuse(scope, send, judged)
+    admitted = admit(query_of(scope), headers_of(scope), node)
+    if isinstance(admitted, Refused):
+        await _refuse(scope, send, admitted)
         return
     found = UvicornSocket.find(scope, send)
     await send({"type": "websocket.accept"})
     if found is None or not await found.is_accepted():
-        await _carry_by_messages(AsgiConnection(scope, send), receive, node, judged)
+        await _carry_by_messages(AsgiConnection(scope, send), receive, node, admitted)
         return
     found.call_on_shutdown(node.begin_drain)
     try:
         if direct and not node.settings.compress:  # frames are compressed by uvicorn
-            await _carry_directly(receive, send, node, judged, found)
+            await _carry_directly(receive, send, node, admitted, found)
         else:
-            await _carry_by_messages(AsgiConnection(scope, send), receive, node, judged)
+            await _carry_by_messages(AsgiConnection(scope, send), receive, node, admitted)
     finally:
         found.release_shutdown()
 
 
 async def _carry_by_messages(
-    connection: AsgiConnection, receive: Receive, node: NodePort, judged: Admitted
+    connection: AsgiConnection, receive: Receive, node: NodePort, admitted: Admitted
 ) -> None:
     sending = connection.start()
     try:
-        gateway = connection.gateway = node.connect(connection, judged.channels, judged.since)
-    except LogUnavailable as error:  # it was ready when the handshake began
+        gateway = connection.gateway = node.connect(connection, admitted.channels, admitted.since)
+    except LogUnavailable as error:  # the node was ready when the handshake began
         connection.close(1013, str(error))
         await end_tasks({sending}, cancel=False)
         return
@@ -167,12 +167,12 @@ async def _carry_by_messages(
 
 
 async def _carry_directly(
-    receive: Receive, send: Send, node: NodePort, judged: Admitted, found: UvicornSocket
+    receive: Receive, send: Send, node: NodePort, admitted: Admitted, found: UvicornSocket
 ) -> None:
     connection = DirectConnection(node, found, partial(_send_close, send))
     connection.begin()
     try:
-        gateway = connection.connect(judged.channels, judged.since)
+        gateway = connection.connect(admitted.channels, admitted.since)
     except LogUnavailable as error:
         await _send_close(send, 1013, str(error))
         return
@@ -188,9 +188,9 @@ async def _send_close(send: Send, code: int, reason: str) -> None:
 
 
 async def end_tasks(tasks: set[asyncio.Task[None]], *, cancel: bool = True) -> None:
-    """Cancel tasks and wait until they have ended; how they ended is of no interest.
+    """Cancel tasks and wait until they have ended, with whatever result.
 
-    Not by `gather`: that loses the message of a cancellation, by which anyio recognizes its own.
+    Not by `gather`, which loses the message of a cancellation: anyio recognizes its own by it.
     """
     for task in tasks:
         if cancel:
@@ -223,23 +223,26 @@ def refusal_headers(refused: Refused) -> list[tuple[bytes, bytes]]:
 async def _read(
     receive: Receive, gateway: GatewayPort, connection: AsgiConnection | DirectConnection
 ) -> None:
-    while _take(await receive(), gateway, connection):
+    while _process(await receive(), gateway, connection):
         pass
 
 
-def _take(
+def _process(
     message: MutableMapping[str, Any], gateway: GatewayPort, connection: AsgiConnection | DirectConnection
 ) -> bool:
-    """Take a message; False after the last. A function of its own: nothing of it is kept until the next."""
+    """Process a message; return False after the last.
+
+    This is a function of its own so that no local variable keeps a message until the next arrives.
+    """
     if message["type"] == "websocket.disconnect":
         return False
     text: str | None = message.get("text")
     if connection.is_closing:
         return True
     if text is None:
-        connection.close(1003, "text only")
+        connection.close(1003, "unsupported data: expected text")
     elif len(text.encode()) > gateway.message_bytes:
-        connection.close(1009, f"at most {gateway.message_bytes} bytes a message")
+        connection.close(1009, f"message too big: at most {gateway.message_bytes} bytes")
     else:
         gateway.received(text)
     return True

@@ -1,4 +1,4 @@
-"""Event streams inside any ASGI application: Server-Sent Events from the same node."""
+"""Event streams in any ASGI server: Server-Sent Events of a node."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import signal
 from collections.abc import Iterator
 
 from flowcraft.adapters import server_sent
-from flowcraft.adapters.accept_queue import judge
 from flowcraft.adapters.asgi import (
     AsgiConnection,
     Receive,
@@ -19,23 +18,24 @@ from flowcraft.adapters.asgi import (
     query_of,
     refusal_headers,
 )
-from flowcraft.adapters.handshake import Refused
+from flowcraft.adapters.handshake import Refused, admit
 from flowcraft.adapters.http import parse_content_length
 from flowcraft.adapters.request_socket import REQUEST_SECONDS
-from flowcraft.adapters.stream_requests import BODY_BYTES, opening, response_headers
+from flowcraft.adapters.server_sent import BODY_BYTES, client_messages, response_headers
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import GatewayPort, NodePort
 
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
+"""How often a stream checks whether the server is stopping: uvicorn does not notify responses."""
 _TOO_LARGE = Refused(413, f"content too large: at most {BODY_BYTES} bytes")
 
 
 class _Disconnected(Exception):
-    """The client is gone before its request was whole."""
+    """The client disconnected before its request was complete."""
 
 
 class AsgiEventStream(AsgiConnection):
-    """A response that an ASGI server holds and that does not end; a `flowcraft.ports.Connection`."""
+    """A response of an ASGI server whose body does not end; a `flowcraft.ports.Connection`."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         super().__init__(scope, send)
@@ -58,7 +58,7 @@ class AsgiEventStream(AsgiConnection):
 
 
 async def serve_event_stream(scope: Scope, receive: Receive, send: Send, node: NodePort) -> None:
-    """Answer one request with events until one of both sides ends it."""
+    """Answer one request with events until the client or the server ends the stream."""
     headers = headers_of(scope)
     try:
         opened = await _open(scope, headers, receive, node)
@@ -67,54 +67,54 @@ async def serve_event_stream(scope: Scope, receive: Receive, send: Send, node: N
     if isinstance(opened, Refused):
         await answer_http(send, opened.status, opened.reason + "\n", more=refusal_headers(opened))
         return
-    told = [(k.lower().encode(), v.encode()) for k, v in response_headers(headers.get("origin")).items()]
-    await send({"type": "http.response.start", "status": 200, "headers": told})
+    head = [(k.lower().encode(), v.encode()) for k, v in response_headers(headers.get("origin")).items()]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
     connection = AsgiEventStream(scope, send)
     await connection.send_part(server_sent.GREETING)
-    await _converse(connection, opened, receive, node)
+    await _serve(connection, opened, receive, node)
 
 
-async def _converse(
+async def _serve(
     connection: AsgiEventStream, messages: Iterator[str], receive: Receive, node: NodePort
 ) -> None:
     sending, gone = connection.start(), asyncio.create_task(_until_gone(receive))
     try:
         gateway = connection.gateway = node.connect(connection)
-    except LogUnavailable as error:  # it was ready when the request came
+    except LogUnavailable as error:  # the node was ready when the request arrived
         connection.close(1013, str(error))
         await end_tasks({sending}, cancel=False)
         gone.cancel()
         return
     try:
-        await _pass_on(messages, gateway)
+        await _process(messages, gateway)
         ended: set[asyncio.Task[None]] = set()
         while not ended:
             ended, _ = await asyncio.wait(
-                {sending, gone}, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                {sending, gone}, timeout=_CHECK_SECONDS, return_when=asyncio.FIRST_COMPLETED
             )
-            if not ended and _is_leaving():
+            if not ended and _is_stopping():
                 connection.close(1012, "restart")
     finally:
         connection.ended()
         await end_tasks({sending, gone})
 
 
-async def _pass_on(messages: Iterator[str], gateway: GatewayPort) -> None:
-    """Pass on the messages of a request. Afterwards nothing holds them: a stream may last for days."""
+async def _process(messages: Iterator[str], gateway: GatewayPort) -> None:
+    """Process the messages of a request. Nothing holds them afterwards: a stream may last for days."""
     for message in messages:
         gateway.received(message)
-        await asyncio.sleep(0)  # between two of them other clients have their turn
+        await asyncio.sleep(0)  # other clients have their turn between two messages
 
 
 async def _open(
     scope: Scope, headers: dict[str, str], receive: Receive, node: NodePort
 ) -> Iterator[str] | Refused:
-    """Judge a request and read its body; return the client's messages, which are gone once they were read."""
+    """Admit a request and read its body; return the client's messages, or why it is refused."""
     if scope["method"] not in {"GET", "POST"}:
         return Refused(405, "method not allowed: expected GET or POST", {"Allow": "GET, POST"})
-    judged = judge(query_of(scope), headers, node)
-    if isinstance(judged, Refused):
-        return judged
+    admitted = admit(query_of(scope), headers, node)
+    if isinstance(admitted, Refused):
+        return admitted
     length = parse_content_length(headers.get("content-length", "0"))
     if length is None:
         return Refused(400, "bad request: Content-Length is not a decimal number of at most 20 digits")
@@ -127,7 +127,7 @@ async def _open(
         return Refused(408, f"request timeout: a request arrives within {REQUEST_SECONDS:g} seconds")
     if len(body) > BODY_BYTES:
         return _TOO_LARGE
-    messages = opening(scope["method"], headers, bytes(body), judged, node.settings)
+    messages = client_messages(scope["method"], headers, bytes(body), admitted, node.settings)
     return messages if isinstance(messages, Refused) else iter(messages)
 
 
@@ -147,7 +147,10 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-def _is_leaving() -> bool:
-    """Tell whether the server around us has been told to stop: uvicorn waits until all answers end."""
+def _is_stopping() -> bool:
+    """Return whether the server has received SIGTERM: uvicorn then waits until all responses end.
+
+    uvicorn's signal handler is a method of its server, whose `should_exit` is set by the signal.
+    """
     handler = signal.getsignal(signal.SIGTERM)
     return bool(getattr(getattr(handler, "__self__", None), "should_exit", False))

@@ -1,45 +1,50 @@
-"""Request sockets: a client's socket up to the answer to its request, and how a refused one ends."""
+"""Request sockets: read one HTTP request from a socket, in turn with others, and answer it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
+from collections.abc import Callable
 
 from flowcraft.adapters import http
-from flowcraft.adapters.accept_queue import AcceptQueue
 from flowcraft.adapters.handshake import Refused
 from flowcraft.adapters.http import Request, RequestReader
+from flowcraft.adapters.server_sent import BODY_BYTES
 from flowcraft.adapters.sockets import PingedSocket
-from flowcraft.adapters.stream_requests import BODY_BYTES
 from flowcraft.ports import NodePort
 
 logger = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 5.0
-"""How long a request may take to arrive, its content included."""
+"""A request must have arrived within this time, its content included."""
+HANDSHAKES_PER_TURN = 16
+"""Handshakes of about 0.4 ms each between two turns of everything else in the event loop."""
 _LINGER_SECONDS = 5.0
+"""A client has this long to read an error response and close; then the connection is reset."""
 _LINGER_BYTES = 1024 * 1024
+"""Bytes that are read and discarded meanwhile; after more, reading stops."""
 
 
 class RequestSocket(PingedSocket):
     """A client's socket that reads one request and answers it.
 
-    Its subclass decides what becomes of the request: a connection, or a response, after which the socket
-    lingers (RFC 9112 §9.6). It discards what still arrives, because closing with unread bytes would reset the
-    connection and destroy the response before the client has read it.
+    A subclass makes the request a connection, or sends a response, after which the socket lingers (RFC 9112
+    §9.6): it discards what still arrives, because closing with unread bytes would reset the connection and
+    destroy the response before the client has read it.
     """
 
     def __init__(self, node: NodePort, accept_queue: AcceptQueue) -> None:
         super().__init__(node)
         self._accept_queue = accept_queue
         self._arriving: RequestReader | None = RequestReader(BODY_BYTES)
-        """What has arrived of the request, until its answer begins."""
+        """The part of the request that has arrived; None once the answer begins."""
         self._is_queued = False
-        """Whether its turn to be read is coming."""
+        """Whether it waits in the accept queue."""
         self._has_ended = False
-        """Whether the client has closed its side."""
+        """Whether the client has closed its sending side."""
         self._is_paused = False
-        """Whether nothing is read, because more has arrived than one request can have."""
+        """Whether reading has stopped: more has arrived than the longest request."""
         self._discarded = 0
 
     # asyncio's side
@@ -57,24 +62,24 @@ class RequestSocket(PingedSocket):
         if arriving.is_full and not self._is_paused and self._transport is not None:
             self._is_paused = True
             self._transport.pause_reading()
-        self._queue()
+        self._enqueue()
 
     def eof_received(self) -> bool | None:
-        """Answer a request that is there all the same: a client may close its side after it."""
+        """Answer a request that has arrived: a client may close its sending side after it."""
         self._has_ended = True
         if self._arriving is None or self._arriving.is_empty:
             return None
-        self._queue()
+        self._enqueue()
         return True
 
     # for the subclass
 
-    def _judge(self, request: Request) -> Refused | None:
-        """Refuse a request by its head, before its content is read."""
+    def _check(self, request: Request) -> Refused | None:
+        """Return why a request is refused by its head, before its content is read; None if it is not."""
         raise NotImplementedError
 
     def _answer(self, request: Request, content: bytes) -> None:
-        """Answer a request; either `_respond`, or `_begin_answer` and go on as a connection."""
+        """Answer a request: call `_respond`, or `_begin_answer` and go on as a connection."""
         raise NotImplementedError
 
     def _begin_answer(self) -> None:
@@ -103,13 +108,13 @@ class RequestSocket(PingedSocket):
 
     # reading
 
-    def _queue(self) -> None:
+    def _enqueue(self) -> None:
         if not self._is_queued:
             self._is_queued = True
-            self._accept_queue.wait(self._read)
+            self._accept_queue.put(self._read)
 
     def _read(self) -> None:
-        """Read on, and answer the request once it is there."""
+        """Read what has arrived, and answer the request once it is complete."""
         self._is_queued = False
         arriving, transport = self._arriving, self._transport
         if arriving is None or transport is None:
@@ -119,7 +124,7 @@ class RequestSocket(PingedSocket):
         except Exception:
             logger.exception("answering a request from %s failed; the connection is closed", self.address)
             self._fail()
-        if self._is_paused and not transport.is_closing():  # now it has been answered
+        if self._is_paused and not transport.is_closing():  # the request has been answered
             self._is_paused = False
             transport.resume_reading()
 
@@ -131,28 +136,30 @@ class RequestSocket(PingedSocket):
         if request is not None and content is not None:
             self._answer(request, content)
             rest = arriving.rest()
-            if rest:  # the first frames of a WebSocket; after any other request it is discarded
+            if rest:  # the first frames of a WebSocket; after any other request they are discarded
                 self.data_received(rest)
         elif self._has_ended and self._arriving is not None:
-            self._refuse(Refused(400, "bad request: the connection was closed before the request was whole"))
+            self._refuse(
+                Refused(400, "bad request: the connection was closed before the request was complete")
+            )
         if self._has_ended and self._arriving is None:
             transport.close()
 
     def _read_head(self, arriving: RequestReader, transport: asyncio.Transport) -> Request | None:
         head = arriving.read_head()
-        refused = self._judge(head) if isinstance(head, Request) else head
+        refused = self._check(head) if isinstance(head, Request) else head
         if refused is not None:
             self._refuse(refused)
             return None
         request = arriving.request
-        if request is not None and arriving.is_awaited(request):
+        if request is not None and arriving.awaits_continue(request):
             transport.write(http.CONTINUE)
         return request
 
     # endings
 
     def _fail(self) -> None:
-        if self._arriving is None:  # the client has the beginning of another answer
+        if self._arriving is None:  # another response has begun: a second one cannot follow
             self._abort()
         else:
             self._refuse(Refused(500, "internal server error"))
@@ -168,5 +175,32 @@ class RequestSocket(PingedSocket):
     def _discard(self, size: int) -> None:
         self._discarded += size
         if self._discarded > _LINGER_BYTES and not self._is_paused and self._transport is not None:
-            self._is_paused = True  # what more is sent stays with the client, until the deadline ends it
+            self._is_paused = True  # the rest stays in the client's send buffer until the deadline
             self._transport.pause_reading()
+
+
+class AcceptQueue:
+    """Runs waiting handshakes in order, a few at a turn of the event loop. One for each server.
+
+    An event loop runs every callback that is ready before it goes on. When thousands of clients reconnect at
+    once, that would be seconds of handshakes before the next event is sent to the clients that are connected.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._turn: asyncio.Handle | None = None
+
+    def put(self, handshake: Callable[[], None]) -> None:
+        """Have a handshake run when its turn has come."""
+        self._waiting.append(handshake)
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().call_soon(self._run_some)
+
+    def _run_some(self) -> None:
+        self._turn = None
+        try:
+            for _ in range(min(HANDSHAKES_PER_TURN, len(self._waiting))):
+                self._waiting.popleft()()
+        finally:  # one that raises must not stop the others
+            if self._waiting:
+                self._turn = asyncio.get_running_loop().call_soon(self._run_some)

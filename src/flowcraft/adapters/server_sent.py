@@ -1,22 +1,33 @@
-"""Server-Sent Events: the wire's messages as the lines of an event stream (WHATWG HTML §9.2).
+"""Server-Sent Events: the request for a stream, and messages as its lines (WHATWG HTML §9.2).
 
-Each message is one `data` line. A frame that closes a group has its cursor as `id`, which a browser sends
-back as Last-Event-ID: a stream that broke inside a group begins again before it.
+Each message is one `data` line. A frame that closes a batch has its cursor as `id`, which a browser sends
+back as Last-Event-ID: a stream that broke inside a batch is replayed from before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from flowcraft.adapters.handshake import Admitted, Refused
+from flowcraft.core.frames import Subscribe, encode_subscribe
+from flowcraft.settings import Settings
+
+PATH = "/events"
+"""The path of event streams, below the path of the WebSocket."""
+BODY_BYTES = 256 * 1024
+"""The longest content of a request: as much as may wait of one client while a guard decides."""
+BODY_MESSAGES = 256
+"""The most messages in a request: our client sends one for each subscription and each transaction."""
 GREETING = b"retry: 1000\n\n"
+"""The first event of every stream: a browser reconnects a second after it has lost the stream."""
 ANSWERS = (b'{"subscribed"', b'{"reset"')
-"""How the frames begin that answer a subscription."""
+"""The first bytes of the frames that answer a subscription."""
 _CLOSING = (*ANSWERS, b'{"cursor"')
 _BYE = b'{"bye"'
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
-"""Within JSON they are white space between two tokens; here they would end the line."""
+"""In JSON line breaks are white space between two tokens; in an event stream they would end the line."""
 
 
 class _Positioned(msgspec.Struct):
@@ -36,7 +47,7 @@ _farewell = msgspec.json.Decoder(_Farewell).decode
 
 
 def event(message: bytes, *, positioned: bool = True) -> bytes:
-    """Return one message as an event; not `positioned` without an `id`."""
+    """Return one message as an event, without an `id` unless it is `positioned`."""
     data = b"data: %b\n\n" % message.translate(_BREAKS)
     if message.startswith(_BYE):
         return b"retry: %d\n%b" % (_farewell(message).bye.reconnect_after_ms, data)
@@ -46,7 +57,7 @@ def event(message: bytes, *, positioned: bool = True) -> bytes:
 
 
 def close(code: int, reason: str) -> bytes:
-    """Return the last event of a stream: what a WebSocket would have been closed with."""
+    """Return the last event of a stream: the close code and reason that a WebSocket would get."""
     return b"event: close\ndata: %b\n\n" % msgspec.json.encode({"code": code, "reason": reason})
 
 
@@ -58,12 +69,61 @@ def events(messages: Sequence[bytes]) -> bytes:
 def events_before_answer(messages: Sequence[bytes]) -> bytes:
     """Return messages as events on a stream whose subscription has not been answered yet.
 
-    Until then none has an `id`: a heartbeat may come before a replay, and its cursor would skip it.
+    Until the answer no event has an `id`: a heartbeat may be sent before a replay, and a client that resumed
+    from the heartbeat's cursor would miss the replay.
     """
     positioned = bool(messages) and messages[-1].startswith(ANSWERS)
     return b"".join([event(message, positioned=positioned) for message in messages])
 
 
 def has_position(data: bytes) -> bool:
-    """Return whether one of the events has an `id`; the answer to a subscription is the first that has."""
+    """Return whether one of the events has an `id`; the first such event answers the subscription."""
     return data.startswith(b"id: ") or b"\n\nid: " in data
+
+
+def response_headers(origin: str | None) -> dict[str, str]:
+    """Return the headers of the response; `origin` is the Origin of a request that was admitted."""
+    headers = {
+        "Content-Type": "text/event-stream",
+        "Cache-Control": "no-store",
+        "X-Accel-Buffering": "no",  # otherwise nginx buffers events
+    }
+    if origin is not None:
+        headers |= {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+    return headers
+
+
+def client_messages(
+    method: str, headers: Mapping[str, str], body: bytes, url: Admitted, settings: Settings
+) -> tuple[str, ...] | Refused:
+    """Return the client's messages in a request, in order; names of headers are in lower case.
+
+    GET subscribes to the channels of its URL, after Last-Event-ID or `since`. The content of a POST is what a
+    client would send through a WebSocket, one message a line.
+    """
+    messages: list[str] = []
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        messages.append(msgspec.json.encode({"auth": token.strip()}).decode())
+    if url.channels:
+        since = headers.get("last-event-id") or url.since
+        messages.append(encode_subscribe(Subscribe(url.channels, since)).decode())
+    elif method == "GET":
+        return Refused(400, "bad request: expected channels, as in /realtime/events?channel=run_update")
+    if method == "GET" and body:
+        return Refused(400, "bad request: a GET has no content")
+    content = _content_messages(body, settings.message_bytes)
+    return content if isinstance(content, Refused) else (*messages, *content)
+
+
+def _content_messages(body: bytes, longest: int) -> tuple[str, ...] | Refused:
+    # Lines end with LF or CRLF alone: str.splitlines would split at U+2028, which may stand in a JSON string.
+    if body.count(b"\n") > BODY_MESSAGES:
+        return Refused(413, f"content too large: at most {BODY_MESSAGES} lines, each one message")
+    lines = [line.removesuffix(b"\r") for line in body.split(b"\n")]
+    if any(len(line) > longest for line in lines):
+        return Refused(413, f"content too large: a message has at most {longest} bytes")
+    try:
+        return tuple(line.decode() for line in lines if line)
+    except UnicodeDecodeError:
+        return Refused(400, "bad request: the content is not UTF-8; expected one JSON message a line")

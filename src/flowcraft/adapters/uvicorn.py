@@ -1,7 +1,7 @@
-"""uvicorn: frames go to the socket that it holds, past its messages, once it has answered the handshake.
+"""uvicorn: write frames to the socket of a WebSocket that uvicorn has accepted, without ASGI messages.
 
-uvicorn has no interface for that, so its state is the proof: what is found differently than expected, in
-another version or another server, is left alone, and messages of ASGI are sent, which is right and slower.
+uvicorn has no interface for this, so every use of its internals is checked at run time. In another server, or
+a version of uvicorn with other internals, ASGI messages are sent instead: correct, at a third of the speed.
 """
 
 from __future__ import annotations
@@ -15,20 +15,23 @@ from flowcraft.adapters.sockets import PingedSocket
 from flowcraft.ports import GatewayPort, NodePort
 
 _CLOSING_SECONDS = 1.0
-_try_send = PingedSocket.try_send  # looked up once, not by `super`: it is called for every recipient
+"""A client that has not completed the closing handshake after this time is disconnected."""
+_try_send = (
+    PingedSocket.try_send
+)  # not by `super`: that lookup would be made for every recipient of every event
 _KEY = b"sec-websocket-key"
 
 
 class UvicornSocket:
-    """One WebSocket as uvicorn holds it: its protocol, and the state machine of its WebSocket library."""
+    """One WebSocket in uvicorn: its protocol, and the state machine of its WebSocket library."""
 
-    def __init__(self, protocol: Any) -> None:  # noqa: ANN401  # of one of three classes, in many versions
+    def __init__(self, protocol: Any) -> None:  # noqa: ANN401  # one of three classes, in many versions
         self.protocol = protocol
         self.machine = _machine(protocol)
 
     @classmethod
     def find(cls, scope: Mapping[str, Any], send: object) -> UvicornSocket | None:
-        """Return the socket that a request came from, if uvicorn holds it and has not answered yet."""
+        """Return the socket of a request if it is uvicorn's and the handshake has not been answered yet."""
         for protocol in _candidates(send):
             with suppress(AttributeError, TypeError, KeyError):
                 key = _key(scope)
@@ -37,7 +40,7 @@ class UvicornSocket:
         return None
 
     async def is_accepted(self) -> bool:
-        """Return whether uvicorn has answered 101, after it was sent `websocket.accept`."""
+        """Return whether uvicorn has answered `websocket.accept` with 101."""
         protocol = self.protocol
         try:
             if _state(protocol) == "CONNECTING":  # the class on the legacy websockets answers in its own task
@@ -53,9 +56,10 @@ class UvicornSocket:
             return False
 
     def call_on_shutdown(self, drain: Callable[[float | None], None]) -> None:
-        """Have uvicorn's shutdown drain in place of cutting this WebSocket off; it then waits for its end.
+        """Have uvicorn's shutdown call `drain` instead of closing this WebSocket with 1012 at once.
 
-        `drain` gets half of uvicorn's `timeout_graceful_shutdown`: the other half is for what must close.
+        uvicorn then waits for the WebSocket to end. `drain` gets half of its `timeout_graceful_shutdown`; the
+        other half is for closing handshakes.
         """
         config = getattr(self.protocol, "config", None)
         limit: float | None = getattr(config, "timeout_graceful_shutdown", None)
@@ -68,10 +72,11 @@ class UvicornSocket:
 
 
 class DirectConnection(PingedSocket):
-    """A WebSocket that uvicorn reads and closes, and this writes to; a `flowcraft.ports.Connection`.
+    """A WebSocket that uvicorn reads and closes, and this class writes to; a `flowcraft.ports.Connection`.
 
-    Stands between the transport and uvicorn's protocol, which gets all that arrives. uvicorn writes whole
-    frames (pongs, pings, a close) to the same transport; so bytes go to the descriptor only while none wait.
+    The connection stands between the transport and uvicorn's protocol, to which it passes what arrives.
+    uvicorn writes whole frames (pongs, pings, a close) to the same transport; so bytes go to the file
+    descriptor only while none wait in the transport.
     """
 
     def __init__(
@@ -87,14 +92,14 @@ class DirectConnection(PingedSocket):
         self._closing: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Take the place between transport and protocol."""
+        """Become the protocol of the transport, before uvicorn's."""
         transport = cast(asyncio.Transport, self._protocol.transport)
         transport.set_protocol(self)
         self.connection_made(transport)
         self._begin_sending(transport)
 
     def connect(self, channels: Sequence[str], since: str | None) -> GatewayPort:
-        """Bring it to the node.
+        """Connect to the node.
 
         Raises:
             LogUnavailable: see `NodePort.connect`.
@@ -103,7 +108,7 @@ class DirectConnection(PingedSocket):
         return self._gateway
 
     async def end(self) -> None:
-        """Write nothing more, and keep nothing; what arrives still goes to uvicorn's protocol."""
+        """Stop writing and release everything; what arrives still goes to uvicorn's protocol."""
         self._stop_sending()
         self._gateway = None
         if self._closing is not None:
@@ -138,18 +143,18 @@ class DirectConnection(PingedSocket):
     def try_send(self, data: bytes) -> int:
         if self._machine.state is self._open_state:
             return _try_send(self, data)
-        self._give_up()
+        self._stop()
         return 0
 
     def ping(self) -> None:
         if self._machine.state is self._open_state:
             super().ping()
         else:
-            self._give_up()
+            self._stop()
 
     @property
     def is_closing(self) -> bool:
-        """Whether nothing is sent any more: what still comes is ignored."""
+        """Whether this side has closed: messages that still arrive are ignored."""
         return self._open is None
 
     def close(self, code: int, reason: str, rest: bytes = b"") -> None:
@@ -158,28 +163,30 @@ class DirectConnection(PingedSocket):
         is_open = self._machine.state is self._open_state
         if is_open and rest:
             self._open.write(rest)
-        self._give_up()
+        self._stop()
         if is_open:
             self._closing = asyncio.ensure_future(self._send_close(code, reason))
 
     # for both
 
-    def _give_up(self) -> None:
-        """Write nothing more: the WebSocket closes. A peer that does not take that is not waited for."""
+    def _stop(self) -> None:
+        """Stop writing because the WebSocket closes, and disconnect a client that does not answer in time."""
         if self._open is not None:
             self._stop_sending()
             self._end_within(_CLOSING_SECONDS)
 
     def _no_pong(self, pinged_at: int, waiting: int) -> None:
         transport = self._open
-        if transport is not None and not transport.is_reading():  # the application is behind, not the client
+        if (
+            transport is not None and not transport.is_reading()
+        ):  # the application does not read, so no pong can arrive
             self._await_pong(pinged_at)
         else:
             super()._no_pong(pinged_at, waiting)
 
 
 def _candidates(send: object) -> Iterator[Any]:
-    """What uvicorn's protocol may be: the owner of `send`, and of the task's coroutine if that is wrapped."""
+    """Yield what may be uvicorn's protocol: the owner of `send`, or of the task's coroutine."""
     yield getattr(send, "__self__", None)
     task = asyncio.current_task()
     frame = None if task is None else getattr(task.get_coro(), "cr_frame", None)
@@ -188,7 +195,7 @@ def _candidates(send: object) -> Iterator[Any]:
 
 
 def _machine(protocol: Any) -> Any:  # noqa: ANN401
-    """What knows the state: `conn` of a Sans-I/O library, or a protocol of the legacy websockets itself."""
+    """Return the object with the state: `conn` of a Sans-I/O library, or legacy websockets' protocol."""
     return getattr(protocol, "conn", protocol)
 
 
@@ -198,6 +205,6 @@ def _state(protocol: Any) -> str:  # noqa: ANN401
 
 
 def _key(scope: Mapping[str, Any]) -> bytes | None:
-    """What no two handshakes have in common: middleware may have made a new scope, with the same headers."""
+    """Return the Sec-WebSocket-Key. It identifies a handshake, also where middleware copied the scope."""
     keys: list[bytes] = [value for name, value in scope["headers"] if name.lower() == _KEY]
     return keys[0] if len(keys) == 1 else None

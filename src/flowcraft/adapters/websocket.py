@@ -1,35 +1,30 @@
-"""WebSocket: the dedicated server, an asyncio protocol of our own, from the HTTP request on."""
+"""WebSocket: the dedicated server's asyncio protocol, from the HTTP request to the close."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from enum import Enum, auto
 
-from flowcraft.adapters import deflate, http, rfc6455, stream_requests
-from flowcraft.adapters.accept_queue import AcceptQueue, judge
+from flowcraft.adapters import deflate, http, rfc6455, server_sent
 from flowcraft.adapters.event_stream import EventStreamConnection
-from flowcraft.adapters.handshake import Admitted, Refused
-from flowcraft.adapters.http import Request
-from flowcraft.adapters.request_socket import RequestSocket
+from flowcraft.adapters.handshake import Admitted, Refused, admit
+from flowcraft.adapters.http import HttpAnswer, Request
+from flowcraft.adapters.request_socket import AcceptQueue, RequestSocket
 from flowcraft.adapters.rfc6455 import FrameReader, ProtocolError, Received
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import NodePort
 
-logger = logging.getLogger(__name__)
-
-HttpAnswer = tuple[int, str, str]
-"""Status, content type, body."""
 _CLOSING_SECONDS = 1.0
+"""A client that has not answered a close frame after this time is disconnected."""
 
 
 class _State(Enum):
-    """Of a connection: a request, a WebSocket, one that is being closed, one that is not read any more."""
+    """The states of a connection: reading a request, open, close frame sent, no longer read."""
 
-    ARRIVING = auto()
+    REQUEST = auto()
     OPEN = auto()
     CLOSING = auto()
-    OVER = auto()
+    CLOSED = auto()
 
 
 class WebSocketConnection(RequestSocket):
@@ -45,20 +40,20 @@ class WebSocketConnection(RequestSocket):
         super().__init__(node, accept_queue)
         self._path = path
         self._pages = pages
-        self._state = _State.ARRIVING
+        self._state = _State.REQUEST
         self._reader: FrameReader | None = None
         self._unanswered: bytes | None = None
-        """The latest ping of a peer that does not read."""
+        """The payload of the latest ping, while earlier bytes still wait for the client."""
         self._deflates = False
-        """Whether compression was agreed on."""
+        """Whether permessage-deflate was negotiated."""
 
     # asyncio's side
 
     def data_received(self, data: bytes) -> None:
-        if self._state is _State.ARRIVING:
+        if self._state is _State.REQUEST:
             super().data_received(data)
-        elif self._state is not _State.OVER:
-            self._take_in(data)
+        elif self._state is not _State.CLOSED:
+            self._feed(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._reader, self._arriving, self._unanswered = None, None, None
@@ -78,24 +73,24 @@ class WebSocketConnection(RequestSocket):
         self._open.write(rest + rfc6455.close(code, reason))
         self._stop_sending()
         self._state = _State.CLOSING
-        # A peer that does not read will not answer either: wait a moment, not for ever.
+        # A client that does not read the close frame does not answer it either.
         self._end_within(_CLOSING_SECONDS)
 
     # the handshake
 
-    def _judge(self, request: Request) -> Refused | None:
-        is_stream = request.target.path == self._path + stream_requests.BELOW
+    def _check(self, request: Request) -> Refused | None:
+        is_stream = request.target.path == self._path + server_sent.PATH
         allowed = ("GET", "POST") if is_stream else ("GET",)
         if request.method not in allowed:
             reason = f"method not allowed: expected {' or '.join(allowed)}"
             return Refused(405, reason, {"Allow": ", ".join(allowed)})
         if request.method == "GET" and request.content_length:
-            return Refused(400, "bad request: a GET has no content")
+            return Refused(400, "bad request: a GET request has no content")
         return None
 
     def _answer(self, request: Request, content: bytes) -> None:
         path = request.target.path
-        if path == self._path + stream_requests.BELOW:
+        if path == self._path + server_sent.PATH:
             self._open_event_stream(request, content)
         elif (page := self._pages(path)) is not None:
             status, content_type, body = page
@@ -104,7 +99,9 @@ class WebSocketConnection(RequestSocket):
             self._open_websocket(request)
         else:
             self._refuse(
-                Refused(404, f"not found: the WebSocket is at {self._path}, an event stream below it")
+                Refused(
+                    404, f"not found: expected {self._path}, or {self._path}{server_sent.PATH} for events"
+                )
             )
 
     def _open_websocket(self, request: Request) -> None:
@@ -114,22 +111,22 @@ class WebSocketConnection(RequestSocket):
         if isinstance(accepted, Refused):
             self._refuse(accepted)
             return
-        judged = self._admit(request)
-        if judged is not None and self._transport is not None:
+        admitted = self._admit(request)
+        if admitted is not None and self._transport is not None:
             self._begin_answer()
             self._transport.write(accepted)
             if self._deflates:
                 self.framing = rfc6455.deflated_text_frames
             self._state = _State.OPEN
             self._begin_sending(self._transport)
-            self._begin(judged.channels, judged.since)
+            self._begin(admitted.channels, admitted.since)
 
     def _open_event_stream(self, request: Request, content: bytes) -> None:
-        judged = self._admit(request)
-        if judged is None or self._transport is None:
+        admitted = self._admit(request)
+        if admitted is None or self._transport is None:
             return
         headers = request.headers
-        messages = stream_requests.opening(request.method, headers, content, judged, self._settings)
+        messages = server_sent.client_messages(request.method, headers, content, admitted, self._settings)
         if isinstance(messages, Refused):
             self._refuse(messages)
             return
@@ -139,11 +136,11 @@ class WebSocketConnection(RequestSocket):
         stream.begin(self._transport, headers.get("origin"), messages)
 
     def _admit(self, request: Request) -> Admitted | None:
-        """Judge a request; one that is refused has its answer then."""
-        judged = judge(request.target.query, request.headers, self._node)
-        if isinstance(judged, Admitted):
-            return judged
-        self._refuse(judged)
+        """Admit a request, or send the refusal and return None."""
+        admitted = admit(request.target.query, request.headers, self._node)
+        if isinstance(admitted, Admitted):
+            return admitted
+        self._refuse(admitted)
         return None
 
     def _begin(self, channels: tuple[str, ...], since: str | None) -> None:
@@ -154,7 +151,7 @@ class WebSocketConnection(RequestSocket):
 
     # messages
 
-    def _take_in(self, data: bytes) -> None:
+    def _feed(self, data: bytes) -> None:
         reader = self._reader
         if reader is None:
             fragments = self._settings.message_fragments
@@ -162,7 +159,7 @@ class WebSocketConnection(RequestSocket):
         try:
             for received in reader.feed(data):
                 self._take(received)
-                reader.max_bytes = self._message_bytes  # a token makes room for longer ones
+                reader.max_bytes = self._message_bytes  # a token raises the limit
         except ProtocolError as error:
             self.close(error.code, str(error))
             self._end()
@@ -188,15 +185,15 @@ class WebSocketConnection(RequestSocket):
         return self._settings.message_bytes if gateway is None else gateway.message_bytes
 
     def _answer_ping(self, payload: bytes) -> None:
-        """Answer now; of those that come while the peer does not read, only the latest (RFC 6455 §5.5.3)."""
+        """Answer a ping at once, or only the latest one if bytes wait for the client (RFC 6455 §5.5.3)."""
         if self.waiting_bytes:
             self._unanswered = payload
         elif self._open is not None:
             self._open.write(rfc6455.pong(payload))
 
     def _end(self) -> None:
-        """Close the transport after the closing handshake; what was written still leaves."""
+        """Close the transport after the closing handshake; bytes that were written are still sent."""
         self._stop_sending()
-        self._state = _State.OVER
+        self._state = _State.CLOSED
         if self._transport is not None:
             self._transport.close()

@@ -1,6 +1,6 @@
-"""Bundles: messages encoded once for all connections they go to, and long replays in pages.
+"""Bundles: messages that are encoded once for all their recipients, and long replays in pages.
 
-`Encoder` turns the hub's effects into bundles; each record is encoded once for all who get it.
+`Encoder` turns the hub's effects into bundles.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from flowcraft.cursors import Cursor
 from flowcraft.records import Record
 
 Framing: TypeAlias = Callable[[Sequence[bytes]], bytes]
-"""How a carrier frames messages. The result depends on them alone, so that connections can share it."""
+"""Turns messages into a carrier's bytes; they depend on the messages alone, so connections share them."""
 
 PAGE_BYTES = 64 * 1024
+"""About the size of one write to a slow client: a quarter of the kernel's send buffer."""
 _FRAME_BYTES = 64
-"""About what an event's frame has around its payload."""
+"""About the bytes of an event's frame without its payload."""
 
 
 class _Framed(dict[Framing, bytes]):
-    """The bytes of a bundle, framed when first asked for.
+    """The bytes of a bundle by framing, made at the first lookup.
 
-    A dict with `__missing__` instead of a method: a hit costs 25 ns, of the 1 µs per recipient that is ours.
+    A dict with `__missing__` instead of a method: a hit takes 25 ns, of 1 µs of Python per recipient.
     """
 
     def __init__(self, messages: tuple[bytes, ...]) -> None:
@@ -49,10 +50,10 @@ class Live:
 
 
 class Bundle:
-    """Messages that leave together, encoded once and shared by every connection they go to.
+    """Messages that are sent together, encoded once and shared by every recipient.
 
-    `events` of them have an id; `live` is their content if they are a live batch. A heartbeat is not shared:
-    each connection has its own count in it.
+    `events` is how many of them are events with an id; `live` is the content of a live batch. A heartbeat is
+    not shared, because it contains the number of events sent on its connection.
     """
 
     def __init__(self, messages: Iterable[bytes], events: int = 0, live: Live | None = None) -> None:
@@ -64,7 +65,7 @@ class Bundle:
         """The bytes by framing."""
 
     def counted(self, sent: int) -> Bundle:
-        """Return it as it leaves on a connection after so many events: a heartbeat carries their number."""
+        """Return the bundle for a connection after `sent` events: a heartbeat contains that number."""
         if self.is_shared:
             return self
         (point,) = self.messages
@@ -72,7 +73,7 @@ class Bundle:
 
     @cached_property
     def size(self) -> int:
-        """Bytes of all messages, without the carrier's framing."""
+        """The bytes of all messages, without the carrier's framing."""
         return sum(map(len, self.messages))
 
     def __eq__(self, other: object) -> bool:
@@ -85,17 +86,17 @@ class Bundle:
 
 
 class Pages:
-    """The events of one replay and the frame that closes it, encoded page by page as the client takes them.
+    """The events of one replay and the frame that closes it, encoded page by page as the client reads.
 
     Clients whose replays come from the same read share its records; each has only one page of its own in
-    memory, however slowly it reads. On the wire pages cannot be seen: the replay is one batch.
+    memory, however slowly it reads. On the wire the replay is one batch: pages are not visible there.
     """
 
     def __init__(self, records: Sequence[Record], closing: bytes, size: int) -> None:
         self._records = records
         self._closing = closing
         self.size = size
-        """About how many bytes all of it will be."""
+        """About how many bytes all pages have together."""
         self._next = 0
         self.is_sent = False
         """Whether the last page has been taken."""
@@ -119,9 +120,9 @@ Outgoing: TypeAlias = Deliver | DeliverEphemeral | Subscribed | Reset | Settled
 
 
 def resets_instead(effect: Outgoing) -> list[Reset]:
-    """Return what to send where an effect cannot be encoded; nothing where nothing is missed without it.
+    """Return the resets to send when an effect cannot be encoded; none if no client misses an event.
 
-    The hub has moved on, and its sessions with it: their clients have to load their state again.
+    The hub's position is past the effect already, so these clients have to load their state again.
     """
     match effect:
         case Deliver(records, cursor, _, to):
@@ -134,8 +135,8 @@ def resets_instead(effect: Outgoing) -> list[Reset]:
     assert_never(effect)
 
 
-def recipients(effect: Outgoing) -> str:
-    """Describe the recipients of an effect, for a log line."""
+def recipients(effect: Outgoing, name: Callable[[SessionId], str]) -> str:
+    """Describe the recipients of an effect for a log line; `name` names one connection."""
     match effect:
         case Deliver(records, _, _, to):
             channels = dict.fromkeys(record.channel for record in records)
@@ -143,7 +144,7 @@ def recipients(effect: Outgoing) -> str:
         case DeliverEphemeral(event, to):
             return f"of {event.channel} to {len(to)} connections"
         case Subscribed() | Reset() | Settled():
-            return f"to connection {effect.session}"
+            return f"to {name(effect.session)}"
     assert_never(effect)
 
 
@@ -155,7 +156,7 @@ class Encoder:
         self._counts = counts or Counts()
 
     def encode(self, effect: Outgoing) -> tuple[Bundle | Pages, tuple[SessionId, ...]]:
-        """Return what leaves, in one write unless it is a long replay, and to whom."""
+        """Return the messages of an effect, in pages if it is a long replay, and their recipients."""
         part, to = self._encode(effect)
         self._counts.sent_bytes += part.size * len(to)
         return part, to

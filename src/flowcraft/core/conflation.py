@@ -1,4 +1,4 @@
-"""Conflation: which events a later one of the same channel replaces, for a client that cannot keep up."""
+"""Conflation: the key by which a later event of a channel replaces an unsent one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Keyed(msgspec.Struct):
 
 
 class Conflation:
-    """The conflated channels of an application. Payloads are parsed here, and only here."""
+    """The conflated channels of an application. The server parses payloads only for these."""
 
     def __init__(self, channels: Channels) -> None:
         self._keys = {d.prefix: _decoder(d) for d in channels if d.conflate}
@@ -27,7 +27,7 @@ class Conflation:
         return bool(self._keys)
 
     def key(self, record: Record) -> ConflationKey | None:
-        """Return what a later record must share to replace this one; None if none may."""
+        """Return the key by which a later record replaces this one; None if no record may."""
         prefix = record.channel.partition(".")[0]
         if prefix not in self._keys:
             return None
@@ -38,7 +38,7 @@ class Conflation:
             key = decoder.decode(record.payload).key
             return record.channel, msgspec.json.encode(key, order="deterministic")
         except (ValueError, OverflowError, RecursionError):
-            # Broadcast from SQL and not as declared, or too large or deep to encode: delivered as it is.
+            # Broadcast from SQL with a payload that does not match its declaration, or too deep: deliver it.
             return None
 
 

@@ -18,7 +18,7 @@ PROTOCOL_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """Present a token, the first one or a newer one."""
+    """Send a token: the first one or a newer one."""
 
     token: str
 
@@ -34,7 +34,7 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """End subscriptions."""
+    """End subscriptions to channels."""
 
     channels: tuple[str, ...]
 
@@ -50,7 +50,7 @@ ClientFrame: TypeAlias = Auth | Subscribe | Unsubscribe | Settle
 
 
 _LARGEST_REF = 2**53 - 1
-"""Every JSON reader has integers up to here; one that we cannot encode would never be answered."""
+"""The largest integer that every JSON reader has exactly (RFC 8259 §6); others could not be answered."""
 _Ref: TypeAlias = Annotated[int, msgspec.Meta(ge=-_LARGEST_REF, le=_LARGEST_REF)]
 
 
@@ -67,10 +67,10 @@ _decode = msgspec.json.Decoder(_Incoming).decode
 
 
 def decode_client_frame(message: str | bytes) -> ClientFrame:
-    """Read what a client sent.
+    """Decode one message of a client.
 
     Raises:
-        BadRequest: it is not JSON, not a frame, or two at once; the text names the member at fault.
+        BadRequest: the message is not JSON, not a frame, or two frames; the text names the wrong member.
     """
     try:
         incoming = _decode(message)
@@ -82,7 +82,7 @@ def decode_client_frame(message: str | bytes) -> ClientFrame:
     if incoming.auth is not msgspec.UNSET:
         frames.append(Auth(incoming.auth))
     if incoming.subscribe is not msgspec.UNSET:
-        # dict.fromkeys: a name that is listed twice is one subscription
+        # dict.fromkeys, not a set: each name once, in the order of the client
         frames.append(Subscribe(tuple(dict.fromkeys(incoming.subscribe)), incoming.since, incoming.ref))
     if incoming.unsubscribe is not msgspec.UNSET:
         frames.append(Unsubscribe(tuple(incoming.unsubscribe)))
@@ -106,7 +106,7 @@ def _xid(text: str) -> int:
 
 
 def event(record: Record | Ephemeral) -> bytes:
-    """An event. The stored payload is spliced in as it is, not parsed."""
+    """Return an event. The stored payload is inserted as it is, without parsing it."""
     head = b'{"channel":' + msgspec.json.encode(record.channel) + b',"payload":' + record.payload.encode()
     if isinstance(record, Record):
         return head + b',"id":%d}' % record.id
@@ -114,7 +114,7 @@ def event(record: Record | Ephemeral) -> bytes:
 
 
 def hello(*, schema: str, heartbeat_seconds: float, cursor: Cursor) -> bytes:
-    """The first frame of every connection."""
+    """Return the first frame of every connection."""
     whole = int(heartbeat_seconds)
     heartbeat = whole if whole == heartbeat_seconds else heartbeat_seconds
     return _control(
@@ -123,34 +123,34 @@ def hello(*, schema: str, heartbeat_seconds: float, cursor: Cursor) -> bytes:
 
 
 def commit_point(cursor: Cursor, n: int, at: datetime) -> bytes:
-    """Closes a batch of live events; with `n` 0 a heartbeat."""
+    """Return the frame that closes a batch of `n` live events; with 0 it is a heartbeat."""
     return _control(cursor=str(cursor), n=n, at=_timestamp(at))
 
 
 def subscribed(channels: Sequence[str], cursor: Cursor, n: int, ref: int | None) -> bytes:
-    """Answers a subscription, and closes the batch of its replay."""
+    """Return the frame that answers a subscription and closes its replay of `n` events."""
     return _control(subscribed=list(channels), cursor=str(cursor), n=n, **_optional(ref=ref))
 
 
 def reset(channels: Sequence[str], reason: str, cursor: Cursor, ref: int | None) -> bytes:
-    """Has the client reload its state: what lies after its cursor cannot be replayed."""
+    """Return the frame that has a client reload its state: events after its cursor cannot be replayed."""
     return _control(reset=list(channels), reason=reason, cursor=str(cursor), **_optional(ref=ref))
 
 
 def settled(xid: int, cursor: Cursor) -> bytes:
-    """Answers `settle`."""
+    """Return the frame that answers `settle`."""
     return _control(settled=str(xid), cursor=str(cursor))
 
 
 def error(failure: RealtimeError, *, channel: str | None = None, ref: int | None = None) -> bytes:
-    """A request failed; the connection stays open."""
+    """Return the frame for a request that failed; the connection stays open."""
     return _control(
         error={"code": failure.code, "message": str(failure), **_optional(channel=channel, ref=ref)}
     )
 
 
 def bye(reconnect_after_ms: int) -> bytes:
-    """The server is about to close."""
+    """Return the frame before a close for a drain."""
     return _control(bye={"reconnect_after_ms": reconnect_after_ms})
 
 

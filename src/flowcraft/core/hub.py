@@ -2,9 +2,9 @@
 
 A subscription of a session to a channel is *live* or *replaying* (or both, when the session subscribes again
 with an older cursor). Live sessions get every batch, closed by a commit point. A replaying session gets what
-lies after its cursor, from memory if that reaches back far enough and else read from the log by the runtime,
-and is live from the hub's position at that very step: `replay.py` explains why nothing is lost or doubled
-between the two. Every method returns effects; none of them waits.
+lies after its cursor, from memory if that reaches back far enough and else from the log, which the runtime
+reads. It is live from the hub's position at the step that ends its replay: `replay.py` explains why no event
+is lost or delivered twice in between. Every method returns effects; none of them waits.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _V = TypeVar("_V")
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Send a batch and its commit point to live sessions; without records it is a heartbeat."""
+    """Send a batch and its commit point to live sessions; a batch without records is a heartbeat."""
 
     records: tuple[Record, ...]
     cursor: Cursor
@@ -38,7 +38,7 @@ class Deliver:
 
 @dataclass(frozen=True, slots=True)
 class DeliverEphemeral:
-    """Send an event outside the log."""
+    """Send an ephemeral event."""
 
     event: Ephemeral
     to: tuple[SessionId, ...]
@@ -46,13 +46,13 @@ class DeliverEphemeral:
 
 @dataclass(frozen=True, slots=True)
 class ReadReplay:
-    """Read the log after the replay's cursor, and come back with `replayed` or `replay_failed`."""
+    """Read the log after the replay's cursor, then call `replayed` or `replay_failed`."""
 
     replay: Replay
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """The channels to read, in a stable order."""
+        """The channels to read, sorted: SQL statements and tests see one order."""
         return tuple(sorted(self.replay.channels))
 
 
@@ -96,9 +96,10 @@ Effect: TypeAlias = Deliver | DeliverEphemeral | ReadReplay | Subscribed | Reset
 
 
 class Hub:
-    """Fans committed records out to sessions. Holds positions and subscriptions, never a connection."""
+    """Fans committed records out to sessions. It holds positions and subscriptions, never a connection."""
 
-    # Dicts with None as value are ordered sets: the order of fan-out must not depend on hashing.
+    # Dicts with None as value are ordered sets: the order of fan-out must not depend on hashing, which for
+    # strings differs from process to process.
 
     def __init__(self, start: Batch, settings: Settings | None = None, counts: Counts | None = None) -> None:
         self._settings = settings or Settings()
@@ -115,7 +116,7 @@ class Hub:
 
     @property
     def cursor(self) -> Cursor:
-        """The position up to which live sessions have been sent everything."""
+        """The position: live sessions have been sent every event up to it."""
         return self._position.cursor
 
     def __len__(self) -> int:
@@ -131,15 +132,15 @@ class Hub:
 
     @property
     def subscription_count(self) -> int:
-        """How many subscriptions there are, live or replaying."""
+        """The number of subscriptions, live or replaying."""
         return sum(map(len, self._live.values())) + sum(map(len, self._replaying.values()))
 
     def connect(self, session: SessionId) -> None:
-        """Begin a session; without subscriptions it receives heartbeats."""
+        """Begin a session; as long as it has no subscriptions it receives heartbeats."""
         self._sessions[session] = {}
 
     def disconnect(self, session: SessionId) -> None:
-        """End a session and drop all that belongs to it; a no-op for one that has ended."""
+        """End a session with its subscriptions and replays; a no-op for one that has ended."""
         channels = self._sessions.pop(session, {})
         for channel in channels:
             self._end_live(session, channel)
@@ -166,7 +167,7 @@ class Hub:
         return [ReadNow()]
 
     def replayed(self, replay: Replay, batch: Batch) -> list[Effect]:
-        """Take what the log has for a replay, and end the replay as soon as the hub is past its cursor."""
+        """Take a replay's records from the log, and end the replay once the hub is past its cursor."""
         if not self._is_pending(replay):
             return []
         if any(replay.wants(event) for event in batch.unreadable):
@@ -187,23 +188,23 @@ class Hub:
     def reset(
         self, session: SessionId, channels: tuple[str, ...], reason: ResetReason, ref: int | None
     ) -> list[Effect]:
-        """Make a session live from the hub's position, with a reset: what came before cannot be replayed."""
+        """Make a session live from the hub's position, with a reset: earlier events cannot be replayed."""
         self._begin_live(session, channels)
         return [Reset(session, channels, reason, self.cursor, ref)]
 
     def unsubscribe(self, session: SessionId, channels: Iterable[str]) -> None:
         """End subscriptions; a no-op for channels that are not subscribed."""
         for channel in channels:
-            if (
-                self._sessions.get(session, {}).pop(channel, True) is None
-            ):  # it was subscribed: the value is None
+            subscribed = self._sessions.get(session, {})
+            if channel in subscribed:
+                del subscribed[channel]
                 self._end_live(session, channel)
             for replay in self._replays.get(session, ()):
                 replay.channels.discard(channel)
                 _discard(self._replaying, channel, replay)
 
     def broadcast(self, batch: Batch, now: float = 0.0) -> list[Effect]:
-        """Move to a new position and fan out what lies between. `now` is monotonic, in seconds."""
+        """Move to the position of a batch and fan out its records. `now` is monotonic, in seconds."""
         self._position = batch
         self._recent.add(batch, now)
         for record in batch.records:
@@ -217,36 +218,36 @@ class Hub:
         return effects + self._settle_delivered()
 
     def broadcast_ephemeral(self, event: Ephemeral) -> list[Effect]:
-        """Fan out an event that is not in the log to the sessions that are live now."""
+        """Fan out an ephemeral event to the sessions that are live now."""
         to = tuple(self._live.get(event.channel, ()))
         return [DeliverEphemeral(event, to)] if to else []
 
     def restart(self, start: Batch, reason: ResetReason) -> list[Effect]:
-        """Begin again from a position that does not continue the last one; every subscription is reset."""
+        """Restart from a position that does not continue the last one; every subscription is reset."""
         self._position = start
         self._recent = Recent(start.cursor, self._settings)
         effects: list[Effect] = []
         for session, channels in self._sessions.items():
             if channels:
                 effects += self.reset(session, tuple(channels), reason, None)
-        for replay in [c for replays in self._replays.values() for c in replays]:
+        for replay in [replay for replays in self._replays.values() for replay in replays]:
             effects += self.replay_failed(replay, reason)
         return effects
 
     def heartbeat(self, sessions: Iterable[SessionId] | None = None) -> list[Effect]:
-        """Send sessions, or all of them, the position, although nothing may have happened."""
+        """Send the position to some sessions, or to all, also when there were no events."""
         to = tuple(self._sessions if sessions is None else [s for s in sessions if s in self._sessions])
         return [Deliver((), self.cursor, self._position.at, to)] if to else []
 
     def settle(self, session: SessionId, xid: int) -> list[Effect]:
-        """Confirm a transaction once the position is past it, now if it is."""
+        """Confirm a transaction once the position is past it: now, or after a later batch."""
         if self.has_settled(xid):
             return [Settled(session, xid, self.cursor)]
         self._settling.setdefault(session, {})[xid] = None
         return [ReadNow()]
 
     def has_settled(self, xid: int) -> bool:
-        """Return whether the position is past a transaction, also one without events."""
+        """Return whether the position is past a transaction, with or without events."""
         return self._position.snapshot.covers(xid)
 
     def settling_count(self, session: SessionId) -> int:
@@ -255,7 +256,7 @@ class Hub:
 
     def _deliveries(self, batch: Batch) -> list[Effect]:
         channels = {record.channel for record in batch.records}
-        if len(channels) == 1:  # by far the most common batch: nothing to sort out
+        if len(channels) == 1:  # by far the most common batch: all recipients get the same records
             to = tuple(self._live.get(channels.pop(), ()))
             return [Deliver(batch.records, batch.cursor, batch.at, to)] if to else []
         by_session: dict[SessionId, list[Record]] = {}
@@ -270,8 +271,8 @@ class Hub:
         return [Deliver(tuple(records), batch.cursor, batch.at, tuple(to)) for records, to in groups.values()]
 
     def _reset_unreadable(self, batch: Batch) -> list[Effect]:
-        """Send a reset to every session that should have received what cannot be read."""
-        # From memory it would be missing silently; the log finds it again for each replay.
+        """Reset every session that should have received an unreadable event."""
+        # A replay from memory would miss the event silently; one from the log finds that it is unreadable.
         self._recent = Recent(batch.cursor, self._settings)
         effects: list[Effect] = []
         channels: dict[SessionId, dict[str, None]] = {}
@@ -280,7 +281,7 @@ class Hub:
                 channels.setdefault(session, {})[event.channel] = None
         for session, names in channels.items():
             effects += self.reset(session, tuple(names), "unreadable", None)
-        behind = [c for e in batch.unreadable for c in self._replaying.get(e.channel, ()) if c.wants(e)]
+        behind = [r for e in batch.unreadable for r in self._replaying.get(e.channel, ()) if r.wants(e)]
         for replay in dict.fromkeys(behind):
             effects += self.replay_failed(replay, "unreadable")
         return effects
@@ -319,13 +320,15 @@ class Hub:
             self._replaying.setdefault(name, {})[replay] = None
 
     def _pass_cursor(self, replay: Replay) -> list[Effect]:
-        """End a replay whose cursor was ahead of the hub, if that is past it now; else read the log."""
+        """End a replay whose cursor was ahead of the hub, if the hub is past it now; else read the log."""
         if replay.can_end_at(self._position.snapshot):
             return self._end(replay)
         replay.patience -= 1
         if replay.patience > 0:
             return [ReadNow()]
-        if replay.replayed is not None:  # it has seen a transaction that runs: no read ends that sooner
+        if (
+            replay.replayed is not None
+        ):  # its cursor covers a transaction that the hub does not see yet: wait for it
             return []
         del self._ahead[replay]
         return [ReadReplay(replay)]
@@ -337,7 +340,7 @@ class Hub:
         elif self._recent.reaches(replay.since):
             self._counts.replays_from_memory += 1
             records = self._recent.after(replay.since, names)
-        else:  # one batch was larger than the memory
+        else:  # a batch larger than the memory has pushed the cursor out
             del self._ahead[replay]
             return [ReadReplay(replay)]
         self._finish(replay)

@@ -19,12 +19,12 @@ from flowcraft.cursors import Cursor
 
 
 class Outbox:
-    """Parts in, chunks out. Parts are encoded messages that other connections share.
+    """Takes parts and returns chunks. Parts are encoded messages that connections share.
 
-    `limit_bytes` bounds what waits here. What the connection has taken does not count, nor do replays, which
-    are encoded page by page. `events` is how many events the client was sent before; a heartbeat carries that
-    number. An outbox is made when a connection could not send all that it was given; times are monotonic, in
-    seconds.
+    `limit_bytes` bounds the messages that wait here. Bytes in the carrier do not count, nor do replays, which
+    are encoded page by page. `events` is how many events were sent to the client before; a heartbeat contains
+    the number. A connection has an outbox only while it cannot send everything at once. Times are monotonic,
+    in seconds.
     """
 
     def __init__(self, limit_bytes: int, conflation: Conflation | None, *, events: int, now: float) -> None:
@@ -47,15 +47,15 @@ class Outbox:
 
     @property
     def has_ended(self) -> bool:
-        """Whether a full outbox has given out all that it still had to: close the connection now."""
+        """Whether a full outbox has returned its last chunk: close the connection now."""
         return self._is_cut and not self._parts
 
     def put(self, part: Part, now: float) -> bool:
-        """Append a part; False if it is full: then close the connection, its client will resume.
+        """Append a part; return False if the outbox is full: then close the connection to have it resume.
 
-        An outbox that holds a replay is never full. What would follow that replay is dropped, and the
-        connection is closed after it (`has_ended`): a client that has received the replay to its end resumes
-        from there; one closed before would need all of it again, and perhaps be closed again.
+        An outbox with a replay is never full. Parts after the replay are dropped, and the connection is
+        closed after the replay (`has_ended`): its client resumes from the replay's end. If it were closed
+        during the replay, it would need all of the replay again, and might be closed again.
         """
         if self._size > self._limit and not self._is_cut:
             if not self._has_replay():
@@ -73,9 +73,9 @@ class Outbox:
         return True
 
     def take(self, now: float) -> Bundle:
-        """Remove and return the next chunk: a page of a replay, or what waits before it, up to about a page.
+        """Remove and return the next chunk: a page of a replay, or about a page of the messages before it.
 
-        A chunk is whole messages; one message may be longer than a page. It is empty if nothing waits.
+        A chunk has whole messages; one may be longer than a page. The chunk is empty if nothing waits.
         """
         messages: list[bytes] = []
         events = size = 0
@@ -90,9 +90,9 @@ class Outbox:
         return chunk
 
     def take_rest(self) -> tuple[bytes, ...]:
-        """Remove everything; return what may be sent before a close: the messages that wait before a replay.
+        """Remove everything; return the messages before the first replay, to be sent before a close.
 
-        Its client resumes from its last commit point and receives the replay again.
+        The client resumes from its last commit point and receives the replay again.
         """
         messages: list[bytes] = []
         while self._parts and not isinstance(self._parts[0][0], Pages):
@@ -104,10 +104,10 @@ class Outbox:
         return tuple(messages)
 
     def is_overdue(self, now: float, limit_seconds: float) -> bool:
-        """Return whether the chunk that the connection took last has waited, here and there, for too long.
+        """Return whether the last chunk has waited too long, in the outbox and in the carrier together.
 
-        A page of a replay, and a batch that newer records replace, wait only since they were taken: a client
-        that is slow, but takes them, is served.
+        A page of a replay and a conflated batch count from the moment they were taken: a client that reads
+        them slowly is served.
         """
         return now - self._waits_since >= limit_seconds
 
@@ -136,7 +136,8 @@ class Outbox:
         assert not isinstance(part, Pages)
         self._size -= part.size
         if isinstance(part, Bundle):
-            # What waited behind a replay waits since that ended: before, it was not its turn.
+            # Back-dated to when the part was put, but not before the end of a replay: until then it was not
+            # the part that the client was slow to read.
             self._waits_since = min(self._waits_since, max(since, self._replay_ended))
             return part
         return part.bundle()
@@ -162,11 +163,10 @@ class _Conflated:
         self.size = 0
 
     def add(self, bundle: Bundle, live: Live, conflation: Conflation) -> None:
-        """Take one more batch."""
+        """Add a batch."""
         self._cursor, self._at = live.cursor, live.at
-        for record, message in zip(
-            live.records, bundle.messages, strict=False
-        ):  # the last is the commit point
+        # strict=False: the last message is the commit point, which has no record
+        for record, message in zip(live.records, bundle.messages, strict=False):
             key = conflation.key(record)
             if key is not None:
                 replaced = self._messages.pop(self._latest.get(key, -1), b"")
@@ -176,7 +176,7 @@ class _Conflated:
             self.size += len(message)
 
     def bundle(self) -> Bundle:
-        """Return it as one batch."""
+        """Return the records as one batch."""
         return Bundle(self._all(), len(self._messages), Live((), self._cursor, self._at))
 
     def _all(self) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Replay: how one subscription gets what it missed, without a gap and without an overlap."""
+"""Replay: deliver the events after a cursor to one subscription, without a gap and without an overlap."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from flowcraft.settings import Settings
 class Replay:
     """A subscription between its request and its `subscribed`.
 
-    The log is read at a moment of its own, R, while the hub moves on to T. Both are snapshots of one
-    primary, so one contains the other. If R is the newer, its records beyond T will come live: drop them.
-    If T is the newer, the records between R and T were broadcast in the meantime: they are in `missed`.
+    The log is read at a snapshot R, while the hub moves on to a snapshot T. Both are of one primary, so one
+    contains the other. If R is newer, its records beyond T will be delivered live: they are dropped here. If
+    T is newer, the records between R and T were broadcast in the meantime: they are in `missed`.
 
-    `since` may be newer than the hub, too: a page reads its state straight from the database. The replay then
-    ends once the hub has passed it, or the page would receive again what its state has already. The log may
-    have been read for others too, from an older cursor: what `since` covers is dropped.
+    `since` may be newer than the hub: a page reads its state straight from the database. The replay then ends
+    once the hub has passed `since`; otherwise the page would receive events that its state contains already.
+    One read may serve several replays, from the oldest of their cursors: records that `since` covers are
+    dropped.
     """
 
     session: int
@@ -33,18 +34,21 @@ class Replay:
     missed: list[Record] = field(default_factory=list[Record])
     replayed: tuple[Record, ...] | None = None
     patience: int = 2
-    """Batches that the hub may still take to pass `since`, before the log is read to find out about it."""
+    """Batches that the hub may still take to pass `since`, before a read finds out whether `since` is valid.
+
+    2: the read that is under way may have begun before the page read its state; the one after it has not.
+    """
 
     def can_end_at(self, position: Snapshot) -> bool:
         """Return whether a position is at or past `since`."""
         return position.contains(self.since.snapshot)
 
     def wants(self, event: Unreadable) -> bool:
-        """Return whether an event lies after `since`, on a channel that is still asked for."""
+        """Return whether an event lies after `since`, on a channel that is still subscribed."""
         return event.channel in self.channels and not self.since.covers(event.xid)
 
     def merge(self, position: Cursor) -> tuple[Record, ...]:
-        """Return what lies between `since` and the hub's position, each record once, in order."""
+        """Return the records between `since` and the hub's position, each once, in order."""
         merged = {
             record.id: record
             for record in self.replayed or ()
@@ -63,7 +67,7 @@ _Numbered = tuple[int, Record]
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A batch: the number of its first record, its records, and the position after it."""
+    """A batch: the number of its first record, the records, their bytes, the position after it, its time."""
 
     first: int
     records: tuple[Record, ...]
@@ -75,9 +79,9 @@ class _Kept:
 class Recent:
     """A window of the log that ends at the hub's position and reaches back as far as its bounds allow.
 
-    Whole batches leave from the front. Positions of one primary are nested, so one comparison decides whether
-    a cursor lies in the window, and a binary search finds the first batch after it; what a client costs is
-    its own events. It bounds what it holds, not what others hold of the same records.
+    Whole batches are dropped from the front. Positions of one primary are nested, so one comparison decides
+    whether a cursor lies in the window, and a binary search finds the first batch after it; the cost of a
+    replay is its own events. The bounds do not count records that outboxes or replays still refer to.
     """
 
     def __init__(self, start: Cursor, settings: Settings) -> None:
@@ -94,7 +98,7 @@ class Recent:
         return self._events
 
     def add(self, batch: Batch, now: float) -> None:
-        """Append what became visible, and drop what is too old or too much. `now` is monotonic."""
+        """Append a batch, and drop the oldest ones while the bounds are exceeded. `now` is monotonic."""
         if batch.records:
             size = sum(len(record.payload) for record in batch.records)
             self._batches.append(_Kept(self._next, batch.records, size, batch.cursor.snapshot, now))
@@ -103,15 +107,15 @@ class Recent:
                 self._next += 1
             self._events += len(batch.records)
             self._bytes += size
-        while self._batches and self._is_too_much(now):
+        while self._batches and self._exceeds_bounds(now):
             self._drop_oldest(self._batches.popleft())
 
     def reaches(self, since: Cursor) -> bool:
-        """Return whether all that lies after a cursor, up to the hub's position, is here."""
+        """Return whether the window has every event between a cursor and the hub's position."""
         return since.lineage == self._lineage and since.snapshot.contains(self._begin)
 
     def after(self, since: Cursor, channels: Iterable[str]) -> tuple[Record, ...]:
-        """Return what these channels have after a cursor that the window reaches, as it was broadcast."""
+        """Return the records of channels after a cursor in the window, in the order of their broadcast."""
         unseen = bisect_left(self._batches, True, key=lambda kept: not since.snapshot.contains(kept.end))
         if unseen == len(self._batches):
             return ()
@@ -126,7 +130,7 @@ class Recent:
         found.sort(key=itemgetter(0))
         return tuple([record for _, record in found])
 
-    def _is_too_much(self, now: float) -> bool:
+    def _exceeds_bounds(self, now: float) -> bool:
         limits = self._settings
         too_many = self._events > limits.recent_events or self._bytes > limits.recent_bytes
         return too_many or now - self._batches[0].at > limits.recent_seconds

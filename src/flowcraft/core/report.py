@@ -1,6 +1,6 @@
-"""Report: what a node is and did, in numbers; for `/readyz`, the metrics and the tests.
+"""Report: the state and the counters of a node, for `/readyz`, the metrics and the tests.
 
-A report can be passed between processes.
+It can be encoded, so that workers share their reports.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from flowcraft.records import Batch
 
 State: TypeAlias = Literal["starting", "live", "stale", "draining"]
 Failure: TypeAlias = Literal["relay", "replay", "delivery", "connection", "telemetry", "event"]
-"""Shared work of which one item failed; `event` is an event of the log that cannot be read."""
+"""The kinds of work in which one item may fail alone; `event` is an event of the log that cannot be read."""
 
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Of histograms, in seconds: from a tenth of what is usual to more than any client should see."""
+"""Upper bounds of histogram buckets in seconds: from a tenth of the usual delay to far beyond any."""
 
 
 @dataclass(slots=True)
 class Histogram:
-    """How often something took how long. `buckets` has one more than `BOUNDS`, for all that took longer."""
+    """Durations by bucket. `buckets` has one more than `BOUNDS`, for longer durations."""
 
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
     seconds: float = 0.0
 
     def observe(self, seconds: float, times: int = 1) -> None:
-        """Count a duration, as often as it occurred."""
+        """Count a duration that occurred `times` times."""
         self.buckets[bisect_left(BOUNDS, seconds)] += times
         self.seconds += seconds * times
 
@@ -41,7 +41,7 @@ class Counts:
     """Counters of one node. They only grow, until the process ends."""
 
     slow_closes: int = 0
-    """Connections closed with 4408: the client did not take what it was sent."""
+    """Connections closed with 4408: the client read too slowly."""
     dead_closes: int = 0
     """Connections closed with 4409: the client did not answer a ping."""
     refused: int = 0
@@ -51,19 +51,19 @@ class Counts:
     reads: int = 0
     """Reads of the log by the relay."""
     events: int = 0
-    """Events that these reads returned."""
+    """Events that the relay read."""
     resumes: int = 0
     """Subscriptions with a cursor."""
     replay_reads: int = 0
     """Reads of the log for replays."""
     replays_from_log: int = 0
-    """Replays answered from these reads."""
+    """Replays answered from reads of the log."""
     replays_from_memory: int = 0
     """Replays answered without a read."""
     resets: dict[str, int] = field(default_factory=lambda: dict.fromkeys(get_args(ResetReason), 0))
     """Resets by reason."""
     failures: dict[str, int] = field(default_factory=lambda: dict.fromkeys(get_args(Failure), 0))
-    """Items that failed, by the shared work."""
+    """Items that failed, by kind of work."""
     live: int = 0
     """Live events delivered, once for each recipient."""
     replayed: int = 0
@@ -73,14 +73,14 @@ class Counts:
     sent_bytes: int = 0
     """Bytes of messages delivered, without the carrier's framing."""
     commit_delay: Histogram = field(default_factory=Histogram)
-    """From the commit of an event until its last recipient has been sent it; see `CommitDelay`."""
+    """From the commit of an event until it has been sent to its last recipient; see `CommitDelay`."""
     loop_delay: Histogram = field(default_factory=Histogram)
-    """How late the event loop runs a timer."""
+    """How late the event loop runs the timer of the outbox sweep."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """How one supervised task is doing, and for how long it has been so."""
+    """The state of one supervised task, and for how long it has had that state."""
 
     state: Literal["running", "backing off"]
     since_seconds: float
@@ -89,7 +89,7 @@ class TaskReport:
 
 
 class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One node at one moment. `ready`: new connections are served, from a log that is being read."""
+    """One node at one moment. It is `ready` while it serves new connections from a log that it can read."""
 
     pid: int
     ready: bool
@@ -98,41 +98,41 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the wakeup: polling, follower, leader or idle."""
     connections: int
     message_connections: int = 0
-    """Of them, those that are sent messages of an ASGI server, which costs more than the socket itself."""
+    """Connections that are written to by ASGI messages, at a third of the speed of a socket."""
     subscriptions: int
     subscribers: dict[str, int]
     """Subscriptions by the declared name of the channel."""
     waiting_connections: int
-    """Connections that have something unsent."""
+    """Connections with unsent bytes."""
     outbox_bytes: int
-    """Bytes that wait for them."""
+    """Bytes that wait for all connections."""
     relay_lag_seconds: float
     """The time since the last read of the log."""
     errors: dict[str, str]
-    """The last error of each task that has not worked since."""
+    """The last error of each task, until the task works again."""
     tasks: dict[str, TaskReport]
     counts: Counts
 
 
 class CommitDelay:
-    """How long the events of a batch had been committed, at most, when they were read.
+    """The longest time between the commit of an event and the read that returned it.
 
-    PostgreSQL does not keep when a transaction committed; two bounds are known, and both are used. The commit
-    was not before the event was written, and not before the last read, which did not see it. So the result is
-    never too little. It is too much by the shorter of two times: what the transaction still did after the
-    event, and the pause between two reads. Both ends are of the database's clock.
+    PostgreSQL does not store when a transaction committed; two lower bounds are known. The commit was not
+    before the event was written, and not before the last read, which did not see it. So the result is never
+    too short. It is too long by the shorter of two times: the rest of the transaction after the event, and
+    the pause between two reads. All times are of the database's clock.
     """
 
     def __init__(self) -> None:
         self._last: datetime | None = None
 
     def begin(self, start: Batch) -> None:
-        """Take a position that does not continue the last one."""
+        """Start from a position that does not continue the last one."""
         self._last = start.at
 
     def of(self, batch: Batch) -> float:
         """Return the seconds for the oldest event of the next batch."""
         known = [at for at in (self._last, batch.oldest) if at is not None]
         self._last = batch.at
-        # A commit between the time of a read and its snapshot is in it, and has not waited.
+        # Not negative: a commit between the time of a read and its snapshot is in that read.
         return max(0.0, (batch.at - max(known)).total_seconds()) if known else 0.0

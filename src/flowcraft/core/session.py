@@ -4,10 +4,9 @@
        |                  |--guarded subscribe--> deciding
        '--deadline--> closed
 
-While a decision is pending (a token is checked, a guard is asked) later messages wait unparsed, so that an
-`unsubscribe` never overtakes its `subscribe`. Before a required token everything but `auth` waits. Both are
-bounded, see `waiting.py`. The session decides what this client may do; the hub
-decides what it receives.
+While a decision is pending (a token is checked, guards are called) later messages wait unparsed, so that an
+`unsubscribe` never overtakes its `subscribe`. Before a required token every message but `auth` waits. Both
+are bounded, see `waiting.py`. The session decides what this client may do; the hub decides what it receives.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ from flowcraft.viewers import Viewer
 
 
 class Forbidden(RealtimeError):
-    """Unknown and not allowed alike: a client learns nothing about channels it may not see."""
+    """A channel is unknown or not allowed; the client cannot learn which of the two."""
 
     code = "forbidden"
 
     def __init__(self, name: str, hint: str = "") -> None:
-        super().__init__(f"channel {name!r} is not declared, or you may not watch it{hint}")
+        super().__init__(f"channel {name!r} is not declared, or you may not subscribe to it{hint}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Authenticate:
-    """Check a token; come back with `authenticated` or `rejected`."""
+    """Check a token, then call `authenticated` or `rejected`."""
 
     token: str
 
@@ -76,7 +75,7 @@ class GuardQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Authorize:
-    """Ask the guards; come back with `authorized`."""
+    """Call the guards, then call `authorized`."""
 
     viewer: Viewer
     questions: tuple[GuardQuestion, ...]
@@ -109,14 +108,14 @@ class EndSubscription:
 
 @dataclass(frozen=True, slots=True)
 class AwaitSettle:
-    """Ask the hub about a transaction."""
+    """Have the hub confirm a transaction."""
 
     xid: int
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """End the connection, after the last frames."""
+    """Close the connection after the last frames."""
 
     code: int
     reason: str
@@ -145,14 +144,14 @@ class _Pending:
 
 
 class Session:
-    """The server's side of the protocol for one connection. Pure: effects out, decisions back in."""
+    """The server's side of the protocol for one connection: it returns effects, and takes their results."""
 
     def __init__(self, channels: Channels, settings: Settings, *, token_required: bool) -> None:
         self._channels = channels
         self._settings = settings
         self._token_required = token_required
         self._viewer: Viewer | None = None
-        self._followed: dict[str, None] = {}
+        self._subscribed: dict[str, None] = {}
         self._waiting = WaitingMessages()
         self._deciding = False
         self._pending: _Pending | None = None
@@ -160,7 +159,7 @@ class Session:
 
     @property
     def viewer(self) -> Viewer | None:
-        """Who this is, once a token has proven it."""
+        """The viewer that a token has proven; None before."""
         return self._viewer
 
     @property
@@ -177,7 +176,7 @@ class Session:
     def open(
         self, cursor: Cursor, schema: str, channels: Sequence[str] = (), since: str | None = None
     ) -> list[Effect]:
-        """Greet the client; `channels` are those named in the URL."""
+        """Send `hello`; `channels` and `since` are of the URL."""
         heartbeat = self._settings.heartbeat_seconds
         greeting = Send(frames.hello(schema=schema, heartbeat_seconds=heartbeat, cursor=cursor))
         if not channels:
@@ -188,16 +187,20 @@ class Session:
         return [greeting, *self._handle(request)]
 
     def received(self, message: str | bytes) -> list[Effect]:
-        """Take one message of the client: act on it now, or keep it until a token or a decision is there."""
+        """Process one message of the client, or keep it until a token or a decision arrives."""
         if self._closed:
             return []
         if not self._deciding and not self._is_before_token:
-            return self._act(message)
+            return self._process(message)
         encoded = message.encode() if isinstance(message, str) else message
-        return self._before_token(encoded) if self._is_before_token else self._wait(encoded, self._behind)
+        return (
+            self._before_token(encoded)
+            if self._is_before_token
+            else self._wait(encoded, self._decision_bounds)
+        )
 
     def authenticated(self, viewer: Viewer) -> list[Effect]:
-        """The token was good."""
+        """Go on: the token is valid."""
         if self._closed:
             return []
         self._viewer = viewer
@@ -205,46 +208,46 @@ class Session:
         return self._continue()
 
     def rejected(self, error: TokenInvalid) -> list[Effect]:
-        """The token was not good."""
+        """Close: the token is invalid or expired."""
         if self._closed:
             return []
         code, reason = (4401, "token expired") if isinstance(error, TokenExpired) else (4500, "invalid token")
         return self._close(code, reason, frames.error(error))
 
     def authorized(self, allowed: frozenset[str]) -> list[Effect]:
-        """The guards have answered: these names may be followed."""
+        """Subscribe to the channels that the guards allow, and refuse the others."""
         if self._closed:
             return []
         assert self._pending is not None
         pending = self._pending
         self._deciding, self._pending = False, None
         refused = [name for name in pending.names if name in pending.guarded and name not in allowed]
-        followed = tuple(name for name in pending.names if name not in refused)
+        allowed_names = tuple(name for name in pending.names if name not in refused)
         return [
             *(self._forbid(name, pending.request.ref) for name in refused),
-            *self._follow(pending.request, followed),
+            *self._begin(pending.request, allowed_names),
             *self._continue(),
         ]
 
     def auth_deadline(self) -> list[Effect]:
-        """The time for the first token is over. Waiting messages whose turn never came may explain why."""
+        """Close: no token has arrived in time. First answer malformed messages, which may explain why."""
         if self._closed or not self._lacks_token:
             return []
         answers = [answer for message in self._waiting for answer in _malformed(message)]
         return [*answers, *self._close(4501, "no token in time")]
 
     def expired(self) -> list[Effect]:
-        """The viewer's token has run out."""
+        """Close: the viewer's token has expired."""
         return [] if self._closed else self._close(4401, "token expired")
 
     def drain(self, reconnect_after_ms: int) -> list[Effect]:
-        """Send the client away, to come back later."""
+        """Close with `bye`: the client reconnects after so many milliseconds."""
         if self._closed:
             return []
         return self._close(1012, "restart", frames.bye(reconnect_after_ms))
 
     def ended(self) -> None:
-        """The connection is gone: keep nothing of what the client sent."""
+        """End: the connection is gone, and its messages are dropped."""
         self._end()
 
     @property
@@ -254,36 +257,38 @@ class Session:
 
     @property
     def _is_before_token(self) -> bool:
-        """Whether not even a token to check has come."""
+        """Whether no token has arrived, where one is required."""
         return self._lacks_token and not self._deciding
 
     @property
-    def _behind(self) -> Bounds:
-        """What may wait during a decision: any one message that may come at all, and usually much more."""
+    def _decision_bounds(self) -> Bounds:
+        """What may wait during a decision: at least one message of the longest kind."""
         return replace(DURING_DECISION, bytes=max(DURING_DECISION.bytes, self._settings.message_bytes))
 
     def _before_token(self, message: bytes) -> list[Effect]:
         if len(message) > self.message_bytes:
-            return self._close(1009, f"at most {self.message_bytes} bytes a message before a token")
+            return self._close(1009, f"message too big: at most {self.message_bytes} bytes before a token")
         try:
             frame = frames.decode_client_frame(message)
         except BadRequest:
-            frame = None  # it is answered in its turn: a stranger costs no answers
+            frame = None  # answered after a token: a client without one gets no answers
         return self._handle(frame) if isinstance(frame, Auth) else self._wait(message, BEFORE_TOKEN)
 
     def _wait(self, message: bytes, bounds: Bounds) -> list[Effect]:
         if self._waiting.put(message, bounds):
             return []
-        what_for = "before a token; send auth first" if self._is_before_token else "for a token or a guard"
-        return self._close(4429, f"{bounds} may wait {what_for}")
+        reason = (
+            "before a token; send auth first" if self._is_before_token else "during a token check or guard"
+        )
+        return self._close(4429, f"{bounds} may wait {reason}")
 
     def _continue(self) -> list[Effect]:
         effects: list[Effect] = []
         while self._waiting and not self._deciding and not self._closed:
-            effects += self._act(self._waiting.take())
+            effects += self._process(self._waiting.take())
         return effects
 
-    def _act(self, message: str | bytes) -> list[Effect]:
+    def _process(self, message: str | bytes) -> list[Effect]:
         try:
             return self._handle(frames.decode_client_frame(message))
         except BadRequest as error:
@@ -298,7 +303,7 @@ class Session:
                 return self._subscribe(frame)
             case Unsubscribe(channels):
                 for name in channels:
-                    self._followed.pop(name, None)
+                    self._subscribed.pop(name, None)
                 return [EndSubscription(channels)]
             case Settle(xid):
                 return [AwaitSettle(xid)]
@@ -315,14 +320,14 @@ class Session:
                 refusals.append(self._refuse(name[:64], error, request.ref))
                 continue
             if declaration.guard is not None and self._viewer is None:
-                # A guard needs a viewer to decide about: without one the answer is no.
+                # A guard decides about a viewer: without one the channel is refused.
                 refusals.append(self._forbid(name, request.ref))
                 continue
             names.append(name)
             if declaration.guard is not None:
                 questions.append(GuardQuestion(name, declaration, value))
         if not questions or self._viewer is None:
-            return [*refusals, *self._follow(request, tuple(names))]
+            return [*refusals, *self._begin(request, tuple(names))]
         self._deciding = True
         self._pending = _Pending(request, tuple(names), frozenset(q.name for q in questions))
         return [*refusals, Authorize(self._viewer, tuple(questions))]
@@ -336,14 +341,14 @@ class Session:
     def _forbid(self, name: str, ref: int | None, hint: str = "") -> Effect:
         return Send(frames.error(Forbidden(name, hint), channel=name, ref=ref))
 
-    def _follow(self, request: Subscribe, names: tuple[str, ...]) -> list[Effect]:
+    def _begin(self, request: Subscribe, names: tuple[str, ...]) -> list[Effect]:
         if not names:
             return []
         limit = self._settings.channels_per_connection
-        if len(self._followed.keys() | set(names)) > limit:
+        if len(self._subscribed.keys() | set(names)) > limit:
             excess = LimitExceeded(f"at most {limit} channels per connection; unsubscribe some first")
             return [Send(frames.error(excess, channel=name, ref=request.ref)) for name in names]
-        self._followed.update(dict.fromkeys(names))
+        self._subscribed.update(dict.fromkeys(names))
         if request.since is None:
             return [BeginSubscription(names, None, request.ref)]
         try:
@@ -362,7 +367,7 @@ class Session:
 
 
 def _malformed(message: bytes) -> list[Effect]:
-    """Answer a message if it is none of the protocol."""
+    """Return the error for a message that is not a frame."""
     try:
         frames.decode_client_frame(message)
     except BadRequest as error:

@@ -1,4 +1,4 @@
-"""Waiting messages: what a client has sent and the session may not act on yet, unparsed and bounded."""
+"""Waiting messages: a client's messages before a token or during a decision, unparsed and bounded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much of one client may wait; more closes its connection (4429)."""
+    """How much of one client may wait; more closes its connection with 4429."""
 
     messages: int
     bytes: int
@@ -18,28 +18,28 @@ class Bounds:
 
 
 BEFORE_TOKEN = Bounds(messages=16, bytes=4 * 1024)
-"""Where a token is required and has not come. Our client sends its token first, so none of it waits here."""
+"""Before a required token. Our client sends its token first, so none of its messages wait here."""
 DURING_DECISION = Bounds(messages=256, bytes=256 * 1024)
-"""While a token is checked or guards are asked. Clients send their subscriptions right behind their token.
+"""During a token check or a guard. Clients send their subscriptions right after their token.
 
-128 names of 113 bytes, each with a cursor of its own of up to 1.8 KB, fit. So does the body of an event
-stream's request.
+128 names of 113 bytes fit, each with a cursor of up to 1.8 KB; so does the content of an event stream's
+request.
 """
 TOKEN_MESSAGE_BYTES = 16 * 1024
-"""The longest message before a token: a token may be as long as the head of an HTTP request."""
+"""The longest message before a token: as long as the head of an HTTP request, where tokens usually are."""
 
 
 class WaitingMessages:
     """The messages of one client that wait, in order.
 
-    They are kept as UTF-8, whose size is what the client sent: text takes up to four bytes a character, and a
-    parsed message ten times its size.
+    They are kept as UTF-8, of the size that the client sent: a `str` takes up to four bytes a character, and
+    a parsed message ten times its size.
     """
 
     __slots__ = ("_messages", "size")
 
     def __init__(self) -> None:
-        # Each client has one of these, and an empty deque takes 600 bytes more.
+        # Not a deque: each client has a list of these, and an empty deque takes 600 bytes more.
         self._messages: list[bytes] = []
         self.size = 0
         """Bytes that wait."""
@@ -51,7 +51,7 @@ class WaitingMessages:
         return iter(self._messages)
 
     def put(self, message: bytes, bounds: Bounds) -> bool:
-        """Append a message; False, and nothing appended, if more would wait than the bounds allow."""
+        """Append a message, unless more would wait than the bounds allow: then return False."""
         if len(self._messages) >= bounds.messages or self.size + len(message) > bounds.bytes:
             return False
         self._messages.append(message)

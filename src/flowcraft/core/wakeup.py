@@ -1,4 +1,4 @@
-"""Wakeup: decide when writers must notify, so that an idle reader wakes and a busy database is spared.
+"""Wakeup: decide when writers must notify: for an idle reader, and not on a busy database.
 
 A NOTIFY takes a lock of the whole database while its transaction commits, so writers must not notify on every
 commit. A busy reader *holds a lock* and keeps reading: it is the leader. A writer inserts its events, so that
@@ -34,19 +34,19 @@ from typing import Literal, TypeAlias, assert_never
 from flowcraft.cursors import Snapshot
 
 BUSY_WAIT_SECONDS = 0.005
-"""A reader that waits no longer than this for the next event is busy."""
+"""A reader that waits less than this for the next event is busy: 200 commits a second."""
 BUSY_READS = 4
-"""A reader takes the lock after this many such reads in a row."""
+"""A reader takes the lock after this many such reads in a row: a single burst does not make a leader."""
 LINGER_SECONDS = 0.010
-"""A leader unlocks after this long without an event."""
+"""A leader unlocks after this long without an event: ten of its reads."""
 POLL_SECONDS = 0.001
-"""A leader pauses this long between two reads."""
+"""A leader pauses this long between two reads: an event waits for no notification meanwhile."""
 NOTIFY_SECONDS = 0.002
-"""A leader notifies the other readers no more often than this."""
+"""A leader notifies the other readers at most this often: NOTIFY takes the lock that writers avoid."""
 LONGEST_PAUSE_SECONDS = 0.050
-"""A releasing reader looks at least this often for a transaction that was running when it unlocked."""
+"""A releasing reader reads at least this often while a transaction below its mark runs."""
 RETRY_SECONDS = 0.050
-"""A reader tries no sooner again for a lock that another reader has."""
+"""A reader waits this long before it tries again for a lock that another reader holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class Follower:
-    """Another reader held the lock when this one wanted it: the leader notifies, or the writers do."""
+    """Another reader held the lock when this one tried it: that leader notifies this one, or writers do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,14 @@ class Leader:
 
 @dataclass(frozen=True, slots=True)
 class Releasing:
-    """The lock is free again, but writers below the mark may have found it held. `None`: not drawn yet."""
+    """The lock is free again, but writers below the mark may have found it held. None until it is drawn."""
 
     mark: int | None
 
 
 State: TypeAlias = Idle | Follower | Leader | Releasing
 StateWord: TypeAlias = Literal["polling", "follower", "leader", "idle"]
-"""For operators: `polling` is a reader without wakeups; one that releases the lock counts as the leader."""
+"""The state for operators. A reader without wakeups is `polling`; a releasing one is `leader`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class TryLock:
 
 @dataclass(frozen=True, slots=True)
 class Unlock:
-    """Give the lock back; answer with `unlocked`."""
+    """Release the lock; answer with `unlocked`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +98,21 @@ class NotifyOthers:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait for a notification, but no longer than this; then read, and `observe` what was read."""
+    """Wait for a notification, at most this long; then read, and call `observe` with the result."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read at once, and `observe` what was read."""
+    """Read at once, and call `observe` with the result."""
 
 
 Step: TypeAlias = TryLock | Unlock | DrawMark | NotifyOthers | Wait | Read
 
 
 class WakeupMachine:
-    """One reader's side of the protocol. Each input returns what to do next."""
+    """One reader's side of the protocol. Each method returns the next step."""
 
     def __init__(self, *, safety_seconds: float = 1.0) -> None:
         self.state: State = Releasing(None)
@@ -127,7 +127,7 @@ class WakeupMachine:
         self._pause = POLL_SECONDS
 
     def observe(self, snapshot: Snapshot, records: int, *, waited: float, now: float) -> Step:
-        """Take a read, and the time that the reader waited before it."""
+        """Take the result of a read, and the time that the reader waited before it."""
         self._snapshot = snapshot
         if records:
             self._busy_reads = self._busy_reads + 1 if waited < BUSY_WAIT_SECONDS else 0
@@ -152,7 +152,7 @@ class WakeupMachine:
         return DrawMark()
 
     def marked(self, mark: int) -> Step:
-        """Take the id that every writer that found the lock held is below."""
+        """Take the mark: the id of every writer that found the lock held is smaller."""
         self.state = Releasing(mark)
         self._pause = POLL_SECONDS
         return Read()
@@ -164,7 +164,7 @@ class WakeupMachine:
         return self._next(now)
 
     def lost(self) -> None:
-        """Begin again: the connection is gone, and with it the lock and any notification since."""
+        """Start again: the connection is gone, and with it the lock and notifications."""
         self.state = Releasing(None)
 
     def _next(self, now: float) -> Step:

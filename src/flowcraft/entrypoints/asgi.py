@@ -1,4 +1,4 @@
-"""The ASGI application: WebSockets and health for a node, everything else for the application around it."""
+"""The ASGI application: WebSockets, event streams and health pages of a node, around another application."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import asyncio
 import contextlib
 from typing import Any, Protocol
 
-import msgspec
-
-from flowcraft.adapters import stream_requests
-from flowcraft.adapters.asgi import AsgiApp, Scope, Send, answer_http, serve_websocket
+from flowcraft.adapters import server_sent
+from flowcraft.adapters.asgi import AsgiApp, Scope, answer_http, serve_websocket
 from flowcraft.adapters.asgi_event_stream import serve_event_stream
+from flowcraft.entrypoints import pages
 from flowcraft.entrypoints.lifespan import Lifespan
-from flowcraft.entrypoints.metrics import metrics_page
 from flowcraft.runtime.node import Node
 
 _FIRST_READ_SECONDS = 2.0
+"""The first connection waits this long for the first read of the log; then it is refused with 503."""
+_WEBSOCKET = ""
+_BELOW = (*pages.PATHS, server_sent.PATH)
+"""Our paths below that of the WebSocket."""
 
 
 class Startable(Protocol):
-    """What serves: it is started with the application, or by the first connection, and stopped with it."""
+    """Starts and stops with the application; the first connection starts it as well."""
 
     async def start(self) -> Node: ...
 
@@ -29,8 +31,9 @@ class Startable(Protocol):
 class RealtimeApp:
     """Serves WebSockets at `path`, and event streams, `/healthz`, `/readyz` and `/metrics` below it.
 
-    Wrapped around an application it starts and stops with it (the `lifespan` of ASGI). Mounted inside one,
-    where frameworks do not pass that on, it starts with the first connection and ends with the event loop.
+    Wrapped around an application it starts and stops with that application (the `lifespan` of ASGI). Mounted
+    inside one, where frameworks do not pass `lifespan` on, it starts with the first connection and ends with
+    the event loop.
     """
 
     def __init__(self, realtime: Startable, app: AsgiApp | None, path: str, *, direct: bool = True) -> None:
@@ -44,48 +47,43 @@ class RealtimeApp:
             await Lifespan(receive, send, start=self._realtime.start, stop=self._realtime.stop).run(
                 self._app, scope
             )
-        elif not self._is_ours(scope):
+            return
+        below = self._path_below(scope)
+        if below is None:
             assert self._app is not None
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
-            node = await self._ready()
+            node = await self._first_read()
             await serve_websocket(scope, receive, send, node, direct=self._direct)
-        elif scope["path"].rstrip("/").endswith(stream_requests.BELOW):
-            await serve_event_stream(scope, receive, send, await self._ready())
+        elif below == server_sent.PATH:
+            await serve_event_stream(scope, receive, send, await self._first_read())
+        elif (page := await pages.page_of_mount(below, self._realtime.start)) is not None:
+            status, content_type, body = page
+            await answer_http(send, status, body, content_type)
         else:
-            await self._tell_health(scope["path"].rstrip("/"), send)
+            await answer_http(send, 426, "upgrade required: this is a WebSocket\n")
 
-    async def _ready(self) -> Node:
+    async def _first_read(self) -> Node:
+        """Return the node once it has read the log, or after a while without: then it refuses clients."""
         node = await self._realtime.start()
-        with contextlib.suppress(TimeoutError):  # then clients are refused with 503
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(node.until_accepting(), _FIRST_READ_SECONDS)
         return node
 
-    def _is_ours(self, scope: Scope) -> bool:
+    def _path_below(self, scope: Scope) -> str | None:
+        """Return the path below the WebSocket's; None if the request is the application's."""
         if self._app is None:
-            return True
+            # Frameworks differ in whether a mounted application sees the whole path, so its end decides.
+            path: str = scope["path"].rstrip("/")
+            return next((below for below in _BELOW if path.endswith(below)), _WEBSOCKET)
         path = _path_inside(scope)
         if scope["type"] == "websocket":
-            return path.rstrip("/") == self._path
-        pages = ("/healthz", "/readyz", "/metrics", stream_requests.BELOW)
-        return path in {f"{self._path}{below}" for below in pages}
-
-    async def _tell_health(self, path: str, send: Send) -> None:
-        if path.endswith("/healthz"):
-            await answer_http(send, 200, "ok\n", "text/plain; charset=utf-8")
-        elif path.endswith("/readyz"):
-            health = (await self._realtime.start()).report()
-            body = msgspec.json.encode(health).decode() + "\n"
-            await answer_http(send, 200 if health.ready else 503, body, "application/json")
-        elif path.endswith("/metrics"):
-            status, content_type, body = metrics_page(await self._realtime.start())
-            await answer_http(send, status, body, content_type)
-        else:
-            await answer_http(send, 426, "this is a WebSocket\n", "text/plain; charset=utf-8")
+            return _WEBSOCKET if path.rstrip("/") == self._path else None
+        return next((below for below in _BELOW if path == self._path + below), None)
 
 
 def _path_inside(scope: Scope) -> str:
-    """The path below the one that the server says we are at: `--root-path` of uvicorn."""
+    """Return the path without the prefix at which the server serves us: `--root-path` of uvicorn."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
     return path.removeprefix(root) if path.startswith(f"{root}/") else path

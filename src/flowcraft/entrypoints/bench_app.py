@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowcraft.channels import Channels
-from flowcraft.entrypoints.compose import Realtime
+from flowcraft.entrypoints.realtime import Realtime
 from flowcraft.events import Event
 from flowcraft.settings import Settings
 

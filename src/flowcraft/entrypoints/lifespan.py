@@ -1,4 +1,4 @@
-"""Lifespan: start and stop with an application, or in its place if it knows no lifespan.
+"""Lifespan: start and stop with an application, or in its place if it does not support the ASGI lifespan.
 
 The protocol: https://asgi.readthedocs.io/en/latest/specs/lifespan.html.
 """
@@ -16,9 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 class Lifespan:
-    """One application's: `start` is awaited before the server hears that it has started, after its own start.
+    """The lifespan of one application and of the node beside it.
 
-    `stop` is awaited before its own end: clients are sent away while it can still answer them.
+    `start` is awaited after the application's startup, before the server receives `startup.complete`. `stop`
+    is awaited before the application's shutdown: clients are drained while it can still answer them.
     """
 
     def __init__(
@@ -36,43 +37,43 @@ class Lifespan:
         self._asked = self._answered = False
 
     async def run(self, app: AsgiApp | None, scope: Scope) -> None:
-        """Return when the server has been told that all has ended."""
+        """Pass the lifespan on, and return once the server has received `shutdown.complete`."""
         try:
-            if app is None or not await self._lives(app, scope):
-                await self._live()
+            if app is None or not await self._run_app(app, scope):
+                await self._run_alone()
         finally:
             await asyncio.shield(self._stop())
 
-    async def _lives(self, app: AsgiApp, scope: Scope) -> bool:
-        """Pass everything on to an application; tell whether it answered."""
+    async def _run_app(self, app: AsgiApp, scope: Scope) -> bool:
+        """Pass the lifespan on to an application; return whether it supports it."""
         try:
-            await app(scope, self._hear, self._tell)
+            await app(scope, self._receive_and_stop, self._start_and_send)
         except Exception as error:
             if self._answered:
                 raise
-            # What the specification has it do if it knows no lifespan. Django does.
-            logger.info("the application has no lifespan (%s); it is served without", error)
+            # The specification has an application without a lifespan raise an exception. Django does.
+            logger.info("the application does not support lifespan (%s); served without it", error)
         return self._answered
 
-    async def _hear(self) -> MutableMapping[str, Any]:
+    async def _receive_and_stop(self) -> MutableMapping[str, Any]:
         message = await self._receive()
         if message["type"] == "lifespan.shutdown":
             await self._stop()
         self._asked = True
         return message
 
-    async def _tell(self, message: MutableMapping[str, Any]) -> None:
+    async def _start_and_send(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "lifespan.startup.complete":
             await self._start()
         self._answered = True
         await self._send(message)
 
-    async def _live(self) -> None:
+    async def _run_alone(self) -> None:
         if not self._asked:
             await self._receive()
         try:
             await self._start()
-        except Exception as error:  # noqa: BLE001  # the server tells it, and ends
+        except Exception as error:  # noqa: BLE001  # the server logs it, and ends
             await self._send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await self._send({"type": "lifespan.startup.complete"})

@@ -1,13 +1,13 @@
-"""Open files: raise the soft limit, since each client is an open file."""
+"""Open files: raise the limit of the process, because each client takes one file descriptor."""
 
 from __future__ import annotations
 
 SPARE_FILES = 200
-"""Open files of a process beside its clients."""
+"""File descriptors beside the clients': listening sockets, database connections, pipes, imported files."""
 
 
 def allow_files(wanted: int) -> int:
-    """Raise the limit of open files for this process and its children; return the limit now in force."""
+    """Let this process and its children open so many files; return how many they may open now."""
     try:
         import resource
     except ImportError:  # Windows has no such limit

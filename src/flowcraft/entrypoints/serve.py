@@ -1,4 +1,4 @@
-"""Serve: the dedicated server, a WebSocket and the pages about its health on one port."""
+"""Serve: the dedicated server, with WebSockets, event streams and health pages on one port."""
 
 from __future__ import annotations
 
@@ -7,42 +7,25 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
-import msgspec
-
-from flowcraft.adapters.accept_queue import AcceptQueue
-from flowcraft.adapters.websocket import HttpAnswer, WebSocketConnection
-from flowcraft.entrypoints.compose import Realtime
-from flowcraft.entrypoints.metrics import metrics_page
+from flowcraft.adapters.request_socket import AcceptQueue
+from flowcraft.adapters.websocket import WebSocketConnection
 from flowcraft.entrypoints.open_files import SPARE_FILES, allow_files
+from flowcraft.entrypoints.pages import page
+from flowcraft.entrypoints.realtime import Realtime
 from flowcraft.runtime.node import Node
 from flowcraft.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
-def health_pages(node: Node) -> Callable[[str], HttpAnswer | None]:
-    """Return the pages beside the WebSocket: `/healthz` (it lives), `/readyz` (it can serve), `/metrics`."""
-
-    def page(path: str) -> HttpAnswer | None:
-        if path == "/healthz":
-            return 200, "text/plain; charset=utf-8", "ok\n"
-        if path == "/readyz":
-            health = node.report()
-            body = msgspec.json.encode(health).decode() + "\n"
-            return (200 if health.ready else 503), "application/json", body
-        if path == "/metrics":
-            return metrics_page(node)
-        return None
-
-    return page
-
-
 class Server:
-    """Listening sockets for one node. `port` 0 takes a free one; `address` tells which.
+    """Listening sockets for one node.
 
-    With `sockets`, which are bound, those are listened on instead.
+    With `port` 0 the kernel chooses a free port, and `address` names it. With `sockets`, which are bound
+    already, the server listens on those instead.
     """
 
     def __init__(
@@ -85,17 +68,18 @@ class Server:
             self._servers.append(listening)
 
     def close(self) -> None:
-        """Take no more connections; the present ones go on."""
+        """Accept no more connections; the connected clients stay."""
         for server in self._servers:
             server.close()
 
     async def stop(self) -> None:
-        """Take no more connections and send the present ones away, to resume elsewhere or later."""
+        """Accept no more connections and drain the connected clients, which resume elsewhere or later."""
         self.close()
         await self._node.drain()
 
     def _carrier(self) -> WebSocketConnection:
-        return WebSocketConnection(self._node, self._path, health_pages(self._node), self._accept_queue)
+        pages = partial(page, node=self._node)
+        return WebSocketConnection(self._node, self._path, pages, self._accept_queue)
 
 
 def address_of(name: tuple[Any, ...], path: str = "/realtime") -> str:
@@ -105,9 +89,9 @@ def address_of(name: tuple[Any, ...], path: str = "/realtime") -> str:
 
 
 def serve(realtime: Realtime, host: str, port: int, *, announce: Callable[[str], None] = print) -> None:
-    """Serve until SIGTERM or SIGINT; `announce` is told the address once it listens.
+    """Serve until SIGTERM or SIGINT; `announce` is called with the address once the server listens.
 
-    A database that is away is waited for: `/readyz` says so, and connections are refused with 503 meanwhile.
+    While the database is away the server waits for it: `/readyz` and new connections are answered with 503.
 
     Raises:
         OSError: the port is taken, or may not be used.
@@ -118,39 +102,39 @@ def serve(realtime: Realtime, host: str, port: int, *, announce: Callable[[str],
 
 
 async def _serve(realtime: Realtime, host: str, port: int, announce: Callable[[str], None]) -> None:
-    told = stop_signal()
+    stopped = stop_signal()
     node = await realtime.start()
     server = Server(node, host, port)
     try:
         await server.start()
         announce(server.address)
-        await told.wait()
+        await stopped.wait()
         await server.stop()
     finally:
         await realtime.stop()
 
 
 def run(work: Coroutine[object, object, None]) -> None:
-    """Run in the fastest event loop there is."""
+    """Run in uvloop, or in asyncio's own event loop where uvloop is not installed."""
     try:
         import uvloop
-    except ImportError:  # it does not exist for Windows
+    except ImportError:  # uvloop does not support Windows
         asyncio.run(work)
     else:
         uvloop.run(work)
 
 
 def stop_signal() -> asyncio.Event:
-    """Return what SIGTERM and SIGINT set from now on."""
-    told = asyncio.Event()
+    """Return an event that SIGTERM and SIGINT set from now on."""
+    stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
-    return told
+        loop.add_signal_handler(number, stopped.set)
+    return stopped
 
 
 def allow_clients(settings: Settings) -> None:
-    """Open as many files as clients may come; say so if the system allows fewer."""
+    """Raise the limit of open files to what the clients need; log a warning if the system allows fewer."""
     wanted = settings.connections + SPARE_FILES
     allowed = allow_files(wanted)
     if allowed < wanted:
@@ -161,6 +145,6 @@ def allow_clients(settings: Settings) -> None:
 
 
 def log_limits(settings: Settings) -> None:
-    """Say which limits are in force."""
+    """Log the settings in force."""
     limits = ", ".join(f"{name}={getattr(settings, name)!r}" for name in settings.__struct_fields__)
     logger.info("limits in force: %s", limits)

@@ -1,4 +1,4 @@
-"""The shared port: bound once, for several processes that listen on it with SO_REUSEPORT."""
+"""The shared port: bound once, for several processes that listen on it side by side."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import socket
 
 
 class SharedPort:
-    """A port that is bound and not listened on; workers listen on the sockets that `sockets` returns.
+    """A port that is bound with SO_REUSEPORT; each worker listens on sockets of its own.
 
-    The kernel spreads connections over the listening sockets. Port 0 binds a free port.
+    The kernel spreads connections over the sockets that listen. With port 0 it chooses a free one.
 
     Raises:
-        OSError: the port is in use or not permitted, or the system has no SO_REUSEPORT.
+        OSError: the port is taken, or may not be used; or this system cannot share one.
     """
 
     def __init__(self, host: str, port: int) -> None:
         if not hasattr(socket, "SO_REUSEPORT"):
-            raise OSError("several workers need SO_REUSEPORT, which this system lacks; use --workers 1")
+            raise OSError(
+                "several workers need SO_REUSEPORT, which this system does not have; use one worker"
+            )
         self._taken: list[socket.socket] = []
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         try:
@@ -29,19 +31,19 @@ class SharedPort:
     def _take(self, family: int, address: tuple[object, ...]) -> None:
         host, port, *scope = address
         if self._taken:
-            port = self._taken[0].getsockname()[1]  # the same one on every address
-        # First without SO_REUSEPORT: with it, the bind would succeed beside another application that sets it.
+            port = self._taken[0].getsockname()[1]  # the same port on every address
+        # First without SO_REUSEPORT: with it, bind succeeds beside another program that shares the port too.
         with _bound(family, (host, port, *scope), shared=False) as alone:
             address = alone.getsockname()
         self._taken.append(_bound(family, address, shared=True))
 
     def sockets(self) -> list[socket.socket]:
-        """Return new sockets, one for each address; they get no connection before they listen."""
+        """Return new sockets, one for each address; they get no connections before they listen."""
         return [_bound(one.family, one.getsockname(), shared=True) for one in self._taken]
 
     @property
     def first(self) -> socket.socket:
-        """The socket bound to the first address."""
+        """The socket that holds the first address."""
         return self._taken[0]
 
     def close(self) -> None:

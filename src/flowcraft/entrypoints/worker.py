@@ -1,4 +1,4 @@
-"""A worker: one of the server processes that share a port; `workers` starts and replaces them."""
+"""Worker: one of the server processes that share a port; `workers` starts and restarts them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
-from flowcraft.entrypoints.compose import Realtime
+from flowcraft.entrypoints.realtime import Realtime
 from flowcraft.entrypoints.serve import Server, run, stop_signal
 from flowcraft.runtime.node import Node
 
 LISTENING = b"listening\n"
 ACCEPTING = b"accepting\n"
 FIRST_READ_SECONDS = 2.0
-"""A worker listens once it has read the log, or after this time, to answer 503 and an unready /readyz."""
+"""A worker listens once it has read the log, or after this time: then it answers with 503."""
 HANDSHAKE_SECONDS = 0.2
-"""Connections accepted just before the stop get this long for their handshake, then are drained too."""
+"""Connections that were accepted just before the end finish their handshake, and are drained in order."""
 STDIN = 0
 _PR_SET_PDEATHSIG = 1
+"""From <linux/prctl.h>; Python has no name for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +45,19 @@ class WorkerSlot:
 
 
 def work(realtime: Realtime, slot: WorkerSlot) -> None:
-    """Serve in this slot until a stop signal, or until the parent process has ended."""
+    """Serve in this slot until SIGTERM, SIGINT, or the end of the parent process."""
     for number in (slot.progress, *slot.sockets):
         os.set_inheritable(number, False)
     if (
         sys.platform == "linux"
-    ):  # also by the kernel: a blocked event loop does not see the end of standard input
+    ):  # an event loop that hangs does not see the end of its input; the kernel kills it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
     run(_work(realtime, slot))
 
 
 async def _work(realtime: Realtime, slot: WorkerSlot) -> None:
-    stopping = stop_signal()
-    _end_with_parent(stopping)
+    stopped = stop_signal()
+    _stop_with_parent(stopped)
     node = await realtime.start()
     server = Server(node, sockets=[socket.socket(fileno=number) for number in slot.sockets])
     try:
@@ -65,7 +66,7 @@ async def _work(realtime: Realtime, slot: WorkerSlot) -> None:
         await server.start()
         os.write(slot.progress, LISTENING)
         node.supervisor.spawn(_report_accepting(node, slot.progress), "progress")
-        await stopping.wait()
+        await stopped.wait()
         server.close()
         await asyncio.sleep(HANDSHAKE_SECONDS)
         await server.stop()
@@ -78,13 +79,13 @@ async def _report_accepting(node: Node, progress: int) -> None:
     os.write(progress, ACCEPTING)
 
 
-def _end_with_parent(stopping: asyncio.Event) -> None:
-    """Stop when standard input ends: only the parent holds the other end of that pipe."""
+def _stop_with_parent(stopped: asyncio.Event) -> None:
+    """Set an event when the parent ends: only the parent holds the pipe that is our standard input."""
     loop = asyncio.get_running_loop()
 
     def read() -> None:
         if not os.read(STDIN, 1024):
             loop.remove_reader(STDIN)
-            stopping.set()
+            stopped.set()
 
     loop.add_reader(STDIN, read)

@@ -1,7 +1,7 @@
-"""Workers: run several server processes on one port, and replace them one after another on SIGHUP.
+"""Workers: keep several server processes on one port, and replace them one after another on SIGHUP.
 
-This process reads no log and accepts no connection. Since this process holds the port, a worker that ends
-loses only its own connections, and those resume on another worker.
+This process reads no log and accepts no connection. It holds the port, so a worker that ends loses
+only its own connections; those resume elsewhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from flowcraft.entrypoints.metrics import shared_board
+from flowcraft.entrypoints.metrics import shared_folder
 from flowcraft.entrypoints.serve import address_of, allow_clients, log_limits, stop_signal
 from flowcraft.entrypoints.shared_port import SharedPort
 from flowcraft.entrypoints.worker import ACCEPTING, LISTENING, WorkerSlot
@@ -25,13 +25,13 @@ from flowcraft.settings import Settings
 logger = logging.getLogger(__name__)
 
 READY_SECONDS = 30.0
-"""A new worker that does not serve within this time is stopped, and the old worker stays."""
+"""A replacement that does not serve within this time is ended, and the old worker stays."""
 BEYOND_DRAIN_SECONDS = 10.0
-"""A worker that has not ended within this time after its drain is killed."""
+"""A worker that has not ended this long after its drain is killed: a hanging loop ends no other way."""
 
 
 class WorkerEnded(Exception):
-    """A worker ended without a stop signal."""
+    """A worker process ended by itself."""
 
 
 class Worker:
@@ -49,21 +49,21 @@ class Worker:
 
     @classmethod
     async def start(cls, target: str, number: int, sockets: Sequence[socket.socket]) -> Worker:
-        """Start a process that listens on these sockets; our side of them is closed when it has ended."""
+        """Start a process that listens on these sockets; `wait` closes our copies of them."""
         ours, theirs = os.pipe()
         progress = asyncio.StreamReader()
         pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(progress), os.fdopen(ours, "rb")
         )
-        place = WorkerSlot(number, theirs, tuple(one.fileno() for one in sockets))
+        slot = WorkerSlot(number, theirs, tuple(one.fileno() for one in sockets))
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-P",  # a folder here that is called flowcraft is not this package
-                *("-m", "flowcraft.entrypoints.cli", "serve", target, "--worker", str(place)),
-                stdin=asyncio.subprocess.PIPE,  # which ends with us
-                pass_fds=(theirs, *place.sockets),
-                start_new_session=True,  # Ctrl-C reaches only this process, which stops the workers
+                "-P",  # or a folder `flowcraft` in the working directory would hide this package
+                *("-m", "flowcraft.entrypoints.cli", "serve", target, "--worker", str(slot)),
+                stdin=asyncio.subprocess.PIPE,  # closed when this process ends: the worker stops then
+                pass_fds=(theirs, *slot.sockets),
+                start_new_session=True,  # Ctrl-C reaches only this process, which stops the workers in order
             )
         except BaseException:
             pipe.close()
@@ -75,20 +75,20 @@ class Worker:
         return cls(process, sockets, progress)
 
     async def reaches(self, step: bytes) -> bool:
-        """Wait until the worker reports this step; return False if the worker ended before."""
+        """Wait until the worker reports a step; return False if it ends first."""
         while line := await self._progress.readline():
             if line == step:
                 return True
         return False
 
     async def wait(self) -> int:
-        """Wait until the worker ends, and close our side of its sockets: the kernel then uses the others."""
+        """Wait for its end, and close our copies of its sockets: new connections go to the others at once."""
         status = await self.process.wait()
         _close(self.sockets)
         return status
 
     async def end(self, within: float) -> None:
-        """Send SIGTERM, on which the worker drains its clients and ends; kill it after `within` seconds."""
+        """Have the worker drain its clients and end; kill it if it does not end in time."""
         with suppress(ProcessLookupError):
             self.process.terminate()
         try:
@@ -117,17 +117,17 @@ class Workers:
         self._end_seconds = settings.drain_seconds + BEYOND_DRAIN_SECONDS
         self._announce: Callable[[str], None] | None = announce
         self._supervisor = Supervisor()
-        self._posts = [WorkerPipe(number, self) for number in range(1, count + 1)]
+        self._keepers = [_WorkerKeeper(number, self) for number in range(1, count + 1)]
         self._running: set[Worker] = set()
 
     async def run(self) -> None:
-        """Run the workers until SIGTERM or SIGINT; SIGHUP replaces them one after another."""
-        stopping, replace = stop_signal(), asyncio.Event()
+        """Keep the workers until SIGTERM or SIGINT; SIGHUP replaces them one after another."""
+        stopped, replace = stop_signal(), asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, replace.set)
-        for post in self._posts:
-            self._supervisor.keep(f"worker {post.number}", post.keep)
+        for keeper in self._keepers:
+            self._supervisor.keep(f"worker {keeper.number}", keeper.keep)
         self._supervisor.keep("rolling restart", lambda: self._replace_when(replace))
-        await stopping.wait()
+        await stopped.wait()
         await self._supervisor.stop()
         ends = [self.end(worker) for worker in list(self._running)]
         for outcome in await asyncio.gather(*ends, return_exceptions=True):
@@ -135,14 +135,14 @@ class Workers:
                 logger.error("a worker could not be ended", exc_info=outcome)
 
     async def start(self, number: int, beside: Worker | None = None) -> Worker:
-        """Start a worker; with `beside`, on the same sockets as that worker."""
+        """Start a worker; with `beside`, on copies of that worker's sockets."""
         sockets = self._port.sockets() if beside is None else [one.dup() for one in beside.sockets]
         worker = await Worker.start(self._target, number, sockets)
         self._running.add(worker)
         return worker
 
     async def end(self, worker: Worker) -> None:
-        """Stop a worker, and wait until it has ended."""
+        """End a worker, and wait for its end."""
         await worker.end(self._end_seconds)
         self.ended(worker)
 
@@ -151,7 +151,7 @@ class Workers:
         self._running.discard(worker)
 
     def listens(self) -> None:
-        """Print the address when the first worker listens."""
+        """Announce the address when the first worker listens."""
         announce, self._announce = self._announce, None
         if announce is not None:
             announce(address_of(self._port.first.getsockname()))
@@ -160,18 +160,19 @@ class Workers:
         while True:
             await asked.wait()
             asked.clear()
-            for post in self._posts:
-                if not await post.replace():
+            for keeper in self._keepers:
+                if not await keeper.replace():
                     logger.error(
-                        "rolling restart aborted: the new worker %d did not become ready", post.number
+                        "rolling restart stopped: the new worker %d cannot serve; the old one stays",
+                        keeper.number,
                     )
                     break
             else:
-                logger.info("rolling restart done: all workers were replaced")
+                logger.info("rolling restart complete: all workers have been replaced")
 
 
-class WorkerPipe:
-    """The place of one worker: holds the process that runs there now."""
+class _WorkerKeeper:
+    """Keeps one worker process running, and replaces it on request."""
 
     def __init__(self, number: int, workers: Workers) -> None:
         self.number = number
@@ -180,10 +181,10 @@ class WorkerPipe:
         self._turn = asyncio.Lock()
 
     async def keep(self) -> None:
-        """Run a worker here until one ends without a stop signal.
+        """Start a worker if there is none, and wait until it ends by itself.
 
         Raises:
-            WorkerEnded: the supervisor calls this again, which starts another worker.
+            WorkerEnded: the process ended; call again to start another.
         """
         async with self._turn:
             if self._worker is None:
@@ -199,14 +200,16 @@ class WorkerPipe:
                 raise WorkerEnded(f"process {worker.process.pid} ended with status {status}")
 
     async def replace(self) -> bool:
-        """Start a new worker, and stop the present one once the new one serves; return whether it does."""
+        """Start a new worker, and end the old one once the new one serves; return whether it does."""
         new = await self._workers.start(self.number, self._worker)
         ready = False
         try:
             async with asyncio.timeout(READY_SECONDS):
                 ready = await new.reaches(ACCEPTING)
-        except (TimeoutError, OSError, ValueError) as error:  # no report in time, or a malformed one
-            logger.warning("the new worker %d did not become ready: %r", self.number, error)
+        except (TimeoutError, OSError, ValueError) as error:  # no step in time, or bytes that are no step
+            logger.warning(
+                "the new worker %d does not serve within %g s: %r", *(self.number, READY_SECONDS, error)
+            )
         if not ready:
             await self._workers.end(new)
             return False
@@ -226,16 +229,16 @@ def serve_by_workers(
     *,
     announce: Callable[[str], None] = print,
 ) -> None:
-    """Serve a target with several processes on a host and port, `at`, until SIGTERM or SIGINT.
+    """Serve a target in several processes until SIGTERM or SIGINT; `at` is a host and a port.
 
     Raises:
-        OSError: the port is in use or not permitted, or the system has no SO_REUSEPORT.
+        OSError: the port is taken, or may not be used; or this system cannot share one.
     """
     port = SharedPort(*at)
     allow_clients(settings)  # the workers inherit the limit
     log_limits(settings)
     try:
-        with shared_board():
+        with shared_folder():
             asyncio.run(Workers(target, count, port, settings, announce=announce).run())
     finally:
         port.close()

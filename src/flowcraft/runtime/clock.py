@@ -1,4 +1,4 @@
-"""The clock of the machine."""
+"""Clock: the time of the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decisions: a token is checked and guards are asked in a task that holds nothing of the connection."""
+"""Decisions: check tokens and call guards in a task that does not refer to the connection."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ A = TypeVar("A")
 
 @dataclass(frozen=True, slots=True)
 class _Pending(Generic[A]):
-    """Where an answer goes, while it is wanted."""
+    """The callbacks for an answer that is still needed."""
 
     answered: Callable[[A], None]
     failed: Callable[[BaseException], None]
@@ -31,10 +31,10 @@ class _Pending(Generic[A]):
 
 
 class Decision(Generic[A]):
-    """One question under way. Its answer is passed to `answered`, unless the decision was dropped before.
+    """One pending decision. Its answer is passed to `answered`, unless the decision was dropped before.
 
-    The task refers to the decision alone, and a decision that was dropped refers to no connection: also code
-    that ignores its cancellation, or never answers, keeps no memory of a client that has gone.
+    The task refers only to the decision, and a dropped decision refers to no connection: code that ignores
+    its cancellation, or never returns, holds no memory of a client that is gone.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Decision(Generic[A]):
         self._pending: _Pending[A] | None = _Pending(answered, failed, cancel)
 
     def drop(self) -> None:
-        """Cancel the question; its answer is not wanted any more. No effect once it was answered."""
+        """Cancel the decision; a no-op once it has an answer."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.cancel()
@@ -92,12 +92,12 @@ async def _is_allowed(viewer: Viewer, question: GuardQuestion) -> bool:
     arguments = () if question.declaration.parameter is None else (question.value,)
     try:
         answer = guard(viewer, *arguments)
-        # Only True opens: a guard that returns a row, or forgets to return, must not open the channel.
+        # Only True allows: a guard that returns a row, or nothing, must not open the channel.
         return (await answer if inspect.isawaitable(answer) else answer) is True
     except RealtimeError:
         return False
     except (Exception, asyncio.CancelledError):
         if is_stopping():
             raise
-        logger.exception("the guard of %s raised; the answer is no", question.declaration.name)
+        logger.exception("the guard of %s raised; its viewer is refused", question.declaration.name)
         return False

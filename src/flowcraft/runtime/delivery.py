@@ -1,4 +1,4 @@
-"""Delivery: pass what the relay reads to the hub, and send what the hub decides to the sessions."""
+"""Delivery: pass batches from the relay to the hub, and the hub's effects to the senders."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ logger = logging.getLogger(__name__)
 
 
 class ReadRequests(Protocol):
-    """Where the hub's requests to read the log go."""
+    """Takes the hub's requests to read the log."""
 
     def read_replay(self, replay: Replay) -> None:
-        """Read the log for a replay; the answer comes to `Delivery.answer`."""
+        """Read the log for a replay, and call `Delivery.answer` with the result."""
         ...
 
     def read_now(self) -> None:
@@ -39,15 +39,15 @@ class ReadRequests(Protocol):
         """Note that the relay has read."""
         ...
 
-    def send_away(self, session: SessionId) -> None:
-        """Have a client reconnect: its replay cannot be read now."""
+    def reconnect(self, session: SessionId) -> None:
+        """Drain one client: its replay cannot be read now."""
         ...
 
 
 class Delivery:
-    """Owns the hub of a node. One item that fails is reported and answered; the others go on.
+    """Owns the hub of a node, which exists after the first read of the log.
 
-    There is no hub until the log has been read for the first time.
+    An item that fails is reported and answered; the others are not affected.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class Delivery:
         self._isolation = isolation
         self.hub: Hub | None = None
         self.read_at = float("-inf")
-        """When the log was read last; monotonic."""
+        """When the log was read last, in monotonic seconds; -inf before the first read."""
         self.began = asyncio.Event()
         """Set once there is a hub."""
 
-    # The relay's side
+    # called by the relay
 
     def reading(self) -> None:
         """Note that the log is about to be read."""
@@ -92,8 +92,10 @@ class Delivery:
         try:
             effects = hub.broadcast(batch, self.read_at)
         except Exception:
-            # How far it came is not known, so what each session has is not known either.
-            logger.exception("the batch up to %.64s failed; every subscriber gets a reset", batch.cursor)
+            # Which sessions have the batch is unknown: it may have failed half-way.
+            logger.exception(
+                "fan-out of the batch up to %.64s failed; every subscriber gets a reset", batch.cursor
+            )
             self.begin(replace(batch, records=(), unreadable=()), "unreadable")
             return
         with self._isolation.guard("telemetry", "the measures of a read"):
@@ -126,7 +128,7 @@ class Delivery:
         with self._isolation.guard("telemetry", "the measures of a write"):
             self._telemetry.written()
 
-    # The node's side
+    # called by the node
 
     def require_hub(self) -> Hub:
         """Return the hub, which connections imply."""
@@ -134,7 +136,7 @@ class Delivery:
         return self.hub
 
     def broadcast_ephemeral(self, event: Ephemeral) -> None:
-        """Deliver an event outside the log to the clients that are connected."""
+        """Deliver an ephemeral event to the connected clients."""
         if self.hub is not None:
             self.perform(self.hub.broadcast_ephemeral(event))
 
@@ -145,11 +147,11 @@ class Delivery:
                 self.perform(self.hub.heartbeat(sessions))
 
     def send(self, part: Part, to: tuple[SessionId, ...]) -> None:
-        """Send messages to sessions, after all that was sent before."""
+        """Send messages to sessions, after all earlier ones."""
         self._fan_out.write(part, to)
 
     def perform(self, effects: Iterable[Effect]) -> None:
-        """Do what one step of the hub decided; a record is encoded once for all who get it."""
+        """Perform the effects of one step of the hub; each record is encoded once."""
         encoder = Encoder(self._counts)
         for effect in effects:
             match effect:
@@ -162,7 +164,7 @@ class Delivery:
                     self._deliver(effect, encoder)
 
     def answer(self, answers: Sequence[tuple[Replay, Answer]]) -> None:
-        """Pass the log's answers to the hub, in one step, so that a record is encoded once."""
+        """Pass answers of the log to the hub in one step, so that each record is encoded once."""
         effects: list[Effect] = []
         for replay, answer in answers:
             try:
@@ -179,7 +181,9 @@ class Delivery:
         try:
             part, to = encoder.encode(effect)
         except Exception as error:  # noqa: BLE001  # reported there
-            self._isolation.report("delivery", f"{type(effect).__name__} {recipients(effect)}", error)
+            self._isolation.report(
+                "delivery", f"{type(effect).__name__} {recipients(effect, self._isolation.connection)}", error
+            )
             for reset in resets_instead(effect):
                 self._deliver(reset, encoder)
         else:
@@ -195,16 +199,18 @@ class Delivery:
             case CursorUnusable():
                 return hub.replay_failed(replay, answer.reason)
             case LogUnavailable():
-                self._requests.send_away(replay.session)
+                self._requests.reconnect(replay.session)
                 return []
         assert_never(answer)
 
     def _give_up(self, replay: Replay, error: Exception) -> list[Effect]:
-        """Reset a replay that the hub failed with; if that fails too, the client has to reconnect."""
-        self._isolation.report("replay", f"the replay for connection {replay.session}", error)
+        """Reset a replay with which the hub failed; if that fails too, close its connection."""
+        self._isolation.report(
+            "replay", f"the replay for {self._isolation.connection(replay.session)}", error
+        )
         effects = self._isolation.attempt(
             "replay",
-            f"the reset of connection {replay.session}",
+            f"the reset of {self._isolation.connection(replay.session)}",
             lambda: self.require_hub().replay_failed(replay, "unreadable"),
         )
         sender = self._senders.get(replay.session)

@@ -27,7 +27,7 @@ A = TypeVar("A")
 
 
 class HubPort(Protocol):
-    """What a gateway asks of the hub of its node."""
+    """The hub of a node, for its gateways."""
 
     def subscribe(
         self, session: SessionId, channels: tuple[str, ...], since: Cursor | None, ref: int | None
@@ -46,7 +46,7 @@ class HubPort(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GatewayContext:
-    """What all gateways of a node share."""
+    """The parts that all gateways of a node share."""
 
     hub: HubPort
     authorizer: Authorizer | None
@@ -55,7 +55,7 @@ class GatewayContext:
 
 
 class Gateway(Sender):
-    """One connection. A carrier calls the methods of `GatewayPort`; the node drains it, and sends."""
+    """One connection with its session. Carriers call the methods of `GatewayPort`, the node the others."""
 
     def __init__(
         self, number: SessionId, session: Session, connection: Connection, context: GatewayContext
@@ -74,28 +74,28 @@ class Gateway(Sender):
 
     @property
     def is_direct(self) -> bool:
-        """Whether frames are written to the socket itself."""
+        """Whether bytes go to the socket itself, not through an ASGI server."""
         return self._connection.is_direct
 
     def open(self, cursor: Cursor, schema: str, channels: Sequence[str], since: str | None) -> None:
-        """Send the greeting and take the subscriptions of the URL."""
+        """Send `hello` and subscribe to the channels of the URL."""
         self._later("auth", self._context.settings.auth_timeout_seconds, self._auth_deadline)
         self._attempt(lambda: self._perform(self._session.open(cursor, schema, channels, since)))
 
     def received(self, message: str | bytes) -> None:
-        """Take one message of the client."""
+        """Process one message of the client."""
         self._attempt(lambda: self._perform(self._session.received(message)))
 
     def drain(self, reconnect_after_ms: int) -> None:
-        """Send the client away, to reconnect after a while."""
+        """Close with `bye`: the client reconnects after so many milliseconds."""
         self._attempt(lambda: self._perform(self._session.drain(reconnect_after_ms)))
 
     def closed(self) -> None:
-        """End: the connection is gone, and nothing of it is kept; idempotent."""
+        """End: release everything of the connection, which is gone; idempotent."""
         if self._closed:
             return
         self._closed, self._outbox = True, None
-        self._context.sweep.unwatch(self)
+        self._context.sweep.remove(self)
         self._session.ended()
         for timer in self._timers.values():
             timer.cancel()
@@ -106,7 +106,7 @@ class Gateway(Sender):
         self._shared.hub.disconnect(self.number)
 
     def __str__(self) -> str:
-        """Return what a log line calls this connection: its number, address and viewer."""
+        """Return the number, address and viewer of the connection, for log lines."""
         viewer = self._session.viewer
         name = "no viewer" if viewer is None else f"viewer {viewer.subject!r}"
         return f"connection {self.number} from {self._connection.address or 'an unknown address'} ({name})"
@@ -142,11 +142,11 @@ class Gateway(Sender):
                 assert_never(effect)
 
     def _ask(self, name: str, ask: Callable[[], Awaitable[A]], answered: Callable[[A], None]) -> None:
-        """Have something decided; the session asks for one decision at a time."""
+        """Start a decision; a session has at most one at a time."""
         self._decision = Decision(self._shared.supervisor, name, ask, answered, self._undecided)
 
     def _undecided(self, error: BaseException) -> None:
-        # Without a decision the session would hold back all that its client sends.
+        # Without a decision the session would keep its client's messages for ever.
         self._decision = None
         self.fail(error)
 
@@ -161,8 +161,10 @@ class Gateway(Sender):
                 self._perform(self._session.authenticated(answer))
             case TokenInvalid():
                 self._perform(self._session.rejected(answer))
-            case _:  # the keys cannot be had: the client may come back
-                logger.error("%s: the authorizer raised; closed with 1011", self, exc_info=answer)
+            case _:  # keys that cannot be fetched, for example: the client may try again
+                logger.error(
+                    "%s: the authorizer failed; closed with 1011, the client resumes", self, exc_info=answer
+                )
                 self._perform([sessions.Close(1011, "authentication unavailable")])
 
     def _authorized(self, allowed: frozenset[str]) -> None:

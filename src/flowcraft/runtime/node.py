@@ -1,4 +1,4 @@
-"""Node: the live part of one server process; it joins the relay, the delivery and the gateways."""
+"""Node: join the relay, the delivery and the gateways of one server process."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.runtime.telemetry import Telemetry
 from flowcraft.settings import Settings
 
-_LONGEST_DETOUR_MS = 500
-"""A client that is sent away reconnects within this time: the drain itself spreads the clients."""
+_LONGEST_RECONNECT_MS = 500
+"""A drained client reconnects within this time: the drain has already spread the clients."""
+_MISSED_POLLS = 5
+"""Polls without a read after which the node is stale: on a busy machine one may be late, not five."""
 
 
 class Node:
@@ -62,7 +64,7 @@ class Node:
         self._draining = False
         self.supervisor = Supervisor()
         self.counts = Counts()
-        self._isolation = Isolation(self.counts)
+        self._isolation = Isolation(self.counts, self._gateways)
         self._delivery = Delivery(
             self._gateways,
             self,
@@ -97,7 +99,7 @@ class Node:
 
     @property
     def accepting(self) -> bool:
-        """Whether new connections are taken: not by a node that reads no log, or is full."""
+        """Whether new connections are accepted: the log can be read, and the node is not full or draining."""
         if self._delivery.hub is None or self._draining or len(self._gateways) >= self._settings.connections:
             return False
         return self._is_fresh()
@@ -107,17 +109,17 @@ class Node:
         await self._delivery.began.wait()
 
     def start(self) -> None:
-        """Begin to follow the log."""
+        """Start reading the log."""
         self.supervisor.keep("relay", self._relay.run)
         self.supervisor.keep("heartbeat", self._beat)
         self.supervisor.keep("outbox-sweep", self._sweep.run)
 
     async def stop(self) -> None:
-        """Stop following; connections should have been drained before."""
+        """Stop reading the log; connections should have been drained before."""
         await self.supervisor.stop()
 
     def report(self) -> NodeReport:
-        """Return what this node is and did."""
+        """Return the state and the counters of this node."""
         hub, waiting = self._delivery.hub, self._sweep.waiting_bytes()
         state, tasks = self._state(), self.supervisor.report()
         errors = {name: task.last_error for name, task in tasks.items() if task.last_error}
@@ -143,14 +145,14 @@ class Node:
     def connect(
         self, connection: Connection, channels: Sequence[str] = (), since: str | None = None
     ) -> Gateway:
-        """Take a connection whose handshake is done.
+        """Connect a client whose handshake is complete.
 
         Raises:
-            LogUnavailable: nothing can be served now; the client should come back.
+            LogUnavailable: the node is not `accepting`; the client should try again.
         """
         hub = self._delivery.hub
         if hub is None or not self.accepting:
-            raise LogUnavailable(self._obstacle())
+            raise LogUnavailable(self._refusal())
         number = next(self._numbers)
         authorizer = self._context.authorizer
         required = authorizer is not None and authorizer.required
@@ -163,15 +165,15 @@ class Node:
         return gateway
 
     def begin_drain(self, within: float | None = None) -> None:
-        """Begin to `drain`, unless that has begun."""
+        """Begin to `drain`; idempotent."""
         if not self._draining:
             self._draining = True
             self.supervisor.spawn(self.drain(within), "drain")
 
     async def drain(self, within: float | None = None) -> None:
-        """Refuse new connections and send the present ones away, one by one, evenly over the drain time.
+        """Refuse new connections and drain the present ones one by one, evenly over the drain time.
 
-        With `within`, over as little as that.
+        With `within`, the drain takes at most that long.
         """
         self._draining = True
         gateways = list(self._gateways.values())
@@ -179,15 +181,15 @@ class Node:
         seconds = seconds if within is None else min(seconds, within)
         for number, gateway in enumerate(gateways, 1):
             if gateway.number in self._gateways:
-                gateway.drain(random.randint(0, _LONGEST_DETOUR_MS))  # noqa: S311  # jitter, no secret
+                gateway.drain(random.randint(0, _LONGEST_RECONNECT_MS))  # noqa: S311  # jitter, no secret
             wait = began + seconds * number / len(gateways) - self._clock.monotonic()
             await asyncio.sleep(max(0.0, wait) if self._gateways else 0)
 
     def broadcast_ephemeral(self, event: Ephemeral) -> None:
-        """Deliver an event outside the log to the clients that are connected."""
+        """Deliver an ephemeral event to the connected clients."""
         self._delivery.broadcast_ephemeral(event)
 
-    # The gateways' side (runtime.gateway.HubPort)
+    # called by gateways (runtime.gateway.HubPort)
 
     def subscribe(
         self, session: SessionId, channels: tuple[str, ...], since: Cursor | None, ref: int | None
@@ -208,18 +210,18 @@ class Node:
         hub, limit = self._delivery.require_hub(), self._settings.settles_per_connection
         if hub.settling_count(session) >= limit and not hub.has_settled(xid):
             excess = LimitExceeded(
-                f"at most {limit} transactions to wait for; ask again when one has settled"
+                f"at most {limit} transactions to wait for; settle again when one has settled"
             )
             self._delivery.send(Bundle([frames.error(excess)]), (session,))
         else:
             self._delivery.perform(hub.settle(session, xid))
 
     def disconnect(self, session: SessionId) -> None:
-        self._gateways.pop(session, None)
-        with self._isolation.guard("connection", f"the end of connection {session}"):
+        gateway = self._gateways.pop(session, None)
+        with self._isolation.guard("connection", f"the end of {gateway or f'connection {session}'}"):
             self._delivery.require_hub().disconnect(session)
 
-    # The delivery's side (runtime.delivery.ReadRequests)
+    # called by the delivery (runtime.delivery.ReadRequests)
 
     def read_replay(self, replay: Replay) -> None:
         self._replays.add(replay)
@@ -230,8 +232,8 @@ class Node:
     def has_read(self) -> None:
         self.supervisor.recovered("relay")
 
-    def send_away(self, session: SessionId) -> None:
-        # Not an answer to the client's question: it reconnects, and asks again, once the log can be read.
+    def reconnect(self, session: SessionId) -> None:
+        # Its subscription has no answer: the client reconnects and subscribes again when the log can be read.
         gateway = self._gateways.get(session)
         if gateway is not None:
             gateway.drain(int(1000 * self._settings.safety_poll_seconds))
@@ -244,8 +246,8 @@ class Node:
         return "live" if self._is_fresh() else "stale"
 
     def _is_fresh(self) -> bool:
-        # Five missed polls: one may be late on a busy machine, five mean that the log cannot be read.
-        return self._clock.monotonic() - self._delivery.read_at < 5 * self._settings.safety_poll_seconds
+        stale_seconds = _MISSED_POLLS * self._settings.safety_poll_seconds
+        return self._clock.monotonic() - self._delivery.read_at < stale_seconds
 
     async def _beat(self) -> None:
         while True:
@@ -261,10 +263,10 @@ class Node:
         for session in sessions:
             gateway = self._gateways.get(session)
             if gateway is not None:
-                with self._isolation.guard("connection", f"connection {session}"):
+                with self._isolation.guard("connection", gateway):
                     gateway.ping()
 
-    def _obstacle(self) -> str:
+    def _refusal(self) -> str:
         if self._draining:
             return "this node is draining"
         full = len(self._gateways) >= self._settings.connections

@@ -1,4 +1,4 @@
-"""Outbox sweep: one timer of a node that closes connections whose bytes have waited for too long."""
+"""Outbox sweep: one timer for a node, which closes connections whose bytes have waited too long."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ logger = logging.getLogger(__name__)
 
 
 class Swept(Protocol):
-    """A gateway, as far as the sweep goes."""
+    """A gateway with an outbox."""
 
     @property
     def waiting_bytes(self) -> int: ...
 
     def sweep(self, now: float) -> bool:
-        """Close if bytes have waited for too long; return whether any wait."""
+        """Close if bytes have waited too long; return whether any wait."""
         ...
 
 
 class OutboxSweep:
-    """Calls `sweep` of each gateway that it watches until nothing waits there any more, or it has closed.
+    """Calls `sweep` of each gateway with an outbox until its outbox is empty, or the gateway has closed.
 
-    It visits five times per time limit, so a connection is closed at most a fifth later than it should be.
-    How late the timer itself fires is counted: everything in the event loop is that late.
+    The sweep runs five times per time limit, so a connection is closed at most a fifth too late. The delay of
+    its timer is measured: everything in the event loop is that late.
     """
 
     def __init__(self, limit_seconds: float, clock: Clock, delay: Histogram) -> None:
         self._every = min(1.0, limit_seconds / 5)
         self._clock = clock
         self._delay = delay
-        self._waiting: dict[Swept, None] = {}
+        self._waiting: dict[Swept, None] = {}  # an ordered set: the longest waiting are closed first
 
-    def watch(self, gateway: Swept) -> None:
-        """Visit a gateway from now on."""
+    def add(self, gateway: Swept) -> None:
+        """Sweep a gateway from now on."""
         self._waiting[gateway] = None
 
-    def unwatch(self, gateway: Swept) -> None:
+    def remove(self, gateway: Swept) -> None:
         """Keep nothing of a gateway that has closed."""
         self._waiting.pop(gateway, None)
 
     def waiting_bytes(self) -> list[int]:
-        """Return how many bytes wait for each connection for which some do."""
-        # A copy: a gateway that fails when it is asked closes, and is not watched any more.
+        """Return the waiting bytes of each connection that has any."""
+        # A copy: a gateway that fails when it is asked closes, and is removed.
         return [size for gateway in list(self._waiting) if (size := gateway.waiting_bytes)]
 
     async def run(self) -> None:
@@ -63,7 +63,7 @@ class OutboxSweep:
             try:
                 waits = gateway.sweep(now)
             except Exception:
-                logger.exception("%s cannot be swept", gateway)
+                logger.exception("the sweep of %s failed; its outbox is no longer swept", gateway)
                 waits = False
             if not waits:
-                self.unwatch(gateway)
+                self.remove(gateway)

@@ -13,19 +13,23 @@ from flowcraft.records import Batch, Limit
 logger = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 3
-"""Reads from one cursor that may fail before what lies after it is given up, if the position can be read."""
+"""Failed reads from one cursor, after which the relay goes on from the end of the log if it can read that.
+
+One or two may be a restart of the database; an event that cannot be read fails every time.
+"""
 
 
 class Relay:
-    """Reads what became visible, again and again. It holds the position, not the subscribers.
+    """Reads new batches from the log in a loop. It holds the position, not the subscribers.
 
-    `reading` is called before every read, `feed` after it, also with an empty batch: the position has then
-    been confirmed. `begin` is called with the first position, and with a new one and the reason when the
-    database does not continue what was delivered. `paced` returns once what was fed has been sent, so that no
-    more is read than can be written.
-    A relay that is more than `limit` behind begins again too (`expired`): one read is held in memory. So does
-    one whose reads from the same cursor fail three times, or are not answered in time, although the position
-    can be read (`unreadable`): one item must not keep all clients from what comes later.
+    `reading` is called before every read, and `feed` after it, also with an empty batch: the position is then
+    confirmed. `begin` is called with the first position, and with a new position and the reason when the
+    database does not continue what was delivered. `paced` returns once the last batch has been sent, so that
+    the relay reads no more than can be sent.
+
+    A relay with a backlog of more than `limit` begins from the end of the log (`expired`), because a read is
+    held in memory. The relay also does so when reads from one cursor fail three times, or time out, although
+    the position can be read (`unreadable`): one bad event must not keep all clients from later ones.
     """
 
     def __init__(
@@ -49,14 +53,14 @@ class Relay:
         self._cursor: Cursor | None = None
         self._failed = 0
         self._gave_up = False
-        """Whether it began again after failures and has not read since: it does so once, not in a loop."""
+        """Whether it began from the end of the log and has not read since: it does so once, not in a loop."""
 
     async def run(self) -> None:
         """Read the log until cancelled.
 
         Raises:
-            LogUnavailable: it cannot be read; run again, and it goes on from the same cursor.
-            Exception: what a read fails with; the same.
+            LogUnavailable: the log cannot be read; `run` goes on from the same cursor.
+            Exception: a read failed in another way; `run` goes on from the same cursor.
         """
         while True:
             if self._reading is not None:
@@ -90,13 +94,13 @@ class Relay:
         return batch
 
     async def _give_up(self, cursor: Cursor, error: Exception) -> Batch:
-        """Return the position to begin again from, unless the read is to be tried again: then raise."""
+        """Return the end of the log to go on from, or raise the error to have the read tried again."""
         self._failed += 1
         if self._failed < MOST_ATTEMPTS or self._gave_up:
             raise error
         batch = await self._log.position()
         logger.error(
-            "cursor %.64s: what follows could not be read %d times; every subscriber gets a reset",
+            "the log after cursor %.64s could not be read %d times; every subscriber gets a reset",
             *(cursor, self._failed),
             exc_info=error,
         )

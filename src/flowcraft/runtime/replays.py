@@ -1,7 +1,8 @@
-"""Replays: read the log for everybody who catches up, one read at a time for all who wait for it.
+"""Replays: read the log for the replays of all sessions, one read for all that wait.
 
-When a server restarts, thousands come back at once, each with a cursor of its own. A read from the *meet* of
-their cursors, over all their channels, holds what each of them lacks; so a herd costs a handful of queries.
+When a server restarts, thousands of clients reconnect at once, each with its own cursor. One read from the
+*meet* of their cursors, over all their channels, returns the events that each of them has missed; so the
+replays of all clients cost a handful of queries.
 """
 
 from __future__ import annotations
@@ -22,21 +23,30 @@ from flowcraft.runtime.isolation import Isolation, is_stopping
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
 
-_Want: TypeAlias = tuple[Snapshot, frozenset[str]]
-"""What a catch-up asks of the log, as it is now: its client may unsubscribe while it is read for."""
+_Range: TypeAlias = tuple[Snapshot, frozenset[str]]
+"""The range of a replay: its cursor, and its channels now; a client may unsubscribe during the read."""
 Answer: TypeAlias = Batch | CursorUnusable | LogUnavailable
 SLICE = 10
-"""Catch-ups of about a millisecond between two turns of everything else; an event takes some five turns."""
+"""Replays that are answered at a turn of the event loop: about a millisecond before everything else's turn.
+
+A live event takes some five turns, so replays delay it by about five milliseconds.
+"""
 LONGEST_PAUSE_SECONDS = 0.25
+"""The longest pause between two reads."""
 PAUSE_SECONDS_EACH = 0.01
-"""While a herd arrives, a read waits for more of it: the longer, the more the last one served."""
+"""The pause before the next read, for each replay in the last one: while many clients reconnect, one read
+serves more of them.
+"""
 MOST_FAILURES = 64
-"""Reads of one herd that may fail before all that is left of it is answered: to find one catch-up among ten
-thousand takes 14, and a log that fails for all must not be asked ten thousand times."""
+"""Failed reads for one group of replays, after which the rest is answered with a reset.
+
+To find one bad replay among ten thousand by halving takes 14 reads; a log that fails for all of them must not
+be read ten thousand times.
+"""
 
 
 class Replays:
-    """Takes catch-ups, and gives back each with what the log says to it."""
+    """Takes replays, and passes each on with its records or its error."""
 
     def __init__(
         self,
@@ -46,7 +56,7 @@ class Replays:
         settings: Settings,
         isolation: Isolation,
     ) -> None:
-        """Prepare it; `answer` must not raise for one what the others then do not get."""
+        """Read nothing yet. `answer` must not raise because of one of several replays."""
         self._counts = isolation.counts
         self._isolation = isolation
         self._unanswered: dict[Replay, None] = {}
@@ -58,7 +68,7 @@ class Replays:
         self._working = False
 
     def add(self, replay: Replay) -> None:
-        """Have a catch-up answered by the next read."""
+        """Have a replay answered by the next read."""
         self._waiting.append(replay)
         if not self._working:
             self._working = True
@@ -74,46 +84,51 @@ class Replays:
                 by_lineage: dict[Lineage, list[Replay]] = defaultdict(list)
                 for replay in waiting:
                     by_lineage[replay.since.lineage].append(replay)
-                for herd in by_lineage.values():
-                    await self._serve_all(herd)
+                for replays in by_lineage.values():
+                    await self._serve_all(replays)
         finally:
             self._working = False
 
-    async def _serve_all(self, herd: list[Replay]) -> None:
-        """Answer every one of a herd, whatever happens on the way."""
-        self._unanswered = dict.fromkeys(herd)
+    async def _serve_all(self, replays: list[Replay]) -> None:
+        """Answer each of the replays, also if the reads fail in a way that is not foreseen."""
+        self._unanswered = dict.fromkeys(replays)
         try:
-            await self._serve(herd)
+            await self._serve(replays)
         except (Exception, asyncio.CancelledError) as error:
             if is_stopping():
                 raise
             self._isolation.report("replay", f"a replay for {len(self._unanswered)} connections", error)
         for replay in list(self._unanswered):
-            with self._isolation.guard("replay", f"the answer to connection {replay.session}"):
+            with self._isolation.guard(
+                "replay", f"the answer to {self._isolation.connection(replay.session)}"
+            ):
                 self._answer([(replay, CursorUnreadable(str(replay.since)))])
 
-    async def _serve(self, herd: list[Replay]) -> None:
-        """Answer a herd, all of one lineage, by as few reads as it takes.
+    async def _serve(self, replays: list[Replay]) -> None:
+        """Answer replays of one lineage by as few reads as possible.
 
-        A read that is too long is split, the younger half first: those that want as much as one that wanted
-        too much are not asked for again. So is one that fails, until it is known whose it is.
+        A read that exceeds the limit is split, and the half with the newer cursors is read first. A replay
+        that includes a range that exceeded the limit alone is not read. A read that fails is split as well,
+        until the failing replay is found.
         """
-        parts, failures = [herd], 0
-        too_much: set[_Want] = set()
+        parts, failures = [replays], 0
+        excessive_ranges: set[_Range] = set()
         while parts:
-            hopeless, part = _parted(parts.pop(), lambda c: any(_wants_as_much(c, want) for want in too_much))
-            await self._tell_all(hopeless, lambda c: CursorExpired(str(c.since)))
+            excessive, part = _partition(
+                parts.pop(), lambda c: any(_includes(c, range_) for range_ in excessive_ranges)
+            )
+            await self._answer_all(excessive, lambda c: CursorExpired(str(c.since)))
             if not part:
                 continue
-            wants = _wants(part)
+            ranges = _ranges(part)
             try:
                 batch = await self._read(part)
             except CursorExpired as error:
-                if error.floor is None and len(wants) == 1:
-                    too_much.update(wants)
+                if error.floor is None and len(ranges) == 1:
+                    excessive_ranges.update(ranges)
                 parts += await self._without_expired(part, error)
             except (CursorUnusable, LogUnavailable) as error:
-                await self._tell_all(part, lambda _, error=error: error)  # type: ignore[misc]
+                await self._answer_all(part, lambda _, error=error: error)  # type: ignore[misc]
             except (Exception, asyncio.CancelledError) as error:
                 if is_stopping():
                     raise
@@ -122,42 +137,45 @@ class Replays:
             else:
                 await self._share(part, batch)
 
-    async def _read(self, herd: Sequence[Replay]) -> Batch:
+    async def _read(self, replays: Sequence[Replay]) -> Batch:
         self._counts.replay_reads += 1
-        since = Cursor(herd[0].since.lineage, reduce(Snapshot.meet, {c.since.snapshot for c in herd}))
-        channels = sorted({channel for c in herd for channel in c.channels})
+        since = Cursor(replays[0].since.lineage, reduce(Snapshot.meet, {c.since.snapshot for c in replays}))
+        channels = sorted({channel for c in replays for channel in c.channels})
         return await self._log.replay(since, channels, limit=self._limit)
 
-    async def _without_expired(self, herd: list[Replay], error: CursorExpired) -> list[list[Replay]]:
-        """Answer those that are too old, or split what is too much; return what is left to be read."""
+    async def _without_expired(self, replays: list[Replay], error: CursorExpired) -> list[list[Replay]]:
+        """Answer replays whose cursor is too old, or split those that exceed the limit; return the rest."""
         if error.floor is not None:
             floor = error.floor
-            expired, rest = _parted(herd, lambda c: c.since.snapshot.xmin < floor)
-            await self._tell_all(expired or herd, lambda c: CursorExpired(str(c.since), floor))
+            expired, rest = _partition(replays, lambda c: c.since.snapshot.xmin < floor)
+            await self._answer_all(expired or replays, lambda c: CursorExpired(str(c.since), floor))
             return [rest] if expired else []
-        if len(_wants(herd)) == 1:
-            return [herd]  # they are hopeless now, or have unsubscribed meanwhile from what made it too much
-        return _halves(herd)
+        if len(_ranges(replays)) == 1:
+            return [replays]  # excessive now, unless a client has unsubscribed meanwhile
+        return _halves(replays)
 
     async def _without_failing(
-        self, herd: list[Replay], error: BaseException, *, is_last: bool
+        self, replays: list[Replay], error: BaseException, *, is_last: bool
     ) -> list[list[Replay]]:
-        """Answer those whose read fails by itself, or split it; return what is left to be read."""
-        if len(_wants(herd)) > 1 and not is_last:
-            return _halves(herd)
-        sessions = ", ".join([str(c.session) for c in herd[:SLICE]]) + (", …" if len(herd) > SLICE else "")
-        channels = ", ".join(sorted({name for c in herd[:SLICE] for name in c.channels})[:SLICE])
-        self._isolation.report("replay", f"the replay of {channels} for connection {sessions}", error)
-        await self._tell_all(herd, lambda c: CursorUnreadable(str(c.since)))
+        """Answer replays whose read fails alone, or split them; return the rest."""
+        if len(_ranges(replays)) > 1 and not is_last:
+            return _halves(replays)
+        names = ", ".join([self._isolation.connection(c.session) for c in replays[:SLICE]])
+        more = ", …" if len(replays) > SLICE else ""
+        channels = ", ".join(sorted({name for c in replays[:SLICE] for name in c.channels})[:SLICE])
+        self._isolation.report("replay", f"the replay of {channels} for {names}{more}", error)
+        await self._answer_all(replays, lambda c: CursorUnreadable(str(c.since)))
         return []
 
-    async def _share(self, herd: Iterable[Replay], batch: Batch) -> None:
+    async def _share(self, replays: Iterable[Replay], batch: Batch) -> None:
         by_channel: dict[str, list[Record]] = defaultdict(list)
         for record in batch.records:
             by_channel[record.channel].append(record)
 
         def part_of(replay: Replay) -> Answer:
-            if replay.since.snapshot.xmax > batch.snapshot.xmax:  # read alone, the log would have said so
+            if (
+                replay.since.snapshot.xmax > batch.snapshot.xmax
+            ):  # a read of this replay alone would raise this
                 return CursorRewound(str(replay.since))
             if any(replay.wants(event) for event in batch.unreadable):
                 return CursorUnreadable(str(replay.since))
@@ -166,56 +184,60 @@ class Replays:
                 records.sort(key=lambda record: record.id)
             return replace(batch, records=tuple(records))
 
-        await self._tell_all(herd, part_of)
+        await self._answer_all(replays, part_of)
 
-    async def _tell_all(self, herd: Iterable[Replay], tell: Callable[[Replay], Answer]) -> None:
-        rest = list(herd)
+    async def _answer_all(self, replays: Iterable[Replay], answer_to: Callable[[Replay], Answer]) -> None:
+        rest = list(replays)
         while rest:
             part, rest = rest[:SLICE], rest[SLICE:]
-            self._answer([(replay, self._told(replay, tell)) for replay in part])
+            self._answer([(replay, self._answer_to(replay, answer_to)) for replay in part])
             for replay in part:
                 self._unanswered.pop(replay, None)
             await asyncio.sleep(0)
 
-    def _told(self, replay: Replay, tell: Callable[[Replay], Answer]) -> Answer:
+    def _answer_to(self, replay: Replay, answer_to: Callable[[Replay], Answer]) -> Answer:
         answer = self._isolation.attempt(
-            "replay", f"the replay for connection {replay.session}", lambda: tell(replay)
+            "replay",
+            f"the replay for {self._isolation.connection(replay.session)}",
+            lambda: answer_to(replay),
         )
         return CursorUnreadable(str(replay.since)) if answer is None else answer
 
 
-def _parted(herd: Iterable[Replay], belongs: Callable[[Replay], bool]) -> tuple[list[Replay], list[Replay]]:
-    """Those of whom something is so, and the others; each in their order."""
-    those: list[Replay] = []
+def _partition(
+    replays: Iterable[Replay], matches: Callable[[Replay], bool]
+) -> tuple[list[Replay], list[Replay]]:
+    """Return the replays that match, and the others; each in their order."""
+    matching: list[Replay] = []
     others: list[Replay] = []
-    for replay in herd:
-        (those if belongs(replay) else others).append(replay)
-    return those, others
+    for replay in replays:
+        (matching if matches(replay) else others).append(replay)
+    return matching, others
 
 
-def _wants(herd: Iterable[Replay]) -> set[_Want]:
-    return {(c.since.snapshot, frozenset(c.channels)) for c in herd}
+def _ranges(replays: Iterable[Replay]) -> set[_Range]:
+    return {(c.since.snapshot, frozenset(c.channels)) for c in replays}
 
 
-def _wants_as_much(replay: Replay, want: _Want) -> bool:
-    """Whether it is no younger than that, on all of its channels at least."""
-    seen, channels = want
-    return replay.channels >= channels and seen.contains(replay.since.snapshot)
+def _includes(replay: Replay, range_: _Range) -> bool:
+    """Return whether a replay reads a whole range: from its cursor or an older one, on all its channels."""
+    cursor, channels = range_
+    return replay.channels >= channels and cursor.contains(replay.since.snapshot)
 
 
-def _halves(herd: list[Replay]) -> list[list[Replay]]:
-    """Two parts of a herd that wants more than one thing: the older first."""
-    herd.sort(key=lambda c: (c.since.snapshot.xmin, c.since.snapshot.xmax, sorted(c.channels)))
-    middle = _boundary(herd)
-    return [herd[:middle], herd[middle:]]  # the last one is read first
+def _halves(replays: list[Replay]) -> list[list[Replay]]:
+    """Return two parts of replays with more than one range: the one with the older cursors first."""
+    replays.sort(key=lambda c: (c.since.snapshot.xmin, c.since.snapshot.xmax, sorted(c.channels)))
+    middle = _boundary(replays)
+    return [replays[:middle], replays[middle:]]  # the last part is read first
 
 
-def _boundary(herd: Sequence[Replay]) -> int:
-    """The middle of a sorted herd, moved so that those who want the same stay together."""
-    middle = len(herd) // 2
-    wanted = (herd[middle].since.snapshot, herd[middle].channels)
-    while middle > 0 and (herd[middle - 1].since.snapshot, herd[middle - 1].channels) == wanted:
+def _boundary(replays: Sequence[Replay]) -> int:
+    """Return the middle of sorted replays, moved so that replays of one range stay together."""
+    middle = len(replays) // 2
+    wanted = (replays[middle].since.snapshot, replays[middle].channels)
+    while middle > 0 and (replays[middle - 1].since.snapshot, replays[middle - 1].channels) == wanted:
         middle -= 1
     if middle:
         return middle
-    return next(n for n, c in enumerate(herd) if (c.since.snapshot, c.channels) != wanted)
+    return next(n for n, c in enumerate(replays) if (c.since.snapshot, c.channels) != wanted)

@@ -1,4 +1,4 @@
-"""Sender: send what a connection takes, keep the rest in its outbox, and close it if that is full."""
+"""Sender: send to one connection, keep unsent parts in its outbox, and close it if that is full."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SenderContext:
-    """What all senders of a node share."""
+    """The parts that all senders of a node share."""
 
     settings: Settings
     clock: Clock
     counts: Counts
     sweep: OutboxSweep
     conflation: Conflation | None
-    """None if no channel is conflated: then no batches are merged."""
+    """None if no channel is conflated."""
 
 
 class Sender(ABC):
@@ -37,14 +37,14 @@ class Sender(ABC):
         self._connection = connection
         self._context = context
         self._sent = 0
-        """Events sent, while there is no outbox."""
+        """Events sent; while there is an outbox, it counts them."""
         self._outbox: Outbox | None = None
-        """None while the connection takes all that it is given at once."""
+        """None while the connection sends everything at once."""
         self._closed = False
 
     @property
     def is_direct(self) -> bool:
-        """Whether bytes go to the socket itself."""
+        """Whether bytes go to the socket itself, not through an ASGI server."""
         return self._connection.is_direct
 
     @property
@@ -52,15 +52,15 @@ class Sender(ABC):
         """Bytes that wait in the outbox and in the carrier."""
         try:
             return self._connection.waiting_bytes + (0 if self._outbox is None else self._outbox.size)
-        except Exception as error:  # noqa: BLE001  # reported there; the report of the node needs the others
+        except Exception as error:  # noqa: BLE001  # reported there; `NodeReport` goes on with the others
             self.fail(error)
             return 0
 
     def write_shared(self, bundle: Bundle) -> None:
-        """Send what other connections get too, as `write` does: the path of every recipient of every event.
+        """Send messages that other connections get as well: the path of every recipient of every event.
 
-        With an empty outbox the bytes go straight to the connection: 0.11 µs of Python a recipient, beside
-        about 4 µs in the kernel; through `write` it would be 0.40 µs.
+        This repeats the start of `_write`: with an empty outbox the bytes go straight to the connection in
+        0.11 µs of Python a recipient, beside about 4 µs in the kernel; through `write` it is 0.40 µs.
         """
         if self._outbox is not None:
             self.write(bundle)
@@ -80,19 +80,19 @@ class Sender(ABC):
         self._attempt(lambda: self._write(part))
 
     def ping(self) -> None:
-        """Ask the client for a sign of life."""
+        """Send a ping."""
         self._attempt(self._ping)
 
     def writable(self) -> None:
-        """Go on sending: nothing waits in the carrier."""
+        """Send more: no bytes wait in the carrier."""
         self._attempt(self._flush)
 
     def unresponsive(self) -> None:
-        """Close a connection whose client did not answer a ping in time; one that does not read is slow."""
+        """Close a connection whose client did not answer a ping in time, as slow if it has an outbox."""
         self._attempt(self._close_slow if self._outbox is not None else self._close_dead)
 
     def sweep(self, now: float) -> bool:
-        """Close the connection if bytes have waited for too long; return whether any wait."""
+        """Close the connection if bytes have waited too long; return whether any wait."""
         if self._outbox is not None and self._outbox.is_overdue(now, self._context.settings.outbox_seconds):
             self._attempt(self._close_slow)
         return self._outbox is not None
@@ -108,14 +108,14 @@ class Sender(ABC):
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:
-        """Close a connection that failed in a way that is not foreseen; its client resumes."""
+        """Close a connection after an unforeseen error; its client resumes."""
         if self._closed:
             return
-        logger.error("%s failed; closed with 1011, its client will resume", self, exc_info=error)
+        logger.error("%s failed; closed with 1011, the client resumes", self, exc_info=error)
         try:
             self._connection.close(1011, "the connection failed")
         except Exception:
-            logger.exception("%s cannot be closed", self)
+            logger.exception("closing %s failed", self)
         finally:
             self.closed()
 
@@ -139,7 +139,7 @@ class Sender(ABC):
         context = self._context
         limit, now = context.settings.outbox_bytes, context.clock.monotonic()
         outbox = self._outbox = Outbox(limit, context.conflation, events=self._sent, now=now)
-        context.sweep.watch(self)
+        context.sweep.add(self)
         return outbox
 
     def _flush(self) -> None:
@@ -160,19 +160,19 @@ class Sender(ABC):
     def _close_dead(self) -> None:
         if self._closed:
             return
-        logger.info("%s does not answer; closed with 4409", self)
+        logger.info("%s did not answer a ping in time; closed with 4409, the client resumes", self)
         self._context.counts.dead_closes += 1
         self._close(4409, "no pong")
 
     def _close_slow(self) -> None:
-        """The one answer to a full outbox and to one that is overdue: the client resumes from its cursor."""
-        logger.info("%s reads too slowly; closed with 4408, its client will resume", self)
+        """Close because the outbox is full or overdue: the one answer to both. The client resumes."""
+        logger.info("%s reads too slowly; closed with 4408, the client resumes", self)
         self._context.counts.slow_closes += 1
         self._outbox = None
         self._close(4408, "too slow")
 
     def _close(self, code: int, reason: str, *last: bytes) -> None:
-        """Close after what waits, as far as it comes before a replay, and after the last frames."""
+        """Close after the unsent messages before any replay, and after the last frames."""
         rest = () if self._outbox is None else self._outbox.take_rest()
         self._connection.close(code, reason, Bundle((*rest, *last)).framed[self._connection.framing])
         self.closed()

@@ -1,4 +1,4 @@
-"""Serving: the one composition of a node and a backend, for applications and for their tests."""
+"""Serving: compose a node and a backend, for applications and for their tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flowcraft.settings import Settings
 
 
 class Serving:
-    """One node that reads a backend. Make one for each start; the backend stays its owner's to close."""
+    """One node on a backend. Make one for each start; the owner of the backend closes it."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Serving:
         )
 
     def start(self) -> None:
-        """Follow the log, and keep the backend's tasks running."""
+        """Start reading the log, and keep the backend's tasks running."""
         self.node.start()
         for name, run in self._reader.upkeep.items():
             self.node.supervisor.keep(name, run)

@@ -1,4 +1,4 @@
-"""The supervisor: owns every task of a node, restarts those that must live, and awaits them all."""
+"""Supervisor: own every task of a node, restart those that must keep running, and await them all."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_SECONDS = 0.05
 LONGEST_BACKOFF_SECONDS = 1.0
+"""After a fail-over the log is read again at most this late."""
 WELL_SECONDS = 5.0
-"""A task that has run for this long since its last failure works again, whatever it does."""
+"""A task that has run this long since its last failure counts as working: its error leaves `/readyz`."""
 
 
 class Backoff:
@@ -26,7 +27,7 @@ class Backoff:
         self.bound = FIRST_BACKOFF_SECONDS
 
     def reset(self) -> None:
-        """Begin anew: the last attempt went well."""
+        """Start again from the shortest bound: the last attempt succeeded."""
         self.bound = FIRST_BACKOFF_SECONDS
 
     def draw(self) -> float:
@@ -37,7 +38,7 @@ class Backoff:
 
 @dataclass(slots=True)
 class TaskState:
-    """How one kept task is doing."""
+    """The state of one kept task."""
 
     name: str
     running: bool = True
@@ -59,7 +60,7 @@ class Supervisor:
         self._states: dict[str, TaskState] = {}
 
     def keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run something for as long as the node lives; if it fails, report it, wait with jitter, restart.
+        """Run a task for as long as the node; if it ends, report it, wait with jitter and restart it.
 
         Raises:
             ValueError: a task of this name is kept already.
@@ -70,20 +71,20 @@ class Supervisor:
         self.spawn(self._keep(state, run), name)
 
     def spawn(self, work: Coroutine[object, object, None], name: str) -> Callable[[], object]:
-        """Run something that ends by itself, and report its failure; return the function that cancels it."""
+        """Run a task that ends by itself, and report its failure; return the function that cancels it."""
         task = asyncio.create_task(self._report(work, name), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        # A task that is cancelled before its first step leaves its work unawaited, which Python warns about.
+        # A task that is cancelled before its first step never awaits its coroutine, which Python warns about.
         task.add_done_callback(lambda _: work.close())
         return task.cancel
 
     def recovered(self, name: str) -> None:
-        """Note that a kept task works again; what runs for a while has, even if nobody says so."""
+        """Note that a kept task works again; after `WELL_SECONDS` of running that is assumed."""
         self._states[name].recovered()
 
     def report(self) -> dict[str, TaskReport]:
-        """Return how each kept task is doing."""
+        """Return the report of each kept task."""
         now = asyncio.get_running_loop().time()
         return {
             state.name: TaskReport(
@@ -112,7 +113,7 @@ class Supervisor:
             state.restarts += 1
 
     async def _attempt(self, state: TaskState, run: Callable[[], Awaitable[None]]) -> str:
-        """Run until it ends; return why."""
+        """Run until the task ends; return the reason."""
         loop = asyncio.get_running_loop()
         began = state.since = loop.time()
         state.running = True
@@ -122,7 +123,7 @@ class Supervisor:
         except asyncio.CancelledError:
             if is_stopping():
                 raise
-            return "CancelledError: something that it waited for was cancelled"
+            return "CancelledError: an awaited task was cancelled"
         except Exception as error:  # noqa: BLE001  # a task ends here: reported, restarted
             return f"{type(error).__name__}: {error}"
         else:
@@ -132,7 +133,7 @@ class Supervisor:
             state.running = False
             state.since = loop.time()
             if state.since - began > LONGEST_BACKOFF_SECONDS:
-                # What failed only after a while, a connection attempt that timed out among them, has waited.
+                # An attempt that failed only after a while, such as a connection that timed out, was a pause.
                 state.backoff.reset()
 
     async def _report(self, work: Coroutine[object, object, None], name: str) -> None:
@@ -141,6 +142,6 @@ class Supervisor:
         except asyncio.CancelledError:
             if is_stopping():
                 raise
-            logger.exception("%s failed: something that it waited for was cancelled", name)
+            logger.exception("%s failed: an awaited task was cancelled", name)
         except Exception:
             logger.exception("%s failed", name)

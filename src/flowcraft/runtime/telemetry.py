@@ -14,11 +14,11 @@ from flowcraft.runtime.isolation import Isolation
 
 
 class Telemetry:
-    """Of one node. The relay comes by once for each read, so recipients cost nothing here.
+    """The measurements of one node, made once for each read: recipients cost nothing here.
 
-    What is timed ends when the last recipient of a batch has been written to, which is when the kernel or the
-    queue of a slow client has it. All events of a batch count as late as the oldest of them, and
-    those without a subscriber here do not count.
+    The delay of a batch ends when the kernel, or the outbox of a slow client, has the messages of its last
+    recipient. All events of a batch count with the delay of the oldest; events without a subscriber on this
+    node do not count.
     """
 
     def __init__(
@@ -36,25 +36,25 @@ class Telemetry:
         self._tracer = tracer
         self._commit_delay = CommitDelay()
         self._began = 0.0
-        self._leaving: Batch | None = None
+        self._writing: Batch | None = None
         self._waited = 0.0
         self._subscribed = 0
         self._recipients: Counter[int] = Counter()
 
     def reading(self) -> None:
-        """Take note that the log is about to be read."""
+        """Note that a read of the log begins."""
         self._began = self._clock.monotonic()
 
     def begun(self, start: Batch) -> None:
-        """Take a position that does not continue the last one."""
+        """Start from a position that does not continue the last one."""
         self._commit_delay.begin(start)
 
     def read(self, batch: Batch, subscribed: int, effects: Iterable[Effect]) -> None:
-        """Take what was read, how many of its events have subscribers here, and the hub's effects."""
+        """Note a batch, how many of its events have subscribers here, and the hub's effects."""
         self._counts.reads += 1
         self._counts.events += len(batch.records)
         self._waited = self._commit_delay.of(batch)
-        self._leaving, self._subscribed = (batch, subscribed) if subscribed else (None, 0)
+        self._writing, self._subscribed = (batch, subscribed) if subscribed else (None, 0)
         self._recipients.clear()
         if self._tracer is not None and any(record.trace for record in batch.records):
             for effect in effects:
@@ -62,19 +62,19 @@ class Telemetry:
                     self._recipients.update({record.id: len(effect.to) for record in effect.records})
 
     def written(self) -> None:
-        """Take note that all of it has been written."""
-        batch, self._leaving = self._leaving, None
+        """Note that the batch has been written to all recipients."""
+        batch, self._writing = self._writing, None
         if batch is None:
             return
-        took = self._clock.monotonic() - self._began
-        self._counts.commit_delay.observe(self._waited + took, self._subscribed)
+        seconds = self._clock.monotonic() - self._began
+        self._counts.commit_delay.observe(self._waited + seconds, self._subscribed)
         if self._recipients:
-            self._report(batch.records, took)
+            self._report(batch.records, seconds)
 
-    def _report(self, records: Iterable[Record], took: float) -> None:
+    def _report(self, records: Iterable[Record], seconds: float) -> None:
         for record in records:
             recipients = self._recipients[record.id]
             if record.trace and recipients and self._tracer is not None:
                 with self._isolation.guard("telemetry", f"tracing event {record.id} on {record.channel}"):
                     family = self._channels.resolve(record.channel)[0].name
-                    self._tracer.delivered(record, family, recipients, took)
+                    self._tracer.delivered(record, family, recipients, seconds)

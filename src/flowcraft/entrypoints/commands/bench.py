@@ -15,8 +15,8 @@ from flowcraft.channels import Channels
 from flowcraft.entrypoints.bench import BenchFailed, Installation, Step, bench, own_server, require_log
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.commands.target import check_websocket
-from flowcraft.entrypoints.compose import Realtime
 from flowcraft.entrypoints.open_files import SPARE_FILES, allow_files
+from flowcraft.entrypoints.realtime import Realtime
 from flowcraft.entrypoints.serve import run
 from flowcraft.testing.load_clients import LoadClientsRefused
 

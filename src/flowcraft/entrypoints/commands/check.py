@@ -22,7 +22,7 @@ from flowcraft.checking.typescript_sources import find_web_folders, read_typescr
 from flowcraft.codegen.typescript import generate_typescript
 from flowcraft.entrypoints.commands.exit_status import FAILED, USAGE, example, fail
 from flowcraft.entrypoints.commands.target import channels_of, dsn_option, realtime_of
-from flowcraft.entrypoints.compose import NotOnPostgres
+from flowcraft.entrypoints.realtime import NotOnPostgres
 from flowcraft.errors import DeclarationError
 
 

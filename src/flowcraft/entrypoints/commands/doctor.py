@@ -14,8 +14,8 @@ from flowcraft.channels import Channels
 from flowcraft.cursors import LARGEST_XID
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.commands.target import check_websocket
-from flowcraft.entrypoints.compose import Realtime
 from flowcraft.entrypoints.diagnosis import DiagnosisLine, diagnose_database, diagnose_server, trace_event
+from flowcraft.entrypoints.realtime import Realtime
 
 LOG_NUMBER = click.IntRange(1, LARGEST_XID)
 MARKS = {"ok": "  ok", "note": "note", "wrong": "  !!"}

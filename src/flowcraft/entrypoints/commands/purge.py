@@ -11,7 +11,7 @@ import click
 from flowcraft.adapters.postgres.retention import purge
 from flowcraft.channels import NAME_GRAMMAR, Channels
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
-from flowcraft.entrypoints.compose import Realtime
+from flowcraft.entrypoints.realtime import Realtime
 
 
 @click.command(

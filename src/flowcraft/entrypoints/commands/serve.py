@@ -11,7 +11,7 @@ import click
 from flowcraft.adapters.json_logs import JsonLines
 from flowcraft.entrypoints.commands.exit_status import example, exit_on_error, fail
 from flowcraft.entrypoints.commands.target import realtime_of, target_argument
-from flowcraft.entrypoints.compose import Realtime
+from flowcraft.entrypoints.realtime import Realtime
 
 _LOG_FORMAT = "FLOWCRAFT_LOG_FORMAT"
 

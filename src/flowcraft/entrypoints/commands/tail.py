@@ -14,8 +14,8 @@ import click
 from flowcraft.channels import NAME_GRAMMAR, Channels
 from flowcraft.cursors import Cursor
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
-from flowcraft.entrypoints.compose import Realtime
 from flowcraft.entrypoints.log_tail import Patterns, tail
+from flowcraft.entrypoints.realtime import Realtime
 from flowcraft.errors import CursorMalformed, CursorUnusable
 from flowcraft.records import Batch, Record
 

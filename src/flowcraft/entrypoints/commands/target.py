@@ -14,7 +14,7 @@ import click
 
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.commands.exit_status import USAGE, fail
-from flowcraft.entrypoints.compose import Realtime
+from flowcraft.entrypoints.realtime import Realtime
 
 target_argument = click.argument(
     "target",

@@ -1,4 +1,4 @@
-"""Compose: choose the parts, and join them into the one object that an application holds."""
+"""Realtime: choose the parts, and join them into the one object that an application holds."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ E = TypeVar("E")
 
 
 class NotOnPostgres(RealtimeError):
-    """An address of a database was asked for, and the application is on another backend."""
+    """A command or caller needs the address of a PostgreSQL database, and the backend is another one."""
 
     code = "not_on_postgres"
 
     def __init__(self, backend: Backend) -> None:
         super().__init__(
-            f"this application is on {type(backend).__name__}, and this needs a PostgreSQL database; "
-            "pass a command --dsn, or use PostgresBackend"
+            f"this needs a PostgreSQL database, and the application is on {type(backend).__name__}; "
+            "pass --dsn to the command, or use PostgresBackend"
         )
 
 
@@ -36,8 +36,8 @@ class Realtime:
     """An application's channels on a backend: broadcasts into it, and serves browsers from it.
 
     The backend is `PostgresBackend(dsn)` unless another is passed; `dsn` defaults to FLOWCRAFT_DSN, then
-    DATABASE_URL, looked up when needed. Making one connects to nothing; a pool is opened by the first
-    broadcast, the log is followed while it serves. It belongs to one event loop at a time.
+    DATABASE_URL, read when needed. The constructor connects to nothing: the first broadcast opens a pool, and
+    `start` begins to read the log. An instance belongs to one event loop at a time.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class Realtime:
 
     @property
     def dsn(self) -> str:
-        """Where the database is.
+        """The address of the database.
 
         Raises:
-            NoDatabase: no address was passed, and none is in the environment.
-            DatabaseAddressInvalid: it is no address of a PostgreSQL.
-            NotOnPostgres: the application is on another backend.
+            NoDatabase: no address was passed, and the environment has none.
+            DatabaseAddressInvalid: the address is not one of a PostgreSQL database.
+            NotOnPostgres: the backend is another one.
         """
         if not isinstance(self.backend, PostgresBackend):
             raise NotOnPostgres(self.backend)
@@ -72,28 +72,28 @@ class Realtime:
 
     @property
     def service(self) -> RealtimeService:
-        """The port that services take in their constructor."""
+        """This object as the port that services take in their constructor."""
         return self
 
     async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
-        """State an event on a channel; see `RealtimeService.broadcast`."""
+        """Broadcast an event on a channel; see `RealtimeService.broadcast`."""
         await self.backend.service.broadcast(channel, event, via=via)
 
     def broadcast_sync(self, channel: Channel[E], event: E, *, via: object) -> None:
-        """State an event from synchronous code, such as a view of Django, in its transaction.
+        """Broadcast an event from synchronous code, such as a view of Django, in its transaction.
 
         `via` is a psycopg connection, an SQLAlchemy connection or session, or a connection of Django or its
-        alias. This opens no connection of its own.
+        alias. No other connection is opened.
 
         Raises:
             PayloadInvalid: the event does not fit its type; nothing was stored.
-            TypeError: `via` is something else, or has no transaction open; or the backend takes no
+            TypeError: `via` is something else, or has no transaction open; or the backend supports no
                 synchronous transactions.
         """
         service = self.backend.service
         if not isinstance(service, SyncRealtimeService):
             raise TypeError(
-                f"{type(self.backend).__name__} takes no synchronous transactions; "
+                f"{type(self.backend).__name__} supports no synchronous transactions; "
                 "await broadcast(...) instead"
             )
         service.broadcast_sync(channel, event, via=via)
@@ -101,21 +101,22 @@ class Realtime:
     def asgi(
         self, app: AsgiApp | None = None, *, path: str = "/realtime", direct: bool = True
     ) -> RealtimeApp:
-        """Return an ASGI application that serves WebSockets at `path`, and leaves all else to `app`.
+        """Return an ASGI application that serves WebSockets at `path`, and passes all else to `app`.
 
         `app = realtime.asgi(app)` wraps an application of any framework, and starts and stops with it.
         Without `app` it can be mounted: after `app.mount("/realtime", realtime.asgi())` the address of the
-        WebSocket is `/realtime/`, with the slash that Starlette wants. Frameworks do not tell what is mounted
-        that they end: use `async with realtime` around the `yield` of the application's own lifespan.
+        WebSocket is `/realtime/`, with the slash that Starlette wants. Frameworks do not pass their shutdown
+        on to a mounted application: use `async with realtime` around the `yield` of the application's own
+        lifespan.
 
         Every request, every message of a client and every close passes all middleware. On uvicorn our frames
-        go to the socket, past the `send` of middleware; `direct=False` sends them as messages, at a third of
-        the speed.
+        go straight to the socket, not through the `send` of middleware; with `direct=False` they are sent as
+        ASGI messages, at a third of the speed.
         """
         return RealtimeApp(self, app, path, direct=direct)
 
     async def start(self) -> Node:
-        """Follow the log, and return the node that serves it; the same one until `stop`."""
+        """Start reading the log, and return the node that serves it; the same one until `stop`."""
         if self._serving is None:
             self._serving = Serving(
                 self.channels,
@@ -129,7 +130,7 @@ class Realtime:
         return self._serving.node
 
     async def stop(self) -> None:
-        """Send the clients away, stop following, and close the backend."""
+        """Drain the clients, stop reading the log, and close the backend."""
         serving, self._serving = self._serving, None
         if serving is not None:
             await serving.node.drain()
@@ -137,7 +138,7 @@ class Realtime:
         await self.backend.close()
 
     async def __aenter__(self) -> Self:
-        """Use it outside a server, in a worker: what is needed is opened when it is needed."""
+        """Use it outside a server, as in a task worker: the backend opens connections when it needs them."""
         return self
 
     async def __aexit__(
@@ -147,5 +148,5 @@ class Realtime:
 
     @property
     def authorizer(self) -> Authorizer | None:
-        """What proves who a viewer is."""
+        """The authorizer that was passed; None if every client is anonymous."""
         return self._authorizer

@@ -207,7 +207,7 @@ def test_the_checks_tell_what_no_migration_makes_yet(project: Project) -> None:
     yet = "flowcraft.W001: no migration has this operation yet"
     assert project.checks() == [
         f"{yet}: Bring the log of FlowCraft Realtime to version {LATEST}",
-        f"{yet}: Make the triggers of channel item_update on items",
+        f"{yet}: Create the triggers of channel item_update on items",
     ]
     project.write()
     assert project.checks() == []

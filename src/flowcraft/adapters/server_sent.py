@@ -118,7 +118,7 @@ def client_messages(
 
 def _content_messages(body: bytes, longest: int) -> tuple[str, ...] | Refused:
     # Lines end with LF or CRLF alone: str.splitlines would split at U+2028, which may stand in a JSON string.
-    if body.count(b"\n") > BODY_MESSAGES:
+    if body.count(b"\n") + (not body.endswith(b"\n")) > BODY_MESSAGES:
         return Refused(413, f"content too large: at most {BODY_MESSAGES} lines, each one message")
     lines = [line.removesuffix(b"\r") for line in body.split(b"\n")]
     if any(len(line) > longest for line in lines):

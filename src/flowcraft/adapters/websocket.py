@@ -188,7 +188,7 @@ class WebSocketConnection(RequestSocket):
         """Answer a ping at once, or only the latest one if bytes wait for the client (RFC 6455 §5.5.3)."""
         if self.waiting_bytes:
             self._unanswered = payload
-        elif self._open is not None:
+        elif self._open is not None and not self._open.is_closing():
             self._open.write(rfc6455.pong(payload))
 
     def _end(self) -> None:

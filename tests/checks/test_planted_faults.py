@@ -267,8 +267,8 @@ PAGES = {
     ),
     "a subscription in a component": fault(
         OUTCOMES_VIEW,
-        "  const say = useToast();",
-        '  useChannel("run_update", () => undefined);\n  const say = useToast();',
+        "  const toast = useToast();",
+        '  useChannel("run_update", () => undefined);\n  const toast = useToast();',
         (
             OUTCOMES_VIEW,
             "import { paths }",

@@ -20,7 +20,7 @@ LIES = {
     "a file that raises": ('```python title="app.py"\nnowhere\n```\n', "name 'nowhere' is not defined"),
     "SQL that fails": ("```sql\nselect nowhere\n```\n", 'column "nowhere" does not exist'),
     "a command that fails": ("```sh\ntrue\nfalse\ntrue\n```\n", "exit status 1"),
-    "a server that ends": ("```sh\nflowcraft serve nowhere:realtime\n```\n", "no module nowhere is in"),
+    "a server that ends": ("```sh\nflowcraft serve nowhere:realtime\n```\n", "module nowhere is neither in"),
     "another output": ("```console\n$ echo heads\ntails\n```\n", "and not\ntails"),
     "silence": ('<!-- snippet: until "noise" -->\n```sh\necho silence\n```\n', "ended without 'noise'"),
     "TypeScript that is none": ('```ts\nconst n: number = "1";\n```\n', "not assignable to type 'number'"),

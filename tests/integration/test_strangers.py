@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from flowcraft.adapters import asgi_event_stream
+from flowcraft.adapters import asgi_event_stream, sockets
 from flowcraft.adapters.asgi import AsgiConnection, serve_websocket
 from flowcraft.adapters.event_stream import EventStreamConnection
 from flowcraft.adapters.request_socket import AcceptQueue
@@ -25,7 +25,6 @@ from flowcraft.adapters.websocket import WebSocketConnection
 from flowcraft.core.session import Session
 from flowcraft.runtime.decisions import Decision
 from flowcraft.runtime.gateway import Gateway
-from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
 from tests.support.carriers import (
     QUICK,
@@ -118,12 +117,12 @@ def subscribing(size: int) -> str:
 
 @asynccontextmanager
 async def stranger(
-    stage: Stage, request: bytes = HANDSHAKE
+    stage: Stage, request: bytes = HANDSHAKE, receive_buffer: int = 64 * KIB
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection whose handshake is over; it ends without a word, in time. Its kernel hides little."""
     url = urlsplit(stage.address)
     sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * KIB)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     sock.setblocking(False)
     await asyncio.get_running_loop().sock_connect(sock, (url.hostname, url.port))
     reader, writer = await asyncio.open_connection(sock=sock, limit=4 * 1024 * KIB)

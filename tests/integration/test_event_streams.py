@@ -175,8 +175,8 @@ async def test_line_breaks_in_a_payload_do_not_break_the_stream(carrier: OpenSta
 @pytest.mark.parametrize(
     ("query", "headers", "status", "sentence"),
     [
-        ("", {}, 400, "name channels"),
-        ("?channel=ping_update&token=secret", {}, 400, "no 'token' in the URL"),
+        ("", {}, 400, "expected channels"),
+        ("?channel=ping_update&token=secret", {}, 400, "'token' in the URL"),
         ("?channel=ping_update", {"Origin": "https://evil.example"}, 403, "not allowed"),
     ],
 )

@@ -72,8 +72,8 @@ def check_request(
     parameters = _parameters(query)
     for name in _TOKEN_PARAMETERS:
         if name in parameters:
-            instead = "an `auth` frame"
-            return Refused(400, f"bad request: {name!r} in the URL, which servers log; send {instead} first")
+            where = f"{name!r} in the URL, which servers log"
+            return Refused(400, f'bad request: {where}; send {{"auth":"<token>"}} first')
     return Admitted(tuple(parameters.get("channel", ())), next(iter(parameters.get("since", ())), None))
 
 

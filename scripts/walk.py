@@ -1,0 +1,176 @@
+"""Walk: list the files that one message passes, from the trigger in PostgreSQL to the handler in React.
+
+A row is committed in an embedded PostgreSQL and received by a WebSocket client of the dedicated server. A
+profiler records which files of `src/flowcraft` run between the commit and the receipt; a file that does not
+run for every one of several messages belongs to a timer, not to the walk. SQL and TypeScript are not
+profiled: their files are listed below.
+
+    python scripts/walk.py            prints the walk, and fails if it exceeds the bounds
+    python scripts/walk.py --write    writes it into CONTRIBUTING.md too
+    python scripts/walk.py --check    fails as well if CONTRIBUTING.md has another walk
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from types import FrameType
+
+import asyncpg
+from websockets.asyncio.client import connect
+
+from flowcraft import Channels, Event, Realtime, Table
+from flowcraft.adapters.postgres.schema import migrate
+from flowcraft.entrypoints.serve import Server
+from flowcraft.testing.databases import database_server
+
+GOAL_FILES, GOAL_LINES = 16, 2_500
+MOST_FILES, MOST_LINES = 29, 5_250
+"""What is true now, lines rounded up to 50. A change that exceeds these raises them, with its reason."""
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "flowcraft"
+SQL = PACKAGE / "adapters" / "postgres" / "sql"
+SQL_FUNCTIONS = ("broadcast", "wake", "position", "difference")
+"""The functions of PostgreSQL that the trigger and the read call."""
+SQL_STATEMENTS = ("install.sql", "read.sql")
+"""The template of the trigger, and the statement that reads the log."""
+BROWSER = ("client.ts", "core/frames.ts", "core/machine.ts", "react.tsx")
+"""Socket, decoder, state machine and hook of the client; `types.ts` and the rest have no code on the way."""
+MESSAGES = 5
+BEGIN, END = "<!-- walk: written by scripts/walk.py -->", "<!-- /walk -->"
+PAGE = ROOT / "CONTRIBUTING.md"
+
+
+class RunUpdate(Event):
+    """A row changed."""
+
+    run_id: int
+    status: str
+
+
+def sql_files() -> Iterator[Path]:
+    """Yield the files of SQL that a message passes."""
+    for name in SQL_STATEMENTS:
+        yield SQL / name
+    for function in SQL_FUNCTIONS:
+        name = f" flowcraft.{function}("
+        defined = [path for path in SQL.glob("*.sql") if name in definitions(path)]
+        assert len(defined) == 1, f"expected one file that creates flowcraft.{function}, found {defined}"
+        yield defined[0]
+
+
+def definitions(path: Path) -> str:
+    """Return the first lines of the functions that a file creates."""
+    lines = path.read_text().splitlines()
+    return "\n".join(
+        line for line in lines if line.startswith(("create function", "create or replace function"))
+    )
+
+
+@contextmanager
+def recorded(files: set[Path]) -> Iterator[None]:
+    """Record the files of the package whose code runs, in every thread."""
+    names: set[str] = set()
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:  # noqa: ARG001  # sys.setprofile's
+        names.add(frame.f_code.co_filename)
+
+    threading.setprofile(profile)
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    files |= {path for name in names if (path := Path(name)).is_relative_to(PACKAGE)}
+
+
+@asynccontextmanager
+async def served(dsn: str) -> AsyncIterator[str]:
+    """Serve the table `runs` of a database; yield the WebSocket's address."""
+    channels = Channels()
+    channels.declare("run_update", RunUpdate, source=Table("runs", run_id="id"))
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("create table runs (id integer primary key, status text not null)")
+    await connection.execute("insert into runs values (1, 'queued')")
+    await connection.close()
+    await migrate(dsn, channels)
+    async with Realtime(channels, dsn=dsn) as realtime:
+        node = await realtime.start()
+        await node.until_accepting()
+        server = Server(node, "127.0.0.1", 0)
+        await server.start()
+        yield server.address
+        await server.stop()
+
+
+async def python_files(dsn: str) -> set[Path]:
+    """Return the files of the package that run between the commit and the receipt of each message."""
+    runs: list[set[Path]] = []
+    async with served(dsn) as address, connect(f"{address}?channel=run_update") as client:
+        while "subscribed" not in json.loads(await client.recv()):
+            pass
+        connection = await asyncpg.connect(dsn)
+        statement = await connection.prepare("update runs set status = $1")
+        for number in range(MESSAGES):
+            with recorded(files := set[Path]()):
+                await statement.fetch(f"status {number}")
+                received = json.loads(await client.recv())
+            assert received["payload"]["status"] == f"status {number}", received
+            runs.append(files)
+            while "n" not in json.loads(await client.recv()):  # the commit point
+                pass
+        await connection.close()
+    return {path for path in runs[0] if all(path in files for files in runs)}
+
+
+def walk() -> list[tuple[str, int]]:
+    """Return the files that a message passes, each with its lines: SQL, Python and TypeScript."""
+    with database_server() as server:
+        dsn = server.create_database("walk")
+        files = asyncio.run(python_files(dsn))
+        server.drop_database("walk")
+    browser = [ROOT / "packages/realtime/src" / name for name in BROWSER]
+    paths = [*dict.fromkeys(sql_files()), *sorted(files), *browser]
+    return [(str(path.relative_to(ROOT)), len(path.read_text().splitlines())) for path in paths]
+
+
+def total(passed: list[tuple[str, int]]) -> str:
+    """Return how many files and lines a walk has."""
+    return f"{len(passed)} files and {sum(lines for _, lines in passed):,} lines"
+
+
+def table(passed: list[tuple[str, int]]) -> str:
+    """Return the walk as the block of CONTRIBUTING."""
+    rows = "\n".join(f"| `{name}` | {lines} |" for name, lines in passed)
+    goal = f"the goal is {GOAL_FILES} files and {GOAL_LINES:,} lines"
+    return f"{BEGIN}\n| file | lines |\n|---|---|\n{rows}\n\nTogether {total(passed)}; {goal}.\n{END}"
+
+
+def main(arguments: list[str]) -> int:
+    passed = walk()
+    block = table(passed)
+    if "--check" not in arguments:
+        print(block)
+    if len(passed) > MOST_FILES or sum(lines for _, lines in passed) > MOST_LINES:
+        bounds = f"{MOST_FILES} files and {MOST_LINES:,} lines"
+        print(f"a message passes {total(passed)}; expected at most {bounds}", file=sys.stderr)
+        print("shorten the walk, or raise the bounds in scripts/walk.py with a reason", file=sys.stderr)
+        return 1
+    page = PAGE.read_text()
+    begin, end = page.index(BEGIN), page.index(END) + len(END)
+    if "--write" in arguments:
+        PAGE.write_text(page[:begin] + block + page[end:])
+    elif "--check" in arguments and page[begin:end] != block:
+        print("CONTRIBUTING.md has another walk; run `python scripts/walk.py --write`", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

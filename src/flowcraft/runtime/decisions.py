@@ -22,7 +22,7 @@ A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True)
-class _Pending(Generic[A]):
+class _PendingDecision(Generic[A]):
     """The callbacks for an answer that is still needed."""
 
     answered: Callable[[A], None]
@@ -46,7 +46,7 @@ class Decision(Generic[A]):
         failed: Callable[[BaseException], None],
     ) -> None:
         cancel = supervisor.spawn(self._wait(ask), name)
-        self._pending: _Pending[A] | None = _Pending(answered, failed, cancel)
+        self._pending: _PendingDecision[A] | None = _PendingDecision(answered, failed, cancel)
 
     def drop(self) -> None:
         """Cancel the decision; a no-op once it has an answer."""
@@ -55,7 +55,7 @@ class Decision(Generic[A]):
             pending.cancel()
 
     async def _wait(self, ask: Callable[[], Awaitable[A]]) -> None:
-        pending: _Pending[A] | None = None
+        pending: _PendingDecision[A] | None = None
         try:
             answer = await ask()
             pending, self._pending = self._pending, None

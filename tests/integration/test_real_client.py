@@ -56,7 +56,7 @@ async def subscribing(
 
 
 def waiting_bytes() -> int:
-    return sum(found.waiting_bytes for found in gc.get_objects() if isinstance(found, Session))
+    return sum(found.waiting_bytes for found in gc.get_objects() if type(found) is Session)
 
 
 @pytest.mark.parametrize("carrier", [dedicated, mounted], ids=["dedicated", "asgi"])

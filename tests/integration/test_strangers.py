@@ -9,7 +9,7 @@ import re
 import socket
 import tracemalloc
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -151,9 +151,25 @@ def alive(*kinds: type[object]) -> list[object]:
     return [found for found in gc.get_objects() if issubclass(type(found), kinds)]
 
 
+_of_earlier_tests: list[object] = []
+
+
+@pytest.fixture(autouse=True)
+def _without_earlier_sessions() -> Iterator[None]:
+    """Do not count sessions that earlier tests have left; held here, their `id` is not reused."""
+    _of_earlier_tests[:] = alive(Session)
+    yield
+    _of_earlier_tests.clear()
+
+
 def waiting_bytes() -> list[int]:
-    """Return the waiting bytes of every session in memory: `[]` once none is kept."""
-    return [found.waiting_bytes for found in alive(Session) if isinstance(found, Session)]
+    """Return the waiting bytes of every session of this test in memory: `[]` once none is kept."""
+    earlier = {id(session) for session in _of_earlier_tests}
+    return [
+        found.waiting_bytes
+        for found in alive(Session)
+        if isinstance(found, Session) and id(found) not in earlier
+    ]
 
 
 class Peak:

@@ -81,7 +81,7 @@ test("an application that was there has a page that shows what is said", async (
 
   const { page, errors } = await open(browser, `http://127.0.0.1:${port}/live/`);
   await page.locator('#health[data-health="live"]').waitFor();
-  await flowcraft(["publish", "realtime:realtime", "system", '{"text": "hello"}'], dsn, mine).ended();
+  await flowcraft(["broadcast", "realtime:realtime", "system", '{"text": "hello"}'], dsn, mine).ended();
   await page.locator("#events li").getByText('system {"type":"Notice","text":"hello"}').waitFor();
   expect(errors).toEqual([]);
   await page.close();

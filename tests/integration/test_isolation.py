@@ -38,6 +38,12 @@ from tests.support.planting import (
 LOG_ERRORS = [ValueError("planted"), asyncio.CancelledError()]
 
 
+@pytest.fixture(autouse=True)
+def _log_lines_are_written(caplog: pytest.LogCaptureFixture) -> None:
+    """Format every log line: what it names may be what fails."""
+    caplog.set_level("INFO", "flowcraft")
+
+
 @pytest.mark.parametrize("error", LOG_ERRORS, ids=repr)
 async def test_a_position_that_fails_is_asked_for_again(
     monkeypatch: pytest.MonkeyPatch, error: BaseException

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar, assert_never
@@ -109,7 +110,10 @@ class Gateway(Sender):
         """Return the number, address and viewer of the connection, for log lines."""
         viewer = self._session.viewer
         name = "no viewer" if viewer is None else f"viewer {viewer.subject!r}"
-        return f"connection {self.number} from {self._connection.address or 'an unknown address'} ({name})"
+        address = None
+        with suppress(Exception):  # also a connection whose every call fails has a name in the log
+            address = self._connection.address
+        return f"connection {self.number} from {address or 'an unknown address'} ({name})"
 
     def _perform(self, effects: Sequence[sessions.Effect]) -> None:
         for effect in effects:

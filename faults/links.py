@@ -326,8 +326,7 @@ class Side(asyncio.Protocol):
 
 def _reset(transport: asyncio.Transport) -> None:
     raw: socket.socket = transport.get_extra_info("socket")
-    with contextlib.suppress(
-        OSError, ValueError
-    ):  # the socket is closed already, and connection_lost is about to be called
+    # The socket may be closed already, and connection_lost about to be called.
+    with contextlib.suppress(OSError, ValueError):
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()

@@ -58,9 +58,8 @@ class SharedMetrics:
 
     def _read(self) -> Iterator[NodeReport]:
         for file in self._folder.glob("*.json"):
-            with suppress(
-                OSError, ValueError, OverflowError
-            ):  # the process has just ended, or the file is not ours
+            # The process may have just ended, or the file is not ours.
+            with suppress(OSError, ValueError, OverflowError):
                 if not _is_running(int(file.stem)):
                     file.unlink()
                 elif time.time() - file.stat().st_mtime < FORGOTTEN_SECONDS:

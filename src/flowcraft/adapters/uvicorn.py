@@ -16,9 +16,8 @@ from flowcraft.ports import GatewayPort, NodePort
 
 _CLOSING_SECONDS = 1.0
 """A client that has not completed the closing handshake after this time is disconnected."""
-_try_send = (
-    PingedSocket.try_send
-)  # not by `super`: that lookup would be made for every recipient of every event
+# Not by `super`: that lookup would be made for every recipient of every event.
+_try_send = PingedSocket.try_send
 _KEY = b"sec-websocket-key"
 
 
@@ -177,9 +176,8 @@ class DirectConnection(PingedSocket):
 
     def _no_pong(self, pinged_at: int, waiting: int) -> None:
         transport = self._open
-        if (
-            transport is not None and not transport.is_reading()
-        ):  # the application does not read, so no pong can arrive
+        if transport is not None and not transport.is_reading():
+            # The application does not read, so no pong can arrive.
             self._await_pong(pinged_at)
         else:
             super()._no_pong(pinged_at, waiting)

@@ -155,13 +155,13 @@ class Encoder:
         self._encoded: dict[int, bytes] = {}
         self._counts = counts or Counts()
 
-    def encode(self, effect: Outgoing) -> tuple[Bundle | Pages, tuple[SessionId, ...]]:
+    def encode(self, effect: Outgoing) -> tuple[Part, tuple[SessionId, ...]]:
         """Return the messages of an effect, in pages if it is a long replay, and their recipients."""
         part, to = self._encode(effect)
         self._counts.sent_bytes += part.size * len(to)
         return part, to
 
-    def _encode(self, effect: Outgoing) -> tuple[Bundle | Pages, tuple[SessionId, ...]]:
+    def _encode(self, effect: Outgoing) -> tuple[Part, tuple[SessionId, ...]]:
         match effect:
             case Deliver(records, cursor, at, to):
                 self._counts.live += len(records) * len(to)

@@ -326,9 +326,8 @@ class Hub:
         replay.patience -= 1
         if replay.patience > 0:
             return [ReadNow()]
-        if (
-            replay.replayed is not None
-        ):  # its cursor covers a transaction that the hub does not see yet: wait for it
+        if replay.replayed is not None:
+            # Its cursor covers a transaction that the hub does not see yet: wait for it.
             return []
         del self._ahead[replay]
         return [ReadReplay(replay)]

@@ -48,9 +48,8 @@ def work(realtime: Realtime, slot: WorkerSlot) -> None:
     """Serve in this slot until SIGTERM, SIGINT, or the end of the parent process."""
     for number in (slot.progress, *slot.sockets):
         os.set_inheritable(number, False)
-    if (
-        sys.platform == "linux"
-    ):  # an event loop that hangs does not see the end of its input; the kernel kills it
+    if sys.platform == "linux":
+        # An event loop that hangs does not see the end of its input; the kernel kills it.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
     run(_work(realtime, slot))
 

@@ -73,11 +73,6 @@ class Gateway(Sender):
         """The longest message that the client may send now."""
         return self._session.message_bytes
 
-    @property
-    def is_direct(self) -> bool:
-        """Whether bytes go to the socket itself, not through an ASGI server."""
-        return self._connection.is_direct
-
     def open(self, cursor: Cursor, schema: str, channels: Sequence[str], since: str | None) -> None:
         """Send `hello` and subscribe to the channels of the URL."""
         self._later("auth", self._context.settings.auth_timeout_seconds, self._auth_deadline)

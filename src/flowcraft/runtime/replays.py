@@ -173,9 +173,8 @@ class Replays:
             by_channel[record.channel].append(record)
 
         def part_of(replay: Replay) -> Answer:
-            if (
-                replay.since.snapshot.xmax > batch.snapshot.xmax
-            ):  # a read of this replay alone would raise this
+            if replay.since.snapshot.xmax > batch.snapshot.xmax:
+                # A read of this replay alone would raise this.
                 return CursorRewound(str(replay.since))
             if any(replay.wants(event) for event in batch.unreadable):
                 return CursorUnreadable(str(replay.since))

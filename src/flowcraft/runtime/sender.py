@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flowcraft.core.bundles import Bundle, Pages
+from flowcraft.core.bundles import Bundle, Part
 from flowcraft.core.conflation import Conflation
 from flowcraft.core.outbox import Outbox
 from flowcraft.core.report import Counts
@@ -75,7 +75,7 @@ class Sender(ABC):
         if waiting:
             self._begin_outbox()
 
-    def write(self, part: Bundle | Pages) -> None:
+    def write(self, part: Part) -> None:
         """Send messages. A connection that fails is closed; the others are not affected."""
         self._attempt(lambda: self._write(part))
 
@@ -119,7 +119,7 @@ class Sender(ABC):
         finally:
             self.closed()
 
-    def _write(self, part: Bundle | Pages) -> None:
+    def _write(self, part: Part) -> None:
         if self._closed:
             return
         outbox = self._outbox

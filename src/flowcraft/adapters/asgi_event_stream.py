@@ -19,15 +19,14 @@ from flowcraft.adapters.asgi import (
     refusal_headers,
 )
 from flowcraft.adapters.handshake import Refused, admit
-from flowcraft.adapters.http import parse_content_length
-from flowcraft.adapters.request_socket import REQUEST_SECONDS
+from flowcraft.adapters.http import check_content_length, content_too_large
+from flowcraft.adapters.request_socket import REQUEST_SECONDS, request_timeout
 from flowcraft.adapters.server_sent import BODY_BYTES, client_messages, response_headers
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import GatewayPort, NodePort
 
 _CHECK_SECONDS = 1.0
 """How often a stream checks whether the server is stopping: uvicorn does not notify responses."""
-_TOO_LARGE = Refused(413, f"content too large: at most {BODY_BYTES} bytes")
 
 
 class _Disconnected(Exception):
@@ -115,18 +114,16 @@ async def _open(
     admitted = admit(query_of(scope), headers, node)
     if isinstance(admitted, Refused):
         return admitted
-    length = parse_content_length(headers.get("content-length", "0"))
-    if length is None:
-        return Refused(400, "bad request: Content-Length is not a decimal number of at most 20 digits")
-    if length > BODY_BYTES:
-        return _TOO_LARGE
+    length = check_content_length(headers.get("content-length", "0"), BODY_BYTES)
+    if isinstance(length, Refused):
+        return length
     try:
         async with asyncio.timeout(REQUEST_SECONDS):
             body = await _body(receive)
     except TimeoutError:
-        return Refused(408, f"request timeout: a request arrives within {REQUEST_SECONDS:g} seconds")
+        return request_timeout()
     if len(body) > BODY_BYTES:
-        return _TOO_LARGE
+        return content_too_large(BODY_BYTES)
     messages = client_messages(scope["method"], headers, bytes(body), admitted, node.settings)
     return messages if isinstance(messages, Refused) else iter(messages)
 

@@ -40,6 +40,9 @@ class Refused:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
+MALFORMED_HOST = Refused(400, "bad request: expected one Host field with a host and an optional port")
+
+
 def admit(query: str, headers: Mapping[str, str], node: NodePort) -> Admitted | Refused:
     """Admit or refuse a request by its query, its headers and the state of the node.
 
@@ -64,7 +67,7 @@ def check_request(
     browsers (RFC 6455 §10.2).
     """
     if host is not None and not is_authority(host):
-        return Refused(400, "bad request: expected one Host field with a host and an optional port")
+        return MALFORMED_HOST
     if origin is not None and not _is_allowed(origin, host, settings.allowed_origins):
         return Refused(403, f"forbidden: origin {origin[:64]!r} is not allowed; list it in allowed_origins")
     if len(query) > QUERY_BYTES:

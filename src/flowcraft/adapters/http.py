@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeAlias
 
-from flowcraft.adapters.handshake import Refused, is_authority
+from flowcraft.adapters.handshake import MALFORMED_HOST, Refused, is_authority
 
 HttpAnswer: TypeAlias = tuple[int, str, str]
 """Status, content type, body."""
@@ -198,6 +198,19 @@ def parse_content_length(text: str) -> int | None:
     return int(text) if _LENGTH.fullmatch(text) else None
 
 
+def check_content_length(text: str, most: int) -> int | Refused:
+    """Return the length that a Content-Length declares, or why the request is refused."""
+    length = parse_content_length(text)
+    if length is None:
+        return Refused(400, "bad request: Content-Length is not a decimal number of at most 20 digits")
+    return content_too_large(most) if length > most else length
+
+
+def content_too_large(most: int) -> Refused:
+    """Return the refusal of a content of more than `most` bytes."""
+    return Refused(413, f"content too large: at most {most} bytes")
+
+
 def _headers(fields: str) -> dict[str, str] | Refused:
     lines = fields.split("\r\n")
     lines.pop()  # the empty string after the last CRLF
@@ -208,7 +221,7 @@ def _headers(fields: str) -> dict[str, str] | Refused:
     if len(headers) != len(lines):
         headers = _joined([(name.lower(), value.strip(" \t")) for name, _, value in pairs])
     if not is_authority(headers.get("host", "[")):  # absent, malformed, or two of them, joined
-        return Refused(400, "bad request: expected one Host field with a host and an optional port")
+        return MALFORMED_HOST
     return headers
 
 
@@ -228,12 +241,7 @@ def _content_length(method: str, headers: Mapping[str, str], most_content: int) 
         return Refused(501, "not implemented: transfer coding; send the content uncoded, with Content-Length")
     if coding is not None or (declared is None and method == "POST"):
         return Refused(411, "length required: send Content-Length")
-    length = 0 if declared is None else parse_content_length(declared)
-    if length is None:
-        return Refused(400, "bad request: Content-Length is not a decimal number of at most 20 digits")
-    if length > most_content:
-        return Refused(413, f"content too large: at most {most_content} bytes")
-    return length
+    return 0 if declared is None else check_content_length(declared, most_content)
 
 
 def response(

@@ -168,15 +168,18 @@ class RequestSocket(PingedSocket):
         if self._arriving is None or self._arriving.is_empty:
             self._abort()
         else:
-            self._refuse(
-                Refused(408, f"request timeout: a request arrives within {REQUEST_SECONDS:g} seconds")
-            )
+            self._refuse(request_timeout())
 
     def _discard(self, size: int) -> None:
         self._discarded += size
         if self._discarded > _LINGER_BYTES and not self._is_paused and self._transport is not None:
             self._is_paused = True  # the rest stays in the client's send buffer until the deadline
             self._transport.pause_reading()
+
+
+def request_timeout() -> Refused:
+    """Return the refusal of a request that has not arrived in time."""
+    return Refused(408, f"request timeout: a request arrives within {REQUEST_SECONDS:g} seconds")
 
 
 class AcceptQueue:

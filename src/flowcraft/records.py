@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 
 from flowcraft.cursors import Cursor, Snapshot
+
+
+class Kind(Enum):
+    """What a record is: an event, or what subscribers must know besides. The values are those of the log."""
+
+    EVENT = "e"
+    GONE = "g"
+    """A row has left the channel; the payload has its key."""
+    RESET = "r"
+    """The state of the channel must be read again."""
+    SKIPPED = "s"
+    """An event that could not be made; the payload has the reason."""
+    WITHDRAWAL = "w"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +35,7 @@ class Record:
     payload: str
     trace: str | None = None
     """The trace of the broadcast, as a W3C `traceparent`; not validated."""
+    kind: Kind = Kind.EVENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import pytest
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.cursors import Cursor
+from flowcraft.records import Kind
 from tests.support.postgres import AppendablePostgresLog, Ear, connected, migrated
 from tests.support.rows import channels, make_table
 
@@ -218,3 +219,30 @@ async def entries_read(connection: Plain) -> int:
         "where schemaname = 'flowcraft' and relname like 'event%'"
     )
     return int(entries)
+
+
+async def test_every_record_has_a_kind(connection: Plain, log: AppendablePostgresLog) -> None:
+    beginning = (await log.position()).cursor
+    await connection.execute(
+        "insert into flowcraft.event (channel, payload, kind) "
+        "select 'run_update', '{}', k from unnest($1::\"char\"[]) as k",
+        [b"e", b"g", b"r", b"s", b"w"],
+    )
+    await connection.execute("insert into flowcraft.event (channel, payload) values ('run_update', '{}')")
+    kinds = [record.kind for record in (await log.tail(beginning)).records]
+    assert kinds == [Kind.EVENT, Kind.GONE, Kind.RESET, Kind.SKIPPED, Kind.WITHDRAWAL, Kind.EVENT]
+    assert [record.kind for record in (await log.replay(beginning, ["run_update"])).records] == kinds
+
+
+async def test_a_trace_of_any_size_fails_no_write(connection: Plain) -> None:
+    for size, kept in ((55, True), (128, True), (129, False), (1_000_000, False)):
+        await connection.execute("select set_config('flowcraft.traceparent', $1, false)", "0" * size)
+        await connection.execute("select flowcraft.broadcast('run_update', '{}')")
+        trace = await connection.fetchval("select trace from flowcraft.event order by id desc limit 1")
+        assert trace == ("0" * size if kept else None)
+
+
+async def test_a_publication_for_all_tables_refuses_no_removal(connection: Plain) -> None:
+    await connection.execute("create publication everything for all tables")
+    await connection.execute("select flowcraft.broadcast('run_update', '{}')")
+    assert await connection.fetchval("select flowcraft.purge('run_update')") == 1

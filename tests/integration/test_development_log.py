@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.support.postgres import Plain
 
 OLD = (Path(__file__).parents[1] / "support/development_log.sql").read_text("utf-8")
-HASHES = {version: migrations()[version].hash for version in (1, 2, 3, 4)}
+HASHES = {version: migrations()[version].hash for version in (1, 2, 3, 4, 5)}
 
 
 class RunUpdate(Event):
@@ -136,6 +136,7 @@ async def test_a_cursor_from_before_continues_after_the_log_was_taken_over(
 async def test_migrate_reports_that_it_took_the_log_over(old: Plain) -> None:
     assert await migrate(old, channels) == [
         "schema flowcraft: 0004_plain_names",
+        "schema flowcraft: 0005_kinds",
         (
             "schema flowcraft: took over the log of a development version; its functions are now called "
             "flowcraft.broadcast, flowcraft.broadcast_ephemeral and flowcraft.wake"
@@ -233,9 +234,10 @@ async def test_a_log_without_the_later_migrations_is_taken_over(old: Plain, data
     """)
     cursor = await old.fetchval("select flowcraft.cursor()")
     await old.execute("insert into runs values (1, 'queued')")
-    assert (await migrate(old, channels))[:2] == [
+    assert (await migrate(old, channels))[:3] == [
         "schema flowcraft: 0003_telemetry",
         "schema flowcraft: 0004_plain_names",
+        "schema flowcraft: 0005_kinds",
     ]
     assert await hashes(old) == HASHES
     log = PostgresLog(database)
@@ -378,6 +380,6 @@ async def test_check_and_doctor_report_a_migration_of_another_version(
 
 
 async def test_check_and_doctor_report_a_log_that_was_not_taken_over(old: Plain, database: str) -> None:
-    assert (await inspect(database, channels)).missing == ("0004_plain_names",)
+    assert (await inspect(database, channels)).missing == ("0004_plain_names", "0005_kinds")
     found = await examine(database, open_seconds=1.0)
-    assert (found.missing, found.differing) == (("0004_plain_names",), ())
+    assert (found.missing, found.differing) == (("0004_plain_names", "0005_kinds"), ())

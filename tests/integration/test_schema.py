@@ -65,6 +65,7 @@ async def test_the_second_time_there_is_nothing_to_do(connection: Plain, databas
         "schema flowcraft: 0002_retention",
         "schema flowcraft: 0003_telemetry",
         "schema flowcraft: 0004_plain_names",
+        "schema flowcraft: 0005_kinds",
         "run_update: created the triggers on public.runs (insert, update)",
     ]
     before = await catalog(connection)
@@ -74,7 +75,7 @@ async def test_the_second_time_there_is_nothing_to_do(connection: Plain, databas
 
 async def test_many_at_once_do_it_once(connection: Plain, database: str) -> None:
     done = await asyncio.gather(*(migrate(database, declared()) for _ in range(6)))
-    assert sorted(map(len, done)) == [0, 0, 0, 0, 0, 5]
+    assert sorted(map(len, done)) == [0, 0, 0, 0, 0, 6]
 
 
 async def test_a_changed_source_replaces_its_triggers_and_an_undeclared_one_loses_them(
@@ -149,7 +150,7 @@ async def test_a_name_that_no_table_can_have_is_refused(table: str) -> None:
 async def test_the_caller_may_take_it_back(connection: Plain) -> None:
     transaction = connection.transaction()
     await transaction.start()
-    assert len(await migrate(connection, declared())) == 5
+    assert len(await migrate(connection, declared())) == 6
     await transaction.rollback()
     assert await connection.fetchval("select to_regnamespace('flowcraft')") is None
 
@@ -249,7 +250,7 @@ async def test_the_owner_of_a_database_needs_no_other_right(database: str) -> No
             own = database.replace("//postgres@", f"//{owner}@")
             async with connected(own) as connection:
                 await connection.execute("create schema app; create table app.runs (id uuid, status text)")
-                assert len(await migrate(connection, declared(table="app.runs"))) == 5
+                assert len(await migrate(connection, declared(table="app.runs"))) == 6
                 log = PostgresLog(own)
                 before = await log.position()
                 await connection.execute("insert into app.runs values (gen_random_uuid(), 'queued')")

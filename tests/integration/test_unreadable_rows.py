@@ -176,7 +176,7 @@ async def test_a_payload_that_is_not_json_is_a_reset_for_its_channel_and_no_fram
 
 def test_what_browsers_read_is_delivered_although_our_own_reader_refuses_it() -> None:
     payloads = ['"\\ud800"', "1e999", "1" + "0" * 5_000, "[" * 2_000 + "]" * 2_000]
-    rows = [(n, 700, "good_update", payload, None, None) for n, payload in enumerate(payloads)]
+    rows = [(n, 700, "good_update", payload, None, None, b"e") for n, payload in enumerate(payloads)]
     found, unreadable = records(rows)
     assert found == tuple(Record(700, n, "good_update", payload) for n, payload in enumerate(payloads))
     assert unreadable == []
@@ -184,7 +184,7 @@ def test_what_browsers_read_is_delivered_although_our_own_reader_refuses_it() ->
 
 def test_bytes_are_decoded_in_the_encoding_of_the_database() -> None:
     def row(payload: bytes) -> tuple[object, ...]:
-        return 1, 700, b"good_update", payload, None, None
+        return 1, 700, b"good_update", payload, None, None, b"e"
 
     for encoding, payload, text in [
         ("UTF8", b"\xc3\xa9", "é"),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 import asyncpg
 import msgspec
 
-from flowcraft.records import Record, Unreadable
+from flowcraft.records import Kind, Record, Unreadable
 
 UNDECODABLE = (
     UnicodeDecodeError,
@@ -18,6 +18,7 @@ UNDECODABLE = (
     asyncpg.UntranslatableCharacterError,
 )
 """The errors of a statement of whose rows one text does not decode: in this process, or in the server."""
+_KINDS = {kind.value.encode(): kind for kind in Kind}
 _validate = msgspec.json.Decoder(msgspec.Raw).decode
 _CODECS = (
     (re.compile("SQL_ASCII"), "utf-8"),  # the server stores any bytes; they are read as UTF-8
@@ -36,6 +37,7 @@ class Texts(NamedTuple):
     payload: str
     trace: str | None
     more: Any
+    kind: bytes
 
 
 def decode(rows: Iterable[Any], encoding: str) -> tuple[list[Texts], list[Unreadable]]:
@@ -43,9 +45,10 @@ def decode(rows: Iterable[Any], encoding: str) -> tuple[list[Texts], list[Unread
     codec = _codec(encoding)
     texts: list[Texts] = []
     unreadable: list[Unreadable] = []
-    for id_, xid, channel, payload, trace, more in rows:
+    for id_, xid, channel, payload, trace, more, kind in rows:
         try:
-            texts.append(Texts(id_, xid, channel.decode(codec), payload.decode(codec), _trace(trace), more))
+            name, text = channel.decode(codec), payload.decode(codec)
+            texts.append(Texts(id_, xid, name, text, _trace(trace), more, kind))
         except (UnicodeDecodeError, LookupError):
             name = channel.decode("ascii", "backslashreplace")
             unreadable.append(Unreadable(xid, id_, name, f"its text does not decode as {codec}"))
@@ -56,9 +59,9 @@ def records(rows: Iterable[Any]) -> tuple[tuple[Record, ...], list[Unreadable]]:
     """Return the records of rows, and as `Unreadable` those whose payload, not JSON, would break a frame."""
     found: list[Record] = []
     unreadable: list[Unreadable] = []
-    for id_, xid, channel, payload, trace, _ in rows:
+    for id_, xid, channel, payload, trace, _, kind in rows:
         if _is_json(payload):
-            found.append(Record(xid, id_, channel, payload, trace or None))
+            found.append(Record(xid, id_, channel, payload, trace or None, _KINDS.get(kind, Kind.SKIPPED)))
         else:
             unreadable.append(Unreadable(xid, id_, channel, "its payload is not JSON"))
     return tuple(found), unreadable

@@ -198,7 +198,7 @@ def test_bytes_are_decoded_in_the_encoding_of_the_database() -> None:
         assert (decoded.payload, unreadable) == (text, [])
     for encoding in ("UTF8", "SQL_ASCII", "EUC_TW"):
         assert decode([row(b"\xe9")], encoding)[1][0].id == 1
-    assert decode([(1, 700, b"\xe9", b"{}", None, None)], "UTF8") == (
+    assert decode([(1, 700, b"\xe9", b"{}", None, None, b"e")], "UTF8") == (
         [],
         [Unreadable(700, 1, "\\xe9", "its text does not decode as UTF8")],
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import TracebackType
 from typing import Self, TypeVar
 
 from flowcraft.adapters.asgi import AsgiApp
+from flowcraft.adapters.loop_end import LoopEnd
 from flowcraft.adapters.opentelemetry import find_tracer
 from flowcraft.adapters.postgres.backend import PostgresBackend
 from flowcraft.channels import Channel, Channels
@@ -56,6 +58,8 @@ class Realtime:
         self.backend: Backend = PostgresBackend(dsn) if backend is None else backend
         self._authorizer = authorizer
         self._serving: Serving | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_end: LoopEnd | None = None
 
     @property
     def dsn(self) -> str:
@@ -116,26 +120,56 @@ class Realtime:
         return RealtimeApp(self, app, path, direct=direct)
 
     async def start(self) -> Node:
-        """Start reading the log, and return the node that serves it; the same one until `stop`."""
+        """Start reading the log, and return the node that serves it; the same one until `stop`.
+
+        The node stops with its event loop. In the next loop this starts another.
+
+        Raises:
+            RuntimeError: it is started in another event loop, which is not closed.
+        """
+        if self._serving is not None and not self._is_of_this_loop():
+            self._serving = None
         if self._serving is None:
-            self._serving = Serving(
+            serving = self._serving = Serving(
                 self.channels,
                 self.backend,
                 settings=self.settings,
                 authorizer=self._authorizer,
                 tracer=find_tracer(),
             )
-            self._serving.start()
-            keep_metrics(self._serving.node)
+            self._loop, self._loop_end = asyncio.get_running_loop(), LoopEnd(self.stop)
+            serving.start()
+            keep_metrics(serving.node)
+            await self._loop_end.begin()
+            return serving.node
         return self._serving.node
 
     async def stop(self) -> None:
-        """Drain the clients, stop reading the log, and close the backend."""
-        serving, self._serving = self._serving, None
-        if serving is not None:
+        """Drain the clients, stop reading the log, and close the backend.
+
+        Raises:
+            RuntimeError: it is started in another event loop, which is not closed.
+        """
+        if self._serving is not None and self._is_of_this_loop():
+            serving, self._serving = self._serving, None
             await serving.node.drain()
             await serving.stop()
+        self._serving = None
         await self.backend.close()
+        end, self._loop_end = self._loop_end, None
+        if end is not None:
+            await end.drop()
+
+    def _is_of_this_loop(self) -> bool:
+        """Return whether the node was started in the running loop; False if its loop is closed."""
+        if self._loop is asyncio.get_running_loop():
+            return True
+        if self._loop is not None and not self._loop.is_closed():
+            raise RuntimeError(
+                "this Realtime is started in another event loop, and serves in one at a time; "
+                "in tests use one client for all: with TestClient(app) as client"
+            )
+        return False
 
     async def __aenter__(self) -> Self:
         """Use it outside a server, as in a task worker: the backend opens connections when it needs them."""

@@ -102,7 +102,9 @@ class Supervisor:
             tasks = list(self._tasks)
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(
+                tasks
+            )  # not gather: if this is cancelled too, it loses whose cancellation it was
 
     async def _keep(self, state: TaskState, run: Callable[[], Awaitable[None]]) -> None:
         while True:

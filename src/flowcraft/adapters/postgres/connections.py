@@ -6,10 +6,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 
+from flowcraft.adapters.loop_end import LoopEnd
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.errors import LogTimeout, LogUnavailable
 
@@ -47,8 +50,21 @@ _GONE = (
 )
 
 
+@dataclass(slots=True)
+class _LoopPool:
+    """The pool of one event loop."""
+
+    end: LoopEnd
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    pool: Pool | None = None
+
+
 class OwnPool:
-    """A pool that is given, or one that is opened when it is first needed and closed with its owner."""
+    """A pool that is given, or one that is opened when it is first needed and closed with its owner.
+
+    Each event loop that needs a pool gets its own, which is closed before the loop is: a test client and
+    `async_to_sync` have a loop for each request.
+    """
 
     def __init__(
         self,
@@ -62,13 +78,15 @@ class OwnPool:
         self._dsn = database if isinstance(database, str) or callable(database) else ""
         self._size = size
         self._connected = connected
-        self._opened: Pool | None = None
-        self._opening = asyncio.Lock()
+        self._opened: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AnyConnection]:
         """Lend a connection."""
-        pool = self._given or self._opened or await self._open()
+        pool = self._given
+        if pool is None:
+            opened = self._opened.get(asyncio.get_running_loop())
+            pool = (opened and opened.pool) or await self._open()
         async with pool.acquire() as connection:
             try:
                 yield connection
@@ -78,18 +96,28 @@ class OwnPool:
                 raise
 
     async def close(self) -> None:
-        """Close the pool, if it is our own."""
-        pool, self._opened = self._opened, None
-        if pool is not None:
-            with suppress(TimeoutError):  # the pool is terminated then
-                await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
+        """Close the pools that are our own."""
+        opened, self._opened = self._opened, {}
+        for loop, one in opened.items():
+            if loop is asyncio.get_running_loop():
+                await one.end.drop()
+                await _close(one.pool)
+            elif one.pool is not None and not loop.is_closed():
+                loop.call_soon_threadsafe(one.pool.terminate)
 
     async def _open(self) -> Pool:
-        async with self._opening:
-            if self._opened is None:
+        loop = asyncio.get_running_loop()
+        opened = self._opened.get(loop)
+        if opened is None:
+            for closed in [other for other in self._opened if other.is_closed()]:
+                del self._opened[closed]
+            opened = self._opened[loop] = _LoopPool(LoopEnd(partial(self._end_with, loop)))
+            await opened.end.begin()
+        async with opened.opening:
+            if opened.pool is None:
                 dsn = self._dsn if isinstance(self._dsn, str) else self._dsn()
                 cached = PREPARED_STATEMENTS if await _can_prepare(dsn) else 0
-                self._opened = await asyncpg.create_pool(
+                opened.pool = await asyncpg.create_pool(
                     dsn,
                     min_size=1,
                     max_size=self._size,
@@ -100,11 +128,22 @@ class OwnPool:
                     statement_cache_size=cached,
                     server_settings={"application_name": APPLICATION_NAME},
                 )
-            return self._opened
+            return opened.pool
+
+    async def _end_with(self, loop: asyncio.AbstractEventLoop) -> None:
+        opened = self._opened.pop(loop, None)
+        if opened is not None:
+            await _close(opened.pool)
 
     async def _note_connection(self, _: Plain) -> None:
         if self._connected is not None:
             self._connected()
+
+
+async def _close(pool: Pool | None) -> None:
+    if pool is not None:
+        with suppress(TimeoutError):  # the pool is terminated then
+            await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
 
 
 async def connect(dsn: str, name: str = APPLICATION_NAME) -> Plain:

@@ -12,7 +12,7 @@ from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.checking.facts import Facts
 from flowcraft.checking.findings import findings
 from flowcraft.checking.rules import DATABASE
-from tests.integration.test_failover import standby_of_a_log
+from tests.postgres.test_failover import standby_of_a_log
 from tests.support.pooler import swallowing_notifications
 
 

@@ -15,7 +15,7 @@ from websockets.exceptions import InvalidStatus
 
 from flowcraft.adapters.asgi import AsgiApp, Receive, Scope, Send
 from flowcraft.entrypoints.asgi import RealtimeApp
-from tests.integration.test_carriers import frame
+from tests.carriers.test_carriers import frame
 from tests.support.carriers import Started, uvicorn_with
 
 every_implementation = pytest.mark.parametrize("ws", ["websockets", "websockets-sansio", "wsproto"])

@@ -33,15 +33,14 @@ class Copy:
         self.web = root / "examples/flowcraft/web"
         self.hooks = self.web / "src/features"
         self.migrations = root / "examples/flowcraft/api/migrations"
-        for folder in ("examples/flowcraft", "tests/example"):
-            shutil.copytree(REPOSITORY / folder, root / folder, ignore=_LEFT_OUT)
+        shutil.copytree(REPOSITORY / "examples/flowcraft", root / "examples/flowcraft", ignore=_LEFT_OUT)
         for file in (
             "pyproject.toml",
             "tsconfig.base.json",
-            "tests/conftest.py",
+            "conftest.py",
             "tests/support/time_limits.py",
         ):
-            (root / file).parent.mkdir(exist_ok=True)
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / file, root / file)
         for folder in ("node_modules", "src"):
             (root / folder).symlink_to(REPOSITORY / folder)
@@ -50,8 +49,7 @@ class Copy:
         """Return every file's text, by its path."""
         return {
             str(file.relative_to(self.root)): file.read_text("utf-8")
-            for folder in ("examples", "tests")
-            for file in sorted((self.root / folder).rglob("*"))
+            for file in sorted((self.root / "examples").rglob("*"))
             if file.is_file() and "__pycache__" not in file.parts
         }
 

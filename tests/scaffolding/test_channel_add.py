@@ -43,7 +43,7 @@ def test_a_table_becomes_a_channel_with_all_that_belongs_to_it(copy: Copy, run: 
         f"{SRC}/realtime.gen.ts",
         f"{SRC}/features/measurements/hooks/use-measurements.ts",
         f"{SRC}/features/measurements/hooks/use-measurements.test.tsx",
-        "tests/example/test_measurement_update_channel.py",
+        "examples/flowcraft/tests/test_measurement_update_channel.py",
     }
     assert "+    success_rate: float | None\n" in result.stdout, "the diff is shown"
     assert "flowcraft migrate examples.flowcraft.api.core.domain.channels:channels" in result.stdout
@@ -59,11 +59,11 @@ def test_a_service_states_the_events_of_an_api_driven_channel(copy: Copy, run: R
         f"{SRC}/realtime.gen.ts",
         f"{SRC}/features/alerts/hooks/use-alerts.ts",
         f"{SRC}/features/alerts/hooks/use-alerts.test.tsx",
-        "tests/example/test_alerts_channel.py",
+        "examples/flowcraft/tests/test_alerts_channel.py",
     }
     channels = (copy.domain / "channels.py").read_text("utf-8")
     assert 'alert = channels.declare("alerts.{alert_id}", AlertRaised, params={"alert_id": UUID})' in channels
-    tested = copy.python("-m", "pytest", "-q", "tests/example/test_alerts_channel.py")
+    tested = copy.python("-m", "pytest", "-q", "examples/flowcraft/tests/test_alerts_channel.py")
     assert tested.returncode == 0, tested.stdout
     linted = copy.process("ruff", "check", "--no-cache", "examples", "tests")
     assert linted.returncode == 0, linted.stdout
@@ -72,7 +72,9 @@ def test_a_service_states_the_events_of_an_api_driven_channel(copy: Copy, run: R
     service.write_text(service.read_text("utf-8").replace("await self._realtime.broadcast", "await silence"))
     broken = service.read_text("utf-8") + "\n\nasync def silence(*_: object, **__: object) -> None: ...\n"
     service.write_text(broken)
-    assert copy.python("-m", "pytest", "-q", "tests/example/test_alerts_channel.py").returncode == 1
+    assert (
+        copy.python("-m", "pytest", "-q", "examples/flowcraft/tests/test_alerts_channel.py").returncode == 1
+    )
 
 
 def test_a_service_that_is_there_gets_one_more_method(copy: Copy, run: Run) -> None:
@@ -84,7 +86,7 @@ def test_a_service_that_is_there_gets_one_more_method(copy: Copy, run: Run) -> N
         "    async def broadcast_notice_given(self, event: NoticeGiven, *, via: object | None = None)" in text
     )
     assert "await self._realtime.broadcast(channels.notice(event.notice_id), event, via=via)" in text
-    tested = copy.python("-m", "pytest", "-q", "tests/example/test_notices_channel.py")
+    tested = copy.python("-m", "pytest", "-q", "examples/flowcraft/tests/test_notices_channel.py")
     assert tested.returncode == 0, tested.stdout
     assert "nothing to do" in run(*arguments, "--service", "AnnouncementService").stdout
 
@@ -143,7 +145,7 @@ def test_types_come_from_the_columns(copy: Copy, run: Run, database: str) -> Non
         "price: Decimal | None",
         "host: str | None",
     ]
-    tested = copy.python("-m", "pytest", "-q", "tests/example/test_thing_update_channel.py")
+    tested = copy.python("-m", "pytest", "-q", "examples/flowcraft/tests/test_thing_update_channel.py")
     assert tested.returncode == 0, tested.stdout
 
 
@@ -176,7 +178,7 @@ def test_a_second_run_has_nothing_to_do_even_when_its_files_were_changed(
 def test_what_was_lost_of_a_channel_is_made_again(copy: Copy, run: Run) -> None:
     run(*ALERTS)
     before = copy.texts()
-    (copy.root / "tests/example/test_alerts_channel.py").unlink()
+    (copy.root / "examples/flowcraft/tests/test_alerts_channel.py").unlink()
     (copy.hooks / "alerts/hooks/use-alerts.ts").unlink()
     assert run(*ALERTS).exit_code == 0
     assert copy.changed_since(before) == set()
@@ -334,7 +336,7 @@ def test_an_alembic_project_gets_a_revision(copy: Copy, run: Run, tables: str) -
     }
     assert (names["down_revision"], names["revision"]) == ("0a", revision.name.partition("_")[0])
     execute(tables, names["_TRIGGERS"])
-    tested = copy.python("-m", "pytest", "-q", "tests/example/test_measurement_update_channel.py")
+    tested = copy.python("-m", "pytest", "-q", "examples/flowcraft/tests/test_measurement_update_channel.py")
     assert tested.returncode == 0, tested.stdout
     assert "nothing to do" in run(*MEASUREMENTS, "--dsn", tables).stdout
 

@@ -43,8 +43,13 @@ def test_a_channel_that_was_removed_is_made_again_and_the_application_works(copy
     assert ast.dump(again) == ast.dump(statement)
     assert (copy.hooks / "flows/hooks/use-flow-update.ts").exists(), "beside use-flows.ts, which stays"
 
-    own = "tests/example/test_flow_update_channel.py"
-    tested = copy.python(*PYTEST, own, "tests/example/test_run_service.py", "tests/example/test_hydration.py")
+    own = "examples/flowcraft/tests/test_flow_update_channel.py"
+    tested = copy.python(
+        *PYTEST,
+        own,
+        "examples/flowcraft/tests/test_run_service.py",
+        "examples/flowcraft/tests/test_hydration.py",
+    )
     assert tested.returncode == 0, tested.stdout
     drift = (
         "codegen",

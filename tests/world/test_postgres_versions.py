@@ -13,7 +13,13 @@ import pytest
 from flowcraft.adapters.postgres.embedded import Binaries, EmbeddedPostgres, all_binaries
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("tests/contract", "tests/integration", "tests/checks", "tests/frameworks")
+FOLDERS = [
+    f"tests/{subject}"
+    for subject in (
+        *("backends", "carriers", "checks", "cli", "frameworks", "hub", "kit", "log", "node"),
+        *("observability", "postgres", "wakeups"),
+    )
+]
 SECONDS = 1200
 
 

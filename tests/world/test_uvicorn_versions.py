@@ -19,7 +19,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import unix_connect
 
-from tests.integration.test_carriers import closing, frame, number, opened
+from tests.carriers.test_carriers import closing, frame, number, opened
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(180)]
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,77 @@
+"""An echo on the dedicated carrier, for the Autobahn cases: `python -m tests.carriers.echo PORT`.
+
+The carrier is the one that `flowcraft serve` has; what it is given to talk to sends every message back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from flowcraft.adapters.request_socket import AcceptQueue
+from flowcraft.adapters.websocket import WebSocketConnection
+from flowcraft.core.bundles import Bundle
+from flowcraft.core.report import Counts
+from flowcraft.ports import Connection, GatewayPort
+from flowcraft.settings import Settings
+
+LARGEST_CASE = 16 * 1024 * 1024
+
+
+class Echo:
+    """A conversation that says what it hears."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    message_bytes = LARGEST_CASE
+
+    def received(self, message: str) -> None:
+        self._connection.try_send(Bundle((message.encode(),)).framed[self._connection.framing])
+
+    def writable(self) -> None:
+        pass
+
+    def unresponsive(self) -> None:
+        pass
+
+    def closed(self) -> None:
+        pass
+
+
+class EchoReception:
+    """Takes every connection."""
+
+    settings = Settings(
+        message_bytes=LARGEST_CASE,
+        message_fragments=LARGEST_CASE,
+        outbox_bytes=2 * LARGEST_CASE,
+        allowed_origins=("*",),
+    )
+    accepting = True
+    counts = Counts()
+
+    def begin_drain(self, within: float | None = None) -> None:
+        pass
+
+    def connect(
+        self, connection: Connection, channels: Sequence[str] = (), since: str | None = None
+    ) -> GatewayPort:
+        return Echo(connection)
+
+
+async def main(port: int) -> None:
+    """Serve until killed."""
+    node, accept_queue = EchoReception(), AcceptQueue()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: WebSocketConnection(node, "/", lambda _: None, accept_queue), "127.0.0.1", port
+    )
+    print("ready", flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(main(int(sys.argv[1])))

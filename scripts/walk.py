@@ -30,7 +30,7 @@ from flowcraft.entrypoints.serve import Server
 from flowcraft.testing.databases import database_server
 
 GOAL_FILES, GOAL_LINES = 16, 2_500
-MOST_FILES, MOST_LINES = 29, 5_250
+MOST_FILES, MOST_LINES = 29, 5_270
 """What is true now, lines rounded up to 50. A change that exceeds these raises them, with its reason."""
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "flowcraft"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from flowcraft._version import __version__
 
 if TYPE_CHECKING:
+    from flowcraft.adapters.jwks import Jwks
     from flowcraft.adapters.jwt import JwtAuthorizer
     from flowcraft.adapters.memory import MemoryBackend
     from flowcraft.adapters.postgres.backend import PostgresBackend
@@ -29,6 +30,7 @@ __all__ = [
     "DeclarationError",
     "Event",
     "Int64",
+    "Jwks",
     "JwtAuthorizer",
     "MemoryBackend",
     "Notify",
@@ -55,6 +57,7 @@ _HOMES = {
     "DeclarationError": "errors",
     "Event": "events",
     "Int64": "events",
+    "Jwks": "adapters.jwks",
     "JwtAuthorizer": "adapters.jwt",
     "MemoryBackend": "adapters.memory",
     "Notify": "channels",

@@ -52,16 +52,29 @@ class ChannelUnknown(RealtimeError, LookupError):
 
 
 class TokenInvalid(RealtimeError):
-    """A token that is malformed, forged, or for another audience. The text is the same for all."""
+    """A token that is malformed, forged, or for another audience.
+
+    The text, which clients receive, is the same for all. `reason` is for the server's log.
+    """
 
     code = "invalid_token"
 
-    def __init__(self) -> None:
+    def __init__(self, reason: str = "the authorizer gave no reason") -> None:
         super().__init__("the token is not valid")
+        self.reason = reason
 
 
 class TokenExpired(TokenInvalid):
     """A token that has expired; the client fetches a new one and reconnects."""
+
+    code = "invalid_token"
+
+
+class TokenNotUsableYet(TokenInvalid):
+    """A token that may be valid later: not yet valid, of an unknown key, or its keys cannot be fetched now.
+
+    The client fetches a token and reconnects.
+    """
 
     code = "invalid_token"
 

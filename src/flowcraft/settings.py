@@ -34,6 +34,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     Compression saves traffic and costs processor time. Do not use it for payloads in which a secret stands
     beside text that an attacker may choose (BREACH). In an ASGI application the ASGI server decides.
     """
+    messages_per_second: float = 50.0
+    """Messages that one client may send, in the long run; with more it is closed (4429)."""
+    messages_at_once: int = 256
+    """Messages that one client may send at once, after a pause."""
+    received_bytes_per_second: float = 256 * 1024
+    """Bytes of messages that one client may send, in the long run; with more it is closed (4429)."""
+    joins_per_second: float = 50.0
+    """Channels that one client may subscribe to, in the long run; with more it is closed (4429)."""
+    token_lifetime_seconds: float = 86_400.0
+    """A client must send a new token after this time, even if its token is valid for longer (4401)."""
     channels_per_connection: int = 128
     """The most subscriptions of one connection."""
     settles_per_connection: int = 64

@@ -127,6 +127,7 @@ async def test_a_token_opens_what_its_viewer_may_watch(carrier: OpenStage) -> No
         await frame(client)
         await client.send(json.dumps({"auth": token("ada")}))
         await client.send(json.dumps({"subscribe": ["private.ada", "private.bob"]}))
+        assert 0 < (await frame(client))["authenticated"]["expires_in"] <= 60
         assert (await frame(client))["error"]["channel"] == "private.bob"
         assert (await frame(client))["subscribed"] == ["private.ada"]
         await stage.service.broadcast(private("bob"), Ping(n=1))
@@ -149,6 +150,8 @@ async def test_a_token_that_runs_out_closes_the_connection_and_a_fresh_one_keeps
         assert await closing(client) == (4401, "token expired")
         await kept.send(json.dumps({"settle": "1"}))
         assert "hello" in await frame(kept)
+        assert "authenticated" in await frame(kept)
+        assert "authenticated" in await frame(kept)
         assert "settled" in await frame(kept)
 
 

@@ -23,7 +23,7 @@ from flowcraft.core.session import (
     Session,
 )
 from flowcraft.cursors import Cursor, Lineage, Snapshot
-from flowcraft.errors import TokenExpired, TokenInvalid
+from flowcraft.errors import TokenExpired, TokenInvalid, TokenNotUsableYet
 from flowcraft.events import Event
 from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
@@ -31,6 +31,7 @@ from flowcraft.viewers import Viewer
 ADA = Viewer("ada")
 HERE = Cursor(Lineage(1, 1, 0), Snapshot(700))
 SETTINGS = Settings()
+ACCEPTED = Send(frames.authenticated(None))
 
 
 class Changed(Event):
@@ -121,7 +122,7 @@ def test_a_refused_channel_leaves_the_others_of_its_request_alone() -> None:
 def test_a_guarded_channel_asks_its_guard_and_follows_what_is_allowed() -> None:
     ada = session()
     assert tell(ada, auth="t") == [Authenticate("t")]
-    assert ada.authenticated(ADA) == []
+    assert ada.authenticated(ADA, 280) == [Send(frames.authenticated(280))]
     assert tell(ada, subscribe=["secrets.1", "run_update", "secrets.2"], ref=2) == [
         Authorize(ADA, (question("secrets.1"), question("secrets.2")))
     ]
@@ -135,7 +136,7 @@ def test_frames_wait_in_line_while_a_decision_is_pending() -> None:
     tell(ada, auth="t")
     assert tell(ada, subscribe=["secrets.1"]) == []
     assert tell(ada, unsubscribe=["secrets.1"]) == []
-    assert ada.authenticated(ADA) == [Authorize(ADA, (question("secrets.1"),))]
+    assert ada.authenticated(ADA) == [ACCEPTED, Authorize(ADA, (question("secrets.1"),))]
     assert ada.authorized(frozenset({"secrets.1"})) == [
         BeginSubscription(("secrets.1",), None, None),
         EndSubscription(("secrets.1",)),
@@ -148,6 +149,7 @@ def test_where_a_token_is_required_nothing_is_served_before_it() -> None:
     assert tell(nobody, subscribe=["runs.1"]) == []
     assert tell(nobody, auth="t") == [Authenticate("t")]
     assert nobody.authenticated(ADA) == [
+        ACCEPTED,
         BeginSubscription(("run_update",), None, None),
         BeginSubscription(("runs.1",), None, None),
     ]
@@ -160,7 +162,11 @@ def test_without_a_required_token_in_time_the_connection_is_closed() -> None:
 
 @pytest.mark.parametrize(
     ("error", "close"),
-    [(TokenExpired(), (4401, "token expired")), (TokenInvalid(), (4500, "invalid token"))],
+    [
+        (TokenExpired("exp is in the past"), (4401, "token expired")),
+        (TokenNotUsableYet("unknown key"), (4401, "the token cannot be checked yet; try again")),
+        (TokenInvalid(), (4500, "invalid token")),
+    ],
 )
 def test_a_bad_token_is_answered_the_same_whatever_is_wrong_and_closes(
     error: TokenInvalid, close: tuple[int, str]
@@ -214,3 +220,88 @@ def test_a_drained_session_says_when_to_come_back_and_listens_no_more() -> None:
     assert client.drain(3200) == [Close(1012, "restart", (b'{"bye":{"reconnect_after_ms":3200}}',))]
     assert tell(client, settle="1") == []
     assert client.expired() == []
+
+
+def test_a_further_token_asks_the_guards_of_all_subscriptions_again_and_ends_what_is_lost() -> None:
+    ada = session()
+    tell(ada, auth="t")
+    ada.authenticated(ADA)
+    tell(ada, subscribe=["secrets.1", "run_update", "secrets.2"], ref=2)
+    ada.authorized(frozenset({"secrets.1", "secrets.2"}))
+    assert tell(ada, auth="newer") == [Authenticate("newer")]
+    renewed = Viewer("ada", {"team": "blue"})
+    assert ada.authenticated(renewed, 280) == [
+        Send(frames.authenticated(280)),
+        Authorize(renewed, (question("secrets.1"), question("secrets.2"))),
+    ]
+    assert tell(ada, settle="1") == [], "messages wait for the guards"
+    ended, refusal, settled = ada.authorized(frozenset({"secrets.1"}))
+    assert ended == EndSubscription(("secrets.2",))
+    assert errors([refusal]) == [("forbidden", "secrets.2")]
+    assert settled == AwaitSettle(1)
+    assert tell(ada, auth="third") == [Authenticate("third")]
+    assert ada.authenticated(ADA) == [ACCEPTED, Authorize(ADA, (question("secrets.1"),))]
+
+
+def test_a_token_of_another_viewer_closes_the_connection() -> None:
+    ada = session()
+    tell(ada, auth="t")
+    ada.authenticated(ADA)
+    tell(ada, auth="stolen")
+    assert ada.authenticated(Viewer("bob")) == [Close(4401, "the token is of another viewer; reconnect")]
+    assert tell(ada, settle="1") == []
+
+
+@pytest.mark.parametrize("count", [2, 200])
+def test_the_refused_names_of_a_request_are_in_one_frame_for_each_code(count: int) -> None:
+    unknown, invalid = [f"runz.{n}" for n in range(count)], [f"Bad {n}" for n in range(count)]
+    refusals = tell(
+        session(), subscribe=[name for pair in zip(unknown, invalid, strict=True) for name in pair][:256]
+    )
+    names = [msgspec.json.decode(e.message)["error"]["channels"] for e in refusals if isinstance(e, Send)]
+    assert names == [unknown[:128], invalid[:128]]
+
+
+@pytest.mark.parametrize("kind", ["subscribe", "unsubscribe"])
+def test_a_request_with_thousands_of_names_has_one_short_answer(kind: str) -> None:
+    effects = tell(session(), **{kind: [f"a{n}" for n in range(8000)]}, ref=3)
+    assert errors(effects) == [("limit_exceeded", None)]
+    assert sum(len(e.message) for e in effects if isinstance(e, Send)) < 200
+
+
+def test_the_channel_limit_is_checked_before_guards_are_asked() -> None:
+    ada = session(settings=Settings(channels_per_connection=1))
+    tell(ada, auth="t")
+    ada.authenticated(ADA)
+    (answer,) = tell(ada, subscribe=["secrets.1", "secrets.2"])
+    assert isinstance(answer, Send)
+    assert msgspec.json.decode(answer.message)["error"]["channels"] == ["secrets.1", "secrets.2"]
+
+
+@pytest.mark.parametrize(
+    ("message", "passing"),
+    [
+        ('{"settle":"1"}', 256),
+        ("", 256),
+        ("{}", 256),
+        ('{"unsubscribe":["runs.1"]}', 256),
+        ('{"subscribe":["runs.1","runs.2"]}', 128),
+        ('{"subscribe":["no.1","no.2","no.3","no.4"]}', 64),
+        ('{"settle":"1"}' + " " * 60_000, 69),
+        ('{"auth":"t"}', 16),
+    ],
+)
+def test_a_client_that_floods_is_closed_and_one_that_waits_is_not(message: str, passing: int) -> None:
+    def accepted(seconds_between: float, count: int) -> int:
+        client = session(settings=Settings(messages_per_second=50))
+        for n in range(count):
+            effects = client.received(message, n * seconds_between)
+            if isinstance(effects[-1], Close):
+                assert effects[-1].code == 4429
+                return n
+            if isinstance(effects[-1], Authenticate):
+                client.authenticated(ADA)
+        return count
+
+    assert accepted(0.0, 300) == passing
+    assert accepted(1.0, 300) == 300

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from flowcraft.channels import Channels
+from flowcraft.core import frames
 from flowcraft.core.session import Authenticate, AwaitSettle, BeginSubscription, Close, Effect, Send, Session
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import TokenInvalid
@@ -46,7 +47,7 @@ def undecided(how: str) -> Session:
     session = Session(channels, Settings(), token_required=how == "required token")
     assert session.received('{"auth":"t"}') == [Authenticate("t")]
     if how == "guard":
-        assert session.authenticated(ADA) == []
+        assert session.authenticated(ADA) == [Send(frames.authenticated(None))]
         assert len(session.received('{"subscribe":["secrets.1"]}')) == 1
     return session
 
@@ -172,7 +173,7 @@ def test_a_setting_for_shorter_messages_holds_before_a_token_too() -> None:
 
 def test_where_no_token_is_required_nothing_waits_before_one() -> None:
     session = Session(channels, Settings(), token_required=False)
-    assert fed(session, *[settle(64 * KIB)] * 20) == [AwaitSettle(1)] * 20
+    assert fed(session, *[settle(64 * KIB)] * 16) == [AwaitSettle(1)] * 16
     assert session.waiting_bytes == 0
 
 
@@ -182,7 +183,8 @@ def test_what_waits_is_kept_as_it_came_and_acted_on_in_order() -> None:
     assert fed(session, "nonsense", settle(), '{"auth":"t"}', '{"subscribe":["run_update"],"ref":7}') == [
         Authenticate("t")
     ]
-    follow, answer, *rest = session.authenticated(ADA)
+    accepted, follow, answer, *rest = session.authenticated(ADA)
+    assert accepted == Send(frames.authenticated(None))
     assert follow == BeginSubscription(
         ("run_update",), Cursor(Lineage(1, 1, 0), Snapshot(690, frozenset({688}))), None
     )

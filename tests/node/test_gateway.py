@@ -199,7 +199,7 @@ async def test_only_a_guard_that_answers_true_opens_its_channel(
         gateway = node.connect(client)
         gateway.received('{"auth":"for ever"}')
         gateway.received('{"subscribe":["secret_update"],"ref":1}')
-        await client.until(lambda: len(client.frames) == 2)
+        await client.until(lambda: len(client.frames) == 3)
         if opens:
             assert client.with_member("subscribed") == [["secret_update"]]
         else:
@@ -269,7 +269,7 @@ async def test_a_token_that_expires_while_a_guard_is_asked_closes_and_subscribes
         for _ in range(3):
             await asyncio.sleep(0)
         assert client.closed == (4401, "token expired")
-        assert [sorted(frame) for frame in client.frames] == [["hello"]]
+        assert [sorted(frame) for frame in client.frames] == [["hello"], ["authenticated"]]
         assert (node.report().connections, node.report().subscriptions) == (0, 0)
         assert caplog.messages == []
 
@@ -300,6 +300,7 @@ async def test_a_connection_that_is_gone_is_kept_by_no_timer(doing: str) -> None
         gateway = node.connect(client)
         gateway.received('{"auth":"3600"}')
         if doing != "while its token is being verified":
+            await client.until(lambda: client.with_member("authenticated"))
             client.takes = doing == "at rest"
             gateway.received('{"subscribe":["ping_update"]}')
             await client.until(lambda: client.with_member("subscribed"))

@@ -92,7 +92,7 @@ def test_a_frame_in_the_prose_is_one_of_the_schemas(kind: str, frame: object) ->
 
 
 def test_the_prose_shows_every_frame() -> None:
-    assert len(list(prose())) == 12  # an event with an id stands for the ephemeral one too
+    assert len(list(prose())) == 14  # an event with an id stands for the ephemeral one too
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,9 @@ def test_the_prose_shows_every_frame() -> None:
         (frames.subscribed(["run_update"], HERE, 3, 7), "subscribed"),
         (frames.reset(["run_update"], "expired", HERE, None), "reset"),
         (frames.settled(757, HERE), "settled"),
+        (frames.authenticated(280), "authenticated"),
+        (frames.authenticated(None), "authenticated"),
+        (frames.error(BadRequest("no"), channels=("a", "b")), "error"),
         (frames.error(BadRequest("no")), "error"),
         (frames.error(ChannelNameInvalid("!"), channel="!", ref=1), "error"),
         (frames.error(ChannelUnknown("x_update")), "error"),

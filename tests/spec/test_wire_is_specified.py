@@ -16,8 +16,7 @@ import jsonschema
 import pytest
 
 import flowcraft
-from flowcraft.core import frames
-from flowcraft.core import session as sessions
+from flowcraft.core import frames, refusals
 from flowcraft.core.bundles import Bundle, Live
 from flowcraft.core.frames import Subscribe
 from flowcraft.cursors import Cursor, Lineage, Snapshot
@@ -43,7 +42,11 @@ WRITTEN: Mapping[str, list[bytes]] = {
     "subscribed": [frames.subscribed(["run_update"], HERE, 3, 7)],
     "reset": [frames.reset(["run_update"], "expired", HERE, 7)],
     "settled": [frames.settled(757, HERE)],
-    "error": [frames.error(BadRequest("no"), channel="x", ref=7)],
+    "authenticated": [frames.authenticated(280), frames.authenticated(None)],
+    "error": [
+        frames.error(BadRequest("no"), channel="x", ref=7),
+        frames.error(BadRequest("no"), channels=("x", "y"), ref=7),
+    ],
     "bye": [frames.bye(0)],
 }
 """By the function that encodes them: frames with every member that it can give them."""
@@ -192,7 +195,7 @@ def all_below(kind: type[RealtimeError]) -> Iterator[type[RealtimeError]]:
 
 
 def test_error_codes_are_those_of_the_schema_and_of_the_prose() -> None:
-    assert sessions.Forbidden in set(all_below(RealtimeError))
+    assert refusals.Forbidden in set(all_below(RealtimeError))
     codes = {
         kind.code
         for kind in all_below(RealtimeError)

@@ -46,6 +46,7 @@ _PARAMETERS = {
 }
 _EVENTS = frozenset({"event", "ephemeral"})
 _REPLIES: Mapping[str, tuple[str, ...]] = {
+    "auth": ("authenticated", "error"),
     "subscribe": ("subscribed", "reset", "error"),
     "settle": ("settled", "error"),
 }

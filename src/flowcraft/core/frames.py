@@ -142,11 +142,21 @@ def settled(xid: int, cursor: Cursor) -> bytes:
     return _control(settled=str(xid), cursor=str(cursor))
 
 
-def error(failure: RealtimeError, *, channel: str | None = None, ref: int | None = None) -> bytes:
-    """Return the frame for a request that failed; the connection stays open."""
-    return _control(
-        error={"code": failure.code, "message": str(failure), **_optional(channel=channel, ref=ref)}
-    )
+def authenticated(expires_in: int | None) -> bytes:
+    """Return the frame that answers an accepted `auth`, with the seconds until its token expires."""
+    return _control(authenticated={"expires_in": expires_in})
+
+
+def error(
+    failure: RealtimeError,
+    *,
+    channel: str | None = None,
+    channels: Sequence[str] = (),
+    ref: int | None = None,
+) -> bytes:
+    """Return the frame for a request that failed, with one channel or several; the connection stays open."""
+    names = _optional(channel=channel, channels=list(channels) or None, ref=ref)
+    return _control(error={"code": failure.code, "message": str(failure), **names})
 
 
 def bye(reconnect_after_ms: int) -> bytes:

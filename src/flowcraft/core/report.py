@@ -16,6 +16,8 @@ from flowcraft.cursors import ResetReason
 from flowcraft.records import Batch
 
 State: TypeAlias = Literal["starting", "live", "stale", "draining"]
+Refusal: TypeAlias = Literal["token", "origin", "guard"]
+"""What a server refuses a client by."""
 Failure: TypeAlias = Literal["relay", "replay", "delivery", "connection", "telemetry", "event"]
 """The kinds of work in which one item may fail alone; `event` is an event of the log that cannot be read."""
 
@@ -62,6 +64,8 @@ class Counts:
     """Replays answered without a read."""
     resets: dict[str, int] = field(default_factory=lambda: dict.fromkeys(get_args(ResetReason), 0))
     """Resets by reason."""
+    refusals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(get_args(Refusal), 0))
+    """Tokens, origins and subscriptions that were refused."""
     failures: dict[str, int] = field(default_factory=lambda: dict.fromkeys(get_args(Failure), 0))
     """Items that failed, by kind of work."""
     live: int = 0

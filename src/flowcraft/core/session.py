@@ -19,6 +19,8 @@ from uuid import UUID
 from flowcraft.channels import Channels, Declaration
 from flowcraft.core import frames
 from flowcraft.core.frames import Auth, ClientFrame, Settle, Subscribe, Unsubscribe
+from flowcraft.core.rates import ClientRates, names_per_message
+from flowcraft.core.refusals import Refusals
 from flowcraft.core.waiting import (
     BEFORE_TOKEN,
     DURING_DECISION,
@@ -33,21 +35,12 @@ from flowcraft.errors import (
     ChannelUnknown,
     CursorMalformed,
     LimitExceeded,
-    RealtimeError,
     TokenExpired,
     TokenInvalid,
+    TokenNotUsableYet,
 )
 from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
-
-
-class Forbidden(RealtimeError):
-    """A channel is unknown or not allowed; the client cannot learn which of the two."""
-
-    code = "forbidden"
-
-    def __init__(self, name: str, hint: str = "") -> None:
-        super().__init__(f"channel {name!r} is not declared, or you may not subscribe to it{hint}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +129,9 @@ Effect: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """A subscription that waits for its guards."""
+    """A subscription that waits for its guards; without a request, those whose guards are asked again."""
 
-    request: Subscribe
+    request: Subscribe | None
     names: tuple[str, ...]
     guarded: frozenset[str]
 
@@ -153,6 +146,8 @@ class Session:
         self._viewer: Viewer | None = None
         self._subscribed: dict[str, None] = {}
         self._waiting = WaitingMessages()
+        self._rates = ClientRates(settings)
+        self._now = 0.0
         self._deciding = False
         self._pending: _Pending | None = None
         self._closed = False
@@ -186,10 +181,17 @@ class Session:
             return [greeting, *self._wait(frames.encode_subscribe(request), BEFORE_TOKEN)]
         return [greeting, *self._handle(request)]
 
-    def received(self, message: str | bytes) -> list[Effect]:
-        """Process one message of the client, or keep it until a token or a decision arrives."""
+    def received(self, message: str | bytes, now: float = 0.0) -> list[Effect]:
+        """Process one message of the client, or keep it until a token or a decision arrives.
+
+        `now` is monotonic, in seconds. A client that sends more than its rates allow is closed.
+        """
         if self._closed:
             return []
+        self._now = now
+        excess = self._rates.excess_of_bytes(len(message), now)
+        if excess is not None:
+            return self._close(4429, excess)
         if not self._deciding and not self._is_before_token:
             return self._process(message)
         encoded = message.encode() if isinstance(message, str) else message
@@ -199,35 +201,42 @@ class Session:
             else self._wait(encoded, self._decision_bounds)
         )
 
-    def authenticated(self, viewer: Viewer) -> list[Effect]:
-        """Go on: the token is valid."""
+    def authenticated(self, viewer: Viewer, expires_in: int | None = None) -> list[Effect]:
+        """Go on: the token is valid, for so many seconds.
+
+        A further token of the same viewer has the guards of all subscriptions asked again.
+        """
         if self._closed:
             return []
+        if self._viewer is not None and viewer.subject != self._viewer.subject:
+            return self._close(4401, "the token is of another viewer; reconnect")
         self._viewer = viewer
         self._deciding = False
-        return self._continue()
+        answer = Send(frames.authenticated(expires_in))
+        return [answer, *self._ask_again(viewer, tuple(self._subscribed)), *self._continue()]
 
     def rejected(self, error: TokenInvalid) -> list[Effect]:
-        """Close: the token is invalid or expired."""
+        """Close: the token is invalid or expired, or cannot be checked yet."""
         if self._closed:
             return []
-        code, reason = (4401, "token expired") if isinstance(error, TokenExpired) else (4500, "invalid token")
+        code, reason = _REJECTIONS.get(type(error), (4500, "invalid token"))
         return self._close(code, reason, frames.error(error))
 
     def authorized(self, allowed: frozenset[str]) -> list[Effect]:
-        """Subscribe to the channels that the guards allow, and refuse the others."""
+        """Subscribe to the channels that the guards allow, and refuse the others or end them."""
         if self._closed:
             return []
         assert self._pending is not None
         pending = self._pending
         self._deciding, self._pending = False, None
         refused = [name for name in pending.names if name in pending.guarded and name not in allowed]
+        refusals = Refusals(None if pending.request is None else pending.request.ref)
+        for name in refused:
+            refusals.forbid(name)
+        if pending.request is None:
+            return [*self._end_subscriptions(refused), *_send(refusals), *self._continue()]
         allowed_names = tuple(name for name in pending.names if name not in refused)
-        return [
-            *(self._forbid(name, pending.request.ref) for name in refused),
-            *self._begin(pending.request, allowed_names),
-            *self._continue(),
-        ]
+        return [*_send(refusals), *self._begin(pending.request, allowed_names), *self._continue()]
 
     def auth_deadline(self) -> list[Effect]:
         """Close: no token has arrived in time. First answer malformed messages, which may explain why."""
@@ -289,10 +298,15 @@ class Session:
         return effects
 
     def _process(self, message: str | bytes) -> list[Effect]:
+        frame: ClientFrame | BadRequest
         try:
-            return self._handle(frames.decode_client_frame(message))
+            frame = frames.decode_client_frame(message)
         except BadRequest as error:
-            return [Send(frames.error(error))]
+            frame = error
+        excess = self._rates.excess_of_messages(self._now, is_auth=isinstance(frame, Auth))
+        if excess is not None:
+            return self._close(4429, excess)
+        return [Send(frames.error(frame))] if isinstance(frame, BadRequest) else self._handle(frame)
 
     def _handle(self, frame: ClientFrame) -> list[Effect]:
         match frame:
@@ -302,52 +316,82 @@ class Session:
             case Subscribe():
                 return self._subscribe(frame)
             case Unsubscribe(channels):
-                for name in channels:
-                    self._subscribed.pop(name, None)
-                return [EndSubscription(channels)]
+                if len(channels) > names_per_message(self._settings):
+                    return [Send(frames.error(self._too_many_names()))]
+                return self._end_subscriptions(channels)
             case Settle(xid):
                 return [AwaitSettle(xid)]
         assert_never(frame)
 
     def _subscribe(self, request: Subscribe) -> list[Effect]:
-        refusals: list[Effect] = []
+        if len(request.channels) > names_per_message(self._settings):
+            return [Send(frames.error(self._too_many_names(), ref=request.ref))]
+        excess = self._rates.excess_of_joins(len(request.channels), self._now)
+        if excess is not None:
+            return self._close(4429, excess)
+        refusals = Refusals(request.ref)
         names: list[str] = []
         questions: list[GuardQuestion] = []
         for name in request.channels:
-            try:
-                declaration, value = self._channels.resolve(name)
-            except (ChannelUnknown, ChannelNameInvalid) as error:
-                refusals.append(self._refuse(name[:64], error, request.ref))
-                continue
-            if declaration.guard is not None and self._viewer is None:
-                # A guard decides about a viewer: without one the channel is refused.
-                refusals.append(self._forbid(name, request.ref))
+            question = self._question(name, refusals)
+            if question is None:
                 continue
             names.append(name)
-            if declaration.guard is not None:
-                questions.append(GuardQuestion(name, declaration, value))
+            if question.declaration.guard is not None:
+                questions.append(question)
+        answers = _send(refusals)
+        limit = self._settings.channels_per_connection
+        if names and len(self._subscribed.keys() | set(names)) > limit:
+            error = LimitExceeded(f"at most {limit} channels per connection; unsubscribe some first")
+            return [*answers, Send(refusals.limit(tuple(names), error))]
         if not questions or self._viewer is None:
-            return [*refusals, *self._begin(request, tuple(names))]
+            return [*answers, *self._begin(request, tuple(names))]
+        return [*answers, *self._ask(self._viewer, request, tuple(names), tuple(questions))]
+
+    def _question(self, name: str, refusals: Refusals) -> GuardQuestion | None:
+        """Return the question for a channel, which may have no guard; None if the channel is refused."""
+        try:
+            declaration, value = self._channels.resolve(name)
+        except ChannelNameInvalid as error:
+            refusals.invalid(name, error)
+            return None
+        except ChannelUnknown as error:
+            hinted = self._settings.development and error.suggestion is not None
+            refusals.forbid(name, f"; did you mean {error.suggestion!r}?" if hinted else "")
+            return None
+        if declaration.guard is not None and self._viewer is None:
+            # A guard decides about a viewer: without one the channel is refused.
+            refusals.forbid(name)
+            return None
+        return GuardQuestion(name, declaration, value)
+
+    def _ask_again(self, viewer: Viewer, names: tuple[str, ...]) -> list[Effect]:
+        questions = [GuardQuestion(name, *self._channels.resolve(name)) for name in names]
+        guarded = tuple(q for q in questions if q.declaration.guard is not None)
+        return self._ask(viewer, None, tuple(q.name for q in guarded), guarded) if guarded else []
+
+    def _ask(
+        self,
+        viewer: Viewer,
+        request: Subscribe | None,
+        names: tuple[str, ...],
+        questions: tuple[GuardQuestion, ...],
+    ) -> list[Effect]:
         self._deciding = True
-        self._pending = _Pending(request, tuple(names), frozenset(q.name for q in questions))
-        return [*refusals, Authorize(self._viewer, tuple(questions))]
+        self._pending = _Pending(request, names, frozenset(q.name for q in questions))
+        return [Authorize(viewer, questions)]
 
-    def _refuse(self, name: str, error: ChannelUnknown | ChannelNameInvalid, ref: int | None) -> Effect:
-        if isinstance(error, ChannelNameInvalid):
-            return Send(frames.error(error, channel=name, ref=ref))
-        hinted = self._settings.development and error.suggestion is not None
-        return self._forbid(name, ref, f"; did you mean {error.suggestion!r}?" if hinted else "")
+    def _too_many_names(self) -> LimitExceeded:
+        return LimitExceeded(f"at most {names_per_message(self._settings)} names in one request")
 
-    def _forbid(self, name: str, ref: int | None, hint: str = "") -> Effect:
-        return Send(frames.error(Forbidden(name, hint), channel=name, ref=ref))
+    def _end_subscriptions(self, channels: Sequence[str]) -> list[Effect]:
+        for name in channels:
+            self._subscribed.pop(name, None)
+        return [EndSubscription(tuple(channels))] if channels else []
 
     def _begin(self, request: Subscribe, names: tuple[str, ...]) -> list[Effect]:
         if not names:
             return []
-        limit = self._settings.channels_per_connection
-        if len(self._subscribed.keys() | set(names)) > limit:
-            excess = LimitExceeded(f"at most {limit} channels per connection; unsubscribe some first")
-            return [Send(frames.error(excess, channel=name, ref=request.ref)) for name in names]
         self._subscribed.update(dict.fromkeys(names))
         if request.since is None:
             return [BeginSubscription(names, None, request.ref)]
@@ -364,6 +408,16 @@ class Session:
         self._closed = True
         self._pending = None
         self._waiting.clear()
+
+
+_REJECTIONS: dict[type[TokenInvalid], tuple[int, str]] = {
+    TokenExpired: (4401, "token expired"),
+    TokenNotUsableYet: (4401, "the token cannot be checked yet; try again"),
+}
+
+
+def _send(refusals: Refusals) -> list[Effect]:
+    return [Send(frame) for frame in refusals.frames()]
 
 
 def _malformed(message: bytes) -> list[Effect]:

@@ -80,7 +80,8 @@ class Gateway(Sender):
 
     def received(self, message: str | bytes) -> None:
         """Process one message of the client."""
-        self._attempt(lambda: self._perform(self._session.received(message)))
+        now = self._context.clock.monotonic()
+        self._attempt(lambda: self._perform(self._session.received(message, now)))
 
     def drain(self, reconnect_after_ms: int) -> None:
         """Close with `bye`: the client reconnects after so many milliseconds."""
@@ -153,18 +154,29 @@ class Gateway(Sender):
         self._decision = None
         match answer:
             case Viewer():
-                if "expiry" in self._timers:
-                    self._timers.pop("expiry").cancel()
-                if answer.expires_at is not None:
-                    self._later("expiry", answer.expires_at - self._context.clock.wall(), self._expired)
-                self._perform(self._session.authenticated(answer))
+                self._accept(answer)
             case TokenInvalid():
+                self._context.counts.refusals["token"] += 1
+                logger.info("%s: token refused: %s", self, answer.reason)
                 self._perform(self._session.rejected(answer))
             case _:  # keys that cannot be fetched, for example: the client may try again
                 logger.error(
                     "%s: the authorizer failed; closed with 1011, the client resumes", self, exc_info=answer
                 )
                 self._perform([sessions.Close(1011, "authentication unavailable")])
+
+    def _accept(self, viewer: Viewer) -> None:
+        """Pass a viewer to the session, and close the connection when its token ends."""
+        wall, longest = self._context.clock.wall(), self._context.settings.token_lifetime_seconds
+        if "expiry" in self._timers:
+            self._timers.pop("expiry").cancel()
+        rest = None if viewer.expires_at is None else viewer.expires_at - wall
+        # A token accepted after its end, because clocks differ, has the leeway left; others end in time.
+        end = longest if rest is None else rest if rest > 0 else rest + viewer.leeway_seconds
+        self._later("expiry", min(longest, end), self._expired)
+        # Rounded down, but not to 0: the client renews at a part of this time.
+        expires_in = None if rest is None else max(1, int(min(rest, longest)))
+        self._perform(self._session.authenticated(viewer, expires_in))
 
     def _authorized(self, allowed: frozenset[str]) -> None:
         self._decision = None

@@ -27,7 +27,8 @@ export type ErrorFrame = {
   readonly type: "error";
   readonly code: string;
   readonly message: string;
-  readonly channel: string | undefined;
+  /** The refused names; undefined if the request was refused as a whole. */
+  readonly channels: readonly string[] | undefined;
   readonly ref: number | undefined;
 };
 
@@ -48,7 +49,7 @@ export type ClientFrame =
 type Json = Readonly<Partial<Record<Member, unknown>>>;
 type Member =
   | ("channel" | "payload" | "id" | "cursor" | "n" | "sent" | "subscribed" | "reset" | "reason" | "ref" | "settled" | "hello")
-  | ("error" | "bye" | "schema" | "heartbeat" | "code" | "message" | "reconnect_after_ms");
+  | ("error" | "bye" | "channels" | "schema" | "heartbeat" | "code" | "message" | "reconnect_after_ms");
 
 const isJson = (value: unknown): value is Json => typeof value === "object" && value !== null;
 const malformed = (): never => {
@@ -93,7 +94,7 @@ export const decode = (message: unknown): ServerFrame | undefined => {
         type,
         code: text(error.code),
         message: text(error.message),
-        channel: optional(text, error.channel),
+        channels: error.channel === undefined ? optional(names, error.channels) : [text(error.channel)],
         ref: optional(number, error.ref),
       };
     }

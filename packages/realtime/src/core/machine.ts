@@ -196,7 +196,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
     renew = false;
   };
 
-  const refuse = ({ code, message, channel, ref }: ErrorFrame) => {
+  const refuse = ({ code, message, ref }: ErrorFrame, channel?: string) => {
     const error = new RealtimeError(code, message, channel);
     const asked = ref ?? (channel === undefined ? GONE : LIVE);
     let notified = false;
@@ -333,7 +333,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
           break;
         }
         case "error":
-          refuse(frame);
+          for (const channel of frame.channels ?? [undefined]) refuse(frame, channel);
           break;
         case "bye":
           hint = frame.after;

@@ -87,9 +87,9 @@ export const createStreams = () => {
     return [];
   };
 
-  const refuse = ({ code, message, channel, ref }: ErrorFrame) => {
-    if (channel !== undefined) forget(channel, ref);
-    const error = { code, message, channel, ref: ref === RESUME ? undefined : ref };
+  const refuse = ({ code, message, channels, ref }: ErrorFrame) => {
+    for (const name of channels ?? []) forget(name, ref);
+    const error = { code, message, channels, ref: ref === RESUME ? undefined : ref };
     return [JSON.stringify({ error }), ...(resuming && !live.size && latest !== undefined ? release(latest) : [])];
   };
 

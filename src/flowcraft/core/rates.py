@@ -1,0 +1,68 @@
+"""Rates: token buckets for what one client may send."""
+
+from __future__ import annotations
+
+from flowcraft.settings import Settings
+
+_MOST_BYTES_AT_ONCE = 4 * 1024 * 1024
+_TOKENS_PER_SECOND, _TOKENS_AT_ONCE = 1.0, 16
+"""Each token costs a signature check, and questions to the guards of all subscriptions."""
+
+
+class Bucket:
+    """Lets `rate` units a second pass, and `burst` at once after a pause. Times are monotonic, in seconds."""
+
+    __slots__ = ("_at", "_burst", "_level", "_rate")
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = self._level = burst
+        self._at = float("-inf")
+
+    def take(self, units: float, now: float) -> bool:
+        """Take units out; return False, and take none, if fewer are left."""
+        self._level = min(self._burst, self._level + self._rate * max(0.0, now - self._at))
+        self._at = now
+        if units > self._level:
+            return False
+        self._level -= units
+        return True
+
+
+class ClientRates:
+    """The buckets of one client."""
+
+    __slots__ = ("_bytes", "_joins", "_messages", "_settings", "_tokens")
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._messages = Bucket(settings.messages_per_second, settings.messages_at_once)
+        longest = 64 * settings.message_bytes
+        self._bytes = Bucket(settings.received_bytes_per_second, max(_MOST_BYTES_AT_ONCE, longest))
+        self._tokens = Bucket(_TOKENS_PER_SECOND, _TOKENS_AT_ONCE)
+        self._joins = Bucket(settings.joins_per_second, names_per_message(settings))
+
+    def excess_of_bytes(self, size: int, now: float) -> str | None:
+        """Count the bytes of one message; return which rate it exceeds, None if none."""
+        if self._bytes.take(size, now):
+            return None
+        return f"at most {self._settings.received_bytes_per_second:g} bytes a second"
+
+    def excess_of_messages(self, now: float, *, is_auth: bool) -> str | None:
+        """Count one frame; return which rate it exceeds, None if none."""
+        if is_auth:
+            return None if self._tokens.take(1, now) else f"at most {_TOKENS_PER_SECOND:g} token a second"
+        if self._messages.take(1, now):
+            return None
+        return f"at most {self._settings.messages_per_second:g} messages a second"
+
+    def excess_of_joins(self, names: int, now: float) -> str | None:
+        """Count subscriptions to so many channels; return which rate they exceed, None if none."""
+        if self._joins.take(names, now):
+            return None
+        return f"at most {self._settings.joins_per_second:g} subscriptions a second"
+
+
+def names_per_message(settings: Settings) -> int:
+    """Return the most names of one request: twice the subscriptions that a connection may have."""
+    return max(256, 2 * settings.channels_per_connection)

@@ -1,0 +1,75 @@
+"""Refusals: answer the names of one request that are refused, with one frame for each code."""
+
+from __future__ import annotations
+
+from flowcraft.core import frames
+from flowcraft.errors import ChannelNameInvalid, LimitExceeded, RealtimeError
+
+_ECHOED = 64
+"""Characters of a refused name that are sent back: the length of the longest part of a valid one."""
+_HINTS = 3
+"""The most hints in one answer."""
+
+
+class Forbidden(RealtimeError):
+    """Channels are unknown or not allowed; the client cannot learn which of the two."""
+
+    code = "forbidden"
+
+    def __init__(self, name: str | None = None, hint: str = "") -> None:
+        what = "these channels are" if name is None else f"channel {name!r} is"
+        which = "them" if name is None else "it"
+        super().__init__(f"{what} not declared, or you may not subscribe to {which}{hint}")
+        self.hint = hint
+
+
+class _NamesInvalid(RealtimeError):
+    code = "bad_channel"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "these names are not of the form <entity>_update, <entity>.<id>, system or dashboard"
+        )
+
+
+class Refusals:
+    """The refused names of one request, in its order.
+
+    A client may name thousands of channels in one message: one answer for each would cost the server many
+    times what the message costs the client.
+    """
+
+    def __init__(self, ref: int | None) -> None:
+        self._ref = ref
+        self._forbidden: dict[str, Forbidden] = {}
+        self._invalid: dict[str, ChannelNameInvalid] = {}
+
+    def forbid(self, name: str, hint: str = "") -> None:
+        """Refuse a channel that is unknown or not allowed."""
+        echoed = name[:_ECHOED]
+        self._forbidden[echoed] = Forbidden(echoed, hint)
+
+    def invalid(self, name: str, error: ChannelNameInvalid) -> None:
+        """Refuse a name outside the grammar."""
+        self._invalid[name[:_ECHOED]] = error
+
+    def limit(self, names: tuple[str, ...], error: LimitExceeded) -> bytes:
+        """Return the frame for names that are one too many."""
+        channel = names[0] if len(names) == 1 else None
+        return frames.error(error, channel=channel, channels=() if channel else names, ref=self._ref)
+
+    def frames(self) -> list[bytes]:
+        """Return the frames: at most one for each code."""
+        hints = "".join([error.hint for error in self._forbidden.values()][:_HINTS])
+        return [
+            *self._frame(self._forbidden, Forbidden(None, hints)),
+            *self._frame(self._invalid, _NamesInvalid()),
+        ]
+
+    def _frame(
+        self, errors: dict[str, Forbidden] | dict[str, ChannelNameInvalid], together: RealtimeError
+    ) -> list[bytes]:
+        names = tuple(errors)
+        if len(names) == 1:
+            return [frames.error(errors[names[0]], channel=names[0], ref=self._ref)]
+        return [frames.error(together, channels=names, ref=self._ref)] if names else []

@@ -11,7 +11,8 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
 from flowcraft.adapters import deflate
-from flowcraft.adapters.rfc6455 import FrameReader, Message, ProtocolError, deflated_text_frames, text_frames
+from flowcraft.adapters.rfc6455 import FrameReader, Message, ProtocolError
+from flowcraft.adapters.sockets import deflated_text_frames, text_frames
 from flowcraft.core.bundles import Bundle
 
 SHORT = b"{}"

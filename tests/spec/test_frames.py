@@ -13,7 +13,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from flowcraft.adapters.rfc6455 import text_frames
+from flowcraft.adapters.sockets import text_frames
 from flowcraft.core import frames
 from flowcraft.core.bundles import Bundle, Encoder
 from flowcraft.core.hub import Deliver, Subscribed

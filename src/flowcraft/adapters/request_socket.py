@@ -10,8 +10,8 @@ from collections.abc import Callable
 from flowcraft.adapters import http
 from flowcraft.adapters.handshake import Refused
 from flowcraft.adapters.http import Request, RequestReader
+from flowcraft.adapters.pinged_socket import PingedSocket
 from flowcraft.adapters.server_sent import BODY_BYTES
-from flowcraft.adapters.sockets import PingedSocket
 from flowcraft.ports import NodePort
 
 logger = logging.getLogger(__name__)

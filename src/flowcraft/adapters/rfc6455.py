@@ -1,7 +1,8 @@
 """RFC 6455: the server's side of the WebSocket protocol, version 13, without input and output.
 
 Only what one carrier needs: no subprotocols, no binary messages, no extension but compression. Bytes go in,
-values come out; a client's violation is a `ProtocolError` with the close code that the RFC names for it.
+values come out; a client's violation is a `ProtocolError` with the close code that the RFC names for it. The
+frames of messages, which every event passes, are in `sockets`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -200,18 +201,8 @@ class FrameReader:
             raise ProtocolError(1007, "invalid payload data: not UTF-8") from None
 
 
-def frame(payload: bytes, first: int = 0x80 | _TEXT) -> bytes:
-    """Return one unmasked frame (§5.2); `first` is its first byte."""
-    length = len(payload)
-    if length < 126:
-        return bytes((first, length)) + payload
-    if length < 65536:
-        return bytes((first, 0x7E)) + length.to_bytes(2, "big") + payload
-    return bytes((first, 0x7F)) + length.to_bytes(8, "big") + payload
-
-
 def _control(opcode: int, payload: bytes) -> bytes:
-    return frame(payload, 0x80 | opcode)
+    return bytes((0x80 | opcode, len(payload))) + payload
 
 
 PING = _control(_PING, b"")
@@ -266,19 +257,3 @@ def _read_close(payload: bytes) -> CloseFrame:
     except UnicodeDecodeError:
         raise ProtocolError(1007, "invalid payload data: not UTF-8") from None
     return CloseFrame(code)
-
-
-def text_frames(messages: Sequence[bytes]) -> bytes:
-    """Return messages as text frames; a `flowcraft.core.bundles.Framing`."""
-    return b"".join(map(frame, messages))
-
-
-def deflated_text_frames(messages: Sequence[bytes]) -> bytes:
-    """Return messages as text frames, long ones compressed (RFC 7692 §7.2.1); a `Framing`."""
-    return b"".join(map(_deflated_frame, messages))
-
-
-def _deflated_frame(message: bytes) -> bytes:
-    if len(message) < deflate.FROM_BYTES:
-        return frame(message)
-    return frame(deflate.deflate(message), 0x80 | _RSV1 | _TEXT)

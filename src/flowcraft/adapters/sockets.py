@@ -1,6 +1,7 @@
-"""Sockets: write to clients without a copy or a task, and notify the gateway when the kernel takes more.
+"""Sockets: frame messages once for all clients, write to clients without a copy or a task.
 
-Messages are framed once for all connections. An idle connection has no buffer, no task and no timer.
+The kernel takes the bytes at once, or the gateway is notified when it takes more. An idle connection has no
+buffer, no task and no timer.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from typing import cast
 
-from flowcraft.adapters import rfc6455
+from flowcraft.adapters import deflate
 from flowcraft.core.bundles import Framing
 from flowcraft.ports import GatewayPort, NodePort
 
@@ -126,48 +128,6 @@ class ClientSocket(asyncio.Protocol):
             self._transport.abort()
 
 
-class PingedSocket(ClientSocket):
-    """A WebSocket whose client must answer pings."""
-
-    def __init__(self, node: NodePort, framing: Framing = rfc6455.text_frames) -> None:
-        super().__init__(node, framing)
-        self._pong_due: asyncio.TimerHandle | None = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._is_alive()
-        super().connection_lost(exc)
-
-    def ping(self) -> None:
-        if self._open is not None and self._pong_due is None:
-            self._open.write(rfc6455.PING)
-            self._await_pong(pinged_at=self._resumes)
-
-    def _is_alive(self) -> None:
-        """Stop waiting for a pong: bytes have arrived."""
-        if self._pong_due is not None:
-            self._pong_due.cancel()
-            self._pong_due = None
-
-    def _await_pong(self, pinged_at: int) -> None:
-        wait = self._settings.pong_timeout_seconds
-        loop = asyncio.get_running_loop()
-        self._pong_due = loop.call_later(wait, self._no_pong, pinged_at, self.waiting_bytes)
-
-    def _no_pong(self, pinged_at: int, waiting: int) -> None:
-        """Report a client that did not answer, unless the ping may still wait behind bytes that it reads.
-
-        `pinged_at` is how often the transport had been emptied when the ping was written; `waiting` is how
-        many bytes waited in it when this timer was set.
-        """
-        self._pong_due = None
-        if self._open is None or self._gateway is None:
-            return
-        if waiting and self._resumes == pinged_at and self.waiting_bytes < waiting:
-            self._await_pong(pinged_at)
-        else:
-            self._gateway.unresponsive()
-
-
 def address_text(name: object) -> str:
     """Return a peer's name as `host:port`; empty for a Unix socket, whose client has none."""
     if isinstance(name, tuple | list) and len(name) >= 2:  # pyright: ignore[reportUnknownArgumentType]
@@ -183,3 +143,28 @@ def _descriptor(transport: asyncio.Transport) -> int:
     if raw is None or encrypted or sys.platform == "win32" or transport.get_write_buffer_size():
         return NO_FD
     return raw.fileno()
+
+
+def frame(payload: bytes, first: int = 0x81) -> bytes:
+    """Return one unmasked frame of a WebSocket (RFC 6455 §5.2); `first` is its first byte: a whole text."""
+    length = len(payload)
+    if length < 126:
+        return bytes((first, length)) + payload
+    if length < 65536:
+        return bytes((first, 0x7E)) + length.to_bytes(2, "big") + payload
+    return bytes((first, 0x7F)) + length.to_bytes(8, "big") + payload
+
+
+def text_frames(messages: Sequence[bytes]) -> bytes:
+    """Return messages as text frames; a `flowcraft.core.bundles.Framing`."""
+    return b"".join(map(frame, messages))
+
+
+def deflated_text_frames(messages: Sequence[bytes]) -> bytes:
+    """Return messages as text frames, long ones compressed (RFC 7692 §7.2.1); a `Framing`."""
+    return b"".join(
+        [
+            frame(message) if len(message) < deflate.FROM_BYTES else frame(deflate.deflate(message), 0xC1)
+            for message in messages
+        ]
+    )

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from flowcraft.adapters.sockets import PingedSocket
+from flowcraft.adapters.pinged_socket import PingedSocket
 from flowcraft.ports import GatewayPort, NodePort
 
 _CLOSING_SECONDS = 1.0

@@ -11,6 +11,7 @@ from flowcraft.adapters.handshake import Admitted, Refused, admit
 from flowcraft.adapters.http import HttpAnswer, Request
 from flowcraft.adapters.request_socket import AcceptQueue, RequestSocket
 from flowcraft.adapters.rfc6455 import FrameReader, ProtocolError, Received
+from flowcraft.adapters.sockets import deflated_text_frames
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import NodePort
 
@@ -116,7 +117,7 @@ class WebSocketConnection(RequestSocket):
             self._begin_answer()
             self._transport.write(accepted)
             if self._deflates:
-                self.framing = rfc6455.deflated_text_frames
+                self.framing = deflated_text_frames
             self._state = _State.OPEN
             self._begin_sending(self._transport)
             self._begin(admitted.channels, admitted.since)

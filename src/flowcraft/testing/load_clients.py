@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from flowcraft.adapters.rfc6455 import frame
+from flowcraft.adapters.sockets import frame
 
 AT_ONCE = 200
 """The number of connections that open at the same time."""

@@ -29,13 +29,13 @@ ANSWERS = """\
 | 400 | a token in the address, where logs keep it; or a request that cannot be read |
 | 403 | the page's origin is not in `allowed_origins` |
 | 404 | another path |
-| 405 | another method; `Allow` names those that there are |
+| 405 | another method; `Allow` names those that there are: GET, HEAD and OPTIONS, POST for streams |
 | 408 | the request did not arrive within 5 s |
-| 411, 413 | a POST without `Content-Length`; one that is too long |
+| 413 | the content of a request is too long |
 | 414, 431 | a target, a head that is too long |
-| 426 | the right path, without a WebSocket handshake |
+| 426 | the right path, without a WebSocket handshake; often a proxy does not pass `Upgrade` on |
 | 500 | an error of the server, which is in its log |
-| 501, 505 | a transfer coding, an HTTP version that is not supported |
+| 501, 505 | a transfer coding other than `chunked`; another version of HTTP than 1.0 and 1.1 |
 | 503 | not ready, or full (`connections`); `Retry-After` has the time to wait |"""
 _CALLED = {"broadcast", "broadcast_ephemeral", "cursor", "rotate", "purge"}
 _FUNCTION = re.compile(

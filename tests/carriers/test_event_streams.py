@@ -95,7 +95,7 @@ async def listening(
 async def test_a_stream_tells_what_a_websocket_would(carrier: OpenStage) -> None:
     async with carrier(QUICK, None) as stage, listening(stage) as stream:
         assert stream.response.headers["content-type"] == "text/event-stream"
-        assert stream.response.headers["cache-control"] == "no-store"
+        assert stream.response.headers["cache-control"] == "no-store, no-transform"
         assert "hello" in await stream.next()
         assert stream.retry == 1000
         assert await stream.next() == {"subscribed": ["ping_update"], "cursor": START, "n": 0}
@@ -204,6 +204,7 @@ async def test_a_page_of_an_allowed_origin_may_read_it(carrier: OpenStage) -> No
     settings = Settings(drain_seconds=0.01, allowed_origins=(there,))
     async with carrier(settings, None) as stage, listening(stage, Origin=there) as stream:
         assert stream.response.headers["access-control-allow-origin"] == there
+        assert stream.response.headers["access-control-allow-credentials"] == "true"
         assert stream.response.headers["vary"] == "Origin"
 
 

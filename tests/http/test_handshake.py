@@ -60,7 +60,7 @@ def test_a_token_does_not_belong_into_a_url(name: str) -> None:
     assert (judged.status, "abc" in judged.reason) == (400, False)
 
 
-@pytest.mark.parametrize("settings", [ANYWHERE, LISTED, Settings(allowed_origins=("*", "http://["))])
+@pytest.mark.parametrize("settings", [ANYWHERE, LISTED, Settings(allowed_origins=("*",))])
 @pytest.mark.parametrize(
     "origin",
     [

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-from flowcraft.adapters.handshake import Admitted, Refused, admit
+from flowcraft.adapters.cors import answer_headers, options
+from flowcraft.adapters.handshake import MALFORMED_HOST, Admitted, Refused, admit
+from flowcraft.adapters.http import FIELDS, HEAD_BYTES, NO_CONTENT, TEXT, head_too_large, parse_target
 from flowcraft.adapters.sockets import address_text
 from flowcraft.adapters.uvicorn import DirectConnection, UvicornSocket
 from flowcraft.core.bundles import Framing
 from flowcraft.errors import LogUnavailable
+from flowcraft.origins import is_authority
 from flowcraft.ports import GatewayPort, NodePort
+from flowcraft.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -129,9 +133,10 @@ async def serve_websocket(
 ) -> None:
     """Serve one WebSocket from its handshake to its end; `direct` through uvicorn's socket if it is found."""
     await receive()  # websocket.connect
-    admitted = admit(query_of(scope), headers_of(scope), node)
+    headers = headers_of(scope)
+    admitted = check_head(scope, headers) or admit(query_of(scope), headers, node)
     if isinstance(admitted, Refused):
-        await _refuse(scope, send, admitted)
+        await _refuse(scope, send, admitted, answer_headers(headers, node.settings))
         return
     found = UvicornSocket.find(scope, send)
     await send({"type": "websocket.accept"})
@@ -215,9 +220,25 @@ def query_of(scope: Scope) -> str:
     return query.decode("latin-1")
 
 
-def refusal_headers(refused: Refused) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a refusal as ASGI wants them."""
-    return [(k.lower().encode(), v.encode()) for k, v in refused.headers.items()]
+def path_of(scope: Scope) -> str:
+    """Return the path of a request; some servers leave a target in absolute form (RFC 9112 §3.2.2)."""
+    path: str = scope["path"]
+    if path.startswith("/"):
+        return path
+    target = parse_target(path)
+    return path if isinstance(target, Refused) else target.path
+
+
+def check_head(scope: Scope, headers: Mapping[str, str]) -> Refused | None:
+    """Return why a request is refused by its head, as the dedicated server would; None if it is not."""
+    fields: Sequence[tuple[bytes, bytes]] = scope["headers"]
+    target = len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b""))
+    size = target + sum(len(name) + len(value) + len(": \r\n") for name, value in fields)
+    if size > HEAD_BYTES or len(fields) > FIELDS:
+        return head_too_large()
+    if not is_authority(headers.get("host", "[" if scope.get("http_version") == "1.1" else "")):
+        return MALFORMED_HOST
+    return None
 
 
 async def _read(
@@ -248,28 +269,59 @@ def _process(
     return True
 
 
-async def _refuse(scope: Scope, send: Send, refused: Refused) -> None:
+async def _refuse(scope: Scope, send: Send, refused: Refused, headers: Mapping[str, str]) -> None:
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": refused.reason[:120]})
         return
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), *refusal_headers(refused)]
-    await send({"type": "websocket.http.response.start", "status": refused.status, "headers": headers})
+    fields = encoded({"Content-Type": TEXT, **headers, **refused.headers})
+    await send({"type": "websocket.http.response.start", "status": refused.status, "headers": fields})
     await send({"type": "websocket.http.response.body", "body": refused.reason.encode() + b"\n"})
+
+
+def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return headers as ASGI wants them."""
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
 
 
 async def answer_http(
     send: Send,
     status: int,
     body: str,
-    content_type: str = "text/plain; charset=utf-8",
-    more: Sequence[tuple[bytes, bytes]] = (),
+    content_type: str = TEXT,
+    headers: Mapping[str, str] | None = None,
+    *,
+    is_head: bool = False,
 ) -> None:
-    """Send one whole HTTP response."""
+    """Send one whole HTTP response; `is_head`: it answers HEAD."""
     payload = body.encode()
-    headers = [
-        (b"content-type", content_type.encode()),
-        (b"content-length", str(len(payload)).encode()),
-        *more,
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": payload})
+    content = {"Content-Type": content_type, "Content-Length": str(len(payload))}
+    fields = encoded(({} if status == NO_CONTENT else content) | dict(headers or {}))
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": b"" if is_head else payload})
+
+
+async def answer_request(
+    scope: Scope,
+    send: Send,
+    answer: tuple[int, str, str] | Refused,
+    settings: Settings,
+    more: Mapping[str, str] | None = None,
+) -> None:
+    """Answer a request with status, content type and body, or with why it is refused."""
+    headers = answer_headers(headers_of(scope), settings) | dict(more or {})
+    if isinstance(answer, Refused):
+        headers |= answer.headers
+        if not scope.get("http_version", "1.1").startswith("1"):
+            headers.pop("Upgrade", None)  # forbidden in HTTP/2 (RFC 9113 §8.2.2)
+        answer = (answer.status, TEXT, answer.reason + "\n")
+    status, content_type, body = answer
+    await answer_http(send, status, body, content_type, headers, is_head=scope["method"] == "HEAD")
+
+
+async def answer_options(scope: Scope, send: Send, methods: Sequence[str], settings: Settings) -> None:
+    """Answer OPTIONS, which may be the preflight of a page."""
+    answer = options(headers_of(scope), methods, settings)
+    if isinstance(answer, Refused):
+        await answer_request(scope, send, answer, settings)
+    else:
+        await answer_http(send, NO_CONTENT, "", headers=answer)

@@ -12,16 +12,19 @@ from flowcraft.adapters.asgi import (
     Receive,
     Scope,
     Send,
-    answer_http,
+    answer_options,
+    answer_request,
+    check_head,
+    encoded,
     end_tasks,
     headers_of,
     query_of,
-    refusal_headers,
 )
-from flowcraft.adapters.handshake import Refused, admit
+from flowcraft.adapters.cors import answer_headers
+from flowcraft.adapters.handshake import Refused, admit, method_not_allowed
 from flowcraft.adapters.http import check_content_length, content_too_large
 from flowcraft.adapters.request_socket import REQUEST_SECONDS, request_timeout
-from flowcraft.adapters.server_sent import BODY_BYTES, client_messages, response_headers
+from flowcraft.adapters.server_sent import BODY_BYTES, METHODS, client_messages
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import GatewayPort, NodePort
 
@@ -59,15 +62,21 @@ class AsgiEventStream(AsgiConnection):
 async def serve_event_stream(scope: Scope, receive: Receive, send: Send, node: NodePort) -> None:
     """Answer one request with events until the client or the server ends the stream."""
     headers = headers_of(scope)
+    if scope["method"] == "OPTIONS":
+        await answer_options(scope, send, METHODS, node.settings)
+        return
     try:
         opened = await _open(scope, headers, receive, node)
     except _Disconnected:
         return
     if isinstance(opened, Refused):
-        await answer_http(send, opened.status, opened.reason + "\n", more=refusal_headers(opened))
+        await answer_request(scope, send, opened, node.settings)
         return
-    head = [(k.lower().encode(), v.encode()) for k, v in response_headers(headers.get("origin")).items()]
-    await send({"type": "http.response.start", "status": 200, "headers": head})
+    head = server_sent.HEADERS | answer_headers(headers, node.settings)
+    await send({"type": "http.response.start", "status": 200, "headers": encoded(head)})
+    if scope["method"] == "HEAD":
+        await send({"type": "http.response.body", "body": b""})
+        return
     connection = AsgiEventStream(scope, send)
     await connection.send_part(server_sent.GREETING)
     await _serve(connection, opened, receive, node)
@@ -109,9 +118,9 @@ async def _open(
     scope: Scope, headers: dict[str, str], receive: Receive, node: NodePort
 ) -> Iterator[str] | Refused:
     """Admit a request and read its body; return the client's messages, or why it is refused."""
-    if scope["method"] not in {"GET", "POST"}:
-        return Refused(405, "method not allowed: expected GET or POST", {"Allow": "GET, POST"})
-    admitted = admit(query_of(scope), headers, node)
+    if scope["method"] not in METHODS:
+        return method_not_allowed(METHODS)
+    admitted = check_head(scope, headers) or admit(query_of(scope), headers, node)
     if isinstance(admitted, Refused):
         return admitted
     length = check_content_length(headers.get("content-length", "0"), BODY_BYTES)

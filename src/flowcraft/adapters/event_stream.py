@@ -7,7 +7,7 @@ import logging
 import socket
 from collections.abc import Iterator, Sequence
 
-from flowcraft.adapters import http, server_sent
+from flowcraft.adapters import server_sent
 from flowcraft.adapters.sockets import ClientSocket
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import NodePort
@@ -24,7 +24,7 @@ class EventStreamConnection(ClientSocket):
     def __init__(self, node: NodePort) -> None:
         super().__init__(node, server_sent.events_before_answer)
 
-    def begin(self, transport: asyncio.Transport, origin: str | None, messages: Sequence[str]) -> None:
+    def begin(self, transport: asyncio.Transport, head: bytes, messages: Sequence[str]) -> None:
         """Send the head of the response, and process the messages that the request contained."""
         self.connection_made(transport)
         raw: socket.socket | None = transport.get_extra_info("socket")
@@ -32,7 +32,7 @@ class EventStreamConnection(ClientSocket):
             # There is no ping in an event stream; the kernel ends a connection that acknowledges no bytes.
             silence = self._settings.heartbeat_seconds + self._settings.pong_timeout_seconds
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * silence))
-        transport.write(http.response_head(200, server_sent.response_headers(origin)) + server_sent.GREETING)
+        transport.write(head + server_sent.GREETING)
         self._begin_sending(transport)
         try:
             self._gateway = self._node.connect(self)

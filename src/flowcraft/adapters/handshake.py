@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import random
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote_plus
 
+from flowcraft.origins import is_allowed, is_authority
 from flowcraft.ports import NodePort
 from flowcraft.settings import Settings
 
 QUERY_BYTES = 8 * 1024
 """The longest query: as long as the longest request target."""
 _TOKEN_PARAMETERS = ("token", "access_token", "auth", "jwt", "authorization")
-# Not urllib.parse.urlsplit: it raises ValueError for some input, such as "http://[", and accepts much that
-# is no authority (RFC 3986 §3.2).
-_AUTHORITY_GRAMMAR = r"(?:\[[0-9A-Fa-f:.]+\]|[-._~%!$&'()*+,;=0-9A-Za-z]*)(?::[0-9]{0,5})?"
-_AUTHORITY = re.compile(_AUTHORITY_GRAMMAR)
-_ORIGIN = re.compile(rf"null|[A-Za-z][-+.0-9A-Za-z]*://({_AUTHORITY_GRAMMAR})")
 RETRY_SECONDS = (1, 5)
 """Retry-After of a 503 is a random number between these: refused clients must not all return at once."""
 
@@ -68,8 +63,8 @@ def check_request(
     """
     if host is not None and not is_authority(host):
         return MALFORMED_HOST
-    if origin is not None and not _is_allowed(origin, host, settings.allowed_origins):
-        return Refused(403, f"forbidden: origin {origin[:64]!r} is not allowed; list it in allowed_origins")
+    if origin is not None and not is_allowed(origin, host, settings.allowed_origins):
+        return forbidden(origin)
     if len(query) > QUERY_BYTES:
         return Refused(414, f"URI too long: a query has at most {QUERY_BYTES} bytes; subscribe by messages")
     parameters = _parameters(query)
@@ -80,6 +75,17 @@ def check_request(
     return Admitted(tuple(parameters.get("channel", ())), next(iter(parameters.get("since", ())), None))
 
 
+def forbidden(origin: str) -> Refused:
+    """Return the refusal of a page's request."""
+    return Refused(403, f"forbidden: origin {origin[:64]!r} is not allowed; list it in allowed_origins")
+
+
+def method_not_allowed(allowed: Sequence[str]) -> Refused:
+    """Return the refusal of another method."""
+    reason = f"method not allowed: expected {', '.join(allowed[:-1])} or {allowed[-1]}"
+    return Refused(405, reason, {"Allow": ", ".join(allowed)})
+
+
 def _parameters(query: str) -> dict[str, list[str]]:
     # Not parse_qs(query, keep_blank_values=True): this takes a third of its 2 µs, and a test compares them.
     parameters: dict[str, list[str]] = {}
@@ -88,23 +94,3 @@ def _parameters(query: str) -> dict[str, list[str]]:
             name, _, value = pair.partition("=")
             parameters.setdefault(unquote_plus(name), []).append(unquote_plus(value))
     return parameters
-
-
-def is_authority(text: str) -> bool:
-    """Return whether a text is a host with an optional port, as in the Host field (RFC 9110 §7.2)."""
-    return _AUTHORITY.fullmatch(text) is not None
-
-
-def parse_origin(text: str) -> str | None:
-    """Return the host and port of an Origin (RFC 6454 §7): empty if it is opaque, None if it is malformed."""
-    match = _ORIGIN.fullmatch(text)
-    return None if match is None else match[1] or ""
-
-
-def _is_allowed(origin: str, host: str | None, allowed: tuple[str, ...]) -> bool:
-    authority = parse_origin(origin)
-    if authority is None:
-        return False
-    if allowed:
-        return origin in allowed or "*" in allowed
-    return bool(authority) and host is not None and authority.lower() == host.lower()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from flowcraft.adapters import http
+from flowcraft.adapters.cors import answer_headers
 from flowcraft.adapters.handshake import Refused
 from flowcraft.adapters.http import Request, RequestReader
 from flowcraft.adapters.pinged_socket import PingedSocket
@@ -89,9 +90,18 @@ class RequestSocket(PingedSocket):
             self._deadline = None
 
     def _refuse(self, refused: Refused) -> None:
-        self._respond(http.response(refused.status, refused.reason + "\n", headers=refused.headers))
+        self._respond(refused.status, refused.reason + "\n", headers=refused.headers)
 
-    def _respond(self, response: bytes) -> None:
+    def _respond(
+        self, status: int, body: str, content_type: str = http.TEXT, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send a whole response to the request whose head has arrived, or to what is no request."""
+        arriving = self._arriving
+        method, fields = ("", {}) if arriving is None else (arriving.method, arriving.headers)
+        headers = answer_headers(fields, self._settings) | dict(headers or {})
+        self._send_last(http.response(status, body, content_type, headers, is_head=method == "HEAD"))
+
+    def _send_last(self, response: bytes) -> None:
         self._begin_answer()
         transport = self._transport
         if transport is None:
@@ -133,7 +143,9 @@ class RequestSocket(PingedSocket):
         if request is None:
             request = self._read_head(arriving, transport)
         content = None if request is None else arriving.read_content(request)
-        if request is not None and content is not None:
+        if isinstance(content, Refused):
+            self._refuse(content)
+        elif request is not None and content is not None:
             self._answer(request, content)
             rest = arriving.rest()
             if rest:  # the first frames of a WebSocket; after any other request they are discarded

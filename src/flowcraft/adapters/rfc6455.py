@@ -20,6 +20,10 @@ from flowcraft.adapters.handshake import Refused
 _ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """The GUID of §1.3, which every server appends to the key."""
 _UPGRADE = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+UPGRADE_REQUIRED = Refused(
+    426, "upgrade required: expected a WebSocket handshake, GET in HTTP/1.1 with its Upgrade field", _UPGRADE
+)
+"""The answer to another request at a WebSocket's path: often a proxy did not pass Upgrade on."""
 _CONTROL_BYTES = 125
 """The longest payload of a control frame (§5.5), and the longest length in one byte (§5.2)."""
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -41,7 +45,7 @@ class ProtocolError(Exception):
 def upgrade(headers: Mapping[str, str], extensions: str = "") -> bytes | Refused:
     """Return the response that accepts a handshake (RFC 6455 §4.2.2), or why it is refused."""
     if "websocket" not in _tokens(headers, "upgrade") or "upgrade" not in _tokens(headers, "connection"):
-        return Refused(426, "upgrade required: expected a WebSocket handshake", _UPGRADE)
+        return UPGRADE_REQUIRED
     if headers.get("sec-websocket-version") != "13":
         return Refused(426, "upgrade required: expected Sec-WebSocket-Version 13", _UPGRADE)
     key = headers.get("sec-websocket-key", "")

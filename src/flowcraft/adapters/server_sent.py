@@ -16,6 +16,13 @@ from flowcraft.settings import Settings
 
 PATH = "/events"
 """The path of event streams, below the path of the WebSocket."""
+METHODS = ("GET", "HEAD", "POST", "OPTIONS")
+"""The methods of that path."""
+HEADERS = {
+    "Content-Type": "text/event-stream",
+    "X-Accel-Buffering": "no",  # otherwise nginx buffers events
+}
+"""The headers of a stream, beside those of every answer."""
 BODY_BYTES = 256 * 1024
 """The longest content of a request: as much as may wait of one client while a guard decides."""
 BODY_MESSAGES = 256
@@ -81,18 +88,6 @@ def has_position(data: bytes) -> bool:
     return data.startswith(b"id: ") or b"\n\nid: " in data
 
 
-def response_headers(origin: str | None) -> dict[str, str]:
-    """Return the headers of the response; `origin` is the Origin of a request that was admitted."""
-    headers = {
-        "Content-Type": "text/event-stream",
-        "Cache-Control": "no-store",
-        "X-Accel-Buffering": "no",  # otherwise nginx buffers events
-    }
-    if origin is not None:
-        headers |= {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
-    return headers
-
-
 def client_messages(
     method: str, headers: Mapping[str, str], body: bytes, url: Admitted, settings: Settings
 ) -> tuple[str, ...] | Refused:
@@ -108,7 +103,7 @@ def client_messages(
     if url.channels:
         since = headers.get("last-event-id") or url.since
         messages.append(encode_subscribe(Subscribe(url.channels, since)).decode())
-    elif method == "GET":
+    elif method != "POST":
         return Refused(400, "bad request: expected channels, as in /realtime/events?channel=run_update")
     if method == "GET" and body:
         return Refused(400, "bad request: a GET has no content")

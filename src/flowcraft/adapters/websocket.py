@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, auto
+from urllib.parse import unquote
 
 from flowcraft.adapters import deflate, http, rfc6455, server_sent
+from flowcraft.adapters.cors import answer_headers, options
 from flowcraft.adapters.event_stream import EventStreamConnection
-from flowcraft.adapters.handshake import Admitted, Refused, admit
-from flowcraft.adapters.http import HttpAnswer, Request
+from flowcraft.adapters.handshake import Admitted, Refused, admit, method_not_allowed
+from flowcraft.adapters.http import HttpAnswer, Request, normal_path
 from flowcraft.adapters.request_socket import AcceptQueue, RequestSocket
 from flowcraft.adapters.rfc6455 import FrameReader, ProtocolError, Received
 from flowcraft.adapters.sockets import deflated_text_frames
@@ -80,35 +82,54 @@ class WebSocketConnection(RequestSocket):
     # the handshake
 
     def _check(self, request: Request) -> Refused | None:
-        is_stream = request.target.path == self._path + server_sent.PATH
-        allowed = ("GET", "POST") if is_stream else ("GET",)
-        if request.method not in allowed:
-            reason = f"method not allowed: expected {' or '.join(allowed)}"
-            return Refused(405, reason, {"Allow": ", ".join(allowed)})
-        if request.method == "GET" and request.content_length:
+        methods = self._methods(request)
+        if request.method not in methods:
+            return method_not_allowed(methods)
+        if request.method == "GET" and request.content_length != 0 and self._is_ours(request):
             return Refused(400, "bad request: a GET request has no content")
         return None
 
     def _answer(self, request: Request, content: bytes) -> None:
-        path = request.target.path
-        if path == self._path + server_sent.PATH:
+        path = _path(request)
+        if request.method == "OPTIONS":
+            self._answer_options(request)
+        elif self._names(path, server_sent.PATH):
             self._open_event_stream(request, content)
         elif (page := self._pages(path)) is not None:
             status, content_type, body = page
-            self._respond(http.response(status, body, content_type))
-        elif path == self._path:
+            self._respond(status, body, content_type)
+        elif self._names(path):
             self._open_websocket(request)
         else:
-            self._refuse(
-                Refused(
-                    404, f"not found: expected {self._path}, or {self._path}{server_sent.PATH} for events"
-                )
-            )
+            events = f"{self._path}{server_sent.PATH}"
+            self._refuse(Refused(404, f"not found: expected {self._path}, or {events} for events"))
+
+    def _names(self, path: str, below: str = "") -> bool:
+        """Return whether a path is ours, also below a prefix that a proxy has not taken off."""
+        own = self._path.rstrip("/") + below
+        return path == (own or "/") or (bool(own) and path.endswith(own))
+
+    def _is_ours(self, request: Request) -> bool:
+        path = _path(request)
+        return self._names(path) or self._names(path, server_sent.PATH)
+
+    def _methods(self, request: Request) -> tuple[str, ...]:
+        is_stream = self._names(_path(request), server_sent.PATH)
+        return server_sent.METHODS if is_stream else http.METHODS
+
+    def _answer_options(self, request: Request) -> None:
+        answer = options(request.headers, self._methods(request), self._settings)
+        if isinstance(answer, Refused):
+            self._refuse(answer)
+        else:
+            self._respond(204, "", headers=answer)
 
     def _open_websocket(self, request: Request) -> None:
         extensions = request.headers.get("sec-websocket-extensions", "")
         self._deflates = self._settings.compress and deflate.is_offered(extensions)
         accepted = rfc6455.upgrade(request.headers, deflate.AGREED if self._deflates else "")
+        if request.method != "GET" or request.version == "1.0":
+            accepted = rfc6455.UPGRADE_REQUIRED
         if isinstance(accepted, Refused):
             self._refuse(accepted)
             return
@@ -131,10 +152,14 @@ class WebSocketConnection(RequestSocket):
         if isinstance(messages, Refused):
             self._refuse(messages)
             return
+        head = http.response_head(200, server_sent.HEADERS | answer_headers(headers, self._settings))
+        if request.method == "HEAD":
+            self._send_last(head)
+            return
         self._begin_answer()
         stream = EventStreamConnection(self._node)
         self._transport.set_protocol(stream)
-        stream.begin(self._transport, headers.get("origin"), messages)
+        stream.begin(self._transport, head, messages)
 
     def _admit(self, request: Request) -> Admitted | None:
         """Admit a request, or send the refusal and return None."""
@@ -198,3 +223,7 @@ class WebSocketConnection(RequestSocket):
         self._state = _State.CLOSED
         if self._transport is not None:
             self._transport.close()
+
+
+def _path(request: Request) -> str:
+    return normal_path(unquote(request.target.path))

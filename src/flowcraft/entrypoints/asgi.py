@@ -7,11 +7,25 @@ import contextlib
 from typing import Any, Protocol
 
 from flowcraft.adapters import server_sent
-from flowcraft.adapters.asgi import AsgiApp, Scope, answer_http, serve_websocket
+from flowcraft.adapters.asgi import (
+    AsgiApp,
+    Scope,
+    Send,
+    answer_options,
+    answer_request,
+    check_head,
+    headers_of,
+    path_of,
+    serve_websocket,
+)
 from flowcraft.adapters.asgi_event_stream import serve_event_stream
+from flowcraft.adapters.handshake import Refused, method_not_allowed
+from flowcraft.adapters.http import METHODS, HttpAnswer, normal_path
+from flowcraft.adapters.rfc6455 import UPGRADE_REQUIRED
 from flowcraft.entrypoints import pages
 from flowcraft.entrypoints.lifespan import Lifespan
 from flowcraft.runtime.node import Node
+from flowcraft.settings import Settings
 
 _FIRST_READ_SECONDS = 2.0
 """The first connection waits this long for the first read of the log; then it is refused with 503."""
@@ -36,11 +50,20 @@ class RealtimeApp:
     the event loop.
     """
 
-    def __init__(self, realtime: Startable, app: AsgiApp | None, path: str, *, direct: bool = True) -> None:
+    def __init__(
+        self,
+        realtime: Startable,
+        app: AsgiApp | None,
+        path: str,
+        *,
+        direct: bool = True,
+        settings: Settings | None = None,
+    ) -> None:
         self._realtime = realtime
         self._app = app
         self._path = path.rstrip("/")
         self._direct = direct
+        self._settings = settings or Settings()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  # see AsgiApp
         if scope["type"] == "lifespan":
@@ -57,11 +80,19 @@ class RealtimeApp:
             await serve_websocket(scope, receive, send, node, direct=self._direct)
         elif below == server_sent.PATH:
             await serve_event_stream(scope, receive, send, await self._first_read())
-        elif (page := await pages.page_of_mount(below, self._realtime.start)) is not None:
-            status, content_type, body = page
-            await answer_http(send, status, body, content_type)
         else:
-            await answer_http(send, 426, "upgrade required: this is a WebSocket\n")
+            await self._answer(scope, send, below)
+
+    async def _answer(self, scope: Scope, send: Send, below: str) -> None:
+        """Answer a request for a page, or one for the WebSocket that is no handshake."""
+        answer: HttpAnswer | Refused | None = check_head(scope, headers_of(scope))
+        if scope["method"] == "OPTIONS":
+            await answer_options(scope, send, METHODS, self._settings)
+            return
+        if scope["method"] not in METHODS:
+            answer = method_not_allowed(METHODS)
+        answer = answer or await pages.page_of_mount(below, self._realtime.start) or UPGRADE_REQUIRED
+        await answer_request(scope, send, answer, self._settings)
 
     async def _first_read(self) -> Node:
         """Return the node once it has read the log, or after a while without: then it refuses clients."""
@@ -74,16 +105,16 @@ class RealtimeApp:
         """Return the path below the WebSocket's; None if the request is the application's."""
         if self._app is None:
             # Frameworks differ in whether a mounted application sees the whole path, so its end decides.
-            path: str = scope["path"].rstrip("/")
+            path = normal_path(path_of(scope))
             return next((below for below in _BELOW if path.endswith(below)), _WEBSOCKET)
-        path = _path_inside(scope)
+        path = normal_path(_path_inside(scope))
         if scope["type"] == "websocket":
-            return _WEBSOCKET if path.rstrip("/") == self._path else None
+            return _WEBSOCKET if path == (self._path or "/") else None
         return next((below for below in _BELOW if path == self._path + below), None)
 
 
 def _path_inside(scope: Scope) -> str:
     """Return the path without the prefix at which the server serves us: `--root-path` of uvicorn."""
-    path: str = scope["path"]
+    path = path_of(scope)
     root: str = scope.get("root_path", "").rstrip("/")
     return path.removeprefix(root) if path.startswith(f"{root}/") else path

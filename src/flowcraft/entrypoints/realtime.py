@@ -117,7 +117,7 @@ class Realtime:
         go straight to the socket, not through the `send` of middleware; with `direct=False` they are sent as
         ASGI messages, at a third of the speed.
         """
-        return RealtimeApp(self, app, path, direct=direct)
+        return RealtimeApp(self, app, path, direct=direct, settings=self.settings)
 
     async def start(self) -> Node:
         """Start reading the log, and return the node that serves it; the same one until `stop`.

@@ -1,0 +1,89 @@
+"""Origins: compare the Origin of a page with the host of the server and with a list (RFC 6454)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv6Address
+from typing import Final
+
+# Not urllib.parse.urlsplit: it raises ValueError for some input, such as "http://[", and accepts much that
+# is no authority (RFC 3986 §3.2).
+_AUTHORITY_GRAMMAR = r"(\[[0-9A-Fa-f:.]+\]|[-._~%!$&'()*+,;=0-9A-Za-z]*)(?::([0-9]{0,5}))?"
+_AUTHORITY = re.compile(_AUTHORITY_GRAMMAR)
+_ORIGIN = re.compile(rf"([A-Za-z][-+.0-9A-Za-z]*)://{_AUTHORITY_GRAMMAR}")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+ANY: Final = "*"
+"""In a list: every origin."""
+OPAQUE: Final = "null"
+"""The Origin of a page that has none to show, such as a file or a sandboxed frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Scheme, host and port of a page, each as browsers write it; without a default port."""
+
+    scheme: str
+    host: str
+    port: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}{self.port and ':'}{self.port}"
+
+    def is_at(self, authority: str) -> bool:
+        """Return whether a Host field names the host and port of this origin."""
+        match = _AUTHORITY.fullmatch(authority)
+        if match is None:
+            return False
+        host, port = _host(match[1]).removesuffix("."), _port(self.scheme, match[2])
+        return bool(host) and (host, port) == (self.host.removesuffix("."), self.port)
+
+
+def is_authority(text: str) -> bool:
+    """Return whether a text is a host with an optional port, as in the Host field (RFC 9110 §7.2)."""
+    return _AUTHORITY.fullmatch(text) is not None
+
+
+def parse_origin(text: str) -> Origin | None:
+    """Parse an Origin; None if it is malformed or opaque (`null`)."""
+    match = _ORIGIN.fullmatch(text)
+    if match is None:
+        return None
+    scheme = match[1].lower()
+    return Origin(scheme, _host(match[2]), _port(scheme, match[3]))
+
+
+def is_listed(origin: str, listed: Collection[str]) -> bool:
+    """Return whether an Origin is in a list by its own name, not by `ANY`."""
+    if origin in listed:
+        return origin != ANY
+    parsed = parse_origin(origin)
+    return parsed is not None and str(parsed) in listed
+
+
+def is_allowed(origin: str, host: str | None, listed: Collection[str]) -> bool:
+    """Return whether pages of an Origin may connect: listed ones, or without a list those of the own host.
+
+    The scheme of the server is not compared: behind a proxy that ends TLS it is not known.
+    """
+    if listed:
+        return is_listed(origin, listed) or (
+            ANY in listed and (origin == OPAQUE or parse_origin(origin) is not None)
+        )
+    parsed = parse_origin(origin)
+    return parsed is not None and host is not None and parsed.is_at(host)
+
+
+def _host(text: str) -> str:
+    if text.startswith("["):
+        try:
+            return f"[{IPv6Address(text[1:-1]).compressed}]"
+        except AddressValueError:
+            return text.lower()
+    return text.lower()
+
+
+def _port(scheme: str, text: str | None) -> str:
+    port = (text or "").lstrip("0")
+    return "" if port == _DEFAULT_PORTS.get(scheme) else port

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -30,7 +31,7 @@ from flowcraft.entrypoints.serve import Server
 from flowcraft.testing.databases import database_server
 
 GOAL_FILES, GOAL_LINES = 16, 2_500
-MOST_FILES, MOST_LINES = 29, 5_270
+MOST_FILES, MOST_LINES = 30, 5_600
 """What is true now, lines rounded up to 50. A change that exceeds these raises them, with its reason."""
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "flowcraft"
@@ -59,9 +60,15 @@ def sql_files() -> Iterator[Path]:
         yield SQL / name
     for function in SQL_FUNCTIONS:
         name = f" flowcraft.{function}("
-        defined = [path for path in SQL.glob("*.sql") if name in definitions(path)]
-        assert len(defined) == 1, f"expected one file that creates flowcraft.{function}, found {defined}"
-        yield defined[0]
+        yield [path for path in migrated_files() if name in definitions(path)][-1]
+
+
+def migrated_files() -> Iterator[Path]:
+    """Yield the migrations and the files that each includes, oldest first: the last definition is valid."""
+    for migration in sorted(SQL.glob("[0-9]*.sql")):
+        for included in re.findall(r"^\\ir (\w+)\.sql$", migration.read_text(), re.MULTILINE):
+            yield SQL / f"{included}.sql"
+        yield migration
 
 
 def definitions(path: Path) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.support.postgres import Plain
 
 OLD = (Path(__file__).parents[1] / "support/development_log.sql").read_text("utf-8")
-HASHES = {version: migrations()[version].hash for version in (1, 2, 3, 4, 5)}
+HASHES = {version: one.hash for version, one in migrations().items()}
 
 
 class RunUpdate(Event):
@@ -137,6 +137,7 @@ async def test_migrate_reports_that_it_took_the_log_over(old: Plain) -> None:
     assert await migrate(old, channels) == [
         "schema flowcraft: 0004_plain_names",
         "schema flowcraft: 0005_kinds",
+        "schema flowcraft: 0006_databases",
         (
             "schema flowcraft: took over the log of a development version; its functions are now called "
             "flowcraft.broadcast, flowcraft.broadcast_ephemeral and flowcraft.wake"
@@ -234,10 +235,11 @@ async def test_a_log_without_the_later_migrations_is_taken_over(old: Plain, data
     """)
     cursor = await old.fetchval("select flowcraft.cursor()")
     await old.execute("insert into runs values (1, 'queued')")
-    assert (await migrate(old, channels))[:3] == [
+    assert (await migrate(old, channels))[:4] == [
         "schema flowcraft: 0003_telemetry",
         "schema flowcraft: 0004_plain_names",
         "schema flowcraft: 0005_kinds",
+        "schema flowcraft: 0006_databases",
     ]
     assert await hashes(old) == HASHES
     log = PostgresLog(database)
@@ -380,6 +382,6 @@ async def test_check_and_doctor_report_a_migration_of_another_version(
 
 
 async def test_check_and_doctor_report_a_log_that_was_not_taken_over(old: Plain, database: str) -> None:
-    assert (await inspect(database, channels)).missing == ("0004_plain_names", "0005_kinds")
+    assert (await inspect(database, channels)).missing == ("0004_plain_names", "0005_kinds", "0006_databases")
     found = await examine(database, open_seconds=1.0)
-    assert (found.missing, found.differing) == (("0004_plain_names", "0005_kinds"), ())
+    assert (found.missing, found.differing) == (("0004_plain_names", "0005_kinds", "0006_databases"), ())

@@ -15,6 +15,7 @@ import pytest
 from flowcraft.adapters.postgres.embedded import find_binaries
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.schema import migrate, migration_sql
+from flowcraft.adapters.postgres.statements import migrations
 from flowcraft.channels import Channels, Table
 from flowcraft.errors import CursorExpired, DeclarationError, LogUnavailable
 from flowcraft.events import Event
@@ -22,6 +23,10 @@ from tests.support.postgres import connected, migrated
 
 if TYPE_CHECKING:
     from tests.support.postgres import Plain
+
+
+EVERYTHING = len(migrations()) + 1
+"""What a first migration does: each version of the log, and the triggers of one source."""
 
 
 class RunUpdate(Event):
@@ -66,6 +71,7 @@ async def test_the_second_time_there_is_nothing_to_do(connection: Plain, databas
         "schema flowcraft: 0003_telemetry",
         "schema flowcraft: 0004_plain_names",
         "schema flowcraft: 0005_kinds",
+        "schema flowcraft: 0006_databases",
         "run_update: created the triggers on public.runs (insert, update)",
     ]
     before = await catalog(connection)
@@ -75,7 +81,7 @@ async def test_the_second_time_there_is_nothing_to_do(connection: Plain, databas
 
 async def test_many_at_once_do_it_once(connection: Plain, database: str) -> None:
     done = await asyncio.gather(*(migrate(database, declared()) for _ in range(6)))
-    assert sorted(map(len, done)) == [0, 0, 0, 0, 0, 6]
+    assert sorted(map(len, done)) == [0, 0, 0, 0, 0, EVERYTHING]
 
 
 async def test_a_changed_source_replaces_its_triggers_and_an_undeclared_one_loses_them(
@@ -150,7 +156,7 @@ async def test_a_name_that_no_table_can_have_is_refused(table: str) -> None:
 async def test_the_caller_may_take_it_back(connection: Plain) -> None:
     transaction = connection.transaction()
     await transaction.start()
-    assert len(await migrate(connection, declared())) == 6
+    assert len(await migrate(connection, declared())) == EVERYTHING
     await transaction.rollback()
     assert await connection.fetchval("select to_regnamespace('flowcraft')") is None
 
@@ -250,7 +256,7 @@ async def test_the_owner_of_a_database_needs_no_other_right(database: str) -> No
             own = database.replace("//postgres@", f"//{owner}@")
             async with connected(own) as connection:
                 await connection.execute("create schema app; create table app.runs (id uuid, status text)")
-                assert len(await migrate(connection, declared(table="app.runs"))) == 6
+                assert len(await migrate(connection, declared(table="app.runs"))) == EVERYTHING
                 log = PostgresLog(own)
                 before = await log.position()
                 await connection.execute("insert into app.runs values (gen_random_uuid(), 'queued')")

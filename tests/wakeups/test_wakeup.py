@@ -87,6 +87,19 @@ def test_a_lost_connection_means_that_the_lock_may_have_been_anybodys() -> None:
     assert read(machine, 0, at=0.0) == DrawMark()
 
 
+def test_a_reader_far_from_the_database_takes_no_lock_and_gives_back_one_that_it_has() -> None:
+    machine = in_state(Idle())
+    machine.round_trip = 0.006
+    assert [read(machine, 1, at=n / 1000) for n in range(40)] == [Wait(1.0)] * 40
+    machine.round_trip = 0.004
+    assert read(machine, 1, at=0.040) == TryLock()
+    machine.round_trip = 0.006  # measured with the statement that takes the lock
+    assert machine.lock_tried(taken=True, now=0.041) == Unlock()
+    machine.state = Leader()
+    assert read(machine, 1, at=0.050) == NotifyOthers()
+    assert machine.notified(now=0.051) == Unlock()
+
+
 @pytest.mark.parametrize("state", [Leader(), FRESH, Idle(), None])
 @pytest.mark.parametrize("writers", [1, 2])
 def test_whatever_the_order_of_one_reader_and_its_writers_nothing_is_left_unread(

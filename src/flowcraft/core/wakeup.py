@@ -23,7 +23,8 @@ transaction that has *finished*, and a writer that tested the lock may have just
       +---------> follower
 
 A new connection begins as releasing without a mark: which reader held the lock before is unknown. With
-several readers the leader notifies the others. Whatever fails, each reader reads once per safety interval.
+several readers the leader notifies the others; a reader that is far from the database never becomes the
+leader. Whatever fails, each reader reads once per safety interval.
 """
 
 from __future__ import annotations
@@ -47,6 +48,11 @@ LONGEST_PAUSE_SECONDS = 0.050
 """A releasing reader reads at least this often while a transaction below its mark runs."""
 RETRY_SECONDS = 0.050
 """A reader waits this long before it tries again for a lock that another reader holds."""
+FAR_SECONDS = 0.005
+"""A reader with a longer round trip to the database takes no lock: as leader it would notify the others late.
+
+With one leader at 80 ms the 99th percentile of the others was 26 times as long.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,8 @@ class WakeupMachine:
 
     def __init__(self, *, safety_seconds: float = 1.0) -> None:
         self.state: State = Releasing(None)
+        self.round_trip = 0.0
+        """The shortest of the last round trips to the database, in seconds, as its owner measures them."""
         self._safety_seconds = safety_seconds
         self._snapshot = Snapshot(0)
         self._last_event = float("-inf")
@@ -140,7 +148,7 @@ class WakeupMachine:
         """Take the answer to `TryLock`."""
         if taken:
             self.state = Leader()
-            return Read()
+            return Unlock() if self._is_far else Read()
         self._retry_at = now + RETRY_SECONDS
         if isinstance(self.state, Idle):
             self.state = Follower()
@@ -187,12 +195,18 @@ class WakeupMachine:
         return self._take_lock(now) or Wait(self._safety_seconds)
 
     def _lead(self, now: float) -> Step:
+        if self._is_far:
+            return NotifyOthers() if self._unnotified else Unlock()
         if now - self._last_event < LINGER_SECONDS:
             return Wait(POLL_SECONDS)
         return NotifyOthers() if self._unnotified else Unlock()
 
+    @property
+    def _is_far(self) -> bool:
+        return self.round_trip > FAR_SECONDS
+
     def _take_lock(self, now: float) -> Step | None:
-        return TryLock() if self._busy and now >= self._retry_at else None
+        return TryLock() if self._busy and not self._is_far and now >= self._retry_at else None
 
     def _wait_for_unfinished(self) -> Step:
         pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +36,36 @@ ANSWER_SECONDS = 30.0
 """A long replay takes seconds; a database that does not answer for this long is gone."""
 PREPARED_STATEMENTS = 100
 """asyncpg's own default; this package has about 20."""
+_PINNED = {
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "transaction_timeout": "0",
+    "search_path": "pg_catalog, pg_temp",
+    "row_security": "on",
+    "timezone": "UTC",
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "jit": "off",
+    "exit_on_error": "off",
+    "flowcraft.notify": "on",
+}
+"""What a session of ours has, whatever `alter database` and `alter role` set for everybody else.
+
+Time limits are this process's. The last one: no transaction of ours is ever prepared, see
+`flowcraft.may_notify`.
+"""
+_SINCE = {"transaction_timeout": 17}
+"""The PostgreSQL that brought a setting, where some that are supported are older."""
+_WRITABLE = "set transaction read write, not deferrable;\n"
 _INSTALL = "run `flowcraft migrate`"
 _GONE = (
     OSError,
@@ -78,18 +108,23 @@ class OwnPool:
         self._dsn = database if isinstance(database, str) or callable(database) else ""
         self._size = size
         self._connected = connected
+        self._pooled = False
         self._opened: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AnyConnection]:
-        """Lend a connection."""
+        """Lend a connection, with our settings: in a transaction, where the session belongs to others too."""
         pool = self._given
         if pool is None:
             opened = self._opened.get(asyncio.get_running_loop())
             pool = (opened and opened.pool) or await self._open()
         async with pool.acquire() as connection:
             try:
-                yield connection
+                if self._given is None and not self._pooled:
+                    yield connection
+                else:
+                    async with pinned(connection, abandon=True):
+                        yield connection
             except (TimeoutError, asyncio.CancelledError):
                 # The pool would first wait for an answer to the cancellation.
                 connection.terminate()
@@ -116,16 +151,17 @@ class OwnPool:
         async with opened.opening:
             if opened.pool is None:
                 dsn = self._dsn if isinstance(self._dsn, str) else self._dsn()
-                cached = PREPARED_STATEMENTS if await _can_prepare(dsn) else 0
+                self._pooled = await _finds_pooler(dsn)
                 opened.pool = await asyncpg.create_pool(
                     dsn,
                     min_size=1,
                     max_size=self._size,
-                    init=self._note_connection,
+                    init=self._prepare,
                     reset=_nothing_to_reset,
                     timeout=CONNECT_SECONDS,
                     command_timeout=ANSWER_SECONDS,
-                    statement_cache_size=cached,
+                    # In transaction mode the next statement may run where it was not prepared.
+                    statement_cache_size=0 if self._pooled else PREPARED_STATEMENTS,
                     server_settings={"application_name": APPLICATION_NAME},
                 )
             return opened.pool
@@ -135,7 +171,9 @@ class OwnPool:
         if opened is not None:
             await _close(opened.pool)
 
-    async def _note_connection(self, _: Plain) -> None:
+    async def _prepare(self, connection: Plain) -> None:
+        if not self._pooled:
+            await _pin(connection)
         if self._connected is not None:
             self._connected()
 
@@ -148,13 +186,58 @@ async def _close(pool: Pool | None) -> None:
 
 async def connect(dsn: str, name: str = APPLICATION_NAME) -> Plain:
     """Open a connection for few statements, which works behind a pooler too."""
-    return await asyncpg.connect(
+    connection: Plain = await asyncpg.connect(
         dsn,
         timeout=CONNECT_SECONDS,
-        # In transaction mode the next statement may run where it was not prepared.
         statement_cache_size=0,
         server_settings={"application_name": name},
     )
+    try:
+        # Behind a pooler the session is also that of others, who did not choose our settings.
+        if not await is_pooled(connection):
+            await _pin(connection)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+@asynccontextmanager
+async def pinned(
+    connection: AnyConnection, *, but: Collection[str] = (), commit: bool = True, abandon: bool = False
+) -> AsyncIterator[None]:
+    """Run a transaction with our settings, except those that `but` names; commit it, or roll it back.
+
+    With `abandon`, the caller terminates the connection after a time-out or a cancellation: a rollback would
+    first wait for an answer.
+    """
+    transaction = connection.transaction(isolation="read_committed")
+    await transaction.start()
+    try:
+        await connection.execute(_WRITABLE + _pins(connection, "set local", but))
+        yield
+    except BaseException as error:
+        if abandon and isinstance(error, TimeoutError | asyncio.CancelledError):
+            raise
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            await transaction.rollback()
+        raise
+    await (transaction.commit() if commit else transaction.rollback())
+
+
+async def _pin(connection: Plain) -> None:
+    await connection.execute(_pins(connection, "set"), timeout=CONNECT_SECONDS)
+
+
+def _pins(connection: AnyConnection, set_: str, but: Collection[str] = ()) -> str:
+    major = connection.get_server_version().major
+    chosen = [name for name in _PINNED if name not in but and major >= _SINCE.get(name, 0)]
+    return "".join(f"{set_} {name} = {_value(name)};\n" for name in chosen)
+
+
+def _value(name: str) -> str:
+    # A search path is a list of names; every other value is one string.
+    return _PINNED[name] if name == "search_path" else f"'{_PINNED[name]}'"
 
 
 async def is_pooled(connection: Plain) -> bool:
@@ -163,19 +246,24 @@ async def is_pooled(connection: Plain) -> bool:
     return pid != connection.get_server_pid()
 
 
-async def _can_prepare(dsn: str) -> bool:
-    connection = await connect(dsn)
+async def _finds_pooler(dsn: str) -> bool:
+    connection: Plain = await asyncpg.connect(
+        dsn,
+        timeout=CONNECT_SECONDS,
+        statement_cache_size=0,
+        server_settings={"application_name": APPLICATION_NAME},
+    )
     try:
         pooled = await is_pooled(connection)
     finally:
         connection.terminate()
     if pooled:
         logger.info("a pooler is in front of the database; statements are not prepared")
-    return not pooled
+    return pooled
 
 
 async def _nothing_to_reset(connection: Plain) -> None:
-    """Skip the round trip after each use: no statement of this package changes its session."""
+    """Skip the round trip after each use: no statement of this package changes its session later."""
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import msgspec
 
-from flowcraft.adapters.postgres.connections import APPLICATION_NAME, unavailable
+from flowcraft.adapters.postgres.connections import APPLICATION_NAME, pinned, unavailable
 from flowcraft.adapters.postgres.listen_connection import ANSWER_SECONDS, ListenConnection
 from flowcraft.adapters.postgres.statements import (
     DOES_NOT_FIT,
@@ -102,7 +102,7 @@ async def inspect(dsn: str, channels: Channels) -> DatabaseFacts:
 
 @asynccontextmanager
 async def _looking(dsn: str) -> AsyncIterator[Plain]:
-    """Lend a connection in a transaction that is rolled back: one session, even behind a pooler."""
+    """Lend a connection in a transaction: one session, even behind a pooler."""
     connection: Plain = await asyncpg.connect(
         dsn,
         timeout=ANSWER_SECONDS,
@@ -110,11 +110,9 @@ async def _looking(dsn: str) -> AsyncIterator[Plain]:
         server_settings={"application_name": APPLICATION_NAME},
     )
     try:
-        transaction = connection.transaction()
-        await transaction.start()
-        await connection.execute(statement("pin"))
-        yield connection
-        await transaction.rollback()
+        async with pinned(connection, but=("search_path",), commit=False):
+            await connection.execute(statement("pin"))
+            yield connection
     finally:
         connection.terminate()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, final
@@ -20,6 +22,8 @@ ANSWER_SECONDS = 2.0
 """Its statements take microseconds; without an answer in this time the connection counts as lost."""
 COUNT_SECONDS = 1.0
 """How often the readers are counted; until then a new one polls at its own pace."""
+ROUND_TRIPS = 8
+"""Statements of which the fastest counts as the round trip: on a busy machine some take longer."""
 
 
 @final
@@ -47,6 +51,7 @@ class ListenConnection:
         self._probes: dict[str, asyncio.Event] = {}
         self._counted_at = float("-inf")
         self._readers = 0
+        self._round_trips: deque[float] = deque(maxlen=ROUND_TRIPS)
         connection.add_termination_listener(lambda _: self.lost.set())
 
     @classmethod
@@ -72,6 +77,11 @@ class ListenConnection:
         finally:
             connection.terminate()
 
+    @property
+    def round_trip(self) -> float:
+        """The shortest of the last round trips, in seconds."""
+        return min(self._round_trips, default=0.0)
+
     async def proves_notifications(self, within: float) -> bool:
         """Notify this session; return whether that arrives. Over a pooler in transaction mode it does not."""
         token = secrets.token_hex(8)  # 64 random bits: no other session guesses it
@@ -89,6 +99,10 @@ class ListenConnection:
     async def join(self) -> None:
         """Take the readers lock, by which writers find that there are readers."""
         await self._ask("join")
+
+    async def writers_notify(self) -> bool:
+        """Return whether every writer may notify: not where a transaction can be prepared."""
+        return bool(await self._ask("writers_notify"))
 
     async def try_lock(self) -> bool:
         return bool(await self._ask("try_lock"))
@@ -130,7 +144,10 @@ class ListenConnection:
 
     async def _ask(self, name: str, *arguments: object) -> object:
         async with self._statement_turn():
+            began = time.monotonic()
             answer: object = await self._connection.fetchval(statement(name), *arguments)
+            # Statements are not prepared here: each takes two round trips.
+            self._round_trips.append((time.monotonic() - began) / 2)
             return answer
 
     @asynccontextmanager

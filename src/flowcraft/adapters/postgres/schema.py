@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import asyncpg
 import msgspec
 
+from flowcraft.adapters.postgres.connections import pinned
 from flowcraft.adapters.postgres.statements import Migration, migrations, refusal, statement
 from flowcraft.adapters.postgres.triggers import table_sources
 from flowcraft.channels import Channels
 from flowcraft.errors import LogUnavailable
 
 if TYPE_CHECKING:
-    from asyncpg.transaction import Transaction
-
     from flowcraft.adapters.postgres.connections import AnyConnection
 
 OLDEST_POSTGRES = 14
 LOCK = statement("migrate_lock").rstrip()
 """Two migrations of one database wait for each other."""
+_CHOSEN_BY_CALLER = ("search_path", "lock_timeout")
+"""Where tables without a schema are looked for, and how long a table in use is waited for."""
 _FUNCTIONS = (
     "spelled(name, name)",
     "named(text, name)",
@@ -137,9 +138,11 @@ async def _connected(database: str | AnyConnection) -> AsyncIterator[AnyConnecti
         await connection.close()
 
 
-def _transaction(connection: AnyConnection) -> Transaction:
-    # A migration that waited for the lock must see what the one before it has committed.
-    return connection.transaction(isolation=None if connection.is_in_transaction() else "read_committed")
+def _transaction(connection: AnyConnection) -> AbstractAsyncContextManager[object]:
+    if connection.is_in_transaction():
+        return connection.transaction()
+    # Read committed: a migration that waited for the lock must see what the one before it has committed.
+    return pinned(connection, but=_CHOSEN_BY_CALLER)
 
 
 def _check_version(connection: AnyConnection) -> None:

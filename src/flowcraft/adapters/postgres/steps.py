@@ -115,4 +115,12 @@ def _guarded(*statements: str) -> str:
 def _as_one(*statements: str) -> str:
     # Not every driver takes several statements at a time, and without a transaction all or none must succeed.
     execute = "execute $flowcraft_all$\n" + "\n".join(statements) + "\n$flowcraft_all$;"
-    return f"do $flowcraft_do$\nbegin\n{execute}\nend $flowcraft_do$"
+    # Before it is parsed: our literals have backslashes that mean themselves.
+    return (
+        "do $flowcraft_do$\n"
+        "declare conforming pg_catalog.text := pg_catalog.current_setting('standard_conforming_strings');\n"
+        "begin\nperform pg_catalog.set_config('standard_conforming_strings', 'on', true);\n"
+        f"{execute}\n"
+        "perform pg_catalog.set_config('standard_conforming_strings', conforming, true);\n"
+        "end $flowcraft_do$"
+    )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import msgspec
 
+from flowcraft.adapters.postgres.connections import pinned
 from flowcraft.adapters.postgres.embedded import EmbeddedPostgres, ServerFailed
 from flowcraft.adapters.postgres.statements import DOES_NOT_FIT, statement
 from flowcraft.adapters.postgres.triggers import TableSource, quoted
@@ -62,9 +63,9 @@ async def inspected(dsn: str) -> AsyncIterator[Plain]:
         reason = str(error) or type(error).__name__
         raise DatabaseUnreadable(f"the database cannot be reached: {reason}; see --dsn") from None
     try:
-        await connection.transaction().start()
-        await connection.execute(statement("pin"))
-        yield connection
+        async with pinned(connection, but=("search_path",), commit=False):
+            await connection.execute(statement("pin"))
+            yield connection
     finally:
         await connection.close(timeout=5)
 

@@ -42,6 +42,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of messages that one client may send, in the long run; with more it is closed (4429)."""
     joins_per_second: float = 50.0
     """Channels that one client may subscribe to, in the long run; with more it is closed (4429)."""
+    guard_timeout_seconds: float = 5.0
+    """A guard that has not answered after this time refuses."""
+    guards_per_connection: int = 8
+    """The most guards of one connection that are asked at a time."""
     token_lifetime_seconds: float = 86_400.0
     """A client must send a new token after this time, even if its token is valid for longer (4401)."""
     channels_per_connection: int = 128

@@ -6,7 +6,8 @@ import asyncio
 import gc
 import weakref
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import msgspec
 import pytest
@@ -25,6 +26,15 @@ from flowcraft.viewers import Viewer
 
 class Ping(Event):
     """Something."""
+
+
+class Numbered(Event):
+    """Something with a number."""
+
+    n: int
+
+
+ENDINGS = (SystemExit(3), KeyboardInterrupt(), GeneratorExit(), BaseException("x"), asyncio.CancelledError())
 
 
 class Client:
@@ -158,8 +168,24 @@ async def later(answer: object) -> object:
     return answer
 
 
-def fails(error: Exception) -> object:
+def fails(error: BaseException) -> object:
     raise error
+
+
+async def fails_later(error: BaseException) -> object:
+    await asyncio.sleep(0)
+    raise error
+
+
+async def never() -> object:
+    return await asyncio.get_running_loop().create_future()
+
+
+async def ends_badly_when_cancelled() -> object:
+    try:
+        return await never()
+    except asyncio.CancelledError:
+        raise SystemExit from None
 
 
 @pytest.mark.parametrize(
@@ -178,6 +204,10 @@ def fails(error: Exception) -> object:
         (lambda: later(later(True)), False),
         (lambda: fails(ChannelUnknown("secret_update")), False),
         (lambda: fails(KeyError("ada")), False),
+        *[(partial(fails, error), False) for error in ENDINGS],
+        *[(partial(fails_later, error), False) for error in ENDINGS],
+        (never, False),
+        (ends_badly_when_cancelled, False),
     ],
     ids=[
         *("True", "True, awaited", "False", "None", "a row", "a number", "a text", "a row, awaited"),
@@ -188,13 +218,17 @@ def fails(error: Exception) -> object:
             "an error of ours",
             "any other error",
         ),
+        *[repr(error) for error in ENDINGS],
+        *[f"{error!r}, later" for error in ENDINGS],
+        *("never", "SystemExit when cancelled"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:coroutine 'later' was never awaited")
 async def test_only_a_guard_that_answers_true_opens_its_channel(
     answer: Callable[[], object], opens: bool
 ) -> None:
-    async with running(guarded(answer), clock=TurnedClock()) as (node, _):
+    settings = Settings(drain_seconds=0.01, guard_timeout_seconds=0.2)
+    async with running(guarded(answer), settings, TurnedClock()) as (node, _):
         client = Client()
         gateway = node.connect(client)
         gateway.received('{"auth":"for ever"}')
@@ -207,6 +241,71 @@ async def test_only_a_guard_that_answers_true_opens_its_channel(
             assert isinstance(error, dict)
             assert (error["code"], error["channel"], error["ref"]) == ("forbidden", "secret_update", 1)
         assert node.report().subscriptions == int(opens)
+        assert node.report().counts.refusals["guard"] == int(not opens)
+
+
+async def test_a_few_guards_of_a_connection_are_asked_at_a_time_and_all_end_with_it() -> None:
+    channels, asked, ended = Channels(), list[int](), list[int]()
+    eighth, last = asyncio.Event(), asyncio.Event()
+    secret = channels.declare("secrets.{n}", Numbered, params={"n": int})
+
+    @secret.guard
+    async def guard(viewer: Viewer, n: int) -> bool:
+        asked.append(n)
+        if len(asked) == 8:
+            eighth.set()
+        try:
+            return bool(await never())
+        finally:
+            ended.append(n)
+            if len(ended) == 8:
+                last.set()
+
+    async with running(channels, clock=TurnedClock()) as (node, _):
+        client = Client()
+        gateway = node.connect(client, [f"secrets.{n}" for n in range(128)])
+        gateway.received('{"auth":"for ever"}')
+        await asyncio.wait_for(eighth.wait(), 10)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert asked == list(range(8))
+        gateway.closed()
+        await asyncio.wait_for(last.wait(), 10)
+        assert (asked, sorted(ended)) == (list(range(8)), list(range(8)))
+
+
+async def test_a_guard_that_ignores_its_end_delays_no_answer_and_keeps_no_gateway() -> None:
+    release = asyncio.Event()
+
+    async def stubborn() -> object:
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+        return True
+
+    settings = Settings(drain_seconds=0.01, guard_timeout_seconds=0.05)
+    async with running(guarded(stubborn), settings, TurnedClock()) as (node, _):
+        client = Client()
+        gateway = node.connect(client, ["secret_update"])
+        gateway.received('{"auth":"for ever"}')
+        await client.until(lambda: client.with_member("error"))
+        gone = weakref.ref(gateway)
+        gateway.closed()
+        del gateway
+        for _ in range(5):
+            await asyncio.sleep(0)
+        gc.collect()
+        assert gone() is None
+        release.set()
+
+
+async def test_an_authorizer_that_raises_system_exit_ends_no_server() -> None:
+    async with running(PLAIN, clock=TurnedClock()) as (node, _):
+        node._context.authorizer.authenticate = partial(fails_later, SystemExit(3))  # type: ignore[union-attr, method-assign]
+        client = Client()
+        node.connect(client).received('{"auth":"x"}')
+        await client.until(lambda: client.closed)
+        assert client.closed == (1011, "authentication unavailable")
 
 
 async def test_a_token_expires_by_the_clock_of_the_node() -> None:

@@ -140,6 +140,13 @@ METRICS = (
         "reason",
     ),
     Metric(
+        "refusals",
+        "counter",
+        "clients and subscriptions refused: by their `token`, their `origin` or a `guard`",
+        lambda m: m.counts.refusals,
+        "by",
+    ),
+    Metric(
         "failures",
         "counter",
         "items of shared work that failed without stopping the others; `event`: a record that cannot be read",

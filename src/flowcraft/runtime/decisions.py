@@ -73,31 +73,95 @@ async def authenticate(authorizer: Authorizer | None, token: str) -> Viewer | Ba
     """Return the viewer that a token proves, or what the authorizer raised: `TokenInvalid` or a failure."""
     try:
         if authorizer is None:
-            raise TokenInvalid
+            raise TokenInvalid("the server has no authorizer")
         return await authorizer.authenticate(token)
-    except (Exception, asyncio.CancelledError) as error:
-        if is_stopping():
+    except BaseException as error:  # an application's SystemExit would end the server
+        if isinstance(error, asyncio.CancelledError) and is_stopping():
             raise
         return error
 
 
-async def ask_guards(viewer: Viewer, questions: tuple[GuardQuestion, ...]) -> frozenset[str]:
-    """Return the names of the channels that a viewer may subscribe to."""
-    return frozenset([q.name for q in questions if await _is_allowed(viewer, q)])
+class Guards:
+    """Asks guards, a few of one connection at a time; one that does not answer in time refuses."""
+
+    def __init__(self, supervisor: Supervisor, *, seconds: float, at_once: int) -> None:
+        self._supervisor = supervisor
+        self._seconds = seconds
+        self._at_once = at_once
+
+    async def ask(self, viewer: Viewer, questions: tuple[GuardQuestion, ...]) -> frozenset[str]:
+        """Return the names of the channels that a viewer may subscribe to.
+
+        What the guards have begun is cancelled with this call.
+        """
+        allowed: set[str] = set()
+        turns = asyncio.Semaphore(self._at_once)
+
+        async def ask(question: GuardQuestion) -> None:
+            async with turns:
+                if await self._is_allowed(viewer, question):
+                    allowed.add(question.name)
+
+        async with asyncio.TaskGroup() as asked:
+            for question in questions:
+                asked.create_task(ask(question))
+        return frozenset(allowed)
+
+    async def _is_allowed(self, viewer: Viewer, question: GuardQuestion) -> bool:
+        answer = _call(viewer, question)
+        if not inspect.isawaitable(answer):
+            return _is_true(answer, question)
+        answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        # A task of the supervisor's: a guard that ignores its cancellation must not be waited for here.
+        cancel = self._supervisor.spawn(_await(answer, question, answered), "guard")
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await answered
+        except TimeoutError:
+            name = question.declaration.name
+            logger.warning("the guard of %s did not answer within %g s; refused", name, self._seconds)
+            return False
+        finally:
+            cancel()
 
 
-async def _is_allowed(viewer: Viewer, question: GuardQuestion) -> bool:
+def _call(viewer: Viewer, question: GuardQuestion) -> object:
     guard = question.declaration.guard
     assert guard is not None
     arguments = () if question.declaration.parameter is None else (question.value,)
     try:
-        answer = guard(viewer, *arguments)
-        # Only True allows: a guard that returns a row, or nothing, must not open the channel.
-        return (await answer if inspect.isawaitable(answer) else answer) is True
+        return guard(viewer, *arguments)
     except RealtimeError:
         return False
-    except (Exception, asyncio.CancelledError):
-        if is_stopping():
-            raise
-        logger.exception("the guard of %s raised; its viewer is refused", question.declaration.name)
+    except BaseException as error:  # noqa: BLE001  # an application's SystemExit would end the server
+        _report(question, error)
         return False
+
+
+async def _await(answer: Awaitable[object], question: GuardQuestion, answered: asyncio.Future[bool]) -> None:
+    allowed = False
+    try:
+        allowed = _is_true(await answer, question)
+    except RealtimeError:
+        pass
+    except BaseException as error:  # an application's SystemExit would end the server
+        if isinstance(error, asyncio.CancelledError) and is_stopping():
+            raise
+        _report(question, error)
+    if not answered.done():
+        answered.set_result(allowed)
+
+
+def _is_true(answer: object, question: GuardQuestion) -> bool:
+    """Return whether a guard allows: only True does. One that returns a row, or nothing, is a mistake."""
+    if not isinstance(answer, bool):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        kind, name = type(answer).__name__, question.declaration.name
+        logger.error("the guard of %s returned %s; refused: only True allows", name, kind)
+    return answer is True
+
+
+def _report(question: GuardQuestion, error: BaseException) -> None:
+    name = question.declaration.name
+    logger.error("the guard of %s raised; its viewer is refused", name, exc_info=error)

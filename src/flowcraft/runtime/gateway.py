@@ -13,11 +13,11 @@ from typing import Any, Protocol, TypeVar, assert_never
 from flowcraft.core import session as sessions
 from flowcraft.core.bundles import Bundle
 from flowcraft.core.hub import SessionId
-from flowcraft.core.session import Session
+from flowcraft.core.session import GuardQuestion, Session
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import TokenInvalid
 from flowcraft.ports import Authorizer, Connection
-from flowcraft.runtime.decisions import Decision, ask_guards, authenticate
+from flowcraft.runtime.decisions import Decision, Guards, authenticate
 from flowcraft.runtime.sender import Sender, SenderContext
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.viewers import Viewer
@@ -25,6 +25,8 @@ from flowcraft.viewers import Viewer
 logger = logging.getLogger(__name__)
 
 A = TypeVar("A")
+_LOGGED = 5
+"""The most refused channels in one line of the log."""
 
 
 class HubPort(Protocol):
@@ -51,6 +53,7 @@ class GatewayContext:
 
     hub: HubPort
     authorizer: Authorizer | None
+    guards: Guards
     supervisor: Supervisor
     sending: SenderContext
 
@@ -106,10 +109,14 @@ class Gateway(Sender):
         """Return the number, address and viewer of the connection, for log lines."""
         viewer = self._session.viewer
         name = "no viewer" if viewer is None else f"viewer {viewer.subject!r}"
+        return f"{self._origin} ({name})"
+
+    @property
+    def _origin(self) -> str:
         address = None
         with suppress(Exception):  # also a connection whose every call fails has a name in the log
             address = self._connection.address
-        return f"connection {self.number} from {address or 'an unknown address'} ({name})"
+        return f"connection {self.number} from {address or 'an unknown address'}"
 
     def _perform(self, effects: Sequence[sessions.Effect]) -> None:
         for effect in effects:
@@ -135,7 +142,11 @@ class Gateway(Sender):
                     "authenticate", partial(authenticate, self._shared.authorizer, token), self._authenticated
                 )
             case sessions.Authorize(viewer, questions):
-                self._ask("authorize", partial(ask_guards, viewer, questions), self._authorized)
+                self._ask(
+                    "authorize",
+                    partial(self._shared.guards.ask, viewer, questions),
+                    partial(self._authorized, questions),
+                )
             case sessions.Close(code, reason, last):
                 self._close(code, reason, *last)
             case _:
@@ -178,8 +189,14 @@ class Gateway(Sender):
         expires_in = None if rest is None else max(1, int(min(rest, longest)))
         self._perform(self._session.authenticated(viewer, expires_in))
 
-    def _authorized(self, allowed: frozenset[str]) -> None:
+    def _authorized(self, questions: tuple[GuardQuestion, ...], allowed: frozenset[str]) -> None:
         self._decision = None
+        refused = [question.name for question in questions if question.name not in allowed]
+        if refused:
+            self._context.counts.refusals["guard"] += len(refused)
+            names = ", ".join(refused[:_LOGGED])
+            # Without the viewer: at this level, every reload of a page may write such a line.
+            logger.info("%s: guards refused %d channels: %s", self._origin, len(refused), names)
         self._perform(self._session.authorized(allowed))
 
     def _auth_deadline(self) -> None:

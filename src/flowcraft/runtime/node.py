@@ -20,6 +20,7 @@ from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import LimitExceeded, LogUnavailable
 from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Tracer, Wakeups
 from flowcraft.records import Ephemeral, Limit
+from flowcraft.runtime.decisions import Guards
 from flowcraft.runtime.delivery import Delivery
 from flowcraft.runtime.fanout import SLICE, FanOut
 from flowcraft.runtime.gateway import Gateway, GatewayContext
@@ -88,6 +89,11 @@ class Node:
         self._context = GatewayContext(
             self,
             authorizer,
+            Guards(
+                self.supervisor,
+                seconds=settings.guard_timeout_seconds,
+                at_once=settings.guards_per_connection,
+            ),
             self.supervisor,
             SenderContext(settings, clock, self.counts, self._sweep, Conflation(channels) or None),
         )

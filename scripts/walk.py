@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import asyncpg
 from websockets.asyncio.client import connect
@@ -30,8 +31,11 @@ from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.entrypoints.serve import Server
 from flowcraft.testing.databases import database_server
 
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
+
 GOAL_FILES, GOAL_LINES = 16, 2_500
-MOST_FILES, MOST_LINES = 30, 5_600
+MOST_FILES, MOST_LINES = 24, 4_700
 """What is true now, lines rounded up to 50. A change that exceeds these raises them, with its reason."""
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "flowcraft"
@@ -81,19 +85,24 @@ def definitions(path: Path) -> str:
 
 @contextmanager
 def recorded(files: set[Path]) -> Iterator[None]:
-    """Record the files of the package whose code runs, in every thread."""
+    """Record the files of the package of which a line runs, in every thread.
+
+    Lines, not calls: a coroutine that awaits the one that runs is called at every step, and runs nothing.
+    """
     names: set[str] = set()
 
-    def profile(frame: FrameType, event: str, argument: object) -> None:  # noqa: ARG001  # sys.setprofile's
-        names.add(frame.f_code.co_filename)
+    def trace(frame: FrameType, event: str, argument: object) -> TraceFunction:  # noqa: ARG001
+        if event == "line":
+            names.add(frame.f_code.co_filename)
+        return trace
 
-    threading.setprofile(profile)
-    sys.setprofile(profile)
+    threading.settrace(trace)
+    sys.settrace(trace)
     try:
         yield
     finally:
-        sys.setprofile(None)
-        threading.setprofile(None)
+        sys.settrace(None)
+        threading.settrace(None)
     files |= {path for name in names if (path := Path(name)).is_relative_to(PACKAGE)}
 
 
@@ -153,17 +162,18 @@ def total(passed: list[tuple[str, int]]) -> str:
 
 
 def table(passed: list[tuple[str, int]]) -> str:
-    """Return the walk as the block of CONTRIBUTING."""
-    rows = "\n".join(f"| `{name}` | {lines} |" for name, lines in passed)
+    """Return the walk as the block of CONTRIBUTING: without lines, which every change would change."""
+    rows = "\n".join(f"- `{name}`" for name, _ in passed)
+    bounds = f"{len(passed)} files and at most {MOST_LINES:,} lines"
     goal = f"the goal is {GOAL_FILES} files and {GOAL_LINES:,} lines"
-    return f"{BEGIN}\n| file | lines |\n|---|---|\n{rows}\n\nTogether {total(passed)}; {goal}.\n{END}"
+    return f"{BEGIN}\n{rows}\n\nTogether {bounds}; {goal}.\n{END}"
 
 
 def main(arguments: list[str]) -> int:
     passed = walk()
     block = table(passed)
     if "--check" not in arguments:
-        print(block)
+        print("\n".join(f"{lines:>6} {name}" for name, lines in passed), f"{total(passed)}", sep="\n")
     if len(passed) > MOST_FILES or sum(lines for _, lines in passed) > MOST_LINES:
         bounds = f"{MOST_FILES} files and {MOST_LINES:,} lines"
         print(f"a message passes {total(passed)}; expected at most {bounds}", file=sys.stderr)

@@ -13,17 +13,30 @@ from flowcraft.records import Batch
 from flowcraft.runtime.relay import Relay
 
 
+class Following:
+    """Takes batches; a `flowcraft.runtime.relay.Receiver`."""
+
+    def reading(self) -> None:
+        pass
+
+    def feed(self, batch: Batch) -> None:
+        pass
+
+    def begin(self, start: Batch, reason: ResetReason) -> None:  # noqa: ARG002  # the relay's
+        print("following", flush=True)
+
+    async def until_sent(self) -> None:
+        pass
+
+
 async def main(dsn: str) -> None:
     """Follow until killed."""
     log = PostgresLog(dsn)
     listener = PostgresListener(dsn, Channels(), lambda _: None)
 
-    def begin(start: Batch, reason: ResetReason) -> None:  # noqa: ARG001  # the relay's
-        print("following", flush=True)
-
     listening = asyncio.create_task(listener.run())
     await listener.until_connected()
-    await asyncio.gather(listening, Relay(log, listener, feed=lambda _: None, begin=begin).run())
+    await asyncio.gather(listening, Relay(log, listener, Following()).run())
 
 
 if __name__ == "__main__":

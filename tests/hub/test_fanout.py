@@ -8,15 +8,13 @@ import random
 import pytest
 
 from flowcraft.core.bundles import Bundle, Part
-from flowcraft.core.report import Counts
-from flowcraft.runtime.fanout import SLICE, FanOut
-from flowcraft.runtime.isolation import Isolation
+from flowcraft.runtime.sender import SLICE, FanOut, Sender
 from flowcraft.runtime.supervisor import Supervisor
 
 pytestmark = pytest.mark.asyncio
 
 
-class Inbox:
+class Inbox(Sender):
     """A recipient that keeps what it was written."""
 
     def __init__(self) -> None:
@@ -32,10 +30,13 @@ class Inbox:
     def fail(self, error: BaseException) -> None:
         raise AssertionError(error)
 
+    def closed(self) -> None:
+        """Nothing is kept of it."""
+
 
 def crowd(count: int) -> tuple[dict[int, Inbox], FanOut]:
     inboxes = {number: Inbox() for number in range(count)}
-    return inboxes, FanOut(inboxes, Supervisor(), Isolation(Counts(), inboxes))
+    return inboxes, FanOut(inboxes, Supervisor())
 
 
 def text(what: str) -> Bundle:

@@ -17,9 +17,9 @@ from flowcraft.core.hub import Hub
 from flowcraft.core.replay import Replay
 from flowcraft.cursors import Cursor, Snapshot
 from flowcraft.records import Batch, Ephemeral, Limit, Record
+from flowcraft.runtime.delivery import Telemetry
 from flowcraft.runtime.gateway import Gateway
 from flowcraft.runtime.outbox_sweep import OutboxSweep
-from flowcraft.runtime.telemetry import Telemetry
 from flowcraft.settings import Settings
 from tests.support.planting import (
     ANSWER_SECONDS,

@@ -34,7 +34,7 @@ class Followed:
         self._changed = asyncio.Event()
         self._going = asyncio.Event()
         self._going.set()
-        self._relay = Relay(_Observed(log, listener), listener, feed=self._feed, begin=self._begin)
+        self._relay = Relay(_Observed(log, listener), listener, self)
 
     async def run(self) -> None:
         self.held = not self._going.is_set()
@@ -59,12 +59,20 @@ class Followed:
     async def until_read(self, count: int) -> None:
         await self.until(lambda: len(self.payloads) >= count)
 
-    def _begin(self, batch: Batch, reason: ResetReason) -> None:
+    # what the relay calls (flowcraft.runtime.relay.Receiver)
+
+    def reading(self) -> None:
+        pass
+
+    async def until_sent(self) -> None:
+        pass
+
+    def begin(self, start: Batch, reason: ResetReason) -> None:
         self.reasons.append(reason)
         self.beginnings += 1
         self._changed.set()
 
-    def _feed(self, batch: Batch) -> None:
+    def feed(self, batch: Batch) -> None:
         self.reads += 1
         self.states.add(type(self.listener.machine_state))
         self.payloads += [record.payload for record in batch.records]

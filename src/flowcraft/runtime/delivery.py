@@ -1,47 +1,26 @@
-"""Delivery: pass batches from the relay to the hub, and the hub's effects to the senders."""
+"""Delivery: pass batches from the relay to the hub and the hub's effects to the senders, and time it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Protocol, assert_never
 
+from flowcraft.channels import Channels
 from flowcraft.core.bundles import Encoder, Outgoing, Part, recipients, resets_instead
-from flowcraft.core.hub import Effect, Hub, ReadNow, ReadReplay, SessionId
+from flowcraft.core.hub import Deliver, Effect, Hub, ReadNow, ReadReplay, SessionId
 from flowcraft.core.replay import Replay
+from flowcraft.core.report import CommitDelay, Counts
 from flowcraft.cursors import ResetReason
-from flowcraft.errors import CursorUnusable, LogUnavailable
-from flowcraft.ports import Clock
-from flowcraft.records import Batch, Ephemeral
-from flowcraft.runtime.fanout import FanOut, Recipient
+from flowcraft.ports import Clock, Tracer, Wakeups
+from flowcraft.records import Batch, Ephemeral, Record
 from flowcraft.runtime.isolation import Isolation
-from flowcraft.runtime.replays import Answer
-from flowcraft.runtime.telemetry import Telemetry
+from flowcraft.runtime.sender import FanOut
 from flowcraft.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-
-class ReadRequests(Protocol):
-    """Takes the hub's requests to read the log."""
-
-    def read_replay(self, replay: Replay) -> None:
-        """Read the log for a replay, and call `Delivery.answer` with the result."""
-        ...
-
-    def read_now(self) -> None:
-        """Have the relay read without waiting for a wakeup."""
-        ...
-
-    def has_read(self) -> None:
-        """Note that the relay has read."""
-        ...
-
-    def reconnect(self, session: SessionId) -> None:
-        """Drain one client: its replay cannot be read now."""
-        ...
 
 
 class Delivery:
@@ -52,17 +31,18 @@ class Delivery:
 
     def __init__(
         self,
-        senders: Mapping[SessionId, Recipient],
-        requests: ReadRequests,
+        fan_out: FanOut,
+        telemetry: Telemetry,
+        isolation: Isolation,
         *,
         settings: Settings,
         clock: Clock,
-        telemetry: Telemetry,
-        fan_out: FanOut,
-        isolation: Isolation,
+        wakeups: Wakeups,
+        read_replay: Callable[[Replay], None],
     ) -> None:
-        self._senders = senders
-        self._requests = requests
+        """`read_replay` reads the log for a replay, and passes the answer to the hub."""
+        self._wakeups = wakeups
+        self._read_replay = read_replay
         self._settings = settings
         self._counts = isolation.counts
         self._clock = clock
@@ -79,12 +59,11 @@ class Delivery:
 
     def reading(self) -> None:
         """Note that the log is about to be read."""
-        with self._isolation.guard("telemetry", "the time of a read"):
-            self._telemetry.reading()
+        self._telemetry.reading()
 
     def feed(self, batch: Batch) -> None:
         """Fan out a batch."""
-        self._confirm_read()
+        self.read_at = self._clock.monotonic()
         hub = self.require_hub()
         subscribed = sum([hub.subscriber_count(record.channel) > 0 for record in batch.records])
         for event in batch.unreadable:
@@ -98,13 +77,15 @@ class Delivery:
             )
             self.begin(replace(batch, records=(), unreadable=()), "unreadable")
             return
-        with self._isolation.guard("telemetry", "the measures of a read"):
+        try:
             self._telemetry.read(batch, subscribed, effects)
+        except Exception as error:  # noqa: BLE001  # reported there
+            self._isolation.report("telemetry", "the measures of a read", error)
         self.perform(effects)
 
     def begin(self, start: Batch, reason: ResetReason) -> None:
         """Begin at a position that does not continue the last one; every subscription is reset."""
-        self._confirm_read()
+        self.read_at = self._clock.monotonic()
         with self._isolation.guard("telemetry", "the time of a start"):
             self._telemetry.begun(start)
         if self.hub is None:
@@ -117,16 +98,17 @@ class Delivery:
         except Exception as error:  # noqa: BLE001  # reported there
             self._isolation.report("relay", "the reset of all subscribers", error)
             self.hub = Hub(start, self._settings, self._counts)
-            for sender in list(self._senders.values()):
-                sender.fail(error)
+            self._fan_out.fail_all(error)
         else:
             self.perform(effects)
 
     async def until_sent(self) -> None:
         """Wait until everything has been sent or is in an outbox."""
         await self._fan_out.until_idle()
-        with self._isolation.guard("telemetry", "the measures of a write"):
+        try:
             self._telemetry.written()
+        except Exception as error:  # noqa: BLE001  # reported there
+            self._isolation.report("telemetry", "the measures of a write", error)
 
     # called by the node
 
@@ -156,26 +138,12 @@ class Delivery:
         for effect in effects:
             match effect:
                 case ReadReplay(replay):
-                    self._requests.read_replay(replay)
+                    self._read_replay(replay)
                 case ReadNow():
                     with self._isolation.guard("relay", "a wakeup"):
-                        self._requests.read_now()
+                        self._wakeups.hurry()
                 case _:
                     self._deliver(effect, encoder)
-
-    def answer(self, answers: Sequence[tuple[Replay, Answer]]) -> None:
-        """Pass answers of the log to the hub in one step, so that each record is encoded once."""
-        effects: list[Effect] = []
-        for replay, answer in answers:
-            try:
-                effects += self._answered(replay, answer)
-            except Exception as error:  # noqa: BLE001  # reported there
-                effects += self._give_up(replay, error)
-        self.perform(effects)
-
-    def _confirm_read(self) -> None:
-        self.read_at = self._clock.monotonic()
-        self._requests.has_read()
 
     def _deliver(self, effect: Outgoing, encoder: Encoder) -> None:
         try:
@@ -189,31 +157,69 @@ class Delivery:
         else:
             self._fan_out.write(part, to)
 
-    def _answered(self, replay: Replay, answer: Answer) -> list[Effect]:
-        hub = self.require_hub()
-        match answer:
-            case Batch():
-                effects = hub.replayed(replay, answer)
-                self._counts.replays_from_log += 1
-                return effects
-            case CursorUnusable():
-                return hub.replay_failed(replay, answer.reason)
-            case LogUnavailable():
-                self._requests.reconnect(replay.session)
-                return []
-        assert_never(answer)
 
-    def _give_up(self, replay: Replay, error: Exception) -> list[Effect]:
-        """Reset a replay with which the hub failed; if that fails too, close its connection."""
-        self._isolation.report(
-            "replay", f"the replay for {self._isolation.connection(replay.session)}", error
-        )
-        effects = self._isolation.attempt(
-            "replay",
-            f"the reset of {self._isolation.connection(replay.session)}",
-            lambda: self.require_hub().replay_failed(replay, "unreadable"),
-        )
-        sender = self._senders.get(replay.session)
-        if not effects and sender is not None:
-            sender.fail(error)
-        return effects or []
+class Telemetry:
+    """The measurements of one node, made once for each read: recipients cost nothing here.
+
+    The delay of a batch ends when the kernel, or the outbox of a slow client, has the messages of its last
+    recipient. All events of a batch count with the delay of the oldest; events without a subscriber on this
+    node do not count.
+    """
+
+    def __init__(
+        self,
+        channels: Channels,
+        counts: Counts,
+        clock: Clock,
+        tracer: Tracer | None,
+        isolation: Isolation,
+    ) -> None:
+        self._channels = channels
+        self._isolation = isolation
+        self._counts = counts
+        self._clock = clock
+        self._tracer = tracer
+        self._commit_delay = CommitDelay()
+        self._began = 0.0
+        self._writing: Batch | None = None
+        self._waited = 0.0
+        self._subscribed = 0
+        self._recipients: Counter[int] = Counter()
+
+    def reading(self) -> None:
+        """Note that a read of the log begins."""
+        self._began = self._clock.monotonic()
+
+    def begun(self, start: Batch) -> None:
+        """Start from a position that does not continue the last one."""
+        self._commit_delay.begin(start)
+
+    def read(self, batch: Batch, subscribed: int, effects: Iterable[Effect]) -> None:
+        """Note a batch, how many of its events have subscribers here, and the hub's effects."""
+        self._counts.reads += 1
+        self._counts.events += len(batch.records)
+        self._waited = self._commit_delay.of(batch)
+        self._writing, self._subscribed = (batch, subscribed) if subscribed else (None, 0)
+        self._recipients.clear()
+        if self._tracer is not None and any(record.trace for record in batch.records):
+            for effect in effects:
+                if isinstance(effect, Deliver):
+                    self._recipients.update({record.id: len(effect.to) for record in effect.records})
+
+    def written(self) -> None:
+        """Note that the batch has been written to all recipients."""
+        batch, self._writing = self._writing, None
+        if batch is None:
+            return
+        seconds = self._clock.monotonic() - self._began
+        self._counts.commit_delay.observe(self._waited + seconds, self._subscribed)
+        if self._recipients:
+            self._report(batch.records, seconds)
+
+    def _report(self, records: Iterable[Record], seconds: float) -> None:
+        for record in records:
+            recipients = self._recipients[record.id]
+            if record.trace and recipients and self._tracer is not None:
+                with self._isolation.guard("telemetry", f"tracing event {record.id} on {record.channel}"):
+                    family = self._channels.resolve(record.channel)[0].name
+                    self._tracer.delivered(record, family, recipients, seconds)

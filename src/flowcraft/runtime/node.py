@@ -7,6 +7,7 @@ import itertools
 import os
 import random
 from collections.abc import Sequence
+from functools import partial
 
 from flowcraft.channels import Channels
 from flowcraft.core import frames
@@ -21,16 +22,14 @@ from flowcraft.errors import LimitExceeded, LogUnavailable
 from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Tracer, Wakeups
 from flowcraft.records import Ephemeral, Limit
 from flowcraft.runtime.decisions import Guards
-from flowcraft.runtime.delivery import Delivery
-from flowcraft.runtime.fanout import SLICE, FanOut
+from flowcraft.runtime.delivery import Delivery, Telemetry
 from flowcraft.runtime.gateway import Gateway, GatewayContext
 from flowcraft.runtime.isolation import Isolation
 from flowcraft.runtime.outbox_sweep import OutboxSweep
 from flowcraft.runtime.relay import Relay
-from flowcraft.runtime.replays import Replays
-from flowcraft.runtime.sender import SenderContext
+from flowcraft.runtime.replays import ReplayAnswers, Replays
+from flowcraft.runtime.sender import SLICE, FanOut, SenderContext
 from flowcraft.runtime.supervisor import Supervisor
-from flowcraft.runtime.telemetry import Telemetry
 from flowcraft.settings import Settings
 
 _LONGEST_RECONNECT_MS = 500
@@ -67,24 +66,17 @@ class Node:
         self.counts = Counts()
         self._isolation = Isolation(self.counts, self._gateways)
         self._delivery = Delivery(
-            self._gateways,
-            self,
+            FanOut(self._gateways, self.supervisor),
+            Telemetry(channels, self.counts, clock, tracer, self._isolation),
+            self._isolation,
             settings=settings,
             clock=clock,
-            telemetry=Telemetry(channels, self.counts, clock, tracer, self._isolation),
-            fan_out=FanOut(self._gateways, self.supervisor, self._isolation),
-            isolation=self._isolation,
+            wakeups=wakeups,
+            read_replay=self._read_replay,
         )
-        self._relay = Relay(
-            log,
-            wakeups,
-            feed=self._delivery.feed,
-            begin=self._delivery.begin,
-            paced=self._delivery.until_sent,
-            reading=self._delivery.reading,
-            limit=Limit(settings.backlog_events),
-        )
-        self._replays = Replays(log, self.supervisor, self._delivery.answer, settings, self._isolation)
+        answers = ReplayAnswers(self._delivery, self._gateways, self._isolation, self._reconnect)
+        self._replays = Replays(log, self.supervisor, answers.take, settings, self._isolation)
+        self._relay = Relay(log, wakeups, self._delivery, limit=Limit(settings.backlog_events))
         self._sweep = OutboxSweep(settings.outbox_seconds, clock, self.counts.loop_delay)
         self._context = GatewayContext(
             self,
@@ -116,7 +108,7 @@ class Node:
 
     def start(self) -> None:
         """Start reading the log."""
-        self.supervisor.keep("relay", self._relay.run)
+        self.supervisor.keep("relay", partial(self._relay.run, partial(self.supervisor.recovered, "relay")))
         self.supervisor.keep("heartbeat", self._beat)
         self.supervisor.keep("outbox-sweep", self._sweep.run)
 
@@ -227,18 +219,10 @@ class Node:
         with self._isolation.guard("connection", f"the end of {gateway or f'connection {session}'}"):
             self._delivery.require_hub().disconnect(session)
 
-    # called by the delivery (runtime.delivery.ReadRequests)
-
-    def read_replay(self, replay: Replay) -> None:
+    def _read_replay(self, replay: Replay) -> None:
         self._replays.add(replay)
 
-    def read_now(self) -> None:
-        self._wakeups.hurry()
-
-    def has_read(self) -> None:
-        self.supervisor.recovered("relay")
-
-    def reconnect(self, session: SessionId) -> None:
+    def _reconnect(self, session: SessionId) -> None:
         # Its subscription has no answer: the client reconnects and subscribes again when the log can be read.
         gateway = self._gateways.get(session)
         if gateway is not None:

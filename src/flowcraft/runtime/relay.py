@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import Protocol
 
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import CursorRewound, CursorUnusable, LogTimeout, LogUnavailable
@@ -19,13 +20,28 @@ One or two may be a restart of the database; an event that cannot be read fails 
 """
 
 
+class Receiver(Protocol):
+    """Takes what the relay reads."""
+
+    def reading(self) -> None:
+        """Note that the log is about to be read."""
+        ...
+
+    def feed(self, batch: Batch) -> None:
+        """Take the next batch; without records it confirms the position."""
+        ...
+
+    def begin(self, start: Batch, reason: ResetReason) -> None:
+        """Take the first position, or one that does not continue what was delivered."""
+        ...
+
+    async def until_sent(self) -> None:
+        """Wait until the last batch has been sent: the relay reads no more than can be sent."""
+        ...
+
+
 class Relay:
     """Reads new batches from the log in a loop. It holds the position, not the subscribers.
-
-    `reading` is called before every read, and `feed` after it, also with an empty batch: the position is then
-    confirmed. `begin` is called with the first position, and with a new position and the reason when the
-    database does not continue what was delivered. `paced` returns once the last batch has been sent, so that
-    the relay reads no more than can be sent.
 
     A relay with a backlog of more than `limit` begins from the end of the log (`expired`), because a read is
     held in memory. The relay also does so when reads from one cursor fail three times, or time out, although
@@ -33,63 +49,54 @@ class Relay:
     """
 
     def __init__(
-        self,
-        log: EventLog,
-        wakeups: Wakeups,
-        *,
-        feed: Callable[[Batch], None],
-        begin: Callable[[Batch, ResetReason], None],
-        paced: Callable[[], Awaitable[None]] | None = None,
-        reading: Callable[[], None] | None = None,
-        limit: Limit | None = None,
+        self, log: EventLog, wakeups: Wakeups, receiver: Receiver, limit: Limit | None = None
     ) -> None:
         self._log = log
         self._wakeups = wakeups
-        self._feed = feed
-        self._begin = begin
-        self._paced = paced
-        self._reading = reading
+        self._receiver = receiver
         self._limit = limit
         self._cursor: Cursor | None = None
         self._failed = 0
         self._gave_up = False
         """Whether it began from the end of the log and has not read since: it does so once, not in a loop."""
 
-    async def run(self) -> None:
-        """Read the log until cancelled.
+    async def run(self, recovered: Callable[[], None] = lambda: None) -> None:
+        """Read the log until cancelled. `recovered` is called after the first read.
 
         Raises:
             LogUnavailable: the log cannot be read; `run` goes on from the same cursor.
             Exception: a read failed in another way; `run` goes on from the same cursor.
         """
+        await self._step()
+        recovered()
         while True:
-            if self._reading is not None:
-                self._reading()
-            batch = await self._read()
-            self._cursor = batch.cursor
-            if self._paced is not None:
-                await self._paced()
+            await self._receiver.until_sent()
             await self._wakeups.wait()
+            await self._step()
+
+    async def _step(self) -> None:
+        self._receiver.reading()
+        self._cursor = (await self._read()).cursor
 
     async def _read(self) -> Batch:
         if self._cursor is None:
             batch = await self._log.position()
-            self._begin(batch, "expired")
+            self._receiver.begin(batch, "expired")
             return batch
         try:
             batch = await self._log.tail(self._cursor, limit=self._limit)
         except CursorRewound as error:
             batch = await self._log.rewound(self._cursor)
-            self._begin(batch, error.reason)
+            self._receiver.begin(batch, error.reason)
         except CursorUnusable as error:
             batch = await self._log.position()
-            self._begin(batch, error.reason)
+            self._receiver.begin(batch, error.reason)
         except Exception as error:
             if isinstance(error, LogUnavailable) and not isinstance(error, LogTimeout):
                 raise
             batch = await self._give_up(self._cursor, error)
         else:
-            self._feed(batch)
+            self._receiver.feed(batch)
             self._failed, self._gave_up = 0, False
         return batch
 
@@ -105,5 +112,5 @@ class Relay:
             exc_info=error,
         )
         self._failed, self._gave_up = 0, True
-        self._begin(batch, "unreadable")
+        self._receiver.begin(batch, "unreadable")
         return batch

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
+from flowcraft.core.hub import Effect, SessionId
 from flowcraft.core.replay import Replay
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorExpired, CursorRewound, CursorUnreadable, CursorUnusable, LogUnavailable
 from flowcraft.ports import EventLog
 from flowcraft.records import Batch, Limit, Record
+from flowcraft.runtime.delivery import Delivery
 from flowcraft.runtime.isolation import Isolation, is_stopping
+from flowcraft.runtime.sender import Sender
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
 
@@ -201,6 +204,60 @@ class Replays:
             lambda: answer_to(replay),
         )
         return CursorUnreadable(str(replay.since)) if answer is None else answer
+
+
+class ReplayAnswers:
+    """Passes the answers of `Replays` to the hub. A replay that fails is reset, or its connection closed."""
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        senders: Mapping[SessionId, Sender],
+        isolation: Isolation,
+        reconnect: Callable[[SessionId], None],
+    ) -> None:
+        """`reconnect` drains one client: its replay cannot be read now."""
+        self._delivery = delivery
+        self._senders = senders
+        self._isolation = isolation
+        self._reconnect = reconnect
+
+    def take(self, answers: Sequence[tuple[Replay, Answer]]) -> None:
+        """Pass answers to the hub in one step, so that each record is encoded once."""
+        effects: list[Effect] = []
+        for replay, answer in answers:
+            try:
+                effects += self._answered(replay, answer)
+            except Exception as error:  # noqa: BLE001  # reported there
+                effects += self._give_up(replay, error)
+        self._delivery.perform(effects)
+
+    def _answered(self, replay: Replay, answer: Answer) -> list[Effect]:
+        hub = self._delivery.require_hub()
+        match answer:
+            case Batch():
+                effects = hub.replayed(replay, answer)
+                self._isolation.counts.replays_from_log += 1
+                return effects
+            case CursorUnusable():
+                return hub.replay_failed(replay, answer.reason)
+            case LogUnavailable():
+                self._reconnect(replay.session)
+                return []
+        assert_never(answer)
+
+    def _give_up(self, replay: Replay, error: Exception) -> list[Effect]:
+        """Reset a replay with which the hub failed; if that fails too, close its connection."""
+        name = self._isolation.connection(replay.session)
+        self._isolation.report("replay", f"the replay for {name}", error)
+        hub = self._delivery.require_hub()
+        effects = self._isolation.attempt(
+            "replay", f"the reset of {name}", lambda: hub.replay_failed(replay, "unreadable")
+        )
+        sender = self._senders.get(replay.session)
+        if not effects and sender is not None:
+            sender.fail(error)
+        return effects or []
 
 
 def _partition(

@@ -14,6 +14,10 @@ _AUTHORITY_GRAMMAR = r"(\[[0-9A-Fa-f:.]+\]|[-._~%!$&'()*+,;=0-9A-Za-z]*)(?::([0-
 _AUTHORITY = re.compile(_AUTHORITY_GRAMMAR)
 _ORIGIN = re.compile(rf"([A-Za-z][-+.0-9A-Za-z]*)://{_AUTHORITY_GRAMMAR}")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+_PAGE_SCHEMES = {"ws": "http", "wss": "https"}
+"""The schemes of the pages that open WebSockets."""
+_PAGE_HOST = re.compile(r"\[[0-9a-f:.]+\]|[-_0-9a-z]+(?:\.[-_0-9a-z]+)*\.?")
+_LOOPBACK = re.compile(r"localhost\b|127\.|\[::1\]")
 ANY: Final = "*"
 """In a list: every origin."""
 OPAQUE: Final = "null"
@@ -73,6 +77,45 @@ def is_allowed(origin: str, host: str | None, listed: Collection[str]) -> bool:
         )
     parsed = parse_origin(origin)
     return parsed is not None and host is not None and parsed.is_at(host)
+
+
+def origin_fault(text: str) -> str | None:
+    """Return what is wrong with an origin in a list and how to write it; None if browsers send it so."""
+    parsed = parse_origin(text)
+    if text in (ANY, OPAQUE) or (parsed is not None and str(parsed) == text and _is_sent(parsed)):
+        return None
+    if "*" in text:
+        return f"{text!r} has a wildcard; list each origin, or {ANY!r} alone for all"
+    better = _spelling(text)
+    if better is None:
+        return f"{text!r} is not an origin; write a scheme and a host, such as 'https://app.example.com'"
+    return f"{text!r} is not an origin as browsers send it; write {better!r}"
+
+
+def _is_sent(origin: Origin) -> bool:
+    """Return whether browsers send such an origin: not with the scheme of a WebSocket, or odd characters."""
+    if origin.scheme not in _DEFAULT_PORTS:
+        return origin.scheme not in _PAGE_SCHEMES and "*" not in origin.host
+    is_port = not origin.port or 0 < int(origin.port) < 65536
+    return is_port and _PAGE_HOST.fullmatch(origin.host) is not None
+
+
+def _spelling(text: str) -> str | None:
+    """Return the origin that was probably meant; None if no origin resembles it."""
+    scheme, separator, rest = text.strip().rpartition("://")
+    if not separator:
+        rest = rest.removeprefix("//")
+        scheme = "http" if _LOOPBACK.match(rest) else "https"
+    authority = re.split(r"[/?#\\]", rest, maxsplit=1)[0].rpartition("@")[2]
+    if not authority.isascii():
+        try:
+            authority = authority.encode("idna").decode()
+        except UnicodeError:
+            return None
+    parsed = parse_origin(f"{_PAGE_SCHEMES.get(scheme.lower(), scheme)}://{authority}")
+    if parsed is None or not _is_sent(parsed) or parsed.host in _DEFAULT_PORTS:
+        return None
+    return str(parsed)
 
 
 def _host(text: str) -> str:

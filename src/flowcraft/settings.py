@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Final, cast
+
 import msgspec
+
+from flowcraft.origins import origin_fault
+
+_YEARS: Final = 1e10
+"""In seconds, about 300 years: more than that no interval of PostgreSQL or Python is needed for."""
+_RANGES: Final[dict[str, tuple[float, float]]] = {
+    # More often is a busy loop, and after an hour no proxy keeps a quiet connection.
+    "heartbeat_seconds": (0.01, 3600),
+    "pong_timeout_seconds": (0.01, 3600),
+    "auth_timeout_seconds": (0.01, 3600),
+    "safety_poll_seconds": (0.01, 3600),
+    "outbox_seconds": (0.01, 86_400),
+    "drain_seconds": (0.001, 86_400),
+    # Less has no room for a frame, or for a token.
+    "message_bytes": (256, 2**30),
+    "outbox_bytes": (1024, 2**40),
+}
+_RANGES_OF_UNITS: Final[dict[str, tuple[float, float]]] = {
+    "_per_second": (0.001, 1e12),
+    "_seconds": (0.01, _YEARS),
+    "_bytes": (1, 2**40),
+    "": (1, 2**31 - 1),
+}
+"""By how the name of a setting ends; the first that fits."""
+_ORIGINS = "allowed_origins"
+
+
+class SettingInvalid(ValueError, TypeError):
+    """A setting can never work; the message has its name and how to write it.
+
+    Also a `TypeError`: often a value of another type was passed.
+    """
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The limits and intervals of one server. Build a changed copy with `Settings(heartbeat_seconds=5)`.
 
     Raises:
-        ValueError: a value is not positive.
+        ValueError: a value is of another type, out of its range, or no origin.
     """
 
     heartbeat_seconds: float = 25.0
@@ -73,12 +108,48 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     listen_backlog: int = 4096
     """Connections that the kernel keeps in its queue until they are accepted."""
     allowed_origins: tuple[str, ...] = ()
-    """Origins of pages that may connect, such as `https://app.example.com`; by default the server's own."""
+    """Origins of pages that may connect, such as `https://app.example.com`; by default the server's own.
+
+    Scheme, host and port as browsers send them: no path, no slash at the end, no default port, lower case.
+    `*` alone admits all, `null` pages without an origin.
+    """
     development: bool = False
     """Answer an undeclared channel with the declared name that was probably meant."""
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value: object = getattr(self, name)
-            if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
-                raise ValueError(f"{name} must be positive, got {value}")
+        for field in msgspec.structs.fields(self):
+            value: object = getattr(self, field.name)
+            if field.name == _ORIGINS:
+                msgspec.structs.force_setattr(self, field.name, _origins(value))
+            elif field.type in (int, float):
+                _check_number(field.name, value, is_whole=field.type is int)
+            elif field.type is bool and not isinstance(value, bool):
+                raise SettingInvalid(f"{field.name} is True or False, got {value!r}")
+
+
+def _check_number(name: str, value: object, *, is_whole: bool) -> None:
+    kinds = int if is_whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise SettingInvalid(f"{name} is a {'whole number' if is_whole else 'number'}, got {value!r}")
+    units = next(range_ for unit, range_ in _RANGES_OF_UNITS.items() if name.endswith(unit))
+    least, most = _RANGES.get(name, units)
+    if not least <= value <= most:  # NaN is not
+        raise SettingInvalid(f"{name} must be from {least:,g} to {most:,.15g}, got {value!r}")
+
+
+def _origins(value: object) -> tuple[str, ...]:
+    if isinstance(value, str | bytes):
+        is_origin = isinstance(value, str) and origin_fault(value) is None
+        example = value if is_origin else "https://app.example.com"
+        raise SettingInvalid(f"{_ORIGINS} is a tuple, got {value!r}; write {_ORIGINS}=({example!r},)")
+    if not isinstance(value, Iterable):
+        raise SettingInvalid(f"{_ORIGINS} is a tuple of origins, got {value!r}")
+    origins: list[str] = []
+    for origin in cast(Iterable[object], value):
+        if not isinstance(origin, str):
+            raise SettingInvalid(f"{_ORIGINS}: an origin is a text, got {origin!r}")
+        fault = origin_fault(origin)
+        if fault is not None:
+            raise SettingInvalid(f"{_ORIGINS}: {fault}")
+        origins.append(origin)
+    return tuple(origins)

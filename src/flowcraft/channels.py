@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import inspect
-import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeAlias, TypeVar, get_args, overload
@@ -17,18 +16,13 @@ from typing_extensions import TypeForm
 from flowcraft.errors import ChannelNameInvalid, ChannelUnknown, DeclarationError
 from flowcraft.events import JsonSchema, Payload
 from flowcraft.events.schemas import shape
+from flowcraft.names import Parameter, is_name, parameter_of
 from flowcraft.viewers import Viewer
 
 E = TypeVar("E")  # invariant on purpose: a covariant channel would accept any event in broadcast()
 P = TypeVar("P", UUID, int, str)
 _Answer = TypeVar("_Answer", bound=bool | Awaitable[bool])
 Operation: TypeAlias = Literal["insert", "update", "delete"]
-
-NAME_GRAMMAR = r"^[a-z][a-z0-9_]{0,47}(\.[A-Za-z0-9_-]{1,64})?$"
-_NAME = re.compile(NAME_GRAMMAR, re.ASCII)
-_STATIC = re.compile(r"[a-z][a-z0-9_]*_update|system|dashboard", re.ASCII)
-_FAMILY = re.compile(r"([a-z][a-z0-9_]{0,47})\.\{([a-z][a-z0-9_]*)\}", re.ASCII)
-_INTEGER = re.compile(r"-?(0|[1-9]\d{0,18})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,31 +75,6 @@ class Notify:
 
 Source: TypeAlias = Table | Notify
 Guard: TypeAlias = Callable[..., bool | Awaitable[bool]]
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """The variable part of a family's name."""
-
-    name: str
-    type: type[UUID] | type[int] | type[str]
-
-    def parse(self, text: str) -> UUID | int | str:
-        """Parse the value in a channel's name.
-
-        Raises:
-            ValueError: the text is not a value of this type. A UUID in upper case is a value: see `reads`.
-        """
-        if self.type is int and not _INTEGER.fullmatch(text):
-            raise ValueError(f"{text!r} is not an integer of at most 19 digits")
-        return self.type(text)
-
-    def reads(self, text: str) -> bool:
-        """Return whether a text is the canonical spelling of a value of this type."""
-        try:
-            return str(self.parse(text)) == text
-        except ValueError:
-            return False
 
 
 @dataclass(slots=True, eq=False)
@@ -175,7 +144,7 @@ class ChannelFamily(Generic[P, E]):
             expected = parameter.type.__name__
             raise TypeError(f"{self.declaration.name} takes {expected}, got {type(value).__name__} {value!r}")
         name = f"{self.declaration.prefix}.{value}"
-        if not _NAME.fullmatch(name) or not parameter.reads(str(value)):
+        if not is_name(name) or not parameter.reads(str(value)):
             raise ChannelNameInvalid(name)
         return Channel(name, self.declaration)
 
@@ -261,7 +230,7 @@ class Channels:
             DeclarationError: the name breaks the convention, the payload is not an event, or a source or
                 `conflate` does not fit.
         """
-        parameter = _parameter(name, params or {})
+        parameter = parameter_of(name, params or {})
         prefix = name.partition(".")[0]
         if prefix in self._declarations:
             other = self._declarations[prefix].name
@@ -288,7 +257,7 @@ class Channels:
             ChannelNameInvalid: the name is outside the grammar.
             ChannelUnknown: no declared channel has this name.
         """
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             raise ChannelNameInvalid(name)
         prefix, dot, text = name.partition(".")
         declaration = self._declarations.get(prefix)
@@ -323,44 +292,6 @@ class Channels:
             return None
         parameter = self._declarations[close[0]].parameter
         return close[0] if parameter is None else f"{close[0]}.{text or '{' + parameter.name + '}'}"
-
-
-def _near_miss(name: str) -> str:
-    """Return a hint for a name such as `run_updates`, `run-update`, `RunUpdated` or `run.changed`."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower().strip("_")
-    entity = re.sub(r"_(updates?d?|change[sd]?|events?|notifications?)$", "", words)
-    meant = f"{entity}_update"
-    is_family = entity == words and not name.isidentifier() and not {"-", " "} & set(name)
-    if not name.isascii():
-        return ""
-    if is_family or entity == "update" or not _STATIC.fullmatch(meant) or not _NAME.fullmatch(meant):
-        return ""
-    listen = f", with source=Notify({name!r}) to listen to a NOTIFY of that name" if name != meant else ""
-    return f"; did you mean {meant!r}{listen}?"
-
-
-def _parameter(name: str, params: Mapping[str, type[UUID] | type[int] | type[str]]) -> Parameter | None:
-    family = _FAMILY.fullmatch(name)
-    if family is None:
-        if params:
-            raise DeclarationError(
-                f"{name!r} has no part for {', '.join(params)}; write '<entity>.{{{next(iter(params))}}}'"
-            )
-        if not _STATIC.fullmatch(name) or not _NAME.fullmatch(name):
-            raise DeclarationError(
-                f"{name!r} breaks the naming convention: '<entity>_update' (changes of all entities of a "
-                "kind), '<entity>.{id}' with params (one entity), 'system' or 'dashboard'; lower case, "
-                f"at most 48 characters{_near_miss(name)}"
-            )
-        return None
-    key = family[2]
-    if set(params) != {key}:
-        raise DeclarationError(
-            f"{name!r} needs params={{{key!r}: UUID}} (or int, or str), got {sorted(params)}"
-        )
-    if params[key] not in (UUID, int, str):
-        raise DeclarationError(f"{name!r}: the type of {key} is UUID, int or str, not {params[key]!r}")
-    return Parameter(key, params[key])
 
 
 def _check_sources(declaration: Declaration) -> None:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcraft.channels import Channels, Notify, Parameter, Table
+from flowcraft.channels import Channels, Notify, Table
 from flowcraft.errors import ChannelNameInvalid, ChannelUnknown, DeclarationError
 from flowcraft.events import Event
+from flowcraft.names import Parameter
 from flowcraft.viewers import Viewer
 
 RUN = UUID("0198a7c2-91e4-7bd1-8d55-2a8f6f0b3c11")

@@ -12,7 +12,6 @@ from typing import Any
 import jsonschema
 import pytest
 
-from flowcraft.channels import NAME_GRAMMAR
 from flowcraft.core import frames
 from flowcraft.core.frames import decode_client_frame
 from flowcraft.cursors import Cursor, Lineage, Snapshot
@@ -25,6 +24,7 @@ from flowcraft.errors import (
     RealtimeError,
     TokenInvalid,
 )
+from flowcraft.names import NAME_GRAMMAR
 from flowcraft.records import Ephemeral, Record
 
 SPEC = Path(__file__).parents[2] / "spec"

@@ -15,10 +15,11 @@ from importlib.resources import files
 from typing import Any, Self, TypeAlias, cast
 from urllib.parse import urlsplit
 
-from flowcraft.channels import Channels, Declaration, Parameter
+from flowcraft.channels import Channels, Declaration
 from flowcraft.codegen.definitions import joined_definitions
 from flowcraft.codegen.draft7 import as_draft7
 from flowcraft.events import JsonSchema
+from flowcraft.names import Parameter
 
 VERSION = "3.0.0"
 TITLE = "Realtime channels"

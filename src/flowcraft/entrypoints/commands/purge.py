@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import re
 
 import asyncpg
 import click
 
 from flowcraft.adapters.postgres.retention import purge
-from flowcraft.channels import NAME_GRAMMAR, Channels
+from flowcraft.channels import Channels
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.realtime import Realtime
+from flowcraft.names import is_name
 
 
 @click.command(
@@ -54,7 +54,7 @@ def _run(dsn: str, channels: list[str] | list[None], dry_run: bool) -> list[int]
 
 
 def _check(name: str) -> None:
-    if not re.fullmatch(NAME_GRAMMAR, f"{name[:-1]}x" if name.endswith(".*") else name):
+    if not is_name(f"{name[:-1]}x" if name.endswith(".*") else name):
         fail(f"{name[:64]!r} is neither a channel, such as runs.42, nor a family, such as 'runs.*'", USAGE)
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import signal
 import sys
 from contextlib import suppress
 
 import click
 
-from flowcraft.channels import NAME_GRAMMAR, Channels
+from flowcraft.channels import Channels
 from flowcraft.cursors import Cursor
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.log_tail import Patterns, tail
 from flowcraft.entrypoints.realtime import Realtime
 from flowcraft.errors import CursorMalformed, CursorUnusable
+from flowcraft.names import is_name
 from flowcraft.records import Batch, Record
 
 
@@ -120,5 +120,5 @@ def _cursor(since: str | None) -> Cursor | None:
 
 def _check(pattern: str) -> None:
     name = "x" if pattern == "*" else f"{pattern[:-1]}x" if pattern.endswith(".*") else pattern
-    if not re.fullmatch(NAME_GRAMMAR, name):
+    if not is_name(name):
         fail(f"{pattern[:64]!r} is neither a channel, such as runs.42, nor a family, such as 'runs.*'", USAGE)

@@ -1,32 +1,45 @@
-"""Records: committed events, and the batches in which the log is read."""
+"""Records: what a transaction committed to the log, and the batches in which the log is read."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
+from operator import attrgetter
+from typing import Literal, TypeAlias, cast, get_args
 
 from flowcraft.cursors import Cursor, Snapshot
 
+LoggedResetReason: TypeAlias = Literal["truncated", "redeclared"]
+"""The reasons of resets that are records; any other is sent as `unreadable`."""
+_RESET_REASONS = get_args(LoggedResetReason)
+_REASON = re.compile(r"[a-z][a-z0-9_]{0,47}", re.ASCII)
 
-class Kind(Enum):
-    """What a record is: an event, or what subscribers must know besides. The values are those of the log."""
+
+class Kind(StrEnum):
+    """The kind of a record; the value is how the log stores it."""
 
     EVENT = "e"
+    """A typed fact; its payload is as the channel declares it."""
     GONE = "g"
-    """A row has left the channel; the payload has its key."""
+    """A row left the channel; the payload has the fields of its key."""
     RESET = "r"
-    """The state of the channel must be read again."""
+    """Subscribers have to load their state again; the payload has the reason."""
     SKIPPED = "s"
-    """An event that could not be made; the payload has the reason."""
+    """An event that cannot be delivered; the payload has the reason."""
     WITHDRAWAL = "w"
+    """A right ended; never sent to a client."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One committed event: the transaction that wrote it, its id in the log, its channel, its JSON.
+    """One committed record: the transaction that wrote it, its id in the log, its channel, its JSON.
 
-    The payload is the stored text; the server passes it to the browser without parsing it again.
+    The payload is the stored text; the server passes it to the browser without parsing it again. A reset and
+    a skipped event of a whole family are on the reserved channel of the family: see `family_of`.
     """
 
     xid: int
@@ -37,6 +50,32 @@ class Record:
     """The trace of the broadcast, as a W3C `traceparent`; not validated."""
     kind: Kind = Kind.EVENT
 
+    @property
+    def reason(self) -> str:
+        """The reason of a reset or a skipped event, as clients receive it; `unreadable` if it is unknown."""
+        try:
+            content: object = json.loads(self.payload)
+        except (ValueError, RecursionError):
+            content = None
+        reason = cast("dict[str, object]", content).get("reason") if isinstance(content, dict) else None
+        is_known = reason in _RESET_REASONS if self.kind is Kind.RESET else _REASON.fullmatch(str(reason))
+        return str(reason) if is_known else "unreadable"
+
+
+def family_of(channel: str) -> str | None:
+    """Return the reserved channel for records of all channels with this one's prefix; None if it has no dot.
+
+    `runs.*` for `runs.7`. It is outside the grammar of names, so no client can subscribe to it.
+    """
+    prefix, dot, _ = channel.partition(".")
+    return f"{prefix}.*" if dot else None
+
+
+def with_families(channels: Iterable[str]) -> set[str]:
+    """Return the channels whose records a subscriber of some channels needs: these and their families."""
+    names = set(channels)
+    return names.union(filter(None, map(family_of, names)))
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
@@ -46,6 +85,10 @@ class Unreadable:
     id: int
     channel: str
     reason: str
+
+    def skipped(self) -> Record:
+        """Return the record that subscribers get instead."""
+        return Record(self.xid, self.id, self.channel, '{"reason":"unreadable"}', kind=Kind.SKIPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +114,7 @@ class Batch:
     `cursor` is the cursor after the batch. `snapshot` is the snapshot of the read, which also covers
     transactions without events. `at` is the database's time of the read; `oldest` is its time when the oldest
     record was broadcast, if the log knows it and the batch is complete. `unreadable` events lie between the
-    same cursors but are not among the records: their subscribers must reload their state.
+    same cursors but are not among the records: `readable` has skipped records in their places.
     """
 
     records: tuple[Record, ...]
@@ -80,3 +123,11 @@ class Batch:
     at: datetime
     oldest: datetime | None = None
     unreadable: tuple[Unreadable, ...] = ()
+
+    def readable(self) -> Batch:
+        """Return this batch with a skipped record in the place of each unreadable event."""
+        if not self.unreadable:
+            return self
+        skipped = [event.skipped() for event in self.unreadable]
+        records = tuple(sorted([*self.records, *skipped], key=attrgetter("id")))
+        return replace(self, records=records, unreadable=())

@@ -24,7 +24,7 @@ from flowcraft.channels import Channel
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorExpired, RealtimeError
 from flowcraft.ports import BackendContext, LogReader
-from flowcraft.records import Batch, Ephemeral, Limit, Record
+from flowcraft.records import Batch, Ephemeral, Kind, Limit, Record
 from flowcraft.testing.contracts import (
     BackendContract,
     CallerTransaction,
@@ -66,8 +66,8 @@ class DirtyReads(MemoryLog):
     def begin(self, xid: int | None = None) -> MemoryTransaction:
         transaction = super().begin(xid)
 
-        def broadcast_at_once(channel: str, payload: str) -> None:
-            self.broadcast(channel, payload)
+        def broadcast_at_once(channel: str, payload: str, kind: Kind = Kind.EVENT) -> None:
+            self.broadcast(channel, payload, kind=kind)
 
         transaction.broadcast = broadcast_at_once  # type: ignore[method-assign]
         return transaction

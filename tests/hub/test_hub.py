@@ -24,7 +24,7 @@ from flowcraft.core.hub import (
 )
 from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor, Lineage, Snapshot
-from flowcraft.records import Batch, Ephemeral, Record, Unreadable
+from flowcraft.records import Batch, Ephemeral, Kind, Record, Unreadable
 from flowcraft.settings import Settings
 
 LINEAGE = Lineage(1, 1, 0)
@@ -103,7 +103,7 @@ def test_live_records_wait_behind_the_replay_of_a_session_that_is_catching_up() 
     hub.connect(1)
     (request,) = hub.subscribe(1, ("runs.7",), cursor(690), ref=2)
     assert isinstance(request, ReadReplay)
-    assert request.channels == ("runs.7",)
+    assert request.channels == ("runs.*", "runs.7")
     assert hub.broadcast(batch(record(2))) == []
     replay = batch(record(1, xid=695), xmax=701)
     assert hub.replayed(request.replay, replay) == [
@@ -223,35 +223,142 @@ def test_a_new_beginning_tells_every_live_reader_and_every_one_that_is_catching_
     assert hub.replayed(request.replay, batch(record(1))) == []
 
 
-def test_what_cannot_be_read_is_a_reset_for_those_who_should_have_received_it_and_for_nobody_else() -> None:
+def skipped(number: int, channel: str, reason: str = "unreadable", xid: int | None = None) -> Record:
+    xid = 700 + number if xid is None else xid
+    return Record(xid, number, channel, f'{{"reason":"{reason}"}}', kind=Kind.SKIPPED)
+
+
+def reset(number: int, channel: str, reason: str = "truncated") -> Record:
+    return Record(700 + number, number, channel, f'{{"reason":"{reason}"}}', kind=Kind.RESET)
+
+
+def test_what_cannot_be_read_is_skipped_for_its_subscribers_live_and_in_a_replay() -> None:
     hub = hub_with(1, 2)
     hub.subscribe(1, ("runs.8",))
     hub.connect(3)
-    hub.subscribe(3, ("runs.7", "runs.8"), cursor(690), ref=4)
-    hub.subscribe(2, ("runs.9",), cursor(690), ref=5)
-    bad = Unreadable(701, 1, "runs.8", "planted")
-    told = hub.broadcast(replace(batch(record(2, xid=701)), unreadable=(bad,)))
-    assert told == [
-        Deliver((record(2, xid=701),), cursor(702), AT, (1, 2)),
-        Reset(1, ("runs.8",), "unreadable", cursor(702), None),
-        Reset(3, ("runs.7", "runs.8"), "unreadable", cursor(702), 4),
+    (request,) = hub.subscribe(3, ("runs.7", "runs.8"), cursor(690), ref=4)
+    assert isinstance(request, ReadReplay)
+    bad, good = Unreadable(701, 1, "runs.8", "planted"), record(2, xid=701)
+    assert hub.broadcast(replace(batch(good), unreadable=(bad,))) == [
+        Deliver((skipped(1, "runs.8"), good), cursor(702), AT, (1,)),
+        Deliver((good,), cursor(702), AT, (2,)),
+    ]
+    assert hub.replayed(request.replay, batch(xmax=700)) == [
+        Subscribed(3, ("runs.7", "runs.8"), (skipped(1, "runs.8"), good), cursor(702), 4)
     ]
     assert hub.broadcast(batch(record(3, "runs.8"))) == [
         Deliver((record(3, "runs.8"),), cursor(704), AT, (1, 3))
     ]
 
 
-def test_a_resume_across_what_cannot_be_read_is_not_answered_from_memory() -> None:
+def test_a_resume_across_what_cannot_be_read_has_it_skipped_from_memory_and_from_the_log() -> None:
     hub = hub_with()
     hub.connect(1)
     bad = Unreadable(701, 1, "runs.8", "planted")
     hub.broadcast(replace(batch(record(2, xid=701)), unreadable=(bad,)))
-    (request,) = hub.subscribe(1, ("runs.8",), cursor(700), ref=2)
+    expected = Subscribed(1, ("runs.8",), (skipped(1, "runs.8"),), cursor(702), 2)
+    assert hub.subscribe(1, ("runs.8",), cursor(700), ref=2) == [expected]
+    (request,) = hub.subscribe(1, ("runs.8",), cursor(690), ref=2)
     assert isinstance(request, ReadReplay)
-    answer = replace(batch(xmax=702), unreadable=(bad,))
-    assert hub.replayed(request.replay, answer) == [Reset(1, ("runs.8",), "unreadable", cursor(702), 2)]
-    assert hub.subscribe(1, ("runs.8",), cursor(702), ref=3) == [
-        Subscribed(1, ("runs.8",), (), cursor(702), 3)
+    assert hub.replayed(request.replay, replace(batch(xmax=702), unreadable=(bad,))) == [expected]
+
+
+def test_a_reset_in_the_log_comes_after_the_group_of_the_other_channels_and_drops_its_own_records() -> None:
+    hub = hub_with(1, 2)
+    hub.subscribe(2, ("system",))
+    records = (record(1), record(2, "system"), reset(3, "runs.7"), record(4), record(5, "runs.9"))
+    assert hub.broadcast(batch(*records)) == [
+        Deliver((record(2, "system"),), cursor(706), AT, (2,)),
+        Reset(1, ("runs.7",), "truncated", cursor(706), None),
+        Reset(2, ("runs.7",), "truncated", cursor(706), None),
+    ]
+    assert hub.broadcast(batch(record(6))) == [Deliver((record(6),), cursor(707), AT, (1, 2))]
+
+
+def test_a_reset_of_a_family_reaches_all_its_channels_once_per_reason_and_no_other() -> None:
+    hub = hub_with(1)
+    hub.subscribe(1, ("runs.8", "runs2.7", "run_update"))
+    hub.connect(2)
+    hub.subscribe(2, ("runs2.7",))
+    assert hub.broadcast(batch(reset(1, "runs.*"), reset(2, "runs.8", "redeclared"))) == [
+        Reset(1, ("runs.7",), "truncated", cursor(703), None),
+        Reset(1, ("runs.8",), "redeclared", cursor(703), None),
+    ]
+    hub.unsubscribe(1, ("runs.8",))
+    assert hub.broadcast(batch(reset(3, "runs.*", "of a later version"))) == [
+        Reset(1, ("runs.7",), "unreadable", cursor(704), None)
+    ]
+    hub.disconnect(1)
+    assert hub.broadcast(batch(reset(4, "runs.*"), reset(5, "*"))) == []
+
+
+def test_a_replay_across_a_reset_has_two_answers() -> None:
+    hub = hub_with()
+    hub.connect(1)
+    hub.broadcast(batch(record(1), record(2, "system"), reset(3, "runs.*"), record(4)))
+    two_answers = [
+        Subscribed(1, ("system",), (record(2, "system"),), cursor(705), 9),
+        Reset(1, ("runs.7", "runs.8"), "truncated", cursor(705), 9),
+    ]
+    assert hub.subscribe(1, ("runs.7", "runs.8", "system"), cursor(700), ref=9) == two_answers
+    (request,) = hub.subscribe(1, ("runs.7", "runs.8", "system"), cursor(690), ref=9)
+    assert isinstance(request, ReadReplay)
+    assert request.channels == ("runs.*", "runs.7", "runs.8", "system")
+    found = batch(record(1), record(2, "system"), reset(3, "runs.*"), record(4))
+    assert hub.replayed(request.replay, found) == two_answers
+    assert hub.broadcast(batch(record(5))) == [Deliver((record(5),), cursor(706), AT, (1,))]
+
+
+def test_a_reset_that_is_broadcast_during_a_replay_ends_it_with_a_reset() -> None:
+    hub = hub_with()
+    hub.connect(1)
+    (request,) = hub.subscribe(1, ("runs.7", "runs.8"), cursor(690), ref=9)
+    assert isinstance(request, ReadReplay)
+    hub.unsubscribe(1, ("runs.8",))
+    assert hub.broadcast(batch(record(1), reset(2, "runs.*"))) == []
+    assert hub.replayed(request.replay, batch(xmax=700)) == [
+        Reset(1, ("runs.7",), "truncated", cursor(703), 9)
+    ]
+
+
+def test_a_replay_of_which_all_channels_of_a_family_end_gets_no_record_of_the_family() -> None:
+    hub = hub_with()
+    hub.connect(1)
+    (request,) = hub.subscribe(1, ("runs.7", "system"), cursor(690), ref=9)
+    assert isinstance(request, ReadReplay)
+    hub.unsubscribe(1, ("runs.7",))
+    hub.broadcast(batch(reset(1, "runs.*"), skipped(2, "runs.*")))
+    assert hub.replayed(request.replay, batch(xmax=700)) == [Subscribed(1, ("system",), (), cursor(703), 9)]
+
+
+def test_an_event_skipped_for_a_family_is_sent_once_per_batch_and_reason_on_each_of_its_channels() -> None:
+    hub = hub_with(1, 2)
+    hub.subscribe(2, ("runs.8", "system"))
+    records = (skipped(1, "runs.*", "a"), skipped(2, "runs.*", "a"), record(3), skipped(4, "runs.*", "b"))
+    seven = (skipped(2, "runs.7", "a"), record(3), skipped(4, "runs.7", "b"))
+    eight = (skipped(2, "runs.8", "a"), skipped(4, "runs.8", "b"))
+    assert hub.broadcast(batch(*records)) == [
+        Deliver(seven, cursor(705), AT, (1,)),
+        Deliver(
+            (seven[0], eight[0], *seven[1:], eight[1]),
+            *(cursor(705), AT, (2,)),
+        ),
+    ]
+
+
+def test_a_withdrawal_is_sent_to_no_client() -> None:
+    hub = hub_with(1)
+    withdrawal = Record(701, 1, "*", "{}", kind=Kind.WITHDRAWAL)
+    assert hub.broadcast(batch(withdrawal, record(2))) == [Deliver((record(2),), cursor(703), AT, (1,))]
+
+
+def test_a_row_that_is_gone_is_delivered_in_its_place() -> None:
+    hub = hub_with(1)
+    gone = Record(701, 1, "runs.7", '{"id":3}', kind=Kind.GONE)
+    assert hub.broadcast(batch(gone, record(2))) == [Deliver((gone, record(2)), cursor(703), AT, (1,))]
+    hub.connect(2)
+    assert hub.subscribe(2, ("runs.7",), cursor(700), ref=1) == [
+        Subscribed(2, ("runs.7",), (gone, record(2)), cursor(703), 1)
     ]
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -24,8 +24,12 @@ from flowcraft.errors import (
     RealtimeError,
     TokenInvalid,
 )
+<<<<<<< HEAD
 from flowcraft.names import NAME_GRAMMAR
 from flowcraft.records import Ephemeral, Record
+=======
+from flowcraft.records import Ephemeral, Kind, LoggedResetReason, Record
+>>>>>>> 35b9718 (Rows that are gone, skipped events and resets in the log reach clients)
 
 SPEC = Path(__file__).parents[2] / "spec"
 SCHEMA: dict[str, Any] = json.loads((SPEC / "frames.schema.json").read_text())
@@ -92,7 +96,7 @@ def test_a_frame_in_the_prose_is_one_of_the_schemas(kind: str, frame: object) ->
 
 
 def test_the_prose_shows_every_frame() -> None:
-    assert len(list(prose())) == 14  # an event with an id stands for the ephemeral one too
+    assert len(list(prose())) == 16  # an event with an id stands for the ephemeral one too
 
 
 @pytest.mark.parametrize(
@@ -100,6 +104,9 @@ def test_the_prose_shows_every_frame() -> None:
     [
         (frames.event(Record(7, 1, "runs.42", '{"a":1}')), "event"),
         (frames.event(Ephemeral("typing_update", "{}")), "ephemeral"),
+        (frames.event(Record(7, 1, "runs.42", '{"payload":1}', kind=Kind.GONE)), "gone"),
+        (frames.event(Record(7, 1, "runs.42", '{"reason":"too_large"}', kind=Kind.SKIPPED)), "skipped"),
+        (frames.event(Record(7, 1, "runs.42", "nonsense", kind=Kind.SKIPPED)), "skipped"),
         (frames.hello(schema="0", heartbeat_seconds=25.0, cursor=HERE), "hello"),
         (frames.hello(schema="0", heartbeat_seconds=0.5, cursor=HERE), "hello"),
         (frames.commit_point(HERE, 0, NOON), "commitPoint"),
@@ -124,8 +131,8 @@ def test_what_the_server_writes_is_the_frame_it_means(message: bytes, kind: str)
     assert violations(frame, "serverFrame") == []
 
 
-def test_the_reasons_of_a_reset_are_the_codes_of_unusable_cursors() -> None:
-    reasons = {kind.reason for kind in CursorUnusable.__subclasses__()}
+def test_the_reasons_of_a_reset_are_the_codes_of_unusable_cursors_and_those_of_the_log() -> None:
+    reasons = {kind.reason for kind in CursorUnusable.__subclasses__()} | set(get_args(LoggedResetReason))
     assert set(SCHEMA["$defs"]["reset"]["properties"]["reason"]["enum"]) == reasons
 
 

@@ -17,7 +17,7 @@ from flowcraft.core.hub import Effect, Hub, ReadNow, ReadReplay
 from flowcraft.core.session import Session
 from flowcraft.errors import CursorUnusable, TokenInvalid
 from flowcraft.events import Event
-from flowcraft.records import Ephemeral
+from flowcraft.records import Ephemeral, Kind
 from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
 
@@ -81,8 +81,8 @@ class Server:
     def on_begin(self, transaction: dict[str, Any]) -> None:
         xid = transaction["xid"]
         self.running[xid] = self.log.begin(xid)
-        for channel, payload in transaction.get("events", []):
-            self.running[xid].broadcast(channel, json.dumps(payload))
+        for channel, payload, *kind in transaction.get("events", []):
+            self.running[xid].broadcast(channel, json.dumps(payload), Kind[(*kind, "event")[0].upper()])
 
     def on_commit(self, transaction: dict[str, Any]) -> None:
         if transaction["xid"] not in self.running:

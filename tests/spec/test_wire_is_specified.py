@@ -21,7 +21,7 @@ from flowcraft.core.bundles import Bundle, Live
 from flowcraft.core.frames import Subscribe
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import BadRequest, CursorUnusable, RealtimeError
-from flowcraft.records import Ephemeral, Record
+from flowcraft.records import Ephemeral, Kind, LoggedResetReason, Record
 
 SPEC = Path(__file__).parents[2] / "spec"
 PROSE = (SPEC / "protocol.md").read_text("utf-8")
@@ -32,6 +32,10 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 WRITTEN: Mapping[str, list[bytes]] = {
     "event": [
         frames.event(Record(7, 1, "runs.42", '{"a":1}')),
+        frames.event(Record(7, 2, "runs.42", '{"id":3}', kind=Kind.GONE)),
+        frames.event(
+            Record(7, 3, "runs.42", '{"reason":"payload_invalid","path":"$.id"}', kind=Kind.SKIPPED)
+        ),
         frames.event(Ephemeral("typing_update", "{}")),
     ],
     "hello": [frames.hello(schema="0", heartbeat_seconds=25.0, cursor=HERE)],
@@ -210,7 +214,9 @@ def test_error_codes_are_those_of_the_schema_and_of_the_prose() -> None:
 def test_reset_reasons_are_those_of_the_schema_and_of_the_prose() -> None:
     described = re.search(r"Reasons: (.*?)\. It closes", PROSE, re.DOTALL)
     assert described is not None
-    reasons = {kind.reason for kind in CursorUnusable.__subclasses__()}
+    reasons = {kind.reason for kind in CursorUnusable.__subclasses__()} | set(
+        typing.get_args(LoggedResetReason)
+    )
     schema = set(DEFINITIONS["reset"]["properties"]["reason"]["enum"])
     assert reasons == schema == set(re.findall(r"`(\w+)`", described[1]))
 

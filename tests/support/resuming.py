@@ -30,10 +30,10 @@ class Reader:
     since: Cursor | None
     is_live: bool = False
     answers: int = 0
-    resets: list[ResetReason] = field(default_factory=list[ResetReason])
+    resets: list[str] = field(default_factory=list[str])
     got: list[Record] = field(default_factory=list[Record])
 
-    def start_at(self, cursor: Cursor, reason: ResetReason) -> None:
+    def start_at(self, cursor: Cursor, reason: str) -> None:
         self.since, self.got = cursor, []
         self.resets.append(reason)
 

@@ -1,8 +1,8 @@
 /** The client: one connection for the whole page; carries out the effects of the machine. */
-import type { RealtimeError } from "./core/error.js";
+import { missed, type RealtimeError } from "./core/error.js";
 import type { Cursor } from "./core/frames.js";
 import { type Connection, createMachine, type Effect, GONE, IDLE, type Subscriber } from "./core/machine.js";
-import type { ChannelName, Payload, Unsubscribe } from "./types.js";
+import type { ChannelName, Gone, Payload, Unsubscribe } from "./types.js";
 
 export type ClientOptions = {
   /** The server's address; by default `/realtime` on the page's host. `http` is read as `ws`. */
@@ -29,11 +29,15 @@ export type WebSocketLike = {
   close(code?: number): void;
 };
 
-export type SubscribeOptions = {
+export type SubscribeOptions<C extends ChannelName = ChannelName> = {
   /** Begin after this cursor instead of now: later events are replayed first. */
   readonly since?: Cursor;
   /** Events were missed and cannot be replayed; `code` is the reason (`expired`, `rewound`, `lost`, …). Load the state again. */
   readonly onReset?: (error: RealtimeError) => void;
+  /** A row left the channel: it was deleted, or belongs to another channel of the family now. Called in the order of the events. */
+  readonly onGone?: (key: Gone<C>) => void;
+  /** One event cannot be delivered; `code` is the reason. Load the state again if it depends on that event. */
+  readonly onSkipped?: (error: RealtimeError) => void;
   /** The server refused the channel. */
   readonly onError?: (error: RealtimeError) => void;
   /** Called whenever it changes whether this subscription is known to be up to date. */
@@ -45,7 +49,7 @@ export type Client = {
   readonly subscribe: <C extends ChannelName>(
     channel: C,
     handler: (payload: Payload<C>) => void,
-    options?: SubscribeOptions,
+    options?: SubscribeOptions<C>,
   ) => Unsubscribe;
   /** Resolves when all events of a transaction have reached the handlers; rejects when the client stops. */
   readonly settled: (xid: string | number | bigint) => Promise<void>;
@@ -84,6 +88,7 @@ export const createClient = (options: ClientOptions = {}): Client => {
   const timers = new Map<string, ReturnType<typeof setTimeout>>();
   const queue: Effect<Subscription, Ticket>[] = [];
   let running = false;
+  let reported = false;
   let socket: WebSocketLike | undefined;
   let attempt = {}; // the identity of the current attempt to connect
   let fetching: Promise<string | undefined> | undefined;
@@ -100,6 +105,12 @@ export const createClient = (options: ClientOptions = {}): Client => {
   /** After `unsubscribe` has returned, the subscriber is not called, not even for effects decided before. */
   const notify = <V,>(s: Subscription, f: ((value: V) => void) | undefined, value: V) => {
     if (s.ref !== GONE) call(f, value);
+  };
+
+  /** Skipped events may be many: the first one without a handler is enough for a developer to see. */
+  const reportOnce = (error: RealtimeError) => {
+    if (!reported) call(onError, error);
+    reported = true;
   };
 
   /** Carry out effects in order, including those of calls that handlers make meanwhile. */
@@ -131,7 +142,10 @@ export const createClient = (options: ClientOptions = {}): Client => {
         return;
       }
       case "apply":
-        for (const [s, payload] of effect[1]) notify(s, s.handler, payload);
+        for (const [s, [kind, value]] of effect[1])
+          if (kind === "payload") notify(s, s.handler, value);
+          else if (kind === "gone") notify(s, s.options.onGone, value as Gone<ChannelName>);
+          else notify(s, s.options.onSkipped ?? reportOnce, missed(s.channel, String(value)));
         return;
       case "reset":
         return notify(effect[1], effect[1].options.onReset ?? onError, effect[2]);

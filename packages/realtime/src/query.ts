@@ -8,7 +8,7 @@
  */
 import type { Client } from "./client.js";
 import type { Cursor } from "./core/frames.js";
-import type { ChannelName, Payload } from "./types.js";
+import type { ChannelName, Gone, Payload } from "./types.js";
 
 /** State and the cursor of its snapshot: the data in the cache. */
 export type Positioned<S> = { readonly data: S; readonly cursor: Cursor };
@@ -49,6 +49,8 @@ export type ChannelQueryOptions<C extends ChannelName, S> = {
   readonly load: (context: QueryContext) => Promise<Positioned<S>>;
   /** Apply one event; pure. */
   readonly reduce: (data: S, payload: Payload<C>) => S;
+  /** Remove the row that left the channel; pure. Without it, the query is loaded again. */
+  readonly gone?: (data: S, key: Gone<C>) => S;
 };
 
 export type ChannelQuery<S> = {
@@ -61,10 +63,8 @@ export type ChannelQuery<S> = {
   readonly structuralSharing: false;
 };
 
-type Plan = {
-  readonly channel: ChannelName;
-  readonly reduce: (data: unknown, payload: unknown) => unknown;
-};
+type Reduce = (data: unknown, change: unknown) => unknown;
+type Plan = { readonly channel: ChannelName; readonly reduce: Reduce; readonly gone: Reduce | undefined };
 type Refetch = (context: QueryContext, load: (context: QueryContext) => Promise<Positioned<unknown>>) => Promise<unknown>;
 
 /** By `queryFn`: other options may be serialized from a server to a page, and functions cannot be. */
@@ -75,12 +75,13 @@ const bridges = new WeakMap<object, Refetch>();
 /** Options for `useQuery` and the like: state that is loaded once and updated by a channel's events. */
 export const channelQuery = <C extends ChannelName, S>(
   channel: C,
-  { queryKey, load, reduce }: ChannelQueryOptions<C, S>,
+  { queryKey, load, reduce, gone }: ChannelQueryOptions<C, S>,
 ): ChannelQuery<S> => {
   // Without a bridge, such as in server-side rendering, the query only loads.
   const queryFn = async (context: QueryContext) =>
     (await (bridges.get(context.client)?.(context, load) ?? load(context))) as Positioned<S>; // the result of `load`, reduced
-  plans.set(queryFn, { channel, reduce: reduce as Plan["reduce"] }); // of this channel's payloads and this query's data
+  // of this channel's payloads and this query's data
+  plans.set(queryFn, { channel, reduce: reduce as Reduce, gone: gone as Reduce | undefined });
   return { queryKey, queryFn, select: (stored) => stored.data, staleTime: Infinity, structuralSharing: false };
 };
 
@@ -138,8 +139,18 @@ export const followQueries = (client: Client, queryClient: QueryClientLike): (()
       end: () => undefined,
     };
     const changed = () => drafts.get(query.queryHash)?.draft?.check();
-    reader.end = client.subscribe(plan.channel, (payload) => receive(reader, plan, payload), {
+    const skip = (cause?: unknown) => {
+      if (reader.draft) reader.draft.fail(new Error("an event was missed", { cause }));
+      else spoil(reader);
+    };
+    reader.end = client.subscribe(plan.channel, (payload) => receive(reader, payload, (planOf(query) ?? plan).reduce), {
       since,
+      onGone: (key) => {
+        const { gone } = planOf(query) ?? plan;
+        if (gone) receive(reader, key, gone);
+        else skip();
+      },
+      onSkipped: skip,
       onFresh: (fresh) => {
         reader.live = fresh;
         if (fresh && reader.draft) reader.cursor = client.position() ?? since;
@@ -149,22 +160,21 @@ export const followQueries = (client: Client, queryClient: QueryClientLike): (()
         reader.refused = true;
         changed();
       },
-      onReset: (error) => (reader.draft ? reader.draft.fail(error) : spoil(reader)),
+      onReset: skip,
     });
     return reader;
   };
 
-  const receive = (reader: Reader, plan: Plan, payload: unknown) => {
+  const receive = (reader: Reader, change: unknown, reduce: Reduce) => {
     const { query, draft } = reader;
     reader.received += 1;
     // The group is delivered synchronously, so at its end the data is at the connection's cursor.
     const cursor = client.position() ?? reader.cursor;
     try {
-      const { reduce } = planOf(query) ?? plan;
       if (draft) {
-        draft.data = reduce(draft.data, payload);
+        draft.data = reduce(draft.data, change);
         reader.cursor = cursor;
-      } else write(reader, { data: reduce(positioned(query)?.data, payload), cursor });
+      } else write(reader, { data: reduce(positioned(query)?.data, change), cursor });
     } catch (error) {
       if (draft) draft.fail(new Error("an event could not be reduced", { cause: error }));
       else spoil(reader);

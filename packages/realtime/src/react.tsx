@@ -46,7 +46,7 @@ export function useConnection(): Connection {
 export function useChannel<C extends ChannelName>(
   channel: C | null,
   handler: (payload: Payload<C>) => void,
-  options?: SubscribeOptions,
+  options?: SubscribeOptions<C>,
 ): void {
   const { subscribe } = useClient();
   const latest = useLatest({ ...options, handler });

@@ -2,7 +2,7 @@
 import type { Client } from "./client.js";
 import type { Cursor } from "./core/frames.js";
 import { retryDelay } from "./core/retry.js";
-import type { ChannelName, Payload } from "./types.js";
+import type { ChannelName, Gone, Payload } from "./types.js";
 
 export type Snapshot<S> = {
   readonly data: S;
@@ -18,6 +18,8 @@ export type ChannelStateOptions<C extends ChannelName, S> = {
   readonly load: () => Promise<{ readonly data: S; readonly cursor: Cursor }>;
   /** Apply one event; pure. */
   readonly reduce: (data: S, payload: Payload<C>) => S;
+  /** Remove the row that left the channel; pure. Without it, the state is loaded again. */
+  readonly gone?: (data: S, key: Gone<C>) => S;
 };
 
 /** A store for any framework: `subscribe` is Svelte's contract, `subscribe` and `get` are `useSyncExternalStore`'s. */
@@ -105,8 +107,14 @@ export function channelStore<C extends ChannelName, S>(
   };
 
   const fail = (error: unknown) => {
-    whole = false;
     set({ error, loading: false });
+    spoil();
+  };
+
+  /** The data misses something: load it again, after a pause, because other pages do the same now. */
+  const spoil = () => {
+    whole = false;
+    set({});
     clearTimeout(retry);
     retry = setTimeout(() => void reload(), retryDelay(Math.random, failures++));
   };
@@ -124,17 +132,26 @@ export function channelStore<C extends ChannelName, S>(
       whole = true;
       live = false;
       set({ data, loading: false, error: undefined });
-      const receive = (payload: Payload<C>) => {
+      const apply = (change: () => S) => {
         try {
-          data = options.reduce(data, payload);
+          data = change();
         } catch (error) {
           fail(error);
           throw error;
         }
-        failures = 0;
+        if (whole) failures = 0;
         set({ data });
       };
-      unsubscribe = client.subscribe(channel, receive, { since: loaded.cursor, onReset, onError, onFresh });
+      const { gone } = options;
+      const onGone = gone ? (key: Gone<C>) => apply(() => gone(data, key)) : spoil;
+      unsubscribe = client.subscribe(channel, (payload) => apply(() => options.reduce(data, payload)), {
+        since: loaded.cursor,
+        onReset,
+        onError,
+        onFresh,
+        onGone,
+        onSkipped: spoil,
+      });
     } catch (error) {
       if (mine === turn) fail(error);
     }

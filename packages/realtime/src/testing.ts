@@ -3,13 +3,15 @@ import { type Client, type ClientOptions, createClient } from "./client.js";
 import type { Cursor } from "./core/frames.js";
 import { flush } from "./state.js";
 import { type Connection, type ResetReason, Server } from "./testing/server.js";
-import type { ChannelName, Payload } from "./types.js";
+import type { ChannelName, Gone, Payload } from "./types.js";
 
 export type { ResetReason } from "./testing/server.js";
 
-/** An event of any of your channels, with the payload of that channel. */
+/** An event of any of your channels, with the payload of that channel; or the key of a row that leaves it. */
 export type TestEvent = {
-  readonly [C in ChannelName]: { readonly channel: C; readonly payload: Payload<C> };
+  readonly [C in ChannelName]:
+    | { readonly channel: C; readonly payload: Payload<C> }
+    | { readonly channel: C; readonly gone: Gone<C> };
 }[ChannelName];
 
 /** The result of a commit: a mutation returns the xid for `client.settled`, a load the cursor for `since`. */
@@ -26,6 +28,10 @@ export type TestRealtime = {
   readonly client: Client;
   /** Commit one event. */
   readonly broadcast: <C extends ChannelName>(channel: C, payload: Payload<C>) => Promise<Committed>;
+  /** Commit that a row left a channel: `onGone` is called with its key. */
+  readonly gone: <C extends ChannelName>(channel: C, key: Gone<C>) => Promise<Committed>;
+  /** Commit an event that cannot be delivered: `onSkipped` is called with the reason. */
+  readonly skip: (channel: ChannelName, reason?: string) => Promise<Committed>;
   /** Commit several events in one transaction. */
   readonly commit: (events: readonly TestEvent[]) => Promise<Committed>;
   /** Broadcast an event of an ephemeral channel: only present subscribers receive it. */
@@ -72,6 +78,8 @@ export const createTestRealtime = (options: TestRealtimeOptions = {}): TestRealt
   return {
     client: tracked.client,
     broadcast: (channel, payload) => after(() => server.commit([{ channel, payload }])),
+    gone: (channel, key) => after(() => server.commit([{ channel, gone: key }])),
+    skip: (channel, reason = "payload_invalid") => after(() => server.commit([{ channel, skipped: { reason } }])),
     commit: (events) => after(() => server.commit(events)),
     broadcastEphemeral: (channel, payload) => after(() => server.broadcastEphemeral({ channel, payload })),
     disconnect: (code = 1006) =>

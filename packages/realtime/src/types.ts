@@ -20,3 +20,7 @@ export interface Unsubscribe {
 
 /** The payload of a channel's events. Without a registration, `unknown`. */
 export type Payload<C extends ChannelName> = Registered[C];
+
+/** The key of a row that left a channel: those fields of its events that are the key of the table. */
+export type Gone<C extends ChannelName> = KeyOf<Payload<C>>;
+type KeyOf<P> = P extends object ? Readonly<Partial<P>> : Readonly<Record<string, unknown>>;

@@ -44,7 +44,8 @@ export const replay = ({ steps }: Conversation): void => {
     for (const effect of effects) {
       if (effect[0] === "send") sent.push(effect[1]);
       else if (effect[0] === "soon") carryOut(machine.ask(now));
-      else if (effect[0] === "apply") for (const [handler, payload] of effect[1]) handler.received.push(payload);
+      else if (effect[0] === "apply")
+        for (const [handler, [kind, value]] of effect[1]) handler.received.push(kind === "payload" ? value : { [kind]: value });
       else if (effect[0] === "reset") effect[1].received.push({ reset: effect[2].code });
       else if (effect[0] === "settled") settled.push(effect[1]);
       else if (effect[0] === "connect") connecting += 1;

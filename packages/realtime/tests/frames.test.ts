@@ -5,13 +5,21 @@ const read = (frame: unknown) => decode(JSON.stringify(frame));
 
 describe("the decoder", () => {
   test("an object with a channel is an event, wherever the member stands", () => {
-    const event = { type: "event", channel: "run_update", payload: { status: "queued" }, id: 7 };
+    const event = { type: "event", channel: "run_update", content: ["payload", { status: "queued" }], id: 7 };
     expect(read({ channel: "run_update", payload: { status: "queued" }, id: 7 })).toEqual(event);
     expect(read({ id: 7, payload: { status: "queued" }, channel: "run_update" })).toEqual(event);
   });
 
   test("an event without an id is ephemeral", () => {
-    expect(read({ channel: "system", payload: 1 })).toEqual({ type: "event", channel: "system", payload: 1, id: undefined });
+    expect(read({ channel: "system", payload: 1 })).toEqual({ type: "event", channel: "system", content: ["payload", 1], id: undefined });
+  });
+
+  test("a row that is gone and a skipped event are event frames; one of a later version has no content", () => {
+    const event = { type: "event", channel: "runs.7", id: 7 };
+    expect(read({ channel: "runs.7", gone: { id: 3 }, id: 7 })).toEqual({ ...event, content: ["gone", { id: 3 }] });
+    expect(read({ channel: "runs.7", skipped: { reason: "too_large" }, id: 7 })).toEqual({ ...event, content: ["skipped", "too_large"] });
+    expect(read({ channel: "runs.7", payload: { gone: 1 }, id: 7 })).toEqual({ ...event, content: ["payload", { gone: 1 }] });
+    expect(read({ channel: "runs.7", moved: {}, id: 7 })).toEqual({ ...event, content: undefined });
   });
 
   test("a control frame is named by its first member", () => {
@@ -38,6 +46,8 @@ describe("the decoder", () => {
     ["null", "null"],
     ["a channel that is no name", '{"channel":7,"payload":{},"id":1}'],
     ["an id that is no number", '{"channel":"system","payload":{},"id":"1"}'],
+    ["a row that is gone without its key", '{"channel":"system","gone":3,"id":1}'],
+    ["a skipped event without a reason", '{"channel":"system","skipped":{},"id":1}'],
     ["a commit point that counts nothing", '{"cursor":"c"}'],
     ["a commit point without a position", '{"cursor":null,"n":0}'],
     ["channels that are no list", '{"subscribed":"system","cursor":"c","n":0}'],

@@ -106,7 +106,7 @@ class World {
       else if (effect[0] === "close") this.connected = this.connecting = this.renews = false;
       else if (effect[0] === "timer" && effect[1]) this.lingering.add(effect[1]);
       else if (effect[0] === "apply") {
-        for (const [handler, { id }] of effect[1] as [Handler, Logged][]) handler.hear(this.server.log[id - 1]);
+        for (const [handler, [, event]] of effect[1]) handler.hear(this.server.log[(event as Logged).id - 1]);
         for (const handler of this.handlers) if (!handler.gone) handler.check(this.server.log, this.lost);
       } else if (effect[0] === "reset") {
         if (effect[2].code === "lost") expect(this.lost.size > 0 && !this.server.countsAlways).toBe(true);

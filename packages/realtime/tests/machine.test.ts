@@ -42,6 +42,21 @@ describe("groups", () => {
     expect(page.take("send")).toEqual([{ subscribe: ["run_update"], since: "c2", ref: 3 }]);
   });
 
+  test("an event frame of a later version counts and is not delivered", () => {
+    const { page, handler } = Page.live();
+    page.server({ channel: "run_update", moved: { id: 1 }, id: 1 }, event(2), { ...point("c2", 2), sent: 2 });
+    expect([handler.heard, page.take("close")]).toEqual([[2], []]);
+  });
+
+  test("one event that was skipped for two channels is delivered on both", () => {
+    const page = new Page();
+    const [seven, eight] = ["runs.7", "runs.8"].map((channel) => page.subscribe(channel));
+    page.open().server(hello("c0"), { subscribed: ["runs.7", "runs.8"], cursor: "c0", n: 0, ref: 1 });
+    const skipped = { skipped: { reason: "too_large" }, id: 1 };
+    page.server({ channel: "runs.7", ...skipped }, { channel: "runs.8", ...skipped }, point("c1", 2));
+    expect([seven?.heard, eight?.heard]).toEqual([["too_large"], ["too_large"]]);
+  });
+
   test("a group that is told twice is applied once, and ends the connection", () => {
     const { page, handler } = Page.live();
     page.server(event(1), point("c1", 1), event(1), point("c1", 1));

@@ -48,6 +48,67 @@ test("the events of a transaction arrive in one go", async () => {
   expect(goes).toEqual([[1, 2, 3], [4], []]);
 });
 
+test("a row that is gone and a skipped event arrive in the order of the events, also in a replay", async () => {
+  const hearing = () => {
+    const heard: unknown[] = [];
+    return {
+      heard,
+      onGone: (gone: unknown) => heard.push({ gone }),
+      onSkipped: ({ code, channel }: { code: string; channel: string | undefined }) => heard.push({ code, channel }),
+    };
+  };
+  const cursor = realtime.cursor();
+  const live = hearing();
+  realtime.client.subscribe("runs.7", (payload) => live.heard.push(payload), live);
+  await realtime.commit([
+    { channel: "runs.7", payload: { id: 1, gone: 1 } },
+    { channel: "runs.7", gone: { id: 1 } },
+    { channel: "runs.8", gone: { id: 2 } },
+    { channel: "runs.7", payload: { id: 3 } },
+  ]);
+  await realtime.gone("runs.7", { id: 3 });
+  await realtime.skip("runs.7");
+  await realtime.skip("runs.7", "too_large");
+  const expected = [
+    { id: 1, gone: 1 },
+    { gone: { id: 1 } },
+    { id: 3 },
+    { gone: { id: 3 } },
+    { code: "payload_invalid", channel: "runs.7" },
+    { code: "too_large", channel: "runs.7" },
+  ];
+  const later = hearing();
+  realtime.client.subscribe("runs.7", (payload) => later.heard.push(payload), { ...later, since: cursor });
+  await realtime.settle();
+  expect(live.heard).toEqual(expected);
+  expect(later.heard).toEqual(expected);
+  expect(errors).not.toHaveBeenCalled();
+});
+
+test("without handlers a row that is gone is ignored, and the first skipped event is reported", async () => {
+  const { heard } = listen("runs.7");
+  await realtime.gone("runs.7", { id: 1 });
+  expect(errors).not.toHaveBeenCalled();
+  await realtime.skip("runs.7", "too_large");
+  await realtime.skip("runs.7", "unreadable");
+  await realtime.broadcast("runs.7", 1);
+  expect(heard).toEqual([1]);
+  expect(errors.mock.calls).toEqual([[expect.objectContaining({ code: "too_large", channel: "runs.7" })]]);
+});
+
+test("after a handler has unsubscribed it is not called, not even for the rest of its group", async () => {
+  const heard: unknown[] = [];
+  const leave = realtime.client.subscribe("runs.7", () => leave(), {
+    onGone: (gone) => heard.push(gone),
+    onSkipped: (error) => heard.push(error),
+  });
+  await realtime.commit([
+    { channel: "runs.7", payload: 1 },
+    { channel: "runs.7", gone: { id: 1 } },
+  ]);
+  expect(heard).toEqual([]);
+});
+
 test("a subscription since a cursor hears what came after it, once", async () => {
   await realtime.broadcast("run_update", 1);
   const cursor = realtime.cursor();

@@ -7,5 +7,6 @@ expectTypeOf<Payload<"anything">>().toEqualTypeOf<unknown>();
 
 const client = createClient();
 client.subscribe("anything", (payload) => expectTypeOf(payload).toEqualTypeOf<unknown>());
+client.subscribe("anything", () => undefined, { onGone: (key) => expectTypeOf(key).toEqualTypeOf<Readonly<Record<string, unknown>>>() });
 // @ts-expect-error -- unknown until it is told apart, or the channels are registered
 client.subscribe("anything", (payload) => "" in payload.status);

@@ -17,7 +17,7 @@ from flowcraft.core.wakeup import StateWord
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound
 from flowcraft.ports import BackendContext, LogReader
-from flowcraft.records import Batch, Ephemeral, Limit, Record
+from flowcraft.records import Batch, Ephemeral, Kind, Limit, Record
 
 E = TypeVar("E")
 _xid = attrgetter("xid")
@@ -65,10 +65,12 @@ class MemoryLog:
         self._running[xid] = MemoryTransaction(xid, self._ids.__next__, self._finish)
         return self._running[xid]
 
-    def broadcast(self, channel: str, payload: str, *, xid: int | None = None) -> int:
-        """Commit one event in its own transaction; return the transaction's id."""
+    def broadcast(
+        self, channel: str, payload: str, *, xid: int | None = None, kind: Kind = Kind.EVENT
+    ) -> int:
+        """Commit one record, an event by default, in its own transaction; return the transaction's id."""
         transaction = self.begin(xid)
-        transaction.broadcast(channel, payload)
+        transaction.broadcast(channel, payload, kind)
         transaction.commit()
         return transaction.xid
 
@@ -190,9 +192,10 @@ class MemoryTransaction:
         self._afterwards: list[Callable[[], None]] = []
         self._ended = False
 
-    def broadcast(self, channel: str, payload: str) -> None:
+    def broadcast(self, channel: str, payload: str, kind: Kind = Kind.EVENT) -> None:
+        """Write a record. One of another kind than an event may be on `<prefix>.*`, as in PostgreSQL."""
         self._require_running()
-        self._records.append(Record(self.xid, self._next_id(), channel, payload))
+        self._records.append(Record(self.xid, self._next_id(), channel, payload, kind=kind))
 
     def on_commit(self, action: Callable[[], None]) -> None:
         """Call `action` once this transaction has committed."""

@@ -152,7 +152,7 @@ class Encoder:
     """Encodes the effects of one step of the hub; use a new one for the next."""
 
     def __init__(self, counts: Counts | None = None) -> None:
-        self._encoded: dict[int, bytes] = {}
+        self._encoded: dict[tuple[int, str], bytes] = {}
         self._counts = counts or Counts()
 
     def encode(self, effect: Outgoing) -> tuple[Part, tuple[SessionId, ...]]:
@@ -188,7 +188,8 @@ class Encoder:
         return Bundle([*map(self._event, records), closing], len(records), live)
 
     def _event(self, record: Record) -> bytes:
-        message = self._encoded.get(record.id)
+        key = record.id, record.channel  # an event skipped for a family has one id on all of its channels
+        message = self._encoded.get(key)
         if message is None:
-            message = self._encoded[record.id] = frames.event(record)
+            message = self._encoded[key] = frames.event(record)
         return message

@@ -7,7 +7,7 @@ from typing import TypeAlias, cast
 import msgspec
 
 from flowcraft.channels import Channels, Declaration
-from flowcraft.records import Record
+from flowcraft.records import Kind, Record
 
 ConflationKey: TypeAlias = tuple[str, bytes]
 """A channel, and the JSON of the field by which its events replace each other."""
@@ -27,7 +27,13 @@ class Conflation:
         return bool(self._keys)
 
     def key(self, record: Record) -> ConflationKey | None:
-        """Return the key by which a later record replaces this one; None if no record may."""
+        """Return the key by which a later record replaces this one; None if no record may.
+
+        A row that is gone has the key of its events. A skipped event has none: its client must load its
+        state again, whatever comes later.
+        """
+        if record.kind is Kind.SKIPPED:
+            return None
         prefix = record.channel.partition(".")[0]
         if prefix not in self._keys:
             return None

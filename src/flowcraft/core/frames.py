@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, assert_never
 
 import msgspec
 
 from flowcraft.cursors import Cursor, parse_xid
 from flowcraft.errors import BadRequest, RealtimeError
-from flowcraft.records import Ephemeral, Record
+from flowcraft.records import Ephemeral, Kind, Record
 
 PROTOCOL_VERSION = 1
 
@@ -106,11 +106,28 @@ def _xid(text: str) -> int:
 
 
 def event(record: Record | Ephemeral) -> bytes:
-    """Return an event. The stored payload is inserted as it is, without parsing it."""
-    head = b'{"channel":' + msgspec.json.encode(record.channel) + b',"payload":' + record.payload.encode()
-    if isinstance(record, Record):
-        return head + b',"id":%d}' % record.id
-    return head + b"}"
+    """Return an event, or what is sent in the place of one: a row that is gone, or a skipped event.
+
+    The stored payload is inserted as it is, without parsing it.
+    """
+    head = b'{"channel":' + msgspec.json.encode(record.channel)
+    if not isinstance(record, Record):
+        return head + b',"payload":' + record.payload.encode() + b"}"
+    return head + _content(record) + b',"id":%d}' % record.id
+
+
+def _content(record: Record) -> bytes:
+    match record.kind:
+        case Kind.EVENT:
+            return b',"payload":' + record.payload.encode()
+        case Kind.GONE:
+            return b',"gone":' + record.payload.encode()
+        case Kind.SKIPPED:
+            # The reason alone: the rest of the payload is for operators.
+            return b',"skipped":' + _control(reason=record.reason)
+        case Kind.RESET | Kind.WITHDRAWAL:
+            raise ValueError(f"record {record.id} on {record.channel} is no event")
+    assert_never(record.kind)
 
 
 def hello(*, schema: str, heartbeat_seconds: float, cursor: Cursor) -> bytes:
@@ -133,7 +150,7 @@ def subscribed(channels: Sequence[str], cursor: Cursor, n: int, ref: int | None)
 
 
 def reset(channels: Sequence[str], reason: str, cursor: Cursor, ref: int | None) -> bytes:
-    """Return the frame that has a client reload its state: events after its cursor cannot be replayed."""
+    """Return the frame that has a client reload its state: events after its cursor are not sent."""
     return _control(reset=list(channels), reason=reason, cursor=str(cursor), **_optional(ref=ref))
 
 

@@ -10,15 +10,16 @@ is lost or delivered twice in between. Every method returns effects; none of the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
+from flowcraft.core.kinds import by_reason, part
 from flowcraft.core.replay import Recent, Replay
 from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor, ResetReason
-from flowcraft.records import Batch, Ephemeral, Record
+from flowcraft.records import Batch, Ephemeral, Record, family_of
 from flowcraft.settings import Settings
 
 SessionId: TypeAlias = int
@@ -52,8 +53,8 @@ class ReadReplay:
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """The channels to read, sorted: SQL statements and tests see one order."""
-        return tuple(sorted(self.replay.channels))
+        """The channels to read and their families, sorted: SQL statements and tests see one order."""
+        return tuple(sorted(self.replay.names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ class Reset:
 
     session: SessionId
     channels: tuple[str, ...]
-    reason: ResetReason
+    reason: str
+    """A `ResetReason`, or the `LoggedResetReason` of a record."""
     cursor: Cursor
     ref: int | None
 
@@ -108,6 +110,8 @@ class Hub:
         self._recent = Recent(start.cursor, self._settings)
         self._sessions: dict[SessionId, dict[str, None]] = {}
         self._live: dict[str, dict[SessionId, None]] = {}
+        self._families: dict[str, dict[str, None]] = {}
+        """The live channels by the reserved channel of their family."""
         self._subscribers: Counter[str] = Counter()
         self._replaying: dict[str, dict[Replay, None]] = {}
         self._replays: dict[SessionId, dict[Replay, None]] = {}
@@ -170,9 +174,7 @@ class Hub:
         """Take a replay's records from the log, and end the replay once the hub is past its cursor."""
         if not self._is_pending(replay):
             return []
-        if any(replay.wants(event) for event in batch.unreadable):
-            return self.replay_failed(replay, "unreadable")
-        replay.replayed = batch.records
+        replay.replayed = batch.readable().records
         if not replay.can_end_at(self._position.snapshot):
             self._ahead[replay] = None
             return [ReadNow()]
@@ -200,19 +202,20 @@ class Hub:
                 del subscribed[channel]
                 self._end_live(session, channel)
             for replay in self._replays.get(session, ()):
+                before = replay.names
                 replay.channels.discard(channel)
-                _discard(self._replaying, channel, replay)
+                for name in before - replay.names:
+                    _discard(self._replaying, name, replay)
 
     def broadcast(self, batch: Batch, now: float = 0.0) -> list[Effect]:
         """Move to the position of a batch and fan out its records. `now` is monotonic, in seconds."""
+        batch = batch.readable()
         self._position = batch
         self._recent.add(batch, now)
         for record in batch.records:
             for replay in self._replaying.get(record.channel, ()):
                 replay.missed.append(record)
         effects = self._deliveries(batch)
-        if batch.unreadable:
-            effects += self._reset_unreadable(batch)
         for replay in list(self._ahead):
             effects += self._pass_cursor(replay)
         return effects + self._settle_delivered()
@@ -255,36 +258,37 @@ class Hub:
         return len(self._settling.get(session, ()))
 
     def _deliveries(self, batch: Batch) -> list[Effect]:
-        channels = {record.channel for record in batch.records}
+        parted = part(batch.records, lambda family: self._families.get(family, ()))
+        # Resets last: a group that comes with the cursor of the last frame would have been sent twice.
+        return [*self._deliver(batch, parted.records), *self._reset_subscribers(parted.resets)]
+
+    def _deliver(self, batch: Batch, records: tuple[Record, ...]) -> list[Effect]:
+        channels = {record.channel for record in records}
         if len(channels) == 1:  # by far the most common batch: all recipients get the same records
             to = tuple(self._live.get(channels.pop(), ()))
-            return [Deliver(batch.records, batch.cursor, batch.at, to)] if to else []
+            return [Deliver(records, batch.cursor, batch.at, to)] if to else []
         by_session: dict[SessionId, list[Record]] = {}
-        for record in batch.records:
+        for record in records:
             for session in self._live.get(record.channel, ()):
                 by_session.setdefault(session, []).append(record)
         # Sessions that get the same records share one effect, and so the encoded bytes.
         groups: dict[tuple[int, ...], tuple[list[Record], list[SessionId]]] = {}
-        for session, records in by_session.items():
-            key = tuple([record.id for record in records])
-            groups.setdefault(key, (records, []))[1].append(session)
-        return [Deliver(tuple(records), batch.cursor, batch.at, tuple(to)) for records, to in groups.values()]
+        for session, found in by_session.items():
+            key = tuple(map(id, found))
+            groups.setdefault(key, (found, []))[1].append(session)
+        return [Deliver(tuple(found), batch.cursor, batch.at, tuple(to)) for found, to in groups.values()]
 
-    def _reset_unreadable(self, batch: Batch) -> list[Effect]:
-        """Reset every session that should have received an unreadable event."""
-        # A replay from memory would miss the event silently; one from the log finds that it is unreadable.
-        self._recent = Recent(batch.cursor, self._settings)
-        effects: list[Effect] = []
-        channels: dict[SessionId, dict[str, None]] = {}
-        for event in batch.unreadable:
-            for session in self._live.get(event.channel, ()):
-                channels.setdefault(session, {})[event.channel] = None
-        for session, names in channels.items():
-            effects += self.reset(session, tuple(names), "unreadable", None)
-        behind = [r for e in batch.unreadable for r in self._replaying.get(e.channel, ()) if r.wants(e)]
-        for replay in dict.fromkeys(behind):
-            effects += self.replay_failed(replay, "unreadable")
-        return effects
+    def _reset_subscribers(self, resets: Mapping[str, str]) -> list[Effect]:
+        """Reset the live subscribers of channels, each once per reason."""
+        channels: dict[SessionId, list[str]] = {}
+        for channel in resets:
+            for session in self._live.get(channel, ()):
+                channels.setdefault(session, []).append(channel)
+        return [
+            Reset(session, tuple(names), reason, self.cursor, None)
+            for session, found in channels.items()
+            for reason, names in by_reason(resets, found).items()
+        ]
 
     def _settle_delivered(self) -> list[Effect]:
         effects: list[Effect] = []
@@ -299,8 +303,16 @@ class Hub:
     def _go_live(
         self, session: SessionId, channels: tuple[str, ...], records: tuple[Record, ...], ref: int | None
     ) -> list[Effect]:
+        """Answer a subscription: with its replay, and with a reset of the channels that the log has reset."""
         self._begin_live(session, channels)
-        return [Subscribed(session, channels, records, self.cursor, ref)]
+        parted = part(records, lambda family: [c for c in channels if family_of(c) == family])
+        effects: list[Effect] = []
+        rest = tuple([channel for channel in channels if channel not in parted.resets])
+        if rest or not parted.resets:
+            effects.append(Subscribed(session, rest, parted.records, self.cursor, ref))
+        for reason, names in by_reason(parted.resets, channels).items():
+            effects.append(Reset(session, tuple(names), reason, self.cursor, ref))
+        return effects
 
     def _begin_live(self, session: SessionId, channels: Iterable[str]) -> None:
         subscribed = self._sessions[session]
@@ -308,15 +320,20 @@ class Hub:
             if channel not in subscribed:
                 self._subscribers[_prefix(channel)] += 1
                 subscribed[channel] = None
-            self._live.setdefault(channel, {})[session] = None
+            if channel not in self._live:
+                self._live[channel] = {}
+                self._families.setdefault(family_of(channel) or channel, {})[channel] = None
+            self._live[channel][session] = None
 
     def _end_live(self, session: SessionId, channel: str) -> None:
         self._subscribers[_prefix(channel)] -= 1
         _discard(self._live, channel, session)
+        if channel not in self._live:
+            _discard(self._families, family_of(channel) or channel, channel)
 
     def _begin(self, replay: Replay) -> None:
         self._replays.setdefault(replay.session, {})[replay] = None
-        for name in replay.channels:
+        for name in replay.names:
             self._replaying.setdefault(name, {})[replay] = None
 
     def _pass_cursor(self, replay: Replay) -> list[Effect]:
@@ -351,7 +368,7 @@ class Hub:
     def _finish(self, replay: Replay) -> None:
         self._ahead.pop(replay, None)
         _discard(self._replays, replay.session, replay)
-        for name in replay.channels:
+        for name in replay.names:
             _discard(self._replaying, name, replay)
 
 

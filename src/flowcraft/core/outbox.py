@@ -152,14 +152,17 @@ class Outbox:
         return page
 
 
+_NONE = (-1, "")
+
+
 class _Conflated:
     """Consecutive live batches, with the latest record of each key."""
 
     def __init__(self, live: Live) -> None:
         self._cursor: Cursor = live.cursor
         self._at: datetime = live.at
-        self._messages: dict[int, bytes] = {}
-        self._latest: dict[ConflationKey, int] = {}
+        self._messages: dict[tuple[int, str], bytes] = {}
+        self._latest: dict[ConflationKey, tuple[int, str]] = {}
         self.size = 0
 
     def add(self, bundle: Bundle, live: Live, conflation: Conflation) -> None:
@@ -167,12 +170,12 @@ class _Conflated:
         self._cursor, self._at = live.cursor, live.at
         # strict=False: the last message is the commit point, which has no record
         for record, message in zip(live.records, bundle.messages, strict=False):
-            key = conflation.key(record)
+            key, sent = conflation.key(record), (record.id, record.channel)
             if key is not None:
-                replaced = self._messages.pop(self._latest.get(key, -1), b"")
-                self._latest[key] = record.id
+                replaced = self._messages.pop(self._latest.get(key, _NONE), b"")
+                self._latest[key] = sent
                 self.size -= len(replaced)
-            self._messages[record.id] = message
+            self._messages[sent] = message
             self.size += len(message)
 
     def bundle(self) -> Bundle:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 from flowcraft.cursors import Cursor, Snapshot
-from flowcraft.records import Batch, Record, Unreadable
+from flowcraft.records import Batch, Record, with_families
 from flowcraft.settings import Settings
 
 
@@ -43,21 +43,21 @@ class Replay:
         """Return whether a position is at or past `since`."""
         return position.contains(self.since.snapshot)
 
-    def wants(self, event: Unreadable) -> bool:
-        """Return whether an event lies after `since`, on a channel that is still subscribed."""
-        return event.channel in self.channels and not self.since.covers(event.xid)
+    @property
+    def names(self) -> set[str]:
+        """The channels to read: those that are still subscribed, and their families."""
+        return with_families(self.channels)
 
     def merge(self, position: Cursor) -> tuple[Record, ...]:
         """Return the records between `since` and the hub's position, each once, in order."""
+        names = self.names
         merged = {
             record.id: record
             for record in self.replayed or ()
-            if record.channel in self.channels
-            and position.covers(record.xid)
-            and not self.since.covers(record.xid)
+            if record.channel in names and position.covers(record.xid) and not self.since.covers(record.xid)
         }
         for record in self.missed:
-            if record.channel in self.channels and not self.since.covers(record.xid):
+            if record.channel in names and not self.since.covers(record.xid):
                 merged.setdefault(record.id, record)
         return tuple(merged.values())
 
@@ -115,13 +115,13 @@ class Recent:
         return since.lineage == self._lineage and since.snapshot.contains(self._begin)
 
     def after(self, since: Cursor, channels: Iterable[str]) -> tuple[Record, ...]:
-        """Return the records of channels after a cursor in the window, in the order of their broadcast."""
+        """Return the records of channels and their families after a cursor in the window, in their order."""
         unseen = bisect_left(self._batches, True, key=lambda kept: not since.snapshot.contains(kept.end))
         if unseen == len(self._batches):
             return ()
         first = self._batches[unseen].first
         found: list[_Numbered] = []
-        for channel in channels:
+        for channel in with_families(channels):
             for numbered in reversed(self._channels.get(channel, ())):
                 if numbered[0] < first:
                     break

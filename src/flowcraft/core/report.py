@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, get_args
 import msgspec
 
 from flowcraft.cursors import ResetReason
-from flowcraft.records import Batch
+from flowcraft.records import Batch, LoggedResetReason
 
 State: TypeAlias = Literal["starting", "live", "stale", "draining"]
 Refusal: TypeAlias = Literal["token", "origin", "guard"]
@@ -21,6 +21,7 @@ Refusal: TypeAlias = Literal["token", "origin", "guard"]
 Failure: TypeAlias = Literal["relay", "replay", "delivery", "connection", "telemetry", "event"]
 """The kinds of work in which one item may fail alone; `event` is an event of the log that cannot be read."""
 
+_RESETS = (*get_args(ResetReason), *get_args(LoggedResetReason))
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of histogram buckets in seconds: from a tenth of the usual delay to far beyond any."""
 
@@ -62,7 +63,7 @@ class Counts:
     """Replays answered from reads of the log."""
     replays_from_memory: int = 0
     """Replays answered without a read."""
-    resets: dict[str, int] = field(default_factory=lambda: dict.fromkeys(get_args(ResetReason), 0))
+    resets: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_RESETS, 0))
     """Resets by reason."""
     refusals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(get_args(Refusal), 0))
     """Tokens, origins and subscriptions that were refused."""

@@ -143,7 +143,7 @@ class Replays:
     async def _read(self, replays: Sequence[Replay]) -> Batch:
         self._counts.replay_reads += 1
         since = Cursor(replays[0].since.lineage, reduce(Snapshot.meet, {c.since.snapshot for c in replays}))
-        channels = sorted({channel for c in replays for channel in c.channels})
+        channels = sorted({name for c in replays for name in c.names})
         return await self._log.replay(since, channels, limit=self._limit)
 
     async def _without_expired(self, replays: list[Replay], error: CursorExpired) -> list[list[Replay]]:
@@ -172,6 +172,7 @@ class Replays:
 
     async def _share(self, replays: Iterable[Replay], batch: Batch) -> None:
         by_channel: dict[str, list[Record]] = defaultdict(list)
+        batch = batch.readable()
         for record in batch.records:
             by_channel[record.channel].append(record)
 
@@ -179,10 +180,9 @@ class Replays:
             if replay.since.snapshot.xmax > batch.snapshot.xmax:
                 # A read of this replay alone would raise this.
                 return CursorRewound(str(replay.since))
-            if any(replay.wants(event) for event in batch.unreadable):
-                return CursorUnreadable(str(replay.since))
-            records = [r for channel in replay.channels for r in by_channel.get(channel, ())]
-            if len(replay.channels) > 1:
+            found = [by_channel[name] for name in replay.names if name in by_channel]
+            records = [record for part in found for record in part]
+            if len(found) > 1:
                 records.sort(key=lambda record: record.id)
             return replace(batch, records=tuple(records))
 

@@ -3,10 +3,14 @@
 /** A position in the log. Opaque: store it and send it back, but do not compare it. */
 export type Cursor = string;
 
+/** What an event frame holds: an event, the key of a row that left the channel, or the reason of a skipped event. */
+export type Content = readonly ["payload" | "gone" | "skipped", unknown];
+
 export type EventFrame = {
   readonly type: "event";
   readonly channel: string;
-  readonly payload: unknown;
+  /** Undefined if only a later version knows it: such a frame counts, and is not delivered. */
+  readonly content: Content | undefined;
   /** Undefined for an ephemeral event. */
   readonly id: number | undefined;
 };
@@ -48,7 +52,7 @@ export type ClientFrame =
 
 type Json = Readonly<Partial<Record<Member, unknown>>>;
 type Member =
-  | ("channel" | "payload" | "id" | "cursor" | "n" | "sent" | "subscribed" | "reset" | "reason" | "ref" | "settled" | "hello")
+  | ("channel" | "payload" | "gone" | "skipped" | "id" | "cursor" | "n" | "sent" | "subscribed" | "reset" | "reason" | "ref" | "settled" | "hello")
   | ("error" | "bye" | "channels" | "schema" | "heartbeat" | "code" | "message" | "reconnect_after_ms");
 
 const isJson = (value: unknown): value is Json => typeof value === "object" && value !== null;
@@ -62,11 +66,17 @@ const names = (value: unknown): string[] => (Array.isArray(value) ? value.map(te
 const optional = <T>(read: (value: unknown) => T, value: unknown): T | undefined =>
   value === undefined ? value : read(value);
 
+const content = (frame: Json): Content | undefined => {
+  if ("payload" in frame) return ["payload", frame.payload];
+  if ("gone" in frame) return ["gone", object(frame.gone)];
+  return "skipped" in frame ? ["skipped", text(object(frame.skipped).reason)] : undefined;
+};
+
 /** Decode a message; `undefined` is a control frame of a later version, to be ignored. Throws on a malformed message. */
 export const decode = (message: unknown): ServerFrame | undefined => {
   const frame = object(JSON.parse(text(message)));
   if ("channel" in frame)
-    return { type: "event", channel: text(frame.channel), payload: frame.payload, id: optional(number, frame.id) };
+    return { type: "event", channel: text(frame.channel), content: content(frame), id: optional(number, frame.id) };
   const closing = (type: ClosingFrame["type"]): ClosingFrame => ({
     type,
     channels: type === "cursor" ? undefined : names(frame[type]),

@@ -10,7 +10,7 @@
  * after a lost connection the client drops the open group and subscribes again from each cursor.
  */
 import { missed, RealtimeError, stopped } from "./error.js";
-import { type ClientFrame, type ClosingFrame, type Cursor, decode, type ErrorFrame, type EventFrame } from "./frames.js";
+import { type ClientFrame, type ClosingFrame, type Content, type Cursor, decode, type ErrorFrame, type EventFrame } from "./frames.js";
 import { retryDelay } from "./retry.js";
 
 export type Status = "connecting" | "open" | "waiting" | "stopped";
@@ -40,7 +40,7 @@ export type Subscriber = {
   fresh: boolean;
 };
 
-export type Delivery<S> = readonly [subscriber: S, payload: unknown];
+export type Delivery<S> = readonly [subscriber: S, content: Content];
 
 export type Effect<S, T> =
   /** Fetch a token, a new one if `renew`, and open a socket; then `opened` or `closed`. */
@@ -102,7 +102,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
   let hint = 0;
   let lastRef = 0;
   let resumed = 0; // the `ref` of the last request of the resume
-  let counted = 0; // events with an `id` on this connection
+  let counted = 0; // event frames with an `id` on this connection
   let unsure = false; // the cursor has advanced since `sent` last confirmed the count
   let position: Cursor | undefined;
   let heartbeat = 0;
@@ -163,8 +163,8 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
 
   const deliver = (events: Iterable<EventFrame>, ref: number | undefined) => {
     const deliveries: Delivery<S>[] = [];
-    for (const { channel, payload } of events)
-      for (const s of subscribers) if (s.channel === channel && s.ref === ref) deliveries.push([s, payload]);
+    for (const { channel, content } of events)
+      for (const s of subscribers) if (content && s.channel === channel && s.ref === ref) deliveries.push([s, content]);
     push("apply", deliveries);
   };
 
@@ -181,7 +181,8 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
       return;
     }
     unsure = frame.sent === undefined && (unsure || (ref === LIVE && !reason));
-    deliver(new Map(events.map((event) => [event.id, event])).values(), ref);
+    // An event that was skipped for a family has one id on all of its channels.
+    deliver(new Map(events.map((event) => [`${event.id} ${event.channel}`, event])).values(), ref);
     position = cursor;
     for (const name of channels ?? []) if (shared.get(name) === ref) shared.set(name, LIVE);
     for (const s of subscribers)

@@ -2,10 +2,13 @@
 import type { WebSocketLike } from "../client.js";
 import type { Cursor } from "../core/frames.js";
 
-export type Event = { readonly channel: string; readonly payload: unknown };
-export type ResetReason = "expired" | "rewound" | "other_database" | "unreadable";
+export type Event =
+  | { readonly channel: string; readonly payload: unknown }
+  | { readonly channel: string; readonly gone: unknown }
+  | { readonly channel: string; readonly skipped: { readonly reason: string } };
+export type ResetReason = "expired" | "rewound" | "other_database" | "unreadable" | "truncated" | "redeclared";
 
-type Logged = Event & { readonly id: number; readonly xid: number };
+type Logged = { readonly event: Event; readonly id: number; readonly xid: number };
 type Request = {
   readonly subscribe?: readonly string[];
   readonly unsubscribe?: readonly string[];
@@ -53,7 +56,7 @@ export class Server {
 
   commit(events: readonly Event[]) {
     this.xid += 1;
-    for (const event of events) this.#log.push({ ...event, id: this.#log.length + 1, xid: this.xid });
+    for (const event of events) this.#log.push({ event, id: this.#log.length + 1, xid: this.xid });
     for (const connection of this.#connections) connection.deliver(this.xid - 1);
     return { xid: String(this.xid), cursor: this.cursor };
   }
@@ -86,7 +89,7 @@ export class Server {
   }
 
   since(xid: number, channels: readonly string[]): readonly Logged[] {
-    return this.#log.filter((event) => event.xid > xid && channels.includes(event.channel));
+    return this.#log.filter((logged) => logged.xid > xid && channels.includes(logged.event.channel));
   }
 }
 
@@ -132,8 +135,8 @@ export class Connection {
     this.#settle();
   }
 
-  broadcastEphemeral({ channel, payload }: Event) {
-    if (this.#live.has(channel)) this.#send({ channel, payload });
+  broadcastEphemeral(event: Event) {
+    if (this.#live.has(event.channel)) this.#send(event);
   }
 
   resetAll(reason: string) {
@@ -164,7 +167,7 @@ export class Connection {
   }
 
   #group(events: readonly Logged[], closing: object) {
-    for (const { channel, payload, id } of events) this.#send({ channel, payload, id });
+    for (const { event, id } of events) this.#send({ ...event, id });
     this.#send(closing);
   }
 

@@ -1,5 +1,5 @@
 /** Type tests with a registration: what is inferred, and what does not compile. Run by tsc, not by vitest. */
-import { type ChannelName, type Client, type Connection, createClient, type Payload, type RealtimeError } from "@flowcraft/realtime";
+import { type ChannelName, type Client, type Connection, createClient, type Gone, type Payload, type RealtimeError } from "@flowcraft/realtime";
 import { type ChannelState, useChannel, useChannelState, useClient, useConnection, useWebSocket } from "@flowcraft/realtime/react";
 import { expectTypeOf } from "vitest";
 import { type Announcement, channel, type RunUpdate, schemaHash, type StepCompleted } from "./channels.js";
@@ -29,7 +29,12 @@ client.subscribe("run_update", () => undefined, {
   onReset: (error) => expectTypeOf(error).toEqualTypeOf<RealtimeError>(),
   onError: (error) => expectTypeOf(error).toEqualTypeOf<RealtimeError>(),
   onFresh: (fresh) => expectTypeOf(fresh).toEqualTypeOf<boolean>(),
+  onGone: (key) => expectTypeOf(key).toEqualTypeOf<Readonly<Partial<RunUpdate>>>(),
+  onSkipped: (error) => expectTypeOf(error).toEqualTypeOf<RealtimeError>(),
 });
+expectTypeOf<Gone<"runs.42">>().toEqualTypeOf<Readonly<Partial<RunUpdate>> | Readonly<Partial<StepCompleted>>>();
+// @ts-expect-error -- no field of the events
+expectTypeOf<Gone<"run_update">>().toHaveProperty("colour");
 expectTypeOf(client.settled("757")).toEqualTypeOf<Promise<void>>();
 expectTypeOf(client.connection.get()).toEqualTypeOf<Connection>();
 expectTypeOf(client.connection.get().status).toEqualTypeOf<"connecting" | "open" | "waiting" | "stopped">();

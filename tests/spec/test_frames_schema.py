@@ -24,12 +24,8 @@ from flowcraft.errors import (
     RealtimeError,
     TokenInvalid,
 )
-<<<<<<< HEAD
 from flowcraft.names import NAME_GRAMMAR
-from flowcraft.records import Ephemeral, Record
-=======
 from flowcraft.records import Ephemeral, Kind, LoggedResetReason, Record
->>>>>>> 35b9718 (Rows that are gone, skipped events and resets in the log reach clients)
 
 SPEC = Path(__file__).parents[2] / "spec"
 SCHEMA: dict[str, Any] = json.loads((SPEC / "frames.schema.json").read_text())

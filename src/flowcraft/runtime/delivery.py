@@ -15,7 +15,7 @@ from flowcraft.core.replay import Replay
 from flowcraft.core.report import CommitDelay, Counts
 from flowcraft.cursors import ResetReason
 from flowcraft.ports import Clock, Tracer, Wakeups
-from flowcraft.records import Batch, Ephemeral, Record
+from flowcraft.records import Batch, Ephemeral, Kind, Record
 from flowcraft.runtime.isolation import Isolation
 from flowcraft.runtime.sender import FanOut
 from flowcraft.settings import Settings
@@ -219,7 +219,7 @@ class Telemetry:
     def _report(self, records: Iterable[Record], seconds: float) -> None:
         for record in records:
             recipients = self._recipients[record.id]
-            if record.trace and recipients and self._tracer is not None:
+            if record.kind is Kind.EVENT and record.trace and recipients and self._tracer is not None:
                 with self._isolation.guard("telemetry", f"tracing event {record.id} on {record.channel}"):
                     family = self._channels.resolve(record.channel)[0].name
                     self._tracer.delivered(record, family, recipients, seconds)

@@ -31,6 +31,7 @@ AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 _CLOSING_SECONDS = 1.0
 """A client that has not read the last messages after this time is disconnected."""
+_FIRST_CODE_OF_APPLICATIONS = 3000
 _RECORD_SEPARATOR = b"\x1e"
 
 
@@ -189,7 +190,13 @@ async def _carry_directly(
 
 
 async def _send_close(send: Send, code: int, reason: str) -> None:
-    await send({"type": "websocket.close", "code": code, "reason": reason})
+    message = {"type": "websocket.close", "code": code, "reason": reason}
+    try:
+        await send(message)
+    except Exception:
+        if code >= _FIRST_CODE_OF_APPLICATIONS:
+            raise
+        await send({**message, "code": 1000})  # Daphne allows an application no other code below 3000
 
 
 async def end_tasks(tasks: set[asyncio.Task[None]], *, cancel: bool = True) -> None:

@@ -25,6 +25,7 @@ from flowcraft.adapters.handshake import Refused, admit, method_not_allowed
 from flowcraft.adapters.http import check_content_length, content_too_large
 from flowcraft.adapters.request_socket import REQUEST_SECONDS, request_timeout
 from flowcraft.adapters.server_sent import BODY_BYTES, METHODS, client_messages
+from flowcraft.adapters.uvicorn import StoppingServer
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import GatewayPort, NodePort
 
@@ -100,8 +101,9 @@ async def _serve(
             ended, _ = await asyncio.wait(
                 {sending, gone}, timeout=_CHECK_SECONDS, return_when=asyncio.FIRST_COMPLETED
             )
-            if not ended and _is_stopping():
-                connection.close(1012, "restart")
+            server = None if ended else StoppingServer.of(signal.getsignal(signal.SIGTERM))
+            if server is not None and server.should_exit:
+                node.begin_drain(server.drain_seconds)
     finally:
         connection.ended()
         await end_tasks({sending, gone})
@@ -151,12 +153,3 @@ async def _body(receive: Receive) -> bytearray:
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _is_stopping() -> bool:
-    """Return whether the server has received SIGTERM: uvicorn then waits until all responses end.
-
-    uvicorn's signal handler is a method of its server, whose `should_exit` is set by the signal.
-    """
-    handler = signal.getsignal(signal.SIGTERM)
-    return bool(getattr(getattr(handler, "__self__", None), "should_exit", False))

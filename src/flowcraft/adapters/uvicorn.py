@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, cast
 
 from flowcraft.adapters.pinged_socket import PingedSocket
@@ -60,14 +61,32 @@ class UvicornSocket:
         uvicorn then waits for the WebSocket to end. `drain` gets half of its `timeout_graceful_shutdown`; the
         other half is for closing handshakes.
         """
-        config = getattr(self.protocol, "config", None)
-        limit: float | None = getattr(config, "timeout_graceful_shutdown", None)
-        self.protocol.shutdown = lambda: drain(None if limit is None else limit / 2)
+        seconds = _drain_seconds(getattr(self.protocol, "config", None))
+        self.protocol.shutdown = lambda: drain(seconds)
 
     def release_shutdown(self) -> None:
         """Undo `call_on_shutdown`."""
         with suppress(AttributeError):
             del self.protocol.shutdown
+
+
+@dataclass(frozen=True, slots=True)
+class StoppingServer:
+    """uvicorn's server, found by its signal handler, which is a method of it."""
+
+    should_exit: bool
+    """Whether it has been asked to stop: it then waits until all responses and WebSockets end."""
+    drain_seconds: float | None
+    """The time for a drain: half of its `timeout_graceful_shutdown`, if that is set."""
+
+    @classmethod
+    def of(cls, handler: object) -> StoppingServer | None:
+        """Return the server of a handler; None if the handler is another server's."""
+        server = getattr(handler, "__self__", None)
+        should_exit = getattr(server, "should_exit", None)
+        if not isinstance(should_exit, bool):
+            return None
+        return cls(should_exit, _drain_seconds(getattr(server, "config", None)))
 
 
 class DirectConnection(PingedSocket):
@@ -181,6 +200,11 @@ class DirectConnection(PingedSocket):
             self._await_pong(pinged_at)
         else:
             super()._no_pong(pinged_at, waiting)
+
+
+def _drain_seconds(config: object) -> float | None:
+    limit: float | None = getattr(config, "timeout_graceful_shutdown", None)
+    return None if limit is None else limit / 2
 
 
 def _candidates(send: object) -> Iterator[Any]:

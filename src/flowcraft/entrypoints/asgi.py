@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
+import threading
 from typing import Any, Protocol
 
 from flowcraft.adapters import server_sent
@@ -21,9 +23,11 @@ from flowcraft.adapters.asgi import (
 from flowcraft.adapters.asgi_event_stream import serve_event_stream
 from flowcraft.adapters.handshake import Refused, method_not_allowed
 from flowcraft.adapters.http import METHODS, HttpAnswer, normal_path
+from flowcraft.adapters.hypercorn import HypercornWorker
 from flowcraft.adapters.rfc6455 import UPGRADE_REQUIRED
 from flowcraft.entrypoints import pages
 from flowcraft.entrypoints.lifespan import Lifespan
+from flowcraft.entrypoints.stop_signals import stop_signals
 from flowcraft.runtime.node import Node
 from flowcraft.settings import Settings
 
@@ -64,6 +68,7 @@ class RealtimeApp:
         self._path = path.rstrip("/")
         self._direct = direct
         self._settings = settings or Settings()
+        self._hypercorn: HypercornWorker | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  # see AsgiApp
         if scope["type"] == "lifespan":
@@ -76,10 +81,10 @@ class RealtimeApp:
             assert self._app is not None
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
-            node = await self._first_read()
+            node = await self._first_read(send)
             await serve_websocket(scope, receive, send, node, direct=self._direct)
         elif below == server_sent.PATH:
-            await serve_event_stream(scope, receive, send, await self._first_read())
+            await serve_event_stream(scope, receive, send, await self._first_read(send))
         else:
             await self._answer(scope, send, below)
 
@@ -94,12 +99,20 @@ class RealtimeApp:
         answer = answer or await pages.page_of_mount(below, self._realtime.start) or UPGRADE_REQUIRED
         await answer_request(scope, send, answer, self._settings)
 
-    async def _first_read(self) -> Node:
+    async def _first_read(self, send: Send) -> Node:
         """Return the node once it has read the log, or after a while without: then it refuses clients."""
         node = await self._realtime.start()
+        await stop_signals.watch(node)
+        self._watch_hypercorn(node, send)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(node.until_accepting(), _FIRST_READ_SECONDS)
         return node
+
+    def _watch_hypercorn(self, node: Node, send: Send) -> None:
+        worker = HypercornWorker.find(send)
+        if worker is not None and worker != self._hypercorn:
+            self._hypercorn = worker
+            node.supervisor.spawn(_drain_with(worker, node), "drain with Hypercorn")
 
     def _path_below(self, scope: Scope) -> str | None:
         """Return the path below the WebSocket's; None if the request is the application's."""
@@ -111,6 +124,14 @@ class RealtimeApp:
         if scope["type"] == "websocket":
             return _WEBSOCKET if path == (self._path or "/") else None
         return next((below for below in _BELOW if path == self._path + below), None)
+
+
+async def _drain_with(worker: HypercornWorker, node: Node) -> None:
+    await worker.wait()
+    if threading.current_thread() is threading.main_thread():
+        # Its main process sends SIGTERM to all workers when the first has ended; nothing handles it here.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    node.begin_drain(worker.graceful_seconds / 2)
 
 
 def _path_inside(scope: Scope) -> str:

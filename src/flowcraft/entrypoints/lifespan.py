@@ -33,7 +33,8 @@ class Lifespan:
         self._receive = receive
         self._send = send
         self._start = start
-        self._stop = stop
+        self._stop_once = stop
+        self._stopped = False
         self._asked = self._answered = False
 
     async def run(self, app: AsgiApp | None, scope: Scope) -> None:
@@ -42,7 +43,12 @@ class Lifespan:
             if app is None or not await self._run_app(app, scope):
                 await self._run_alone()
         finally:
-            await asyncio.shield(self._stop())
+            if not self._stopped:  # Hypercorn cancels what goes on after `shutdown.complete`
+                await asyncio.shield(self._stop())
+
+    async def _stop(self) -> None:
+        self._stopped = True
+        await self._stop_once()
 
     async def _run_app(self, app: AsgiApp, scope: Scope) -> bool:
         """Pass the lifespan on to an application; return whether it supports it."""

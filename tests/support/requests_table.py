@@ -377,7 +377,9 @@ CORS: dict[str, Row] = {
     "another method": Row(
         head("PUT /realtime/events HTTP/1.1", ORIGIN), with_headers(NO_STREAM_METHOD, READABLE)
     ),
-    "a long query": Row(head(f"GET {EVENTS}&since={'1' * 8190} HTTP/1.1", ORIGIN), Answer(414)),
+    "a long query": Row(
+        head(f"GET {EVENTS}&since={'1' * 8190} HTTP/1.1", ORIGIN), with_headers(LONG_URI, READABLE)
+    ),
     "no handshake": Row(head(SOCKET, ORIGIN), with_headers(UPGRADE, READABLE)),
 }
 TABLE = {

@@ -159,13 +159,13 @@ class RequestReader:
         method, target_text, version, fields = match.groups()
         if version not in _VERSIONS:
             return _VERSION
-        target = parse_target(target_text, method)
-        if isinstance(target, Refused):
-            return target
         headers = _headers(fields)
         if isinstance(headers, Refused):
             return headers
         self.method, self.headers = method, headers
+        target = parse_target(target_text, method)
+        if isinstance(target, Refused):
+            return target
         if not is_authority(headers.get("host", "" if version == "1.0" else "[")):
             return MALFORMED_HOST  # absent, malformed, or two of them, joined
         if target.authority is not None:

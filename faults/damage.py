@@ -7,7 +7,7 @@ import time
 
 import msgspec
 
-from flowcraft.core.bundles import Bundle
+from flowcraft.core.frames import Bundle
 from flowcraft.runtime.gateway import Gateway
 
 _write_shared = Gateway.write_shared

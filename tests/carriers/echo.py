@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from flowcraft.adapters.request_socket import AcceptQueue
 from flowcraft.adapters.websocket import WebSocketConnection
-from flowcraft.core.bundles import Bundle
+from flowcraft.core.frames import Bundle
 from flowcraft.core.report import Counts
 from flowcraft.ports import Connection, GatewayPort
 from flowcraft.settings import Settings

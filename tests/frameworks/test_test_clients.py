@@ -13,8 +13,8 @@ import pytest
 from fastapi import FastAPI
 
 from flowcraft import Channels, Event, Realtime, Settings, migrate
+from flowcraft.testing.databases import DatabaseServer as Server
 from flowcraft.testing.databases import database as empty_database
-from tests.conftest import Server
 from tests.support.postgres import connected
 
 with warnings.catch_warnings():  # it would rather have another client than httpx

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from flowcraft.core.bundles import Bundle, Part
+from flowcraft.core.frames import Bundle, Part
 from flowcraft.runtime.sender import SLICE, FanOut, Sender
 from flowcraft.runtime.supervisor import Supervisor
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from flowcraft.channels import Channels
 from flowcraft.core import frames
-from flowcraft.core.bundles import PAGE_BYTES, Bundle, Encoder, Pages
 from flowcraft.core.conflation import Conflation
+from flowcraft.core.frames import PAGE_BYTES, Bundle, Encoder, Pages
 from flowcraft.core.hub import Deliver, Settled, Subscribed
 from flowcraft.core.outbox import Outbox
 from flowcraft.cursors import Cursor, Lineage, Snapshot

@@ -11,8 +11,8 @@ import pytest
 
 from flowcraft.adapters.memory import MemoryLog, MemoryWakeups
 from flowcraft.core import frames
-from flowcraft.core.bundles import Encoder
 from flowcraft.core.conflation import Conflation
+from flowcraft.core.frames import Encoder
 from flowcraft.core.hub import Hub
 from flowcraft.core.replay import Replay
 from flowcraft.cursors import Cursor, Snapshot

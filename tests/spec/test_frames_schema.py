@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from flowcraft.core import frames
-from flowcraft.core.frames import decode_client_frame
+from flowcraft.core.client_frames import decode_client_frame
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import (
     BadRequest,

@@ -12,7 +12,7 @@ import pytest
 from flowcraft.adapters.memory import MemoryLog, MemoryTransaction
 from flowcraft.channels import Channels
 from flowcraft.core import session as sessions
-from flowcraft.core.bundles import Bundle, Encoder
+from flowcraft.core.frames import Bundle, Encoder
 from flowcraft.core.hub import Effect, Hub, ReadNow, ReadReplay
 from flowcraft.core.session import Session
 from flowcraft.errors import CursorUnusable, TokenInvalid

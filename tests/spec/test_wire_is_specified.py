@@ -16,9 +16,9 @@ import jsonschema
 import pytest
 
 import flowcraft
-from flowcraft.core import frames, refusals
-from flowcraft.core.bundles import Bundle, Live
-from flowcraft.core.frames import Subscribe
+from flowcraft.core import client_frames, frames, refusals
+from flowcraft.core.client_frames import Subscribe
+from flowcraft.core.frames import Bundle, Live
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import BadRequest, CursorUnusable, RealtimeError
 from flowcraft.records import Ephemeral, Kind, LoggedResetReason, Record
@@ -56,8 +56,8 @@ WRITTEN: Mapping[str, list[bytes]] = {
 """By the function that encodes them: frames with every member that it can give them."""
 WRITTEN_FOR_CLIENTS: Mapping[str, list[bytes]] = {
     "encode_subscribe": [
-        frames.encode_subscribe(Subscribe(("run_update",))),
-        frames.encode_subscribe(Subscribe(("run_update", "runs.42"), str(HERE), 7)),
+        client_frames.encode_subscribe(Subscribe(("run_update",))),
+        client_frames.encode_subscribe(Subscribe(("run_update", "runs.42"), str(HERE), 7)),
     ],
 }
 """Frames that the server writes in the place of a client: those of a request's URL."""
@@ -105,11 +105,12 @@ def conversations(sender: str) -> Iterator[Any]:
 
 
 def encoders() -> set[str]:
-    """Return the functions of `core.frames` that make bytes."""
+    """Return the functions of `core.frames` and `core.client_frames` that make bytes."""
     return {
         name
-        for name, function in inspect.getmembers(frames, inspect.isfunction)
-        if function.__module__ == frames.__name__
+        for module in (frames, client_frames)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__
         and not name.startswith("_")
         and typing.get_type_hints(function).get("return") is bytes
     }
@@ -171,9 +172,9 @@ def test_no_other_module_of_the_server_writes_frames_by_hand() -> None:
 
 
 def test_what_the_core_decodes_is_what_the_schema_lets_a_client_send() -> None:
-    decoded = {frame.__name__.lower() for frame in typing.get_args(frames.ClientFrame)}
+    decoded = {frame.__name__.lower() for frame in typing.get_args(client_frames.ClientFrame)}
     assert decoded == kinds("clientFrame")
-    incoming: tuple[str, ...] = frames._Incoming.__struct_fields__  # pyright: ignore[reportPrivateUsage]
+    incoming: tuple[str, ...] = client_frames._Incoming.__struct_fields__  # pyright: ignore[reportPrivateUsage]
     assert set(incoming) == {member for kind in kinds("clientFrame") for member in members(kind)}
 
 

@@ -14,7 +14,7 @@ from flowcraft.adapters.handshake import MALFORMED_HOST, Admitted, Refused, admi
 from flowcraft.adapters.http import FIELDS, HEAD_BYTES, NO_CONTENT, TEXT, head_too_large, parse_target
 from flowcraft.adapters.sockets import address_text
 from flowcraft.adapters.uvicorn import DirectConnection, UvicornSocket
-from flowcraft.core.bundles import Framing
+from flowcraft.core.frames import Framing
 from flowcraft.errors import LogUnavailable
 from flowcraft.origins import is_authority
 from flowcraft.ports import GatewayPort, NodePort

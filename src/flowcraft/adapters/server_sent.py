@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from flowcraft.adapters.handshake import Admitted, Refused
-from flowcraft.core.frames import Subscribe, encode_subscribe
+from flowcraft.core.client_frames import Subscribe, encode_subscribe
 from flowcraft.settings import Settings
 
 PATH = "/events"
@@ -69,7 +69,7 @@ def close(code: int, reason: str) -> bytes:
 
 
 def events(messages: Sequence[bytes]) -> bytes:
-    """Return messages as events; a `flowcraft.core.bundles.Framing`."""
+    """Return messages as events; a `flowcraft.core.frames.Framing`."""
     return b"".join(map(event, messages))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from flowcraft.adapters import deflate
-from flowcraft.core.bundles import Framing
+from flowcraft.core.frames import Framing
 from flowcraft.ports import GatewayPort, NodePort
 
 _write = os.write  # a local name: an attribute lookup less for every recipient of every event
@@ -156,7 +156,7 @@ def frame(payload: bytes, first: int = 0x81) -> bytes:
 
 
 def text_frames(messages: Sequence[bytes]) -> bytes:
-    """Return messages as text frames; a `flowcraft.core.bundles.Framing`."""
+    """Return messages as text frames; a `flowcraft.core.frames.Framing`."""
     return b"".join(map(frame, messages))
 
 

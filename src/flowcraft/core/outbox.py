@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from flowcraft.core import frames
-from flowcraft.core.bundles import PAGE_BYTES, Bundle, Live, Pages, Part
 from flowcraft.core.conflation import Conflation, ConflationKey
+from flowcraft.core.frames import PAGE_BYTES, Bundle, Live, Pages, Part
 from flowcraft.cursors import Cursor
 
 

@@ -18,7 +18,15 @@ from uuid import UUID
 
 from flowcraft.channels import Channels, Declaration
 from flowcraft.core import frames
-from flowcraft.core.frames import Auth, ClientFrame, Settle, Subscribe, Unsubscribe
+from flowcraft.core.client_frames import (
+    Auth,
+    ClientFrame,
+    Settle,
+    Subscribe,
+    Unsubscribe,
+    decode_client_frame,
+    encode_subscribe,
+)
 from flowcraft.core.rates import ClientRates, names_per_message
 from flowcraft.core.refusals import Refusals
 from flowcraft.core.waiting import (
@@ -178,7 +186,7 @@ class Session:
             return [greeting]
         request = Subscribe(tuple(dict.fromkeys(channels)), since)
         if self._is_before_token:
-            return [greeting, *self._wait(frames.encode_subscribe(request), BEFORE_TOKEN)]
+            return [greeting, *self._wait(encode_subscribe(request), BEFORE_TOKEN)]
         return [greeting, *self._handle(request)]
 
     def received(self, message: str | bytes, now: float = 0.0) -> list[Effect]:
@@ -278,7 +286,7 @@ class Session:
         if len(message) > self.message_bytes:
             return self._close(1009, f"message too big: at most {self.message_bytes} bytes before a token")
         try:
-            frame = frames.decode_client_frame(message)
+            frame = decode_client_frame(message)
         except BadRequest:
             frame = None  # answered after a token: a client without one gets no answers
         return self._handle(frame) if isinstance(frame, Auth) else self._wait(message, BEFORE_TOKEN)
@@ -300,7 +308,7 @@ class Session:
     def _process(self, message: str | bytes) -> list[Effect]:
         frame: ClientFrame | BadRequest
         try:
-            frame = frames.decode_client_frame(message)
+            frame = decode_client_frame(message)
         except BadRequest as error:
             frame = error
         excess = self._rates.excess_of_messages(self._now, is_auth=isinstance(frame, Auth))
@@ -423,7 +431,7 @@ def _send(refusals: Refusals) -> list[Effect]:
 def _malformed(message: bytes) -> list[Effect]:
     """Return the error for a message that is not a frame."""
     try:
-        frames.decode_client_frame(message)
+        decode_client_frame(message)
     except BadRequest as error:
         return [Send(frames.error(error))]
     return []

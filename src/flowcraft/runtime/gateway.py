@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar, assert_never
 
 from flowcraft.core import session as sessions
-from flowcraft.core.bundles import Bundle
+from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import SessionId
 from flowcraft.core.session import GuardQuestion, Session
 from flowcraft.cursors import Cursor, ResetReason

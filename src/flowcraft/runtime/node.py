@@ -11,8 +11,8 @@ from functools import partial
 
 from flowcraft.channels import Channels
 from flowcraft.core import frames
-from flowcraft.core.bundles import Bundle
 from flowcraft.core.conflation import Conflation
+from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import SessionId
 from flowcraft.core.replay import Replay
 from flowcraft.core.report import Counts, NodeReport, State

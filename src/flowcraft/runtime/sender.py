@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from flowcraft.core.bundles import Bundle, Part
 from flowcraft.core.conflation import Conflation
+from flowcraft.core.frames import Bundle, Part
 from flowcraft.core.hub import SessionId
 from flowcraft.core.outbox import Outbox
 from flowcraft.core.report import Counts

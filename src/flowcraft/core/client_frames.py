@@ -1,0 +1,101 @@
+"""Client frames: the messages that a client sends (`spec/protocol.md`), as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from flowcraft.cursors import parse_xid
+from flowcraft.errors import BadRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Send a token: the first one or a newer one."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Subscribe to channels, after a cursor if one is given."""
+
+    channels: tuple[str, ...]
+    since: str | None = None
+    ref: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """End subscriptions to channels."""
+
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Ask for `settled` once a transaction's events have been delivered."""
+
+    xid: int
+
+
+ClientFrame: TypeAlias = Auth | Subscribe | Unsubscribe | Settle
+
+
+_LARGEST_REF = 2**53 - 1
+"""The largest integer that every JSON reader has exactly (RFC 8259 §6); others could not be answered."""
+_Ref: TypeAlias = Annotated[int, msgspec.Meta(ge=-_LARGEST_REF, le=_LARGEST_REF)]
+
+
+class _Incoming(msgspec.Struct, forbid_unknown_fields=True):
+    auth: str | msgspec.UnsetType = msgspec.UNSET
+    subscribe: list[str] | msgspec.UnsetType = msgspec.UNSET
+    unsubscribe: list[str] | msgspec.UnsetType = msgspec.UNSET
+    settle: str | msgspec.UnsetType = msgspec.UNSET
+    since: str | None = None
+    ref: _Ref | None = None
+
+
+_decode = msgspec.json.Decoder(_Incoming).decode
+
+
+def decode_client_frame(message: str | bytes) -> ClientFrame:
+    """Decode one message of a client.
+
+    Raises:
+        BadRequest: the message is not JSON, not a frame, or two frames; the text names the wrong member.
+    """
+    try:
+        incoming = _decode(message)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"not a frame of the protocol: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BadRequest("not JSON; a frame is one JSON object") from None
+    frames: list[ClientFrame] = []
+    if incoming.auth is not msgspec.UNSET:
+        frames.append(Auth(incoming.auth))
+    if incoming.subscribe is not msgspec.UNSET:
+        # dict.fromkeys, not a set: each name once, in the order of the client
+        frames.append(Subscribe(tuple(dict.fromkeys(incoming.subscribe)), incoming.since, incoming.ref))
+    if incoming.unsubscribe is not msgspec.UNSET:
+        frames.append(Unsubscribe(tuple(incoming.unsubscribe)))
+    if incoming.settle is not msgspec.UNSET:
+        frames.append(Settle(_xid(incoming.settle)))
+    if len(frames) != 1:
+        raise BadRequest('a frame has exactly one of "auth", "subscribe", "unsubscribe", "settle"')
+    return frames[0]
+
+
+def encode_subscribe(request: Subscribe) -> bytes:
+    """Return a subscription as a client sends it."""
+    members = {"subscribe": request.channels, "since": request.since, "ref": request.ref}
+    return msgspec.json.encode({name: value for name, value in members.items() if value is not None})
+
+
+def _xid(text: str) -> int:
+    xid = parse_xid(text)
+    if xid is None:
+        raise BadRequest('field "settle": expected a transaction id in decimal, as a string')
+    return xid

@@ -6,6 +6,7 @@ export default defineConfig({
     root: fileURLToPath(new URL(".", import.meta.url)),
     include: ["*.test.ts"],
     fileParallelism: false,
+    execArgv: ["--experimental-websocket"], // Node has it without a flag from version 22 on
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

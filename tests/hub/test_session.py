@@ -23,7 +23,7 @@ from flowcraft.core.session import (
     Session,
 )
 from flowcraft.cursors import Cursor, Lineage, Snapshot
-from flowcraft.errors import TokenExpired, TokenInvalid, TokenNotUsableYet
+from flowcraft.errors import LimitExceeded, TokenExpired, TokenInvalid, TokenNotUsableYet
 from flowcraft.events import Event
 from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
@@ -189,6 +189,22 @@ def test_a_connection_follows_a_bounded_number_of_channels() -> None:
     assert tell(greedy, subscribe=["runs.3"]) == [BeginSubscription(("runs.3",), None, None)]
 
 
+def test_one_request_too_many_names_is_served_as_far_as_there_is_room() -> None:
+    greedy = session(settings=Settings(channels_per_connection=3))
+    tell(greedy, subscribe=["runs.1"])
+    effects = tell(greedy, subscribe=["runs.2", "runs.1", "runs.3", "runs.4", "runs.5"], ref=7)
+    error = LimitExceeded("at most 3 channels per connection; unsubscribe some first")
+    assert effects == [
+        Send(frames.error(error, channels=("runs.4", "runs.5"), ref=7)),
+        BeginSubscription(("runs.2", "runs.1", "runs.3"), None, 7),
+    ]
+
+
+def test_an_undeclared_name_is_refused_in_full_however_long_it_is() -> None:
+    name = f"{'n' * 48}.{'i' * 64}"
+    assert errors(tell(session(), subscribe=[name])) == [("forbidden", name)]
+
+
 @pytest.mark.parametrize(
     ("message", "told"),
     [
@@ -273,9 +289,11 @@ def test_the_channel_limit_is_checked_before_guards_are_asked() -> None:
     ada = session(settings=Settings(channels_per_connection=1))
     tell(ada, auth="t")
     ada.authenticated(ADA)
-    (answer,) = tell(ada, subscribe=["secrets.1", "secrets.2"])
-    assert isinstance(answer, Send)
-    assert msgspec.json.decode(answer.message)["error"]["channels"] == ["secrets.1", "secrets.2"]
+    refusal, question = tell(ada, subscribe=["secrets.1", "secrets.2", "secrets.3"])
+    assert isinstance(refusal, Send)
+    assert msgspec.json.decode(refusal.message)["error"]["channels"] == ["secrets.2", "secrets.3"]
+    assert isinstance(question, Authorize)
+    assert [asked.name for asked in question.questions] == ["secrets.1"]
 
 
 @pytest.mark.parametrize(

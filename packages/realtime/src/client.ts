@@ -51,7 +51,7 @@ export type Client = {
     handler: (payload: Payload<C>) => void,
     options?: SubscribeOptions<C>,
   ) => Unsubscribe;
-  /** Resolves when all events of a transaction have reached the handlers; rejects when the client stops. */
+  /** Resolves when all events of a transaction have reached the handlers; rejects when the client stops, or if `xid` is no transaction's. */
   readonly settled: (xid: string | number | bigint) => Promise<void>;
   /** An external store, for `useSyncExternalStore`. */
   readonly connection: {
@@ -213,7 +213,7 @@ export const createClient = (options: ClientOptions = {}): Client => {
     settled: (xid) =>
       new Promise((resolve, reject) => {
         const ticket = (error?: RealtimeError) => (error ? reject(error) : resolve());
-        run(machine.settle(String(BigInt(xid)), ticket, Date.now()));
+        run(machine.settle(transaction(xid), ticket, Date.now()));
       }),
     connection: {
       get: machine.connection,
@@ -231,6 +231,13 @@ export const createClient = (options: ClientOptions = {}): Client => {
       fetching = undefined;
     },
   };
+};
+
+/** The text of a transaction's id; throws on what is none, which rejects the promise. */
+const transaction = (xid: unknown) => {
+  const id = BigInt(String(xid).trim() || NaN);
+  if (id < 0n || id >> 63n) throw new RangeError(`${id} is not the id of a transaction`);
+  return String(id);
 };
 
 const address = (url: string | URL = "/realtime") => new URL(url, page.location?.href).href.replace(/^http/, "ws");

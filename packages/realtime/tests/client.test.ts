@@ -29,7 +29,7 @@ describe("connecting", () => {
     client.subscribe("run_update", () => undefined);
     await settle();
     FakeSocket.last.open().answer();
-    for (let i = 0; i < 300; i++) client.subscribe(`runs.${i}`, () => undefined);
+    for (let i = 0; i < 100; i++) client.subscribe(`runs.${i}`, () => undefined);
     await settle();
     expect(FakeSocket.last.sent).toHaveLength(2);
   });
@@ -268,7 +268,9 @@ describe("settled", () => {
 
   test("rejects what is no transaction, and whatever was asked when the client stops", async () => {
     client = clientOn({ onError: () => undefined });
-    await expect(client.settled("soon")).rejects.toThrow(SyntaxError);
+    for (const none of ["soon", "", " ", "-1", -1, 1.5, NaN, Infinity, 2n ** 63n, null, undefined, {}, [], "1e3", "7;"])
+      await expect(client.settled(none as string), typeof none).rejects.toThrow(/./);
+    expect(client.connection.get()).toMatchObject({ status: "connecting", since: 0 });
     const waiting = client.settled(757);
     await settle();
     FakeSocket.last.open().lose(4500);

@@ -18,6 +18,8 @@ class Handler implements Subscriber {
   floor: number | undefined;
   heard: Logged[] = [];
   gone = false;
+  /** Refused for want of room, and not live since. */
+  crowded = false;
 
   constructor(channel: string, since?: number) {
     this.channel = channel;
@@ -71,8 +73,8 @@ class World {
   streams = createStreams();
   says = false;
 
-  constructor(countsAlways: boolean, overStreams: boolean) {
-    this.server = new Server(countsAlways);
+  constructor(countsAlways: boolean, overStreams: boolean, room: number) {
+    this.server = new Server(countsAlways, room);
     this.overStreams = overStreams;
   }
 
@@ -113,7 +115,11 @@ class World {
         effect[1].heard = [];
         effect[1].floor = Number(effect[1].at);
       } else if (effect[0] === "fresh") {
+        effect[1].crowded &&= !effect[2];
         if (!effect[1].heard.length) effect[1].floor ??= Number(effect[1].at);
+      } else if (effect[0] === "refused") {
+        expect([effect[2].code, this.server.room < CHANNELS.length, effect[1].crowded]).toEqual(["limit_exceeded", true, false]);
+        effect[1].crowded = true;
       } else if (effect[0] === "settled") {
         const { xid, asked } = effect[1];
         expect(this.tickets.delete(effect[1])).toBe(true);
@@ -122,7 +128,7 @@ class World {
           continue;
         }
         for (const handler of asked)
-          if (!handler.gone) expect(handler.missing(this.server.log, xid).filter((e) => !this.lost.has(e.id))).toEqual([]);
+          if (!handler.gone && !handler.crowded) expect(handler.missing(this.server.log, xid).filter((e) => !this.lost.has(e.id))).toEqual([]);
       }
     }
   }
@@ -257,7 +263,7 @@ class World {
     const { server } = this;
     let confirmed = false;
     for (let i = 0; i < 1000; i++) {
-      const busy = this.says || server.position < server.committed || [server.requests, server.catchingUp, server.frames].some((q) => q.length);
+      const busy = this.says || this.lingering.has("room!") || server.position < server.committed || [server.requests, server.catchingUp, server.frames].some((q) => q.length);
       if (!this.connected || busy) confirmed = false;
       else if (confirmed) return;
       else {
@@ -266,6 +272,7 @@ class World {
       }
       this.connect();
       if (this.says && this.connected && this.lost.size) server.heartbeat(true);
+      this.linger();
       this.speak();
       this.server.relay();
       this.server.take();
@@ -310,15 +317,18 @@ test.each([
   ["streams", true],
 ])("over %s every handler hears each event once, in order, in whole transactions, whatever happens when", (_, overStreams) => {
   fc.assert(
-    fc.property(fc.boolean(), fc.array(action, { minLength: 20, maxLength: 200, size: "max" }), (countsAlways, actions) => {
-      const world = new World(countsAlways, overStreams);
+    fc.property(fc.boolean(), fc.integer({ min: 1, max: 3 }), fc.array(action, { minLength: 20, maxLength: 200, size: "max" }), (countsAlways, room, actions) => {
+      const world = new World(countsAlways, overStreams, room);
       for (const act of actions) act(world);
       world.quiesce();
       world.lost.clear(); // by now it is told, or a reset was
       world.server.commit(CHANNELS);
       world.quiesce();
+      const { live } = world.server;
+      const wanted = new Set(world.handlers.flatMap((handler) => (handler.gone ? [] : [handler.channel])));
+      expect([...live].filter((name) => wanted.has(name))).toHaveLength(Math.min(room, wanted.size));
       for (const handler of world.handlers) {
-        if (handler.gone) continue;
+        if (handler.gone || !live.has(handler.channel)) continue;
         handler.check(world.server.log, world.lost);
         expect(handler.missing(world.server.log, world.server.committed)).toEqual([]);
         expect(handler.heard.at(-1)?.transaction).toBe(world.server.committed);
@@ -326,6 +336,6 @@ test.each([
       expect(world.tickets.size).toBe(0);
       if (world.handlers.some((h) => !h.gone)) expect(world.machine.connection()).toMatchObject({ status: "open", fresh: true });
     }),
-    { numRuns: 1500 },
+    { numRuns: 1000 },
   );
 }, 60_000);

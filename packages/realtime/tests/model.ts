@@ -21,9 +21,12 @@ export class Server {
   /** Events of this connection; told with every commit point, or with heartbeats only. */
   sent = 0;
   readonly countsAlways: boolean;
+  /** The most channels of a connection. */
+  readonly room: number;
 
-  constructor(countsAlways: boolean) {
+  constructor(countsAlways: boolean, room: number = CHANNELS.length) {
     this.countsAlways = countsAlways;
+    this.room = room;
   }
 
   commit(channels: readonly Name[]) {
@@ -73,8 +76,10 @@ export class Server {
     const request = this.requests.shift();
     if (!request) return;
     if ("subscribe" in request) {
-      if (request.since === undefined) this.goLive(request, []);
-      else this.catchingUp.push(request);
+      const admitted = { ...request, subscribe: this.admit(request) };
+      if (!admitted.subscribe.length) return;
+      if (request.since === undefined) this.goLive(admitted, []);
+      else this.catchingUp.push(admitted);
     } else if ("unsubscribe" in request) {
       for (const channel of request.unsubscribe) {
         this.live.delete(channel);
@@ -87,6 +92,16 @@ export class Server {
       if (xid <= this.position) this.settle(xid);
       else this.settling.push(xid);
     }
+  }
+
+  /** As many channels as there is room for; the others are refused, one by one. */
+  private admit({ subscribe, ref }: Subscribe): string[] {
+    const had = new Set([...this.live, ...this.catchingUp.flatMap((c) => c.subscribe)]);
+    return subscribe.filter((channel) => {
+      if (had.has(channel) || had.size < this.room) return had.add(channel);
+      this.frames.push({ error: { code: "limit_exceeded", message: "at most", channel, ref } });
+      return false;
+    });
   }
 
   /** Answer the oldest, or the youngest, request that has to catch up. */

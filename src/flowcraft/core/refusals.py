@@ -46,8 +46,8 @@ class Refusals:
 
     def forbid(self, name: str, hint: str = "") -> None:
         """Refuse a channel that is unknown or not allowed."""
-        echoed = name[:_ECHOED]
-        self._forbidden[echoed] = Forbidden(echoed, hint)
+        # In full: it follows the grammar, which bounds its length, and the client knows it by its whole name.
+        self._forbidden[name] = Forbidden(name[:_ECHOED], hint)
 
     def invalid(self, name: str, error: ChannelNameInvalid) -> None:
         """Refuse a name outside the grammar."""

@@ -348,13 +348,21 @@ class Session:
             if question.declaration.guard is not None:
                 questions.append(question)
         answers = _send(refusals)
-        limit = self._settings.channels_per_connection
-        if names and len(self._subscribed.keys() | set(names)) > limit:
+        if without_room := self._without_room(names):
+            limit = self._settings.channels_per_connection
             error = LimitExceeded(f"at most {limit} channels per connection; unsubscribe some first")
-            return [*answers, Send(refusals.limit(tuple(names), error))]
+            answers.append(Send(refusals.limit(tuple(without_room), error)))
+            names = [name for name in names if name not in without_room]
+            questions = [question for question in questions if question.name not in without_room]
         if not questions or self._viewer is None:
             return [*answers, *self._begin(request, tuple(names))]
         return [*answers, *self._ask(self._viewer, request, tuple(names), tuple(questions))]
+
+    def _without_room(self, names: Sequence[str]) -> dict[str, None]:
+        """Return the names of a request, in their order, after as many as there is room for."""
+        new = [name for name in names if name not in self._subscribed]
+        room = self._settings.channels_per_connection - len(self._subscribed)
+        return dict.fromkeys(new[max(0, room) :])
 
     def _question(self, name: str, refusals: Refusals) -> GuardQuestion | None:
         """Return the question for a channel, which may have no guard; None if the channel is refused."""

@@ -11,7 +11,9 @@
  */
 import { missed, RealtimeError, stopped } from "./error.js";
 import { type ClientFrame, type ClosingFrame, type Content, type Cursor, decode, type ErrorFrame, type EventFrame } from "./frames.js";
+import { badName, cursorOf, isName } from "./names.js";
 import { retryDelay } from "./retry.js";
+import { createSettling } from "./settling.js";
 
 export type Status = "connecting" | "open" | "waiting" | "stopped";
 
@@ -46,7 +48,7 @@ export type Effect<S, T> =
   /** Fetch a token, a new one if `renew`, and open a socket; then `opened` or `closed`. */
   | readonly ["connect", renew: boolean]
   | readonly ["send", frame: ClientFrame]
-  /** Call `ask` after the current calls, so that their subscriptions share a request. */
+  /** Call `ask` after the current calls, so that their subscriptions share requests. */
   | readonly ["soon"]
   /** Close the socket and ignore its further messages. */
   | readonly ["close", code: number]
@@ -74,23 +76,43 @@ export const GONE = -1;
 const LIVE = -2;
 const REFUSED = -3;
 
+/** Keys of timers; all others are the names of lingering channels. */
 const MAIN_TIMER = "";
+const ROOM_TIMER = "room!";
+/** Names that are asked for at once, and then in a second, after a server has found them too many. */
+const NAMES_AT_ONCE = 200;
+const NAMES_PER_SECOND = 40;
 const CONNECT_MS = 10_000;
 const PROBE_MS = 5_000;
 const STALE = 2; // heartbeats
 const SILENCE = 2.5; // heartbeats
 const NORMAL = 1000;
 const BAD_FRAME = 4002;
+const TOO_MUCH = 4429;
 const TOKEN_EXPIRED = 4401;
 const FIRST_FINAL = 4500;
-
-type Settling<T> = { readonly xid: string; readonly ticket: T; asked: boolean };
+/** The most names in one request: with the longest, it is below every limit of a message. */
+const MOST_NAMES = 100;
+const NO_ROOM = "limit_exceeded";
 
 export const createMachine = <S extends Subscriber, T>(random: () => number, { linger, schema }: Limits) => {
   const subscribers = new Set<S>();
   /** By channel, the request without `since` that will make it live, or LIVE: a new subscriber may share it. */
   const shared = new Map<string, number>();
-  let settling: Settling<T>[] = [];
+  const settling = createSettling<T>();
+  /** Subscribers whose name is not a channel's: refused without asking the server. */
+  const misnamed: S[] = [];
+  /** Channels without a handler that the server still has. */
+  const lingering = new Set<string>();
+  /** Of these, the ones that have lingered long enough. */
+  const leaving: string[] = [];
+  /** Subscribers that were refused for want of room, and whether they were notified. */
+  const crowded = new Map<S, boolean>();
+  let roomRef = 0; // the last request before channels were left
+  let mostNames = MOST_NAMES;
+  let isPaced = false; // a server has found the names too many
+  let names = NAMES_AT_ONCE;
+  let namesAt = 0;
   const effects: Effect<S, T>[] = [];
   const group: EventFrame[] = [];
   let connection: Connection = { status: "connecting", fresh: false, since: 0, attempts: 0, code: undefined };
@@ -111,19 +133,46 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
 
   const push = (...effect: Effect<S, T>) => effects.push(effect);
 
-  /** Send one request for each cursor of the subscribers without a request. */
-  const ask = () => {
-    const idle = [...subscribers].filter((s) => s.ref === IDLE);
+  /** Unsubscribe, and ask again for what was refused for want of room. */
+  const leave = (names: readonly string[]) => {
+    for (const name of names) {
+      lingering.delete(name);
+      shared.delete(name);
+    }
+    if (!names.length) return;
+    for (let n = 0; n < names.length; n += mostNames) push("send", { unsubscribe: names.slice(n, n + mostNames) });
+    roomRef = lastRef;
+    for (const s of crowded.keys()) if (s.ref === REFUSED) s.ref = IDLE;
+  };
+
+  /** Whether one more name may be asked for now; else the others follow later. */
+  const takesName = (now: number) => {
+    if (!isPaced) return true;
+    names = Math.min(NAMES_AT_ONCE, names + ((now - namesAt) * NAMES_PER_SECOND) / 1000);
+    namesAt = now;
+    if (names < 1) push("timer", ROOM_TIMER, 1000);
+    return names >= 1 && names-- >= 1;
+  };
+
+  /** Send requests for the subscribers without one: for each cursor as few as possible. */
+  const ask = (now: number) => {
+    const unasked = () => [...subscribers].filter((s) => s.ref === IDLE);
+    const isTight = crowded.size > 0 || lingering.size + unasked().length > MOST_NAMES;
+    leave([...leaving.splice(0), ...(isTight ? lingering : [])]);
+    const idle = unasked();
     for (const since of new Set(idle.map((s) => s.at))) {
-      const ref = ++lastRef;
-      const names = new Set<string>();
-      for (const s of idle)
-        if (s.at === since) {
-          s.ref = ref;
-          names.add(s.channel);
-          if (since === undefined) shared.set(s.channel, ref);
+      const refs = new Map<string, number>();
+      let request: string[] = [];
+      for (const s of idle.filter(({ at }) => at === since)) {
+        if (!refs.has(s.channel)) {
+          if (!takesName(now)) return;
+          if (request.length % mostNames === 0) push("send", { subscribe: (request = []), since, ref: ++lastRef });
+          request.push(s.channel);
+          refs.set(s.channel, lastRef);
+          if (since === undefined) shared.set(s.channel, lastRef);
         }
-      push("send", { subscribe: [...names], since, ref });
+        s.ref = refs.get(s.channel) ?? IDLE;
+      }
     }
   };
 
@@ -137,13 +186,16 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
   const forget = () => {
     group.length = 0;
     shared.clear();
+    lingering.clear();
+    leaving.length = 0;
+    settling.forget();
     for (const s of subscribers) s.ref = IDLE;
-    for (const entry of settling) entry.asked = false;
   };
 
   const lost = (closeCode: number) => {
     forget();
     code = closeCode;
+    isPaced ||= code === TOO_MUCH;
     const expired = code === TOKEN_EXPIRED;
     if (code >= FIRST_FINAL || (expired && renew)) {
       status = "stopped";
@@ -189,6 +241,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
       if (s.ref === ref && (!channels || channels.includes(s.channel))) {
         s.at = cursor;
         s.ref = LIVE;
+        crowded.delete(s);
         shared.set(s.channel, LIVE);
         if (reason) push("reset", s, missed(s.channel, reason));
       }
@@ -197,19 +250,34 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
     renew = false;
   };
 
+  /** A request named more channels than the server takes at once: ask with fewer. */
+  const shorten = (found: readonly S[]) => {
+    const { size } = new Set(found.map(({ channel }) => channel));
+    if (size < 2) return false;
+    mostNames = size >> 1;
+    for (const s of found) s.ref = IDLE;
+    push("soon");
+    return true;
+  };
+
   const refuse = ({ code, message, ref }: ErrorFrame, channel?: string) => {
     const error = new RealtimeError(code, message, channel);
     const asked = ref ?? (channel === undefined ? GONE : LIVE);
-    let notified = false;
-    for (const s of subscribers)
-      if (s.ref === asked && s.channel === (channel ?? s.channel)) {
-        notified = true;
-        s.ref = REFUSED;
-        push("refused", s, error);
-      }
+    const found = [...subscribers].filter((s) => s.ref === asked && s.channel === (channel ?? s.channel));
     for (const [name, request] of shared)
       if (request === asked && name === (channel ?? name)) shared.delete(name);
-    if (!notified) push("report", error);
+    const crowd = code === NO_ROOM;
+    if (crowd && channel === undefined && (ref === undefined ? settling.refuse() : shorten(found))) return;
+    // Lingering channels make room first; a subscriber without room is notified once.
+    const roomy = crowd && (lingering.size > 0 || (ref !== undefined && ref <= roomRef));
+    for (const s of found) {
+      s.ref = roomy ? IDLE : REFUSED;
+      const known = crowded.get(s);
+      if (crowd) crowded.set(s, known === true || !roomy);
+      if (!roomy && !known) push("refused", s, error);
+    }
+    if (roomy) push("soon");
+    if (!found.length) push("report", error);
   };
 
   const isCurrent = (now: number) => status === "open" && now - cursorAt < STALE * heartbeat;
@@ -231,15 +299,10 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
       if (s.ref >= IDLE) answered = false;
       if (s.ref > IDLE && s.ref <= resumed) fresh = false;
     }
-    for (const entry of settling) {
-      if (status === "stopped") push("settled", entry.ticket, stopped(`${entry.xid} was not delivered`));
-      // A transaction is settled for live subscriptions only, so the request waits for the resume.
-      else if (answered && !entry.asked) {
-        entry.asked = true;
-        push("send", { settle: entry.xid });
-      }
-    }
-    if (status === "stopped") settling = [];
+    if (status === "stopped")
+      for (const { xid, ticket } of settling.clear()) push("settled", ticket, stopped(`${xid} was not delivered`));
+    // A transaction is settled for live subscriptions only, so the request waits for the resume.
+    else if (answered) for (const settle of settling.ask()) push("send", { settle });
     if (status !== connection.status || fresh !== connection.fresh || attempts !== connection.attempts) {
       const since = status === connection.status ? connection.since : now;
       push("connection", (connection = { status, fresh, since, attempts, code }));
@@ -254,6 +317,13 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
     position: () => position,
 
     subscribe(s: S, now: number) {
+      if (!isName(s.channel)) {
+        misnamed.push(s);
+        push("soon");
+        return finish(now);
+      }
+      s.at = cursorOf(s.at);
+      lingering.delete(s.channel);
       if (s.at === undefined) {
         s.ref = shared.get(s.channel) ?? IDLE;
         if (s.ref === LIVE) s.at = position;
@@ -265,18 +335,24 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
     },
 
     ask(now: number) {
-      if (status === "open") ask();
+      for (const s of misnamed.splice(0)) push("refused", s, badName(s.channel));
+      if (status === "open") ask(now);
       return finish(now);
     },
 
     unsubscribe(s: S, now: number) {
-      if (subscribers.delete(s)) push("timer", s.channel, linger);
+      crowded.delete(s);
+      if (subscribers.delete(s) && ![...subscribers].some(({ channel }) => channel === s.channel)) {
+        lingering.add(s.channel);
+        push("timer", s.channel, linger);
+        if (crowded.size) push("soon");
+      }
       s.ref = GONE;
       return finish(now);
     },
 
     settle(xid: string, ticket: T, now: number) {
-      settling.push({ xid, ticket, asked: false });
+      settling.add(xid, ticket);
       if (dormant) connect();
       return finish(now);
     },
@@ -322,17 +398,14 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
             push("report", new RealtimeError("schema", "the server declares other channels; generate the client again"));
             schema = undefined;
           }
-          ask();
+          names = NAMES_AT_ONCE;
+          ask(now);
           resumed = lastRef;
           watch(now);
           break;
-        case "settled": {
-          // A reply settles only the entries whose request was sent, not later ones of the same transaction.
-          const { xid } = frame;
-          for (const entry of settling) if (entry.asked && entry.xid === xid) push("settled", entry.ticket);
-          settling = settling.filter((entry) => !entry.asked || entry.xid !== xid);
+        case "settled":
+          for (const { ticket } of settling.settle(frame.xid)) push("settled", ticket);
           break;
-        }
         case "error":
           for (const channel of frame.channels ?? [undefined]) refuse(frame, channel);
           break;
@@ -355,9 +428,10 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
         if (status === "waiting") connect();
         else if (status === "connecting") drop(NORMAL);
         else if (status === "open") watch(now);
-      } else if (status === "open" && ![...subscribers].some((s) => s.channel === key)) {
-        shared.delete(key);
-        push("send", { unsubscribe: [key] });
+      } else if (key === ROOM_TIMER) push("soon");
+      else if (status === "open" && lingering.delete(key)) {
+        leaving.push(key);
+        push("soon");
       }
       return finish(now);
     },
@@ -393,6 +467,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
       const done = finish(now);
       for (const s of subscribers) s.ref = GONE;
       subscribers.clear();
+      crowded.clear();
       return done;
     },
   };

@@ -1,0 +1,20 @@
+/** Names and cursors: what the application gives, checked before it could spoil a request for others. */
+import { RealtimeError } from "./error.js";
+import type { Cursor } from "./frames.js";
+
+const NAME = /^[a-z][a-z0-9_]{0,47}(\.[\w-]{1,64})?$/;
+/** Text that needs no escape, and leaves room for names in a message of 64 KiB. */
+const CURSOR = /^[!#-[\]-~]{1,40000}$/;
+
+export const isName = (name: unknown): boolean => typeof name === "string" && NAME.test(name);
+
+/** A cursor as it can be sent; for what is none, one that the server answers with a reset. */
+export const cursorOf = (since: unknown): Cursor | undefined => {
+  if (since === undefined || since === null) return undefined;
+  return typeof since === "string" && CURSOR.test(since) ? since : "?";
+};
+
+export const badName = (name: unknown): RealtimeError =>
+  typeof name === "string"
+    ? new RealtimeError("bad_channel", `"${name.slice(0, 64)}" is not the name of a channel, such as runs.7`, name)
+    : new RealtimeError("bad_channel", `the name of a channel is a string, not ${name === null ? "null" : typeof name}`);

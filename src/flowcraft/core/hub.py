@@ -19,10 +19,11 @@ from flowcraft.core.kinds import by_reason, part
 from flowcraft.core.replay import Recent, Replay
 from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor, ResetReason
-from flowcraft.records import Batch, Ephemeral, Record, family_of
+from flowcraft.records import Batch, Ephemeral, Kind, Record, family_of
 from flowcraft.settings import Settings
 
 SessionId: TypeAlias = int
+_EVENT = Kind.EVENT
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -209,7 +210,8 @@ class Hub:
 
     def broadcast(self, batch: Batch, now: float = 0.0) -> list[Effect]:
         """Move to the position of a batch and fan out its records. `now` is monotonic, in seconds."""
-        batch = batch.readable()
+        if batch.unreadable:
+            batch = batch.readable()
         self._position = batch
         self._recent.add(batch, now)
         for record in batch.records:
@@ -258,6 +260,8 @@ class Hub:
         return len(self._settling.get(session, ()))
 
     def _deliveries(self, batch: Batch) -> list[Effect]:
+        if all(record.kind is _EVENT for record in batch.records):  # nearly every batch: nothing to part
+            return self._deliver(batch, batch.records)
         parted = part(batch.records, lambda family: self._families.get(family, ()))
         # Resets last: a group that comes with the cursor of the last frame would have been sent twice.
         return [*self._deliver(batch, parted.records), *self._reset_subscribers(parted.resets)]

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 
 from flowcraft.records import Kind, Record
 
-_EVENT = Kind.EVENT
-
 
 @dataclass(frozen=True, slots=True)
 class Parted:
@@ -25,8 +23,6 @@ def part(records: tuple[Record, ...], channels_of: Callable[[str], Iterable[str]
     skipped for a whole family becomes one on each of its channels, once per batch and reason: a column that
     is gone skips every write, and a family may have thousands of channels.
     """
-    if all(record.kind is _EVENT for record in records):
-        return Parted(records)
     resets = _resets(records, channels_of)
     skipped = {(r.channel, r.reason): r for r in records if r.kind is Kind.SKIPPED and _is_reserved(r)}
     sent: list[Record] = []

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from _typeshed import TraceFunction
 
 GOAL_FILES, GOAL_LINES = 16, 2_500
-MOST_FILES, MOST_LINES = 23, 4_600
+MOST_FILES, MOST_LINES = 23, 4_700
 """What is true now, lines rounded up. A change that exceeds these raises them, with its reason.
 
 Records have kinds: `core/kinds.py` decides what a reset or a skipped event does to others.

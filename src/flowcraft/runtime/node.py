@@ -78,17 +78,7 @@ class Node:
         self._replays = Replays(log, self.supervisor, answers.take, settings, self._isolation)
         self._relay = Relay(log, wakeups, self._delivery, limit=Limit(settings.backlog_events))
         self._sweep = OutboxSweep(settings.outbox_seconds, clock, self.counts.loop_delay)
-        self._context = GatewayContext(
-            self,
-            authorizer,
-            Guards(
-                self.supervisor,
-                seconds=settings.guard_timeout_seconds,
-                at_once=settings.guards_per_connection,
-            ),
-            self.supervisor,
-            SenderContext(settings, clock, self.counts, self._sweep, Conflation(channels) or None),
-        )
+        self._context = self._gateway_context(authorizer)
 
     @property
     def settings(self) -> Settings:
@@ -218,6 +208,13 @@ class Node:
         gateway = self._gateways.pop(session, None)
         with self._isolation.guard("connection", f"the end of {gateway or f'connection {session}'}"):
             self._delivery.require_hub().disconnect(session)
+
+    def _gateway_context(self, authorizer: Authorizer | None) -> GatewayContext:
+        settings, conflation = self._settings, Conflation(self._channels) or None
+        seconds, at_once = settings.guard_timeout_seconds, settings.guards_per_connection
+        guards = Guards(self.supervisor, seconds=seconds, at_once=at_once)
+        sending = SenderContext(settings, self._clock, self.counts, self._sweep, conflation)
+        return GatewayContext(self, authorizer, guards, self.supervisor, sending)
 
     def _read_replay(self, replay: Replay) -> None:
         self._replays.add(replay)

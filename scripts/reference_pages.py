@@ -145,8 +145,11 @@ def settings_page() -> str:
         [
             "# Settings",
             "How one server behaves: `Realtime(channels, settings=Settings(drain_seconds=30))`.",
-            "A server logs those in force when it starts. A value of another type, or one that can never work, is a "
-            "`ValueError` when the `Settings` are made; its message has the range, or the origin as it is written.",
+            (
+                "A server logs those in force when it starts. A value of another type, or one that can never "
+                "work, is a `ValueError` when the `Settings` are made; its message has the range, or the "
+                "origin as it is written."
+            ),
             f"| setting | default | what it does |\n|---|---|---|\n{rows}",
         ]
     )

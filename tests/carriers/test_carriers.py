@@ -236,8 +236,8 @@ async def test_a_client_that_takes_nothing_for_too_long_is_closed(carrier: OpenS
             async with asyncio.timeout(10):
                 while (await frame(well)).get("payload", {}).get("n") != 119:
                     pass
-                while stage.node.counts.slow_closes == 0:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+            await well.close()
+            await stage.node.until_alone()
         finally:
             stuck.close()
         assert stage.node.counts.slow_closes == 1
@@ -384,9 +384,7 @@ async def test_a_peer_whose_ping_cannot_even_be_written_is_closed_as_slow() -> N
         _, stuck = await raw(stage, "ping_update")
         for n in range(20):  # 2 MB: more than the kernel hides of such a peer
             await stage.ping(n, weight="x" * 100_000)
-        async with asyncio.timeout(5):
-            while stage.node.report().connections:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await stage.node.until_alone()
         stuck.close()
         assert (stage.node.counts.slow_closes, stage.node.counts.dead_closes) == (1, 0)
 

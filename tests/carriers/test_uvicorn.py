@@ -278,9 +278,7 @@ async def test_a_client_that_only_pings_and_reads_nothing_is_closed_as_slow(ws: 
         flood = asyncio.create_task(_flood(writer))
         for n in range(60):
             await stage.ping(n, weight="x" * 50_000)
-        async with asyncio.timeout(10):
-            while stage.node.report().connections:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await stage.node.until_alone()
         flood.cancel()
         writer.close()
         assert stage.node.counts.slow_closes == 1
@@ -429,9 +427,7 @@ async def test_a_client_that_resets_its_connection_or_ends_it_half_is_gone(ws: s
                 writer.transport.abort()
             for n in range(50):
                 await stage.ping(n, weight="x" * 10_000)
-            async with asyncio.timeout(5):
-                while stage.node.report().connections:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+            await stage.node.until_alone()
             writer.close()
             del reader
         assert stage.node.counts.slow_closes == 0

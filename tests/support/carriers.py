@@ -17,6 +17,7 @@ from flowcraft.adapters.asgi import AsgiApp, Receive, Scope, Send, serve_websock
 from flowcraft.adapters.asgi_event_stream import serve_event_stream
 from flowcraft.adapters.memory import MemoryLog, MemoryRealtimeService, MemoryWakeups
 from flowcraft.channels import Channels
+from flowcraft.core.hub import SessionId
 from flowcraft.entrypoints.serve import Server
 from flowcraft.events import Event
 from flowcraft.ports import Authorizer
@@ -52,11 +53,31 @@ async def anyone(viewer: Viewer, key: str) -> bool:
     return bool(viewer.subject and key)
 
 
+class WatchedNode(Node):
+    """A node that lets a test wait for the end of its connections."""
+
+    def __init__(self, log: MemoryLog, settings: Settings, authorizer: Authorizer | None) -> None:
+        wakeups, clock = MemoryWakeups(log), SystemClock()
+        super().__init__(channels, log, wakeups, settings=settings, authorizer=authorizer, clock=clock)
+        self._left = asyncio.Event()
+
+    def disconnect(self, session: SessionId) -> None:
+        super().disconnect(session)
+        self._left.set()
+
+    async def until_alone(self) -> None:
+        """Wait until no client is connected."""
+        async with asyncio.timeout(20):
+            while self.report().connections:
+                self._left.clear()
+                await self._left.wait()
+
+
 @dataclass
 class Stage:
     """A node on a log in memory, and where it listens."""
 
-    node: Node
+    node: WatchedNode
     log: MemoryLog
     service: MemoryRealtimeService
     address: str
@@ -69,12 +90,9 @@ class Stage:
         return f"http://{urlsplit(self.address).netloc}{path}"
 
 
-def make_node(settings: Settings, authorizer: Authorizer | None) -> tuple[Node, MemoryLog]:
+def make_node(settings: Settings, authorizer: Authorizer | None) -> tuple[WatchedNode, MemoryLog]:
     log = MemoryLog()
-    node = Node(
-        channels, log, MemoryWakeups(log), settings=settings, authorizer=authorizer, clock=SystemClock()
-    )
-    return node, log
+    return WatchedNode(log, settings, authorizer), log
 
 
 @asynccontextmanager

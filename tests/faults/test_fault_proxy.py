@@ -3,146 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import struct
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import asyncpg
 import pytest
 import uvloop
-from hypothesis import given
-from hypothesis import strategies as st
 
-from faults.postgres_proxy import WithoutNotifications, address_of, through
-from faults.proxy import Address, FaultProxy
-from tests.support.postgres import Ear
-
-
-class Peer:
-    """One end of a connection, that keeps what has come."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    @property
-    def name(self) -> object:
-        """Where the other end is."""
-        return self.writer.get_extra_info("peername")
-
-    @property
-    def own_name(self) -> object:
-        return self.writer.get_extra_info("sockname")
-
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def receive(self, count: int) -> bytes:
-        async with asyncio.timeout(10):
-            return await self.reader.readexactly(count)
-
-    async def ending(self) -> str:
-        """Wait for the end of the stream, and tell which."""
-        try:
-            async with asyncio.timeout(10):
-                return "eof" if await self.reader.read(1) == b"" else "data"
-        except ConnectionResetError:
-            return "reset"
-
-
-class Service:
-    """A server that accepts, and hands what it accepted to the test."""
-
-    def __init__(self, address: Address) -> None:
-        self.address = address
-        self.accepted: asyncio.Queue[Peer] = asyncio.Queue()
-        self.peers: list[Peer] = []
-
-    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.peers.append(Peer(reader, writer))
-        self.accepted.put_nowait(self.peers[-1])
-
-    async def next(self) -> Peer:
-        async with asyncio.timeout(10):
-            return await self.accepted.get()
-
-
-@asynccontextmanager
-async def serving(path: Path | None = None) -> AsyncIterator[Service]:
-    service = Service("")
-    if path is None:
-        server = await asyncio.start_server(service.take, "127.0.0.1", backlog=4096)
-        service.address = server.sockets[0].getsockname()[:2]
-    else:
-        server = await asyncio.start_unix_server(service.take, path)
-        service.address = str(path)
-    try:
-        yield service
-    finally:
-        server.close()
-        for peer in service.peers:
-            await closed(peer)
-
-
-async def connect_straight(service: Service) -> Peer:
-    assert not isinstance(service.address, str)
-    host, port = service.address
-    return Peer(*await asyncio.open_connection(host, port))
-
-
-async def closed(peer: Peer) -> None:
-    peer.writer.close()
-    with suppress(OSError):
-        await peer.writer.wait_closed()
-
-
-class Clients:
-    """Connections to a proxy, closed together."""
-
-    def __init__(self, proxy: FaultProxy) -> None:
-        self._proxy = proxy
-        self.peers: list[Peer] = []
-
-    async def connect(self) -> Peer:
-        self.peers.append(Peer(*await asyncio.open_connection(self._proxy.host, self._proxy.port)))
-        return self.peers[-1]
-
-
-class Stage:
-    """A service, the proxy before it, and clients."""
-
-    def __init__(self, service: Service, proxy: FaultProxy) -> None:
-        self.service = service
-        self.proxy = proxy
-        self._clients = Clients(proxy)
-
-    async def connect(self) -> Peer:
-        return await self._clients.connect()
-
-    async def pair(self) -> tuple[Peer, Peer]:
-        """Connect; return the client's end and the server's."""
-        client = await self.connect()
-        return client, await self.service.next()
-
-    async def close(self) -> None:
-        for peer in self._clients.peers:
-            await closed(peer)
-
-
-@asynccontextmanager
-async def staged(path: Path | None = None) -> AsyncIterator[Stage]:
-    async with serving(path) as service, FaultProxy.open(service.address, chance=random.Random(1)) as proxy:
-        stage = Stage(service, proxy)
-        try:
-            yield stage
-        finally:
-            await stage.close()
+from faults.proxy import FaultProxy
+from tests.support.proxied import Clients, Peer, Stage, closed, connect_straight, serving, staged
 
 
 @pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
@@ -429,46 +302,6 @@ async def test_a_thousand_connections_and_many_megabytes_pass() -> None:
         assert time.process_time() - started < 4  # on both ends and between, so ten a second
         assert stage.proxy.reset() == 1001
         await settle(lambda: stage.proxy.connections == 0)
-
-
-async def test_notifications_are_lost_and_all_else_passes(database: str) -> None:
-    without = WithoutNotifications(active=False)
-    ear = Ear()
-    async with FaultProxy.open(address_of(database), transform_down=without) as proxy:
-        connection = await asyncpg.connect(through(database, proxy))
-        await connection.add_listener("bell", ear)
-        for active, text in ((False, "one"), (True, "two"), (False, "three")):
-            without.active = active
-            await connection.execute("select pg_notify('bell', $1)", text)
-            assert await connection.fetchval("select repeat('x', 100000)") == "x" * 100_000
-        assert (ear.heard, without.dropped) == (["one", "three"], 1)
-        await connection.close()
-
-
-messages = st.lists(st.tuples(st.sampled_from(b"AZDTCASN"), st.binary(max_size=40)), max_size=12)
-
-
-@given(st.sampled_from([b"", b"N", b"NN"]), messages, st.lists(st.integers(1, 30), max_size=60))
-def test_the_framing_stays_right_whatever_the_pieces(
-    answer: bytes, sent: list[tuple[int, bytes]], sizes: list[int]
-) -> None:
-    framed = [
-        (kind, struct.pack("!BI", kind, len(body) + 4) + body) for kind, body in [(ord("R"), b""), *sent]
-    ]
-    stream = answer + b"".join(message for _, message in framed)
-    take = WithoutNotifications()()
-    passed = b""
-    for size in sizes:
-        passed += take(stream[:size])
-        stream = stream[size:]
-    passed += take(stream)
-    assert passed == answer + b"".join(message for kind, message in framed if kind != ord("A"))
-
-
-@given(st.binary(max_size=60), st.integers(0, 60))
-def test_an_encrypted_stream_passes_untouched(secret: bytes, cut: int) -> None:
-    take = WithoutNotifications()()
-    assert take(b"S") + take(secret[:cut]) + take(secret[cut:]) == b"S" + secret
 
 
 @pytest.mark.parametrize(

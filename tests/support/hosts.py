@@ -97,7 +97,7 @@ async def hosted(command: str, app: str, folder: Path, **environment: str) -> As
     program, *arguments = command.format(port=port).split()
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *(commands / program, *arguments, *app.split()),
+            *(str(commands / program), *arguments, *app.split()),
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": "src:.", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"} | environment,
             stdin=asyncio.subprocess.DEVNULL,

@@ -1,5 +1,9 @@
 """A program: httpx-ws and the clients of Channels, which call an application in their own event loop."""
 
+# What it imports is installed beside the servers of `tests/support/hosts.py` only.
+# mypy: ignore-errors
+# pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
+
 from __future__ import annotations
 
 import asyncio
@@ -59,7 +63,7 @@ async def with_channels(realtime: Realtime, app: Any, path: str) -> None:
         pass
     assert frame["payload"]["n"] == 7
     await client.disconnect()
-    page = await HttpCommunicator(app, "GET", f"{path.rstrip('/')}/readyz").get_response(timeout=10)
+    page: Any = await HttpCommunicator(app, "GET", f"{path.rstrip('/')}/readyz").get_response(timeout=10)
     assert page["status"] == 200
     assert json.loads(page["body"])["state"] == "live"
 

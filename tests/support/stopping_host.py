@@ -41,7 +41,12 @@ async def websocket() -> None:
             report("websocket closed", message["code"])
             messages.put_nowait({"type": "websocket.disconnect"})
 
-    scope = {"type": "websocket", "path": "/live", "headers": [], "query_string": b"channel=ping_update"}
+    scope: dict[str, Any] = {
+        "type": "websocket",
+        "path": "/live",
+        "headers": [],
+        "query_string": b"channel=ping_update",
+    }
     await app(scope, messages.get, send)
 
 
@@ -57,7 +62,7 @@ async def stream() -> None:
             if line.startswith("data: "):
                 report("stream", *json.loads(line.removeprefix("data: ")))
 
-    scope = {
+    scope: dict[str, Any] = {
         "type": "http", "method": "GET", "path": "/live/events", "headers": [],
         "query_string": b"channel=ping_update",
     }  # fmt: skip

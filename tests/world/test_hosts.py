@@ -88,9 +88,9 @@ async def test_at_a_stop_signal_every_stream_ends_by_itself_and_then_the_server(
         code = 1000 if name == "daphne" else 1012  # Daphne allows an application no code below 3000 but 1000
         assert [await one for one in sockets] == [(["bye"], code)] * 2
         for stream in streams:
-            bye, event, close = await stream
+            bye, kind, close = await stream
             assert "bye" in json.loads(bye.removeprefix("data: "))
-            assert (event, close) == ("event: close", 'data: {"code":1012,"reason":"restart"}')
+            assert (kind, close) == ("event: close", 'data: {"code":1012,"reason":"restart"}')
         assert "Traceback" not in served.log, served.log
 
 

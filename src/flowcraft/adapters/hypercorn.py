@@ -24,8 +24,9 @@ class HypercornWorker:
         for stream in _candidates(send):
             context, config = getattr(stream, "context", None), getattr(stream, "config", None)
             terminated = getattr(context, "terminated", None)
-            wait, seconds = getattr(terminated, "wait", None), getattr(config, "graceful_timeout", None)
-            if callable(wait) and isinstance(seconds, int | float):
+            wait: Any = getattr(terminated, "wait", None)
+            seconds = getattr(config, "graceful_timeout", None)
+            if wait is not None and isinstance(seconds, int | float):
                 return cls(terminated, wait, seconds)
         return None
 

@@ -174,7 +174,7 @@ class RequestSocket(PingedSocket):
         if self._arriving is None:  # another response has begun: a second one cannot follow
             self._abort()
         else:
-            self._refuse(Refused(500, "internal server error"))
+            self._send_last(http.response(500, "internal server error\n"))
 
     def _time_out(self) -> None:
         if self._arriving is None or self._arriving.is_empty:

@@ -1,4 +1,4 @@
-"""The table of requests, and damaged ones, on uvicorn with httptools: its other parser, which pip installs."""
+"""The table of requests, and damaged ones, on uvicorn with httptools, which pip installs."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote_plus
 
-from flowcraft.origins import is_allowed, is_authority
+from flowcraft.origins import is_allowed
 from flowcraft.ports import NodePort
 from flowcraft.settings import Settings
 
@@ -56,13 +56,11 @@ def admit(query: str, headers: Mapping[str, str], node: NodePort) -> Admitted | 
 def check_request(
     query: str, *, origin: str | None, host: str | None, settings: Settings
 ) -> Admitted | Refused:
-    """Admit or refuse a request by its query, its Origin and its Host.
+    """Admit or refuse a request by its query and its Origin; its Host is well-formed.
 
     A request without an Origin passes: only browsers send one, and it protects only against pages in
     browsers (RFC 6455 §10.2).
     """
-    if host is not None and not is_authority(host):
-        return MALFORMED_HOST
     if origin is not None and not is_allowed(origin, host, settings.allowed_origins):
         return forbidden(origin)
     if len(query) > QUERY_BYTES:

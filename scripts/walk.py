@@ -35,17 +35,18 @@ if TYPE_CHECKING:
     from _typeshed import TraceFunction
 
 GOAL_FILES, GOAL_LINES = 16, 2_500
-MOST_FILES, MOST_LINES = 23, 4_700
+MOST_FILES, MOST_LINES = 25, 5_150
 """What is true now, lines rounded up. A change that exceeds these raises them, with its reason.
 
 Records have kinds: `core/kinds.py` decides what a reset or a skipped event does to others.
+The trigger reads the row as it is now, and reports rows that leave a channel: `generate_queries.sql`.
 """
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "flowcraft"
 SQL = PACKAGE / "adapters" / "postgres" / "sql"
 SQL_FUNCTIONS = ("broadcast", "wake", "position", "difference")
 """The functions of PostgreSQL that the trigger and the read call."""
-SQL_STATEMENTS = ("install.sql", "read.sql")
+SQL_STATEMENTS = ("generate_columns.sql", "generate_queries.sql", "generate_body.sql", "read.sql")
 """The template of the trigger, and the statement that reads the log."""
 BROWSER = ("client.ts", "core/frames.ts", "core/machine.ts", "react.tsx")
 """Socket, decoder, state machine and hook of the client; `types.ts` and the rest have no code on the way."""

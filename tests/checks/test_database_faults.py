@@ -65,7 +65,7 @@ FAULTS = {
     ),
     "a view in the place of a table": fault(
         "alter table flows rename to flows_kept; create view flows as select * from flows_kept",
-        "FC056",
+        "FC056 FC063",
         "flow_update = ",
         "public.flows is not a table",
     ),
@@ -77,25 +77,25 @@ FAULTS = {
     ),
     "a text for a truth": fault(
         "drop view flow_states; alter table flows alter paused drop default, alter paused type text",
-        "FC058",
+        "FC058 FC061",
         "flow_update = ",
         "column public.flows.paused is text, which does not fit the boolean that FlowUpdate.paused takes",
     ),
     "a day for a moment": fault(
         "drop view step_states; alter table steps alter started_at type date",
-        "FC058",
+        "FC058 FC061",
         "run = channels",
         "column public.steps.started_at is date, which does not fit the date-time",
     ),
     "a fraction for a count": fault(
         "drop view step_states; alter table steps alter attempt type double precision",
-        "FC058",
+        "FC058 FC061",
         "run = channels",
         "column public.steps.attempt is double precision, which does not fit the integer",
     ),
     "a number for an id": fault(
         "drop view step_states; alter table steps drop run_id cascade, add run_id bigint not null",
-        "FC058",
+        "FC058 FC061",
         "run = channels",
         "column public.steps.run_id is bigint, which does not fit the uuid",
     ),
@@ -112,7 +112,12 @@ FAULTS = {
         "the trigger on public.flows is not installed, so its rows become no events; run `flowcraft migrate",
     ),
     "a function without its triggers": fault(
-        f"drop trigger {TRIGGER}_insert on flows; drop trigger {TRIGGER}_update on flows",
+        "; ".join(
+            f"drop trigger {TRIGGER}_{name} on flows"
+            for operation in ("insert", "update", "delete")
+            for name in (operation, f"{operation}_replica")
+        )
+        + f"; drop trigger {TRIGGER}_truncate on flows",
         "FC060",
         "flow_update = ",
         "is not installed",
@@ -121,7 +126,7 @@ FAULTS = {
         f"drop trigger {TRIGGER}_insert on flows",
         "FC061",
         "flow_update = ",
-        "fires on update, but is declared for insert, update",
+        "fires on delete, truncate, update, but is declared for delete, insert, truncate, update",
     ),
     "a trigger that somebody edited": fault(
         f"create or replace function flowcraft.{FLOWS}() returns trigger language plpgsql security definer "
@@ -238,7 +243,10 @@ def test_a_source_that_was_declared_otherwise_since_the_migration_is_told(
     )
     (found,) = service.findings("--dsn", product)
     assert (found["id"], found["line"]) == ("FC061", service.line_of(CHANNELS, "flow_update = "))
-    assert "fires on insert, update, but is declared for delete, insert" in found["message"]
+    assert (
+        "fires on delete, insert, truncate, update, but is declared for delete, insert, truncate"
+        in found["message"]
+    )
 
 
 NO_TEMPORARY = "execute format('revoke temporary on database %I from public', current_database())"

@@ -110,7 +110,16 @@ def project(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> I
         yield Project(folder, database)
 
 
-BOTH = ["flowcraft_insert", "flowcraft_update"]
+ALL = [
+    "flowcraft_delete",
+    "flowcraft_delete_replica",
+    "flowcraft_insert",
+    "flowcraft_insert_replica",
+    "flowcraft_truncate",
+    "flowcraft_update",
+    "flowcraft_update_replica",
+]
+ONLY_DELETES = ["flowcraft_delete", "flowcraft_delete_replica", "flowcraft_truncate"]
 
 
 def test_a_migration_makes_the_log_and_the_triggers_and_takes_them_back(project: Project) -> None:
@@ -128,7 +137,7 @@ def test_a_migration_makes_the_log_and_the_triggers_and_takes_them_back(project:
     assert project.query("select to_regnamespace('flowcraft')") == [(None,)]
     assert project.triggers() == []
     project.migrate()
-    assert project.triggers() == BOTH
+    assert project.triggers() == ALL
 
 
 def test_there_is_nothing_to_write_where_the_migrations_make_what_is_declared(project: Project) -> None:
@@ -143,9 +152,9 @@ def test_a_changed_declaration_is_changed_by_the_next_migration_and_back_again(p
     project.write()
     project.write(declared="changed")
     project.migrate()
-    assert project.triggers() == ["flowcraft_delete"]
+    assert project.triggers() == ONLY_DELETES
     project.migrate("shop", "0002")
-    assert project.triggers() == BOTH
+    assert project.triggers() == ALL
 
 
 def test_a_channel_that_is_no_longer_declared_loses_its_triggers(project: Project) -> None:
@@ -154,14 +163,14 @@ def test_a_channel_that_is_no_longer_declared_loses_its_triggers(project: Projec
     project.migrate()
     assert project.triggers() == []
     project.migrate("shop", "0002")
-    assert project.triggers() == BOTH
+    assert project.triggers() == ALL
 
 
 def test_the_sql_of_a_migration_does_the_same(project: Project) -> None:
     project.write()
     project.migrate("shop", "0001")
     project.query(project.run("sqlmigrate", "shop", "0002"))
-    assert project.triggers() == BOTH
+    assert project.triggers() == ALL
 
 
 def test_a_source_that_does_not_fit_its_table_is_told_in_a_sentence(project: Project) -> None:

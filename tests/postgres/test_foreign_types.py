@@ -154,13 +154,18 @@ CHANGED: Mapping[str, type] = {
 
 @pytest.mark.parametrize(("type_", "event"), CHANGED.items(), ids=CHANGED)
 @pytest.mark.parametrize("family", [False, True], ids=["one channel", "a family"])
-async def test_a_column_that_gets_such_a_type_after_the_migration_arrives_as_text(
+async def test_a_column_that_gets_such_a_type_after_the_migration_is_a_text_or_skipped(
     place: Place, type_: str, event: type, family: bool
 ) -> None:
     await things(place, type_)
     await migrate(place.admin, declared(Named, value=str) if family else declared(event))
     await place.attack("alter table mallory.things alter value type mood using null")
-    assert await values(place, "insert into mallory.things values ('sad')") == ["sad"]
+    if event is AsText or family:
+        assert await values(place, "insert into mallory.things values ('sad')") == ["sad"]
+    else:
+        await place.attack("insert into mallory.things values ('sad')")
+        (row,) = await place.admin.fetch("select kind, payload from flowcraft.event")
+        assert (row["kind"], row["payload"]) == (b"s", '{"reason":"value","field":"value"}')
     assert await place.ran_as() == set()
 
 
@@ -173,7 +178,7 @@ async def test_a_column_that_is_plain_again_after_the_migration_arrives_as_befor
 
 async def test_other_columns_arrive_as_before_where_one_has_changed(place: Place) -> None:
     class Both(Event):
-        value: int
+        value: str
         at: datetime
         note: dict[str, int]
 
@@ -186,7 +191,7 @@ async def test_other_columns_arrive_as_before_where_one_has_changed(place: Place
     rows = await place.admin.fetch("select payload from flowcraft.event order by id")
     first, second = (msgspec.json.decode(row["payload"]) for row in rows)
     assert msgspec.convert(first, Both, strict=False) == Both(
-        value=7, at=datetime(2026, 11, 22, 18, 13, tzinfo=UTC), note={"a": 1}
+        value="7", at=datetime(2026, 11, 22, 18, 13, tzinfo=UTC), note={"a": 1}
     )
     assert second == {**first, "value": "sad"}
     assert await place.ran_as() == set()

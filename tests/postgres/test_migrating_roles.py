@@ -203,7 +203,7 @@ async def test_the_migration_of_one_channel_makes_no_trigger_for_a_schema_of_ano
 ) -> None:
     async with inspected(place.dsn) as connection:
         trigger = await trigger_text(connection, table_sources(declared())[0])
-    statements = trigger_statements(trigger, ["insert"])
+    statements = trigger_statements(trigger)
     await place.attack(
         "create schema flowcraft; create table flowcraft.event (channel text, payload text);"
         "create trigger spy before insert on flowcraft.event for each row execute function public.evil();"

@@ -136,7 +136,7 @@ async def test_values_of_every_type_decode_as_declared(connection: Plain) -> Non
         ok=True,
         amount=Decimal("12345678901234567890.12345"),
         at=datetime(2026, 11, 22, 18, 13, 0, 123456, tzinfo=UTC),
-        at_text="2026-11-22T23:58:00.123456+05:45",
+        at_text="2026-11-22T18:13:00.123456+00:00",
         day=date(2026, 11, 22),
         took=timedelta(days=1, hours=2, minutes=3, seconds=4.5),
         data={"a": [1, 2]},
@@ -307,10 +307,10 @@ async def test_an_upsert_and_a_partitioned_table_are_statements_like_others(conn
     await connection.execute("insert into counted values (1, 0), (11, 0)")
     await connection.execute("insert into counted values (1, 1), (2, 1) on conflict (id) do update set n = 1")
     await connection.execute("update counted set id = 12 where id = 2")
-    ids = [msgspec.json.decode(payload)["id"] for _, payload in await events(connection)]
-    assert sorted(ids[:2]) == [1, 11]
-    assert sorted(ids[2:4]) == [1, 2]
-    assert set(ids[4:]) == {12}
+    rows = await connection.fetch("select kind, payload from flowcraft.event order by id")
+    found = [(row["kind"], msgspec.json.decode(row["payload"])["id"]) for row in rows]
+    # The row 1 is as it was, as far as the event has it.
+    assert sorted(found) == [(b"e", 1), (b"e", 2), (b"e", 11), (b"e", 12), (b"g", 2)]
 
 
 async def test_whoever_may_change_the_table_needs_no_right_on_the_log(

@@ -5,14 +5,14 @@ In `env.py`: import this module, and pass the channels and `include_name` to `co
     from flowcraft.adapters.alembic import include_name
     context.configure(..., flowcraft_channels=channels, include_name=include_name)
 
-`flowcraft_prune=False` keeps triggers of undeclared channels: services with different channels can share a
-database.
+`flowcraft_prune=False` keeps triggers of sources that are no longer declared, `"all"` drops those of channels
+that are not declared here, too, which may be another application's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Literal, Self, cast
 
 from alembic.autogenerate import comparators, renderers
 from alembic.operations import MigrateOperation, Operations, ops
@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from flowcraft.adapters.postgres import steps
 from flowcraft.adapters.postgres.inspection import function_name
+from flowcraft.adapters.postgres.schema import prefixes
 from flowcraft.adapters.postgres.source_snapshots import frozen, thawed
 from flowcraft.adapters.postgres.statements import refusal
 from flowcraft.adapters.postgres.triggers import table_sources
@@ -217,7 +218,7 @@ def _compare(context: AutogenContext, upgrade: ops.UpgradeOps, _: object) -> Non
 
 
 def _missing(
-    connection: Connection, channels: Channels, touched: set[str], *, prune: bool
+    connection: Connection, channels: Channels, touched: set[str], *, prune: bool | Literal["all"]
 ) -> Iterator[MigrateOperation]:
     def execute(statement: str) -> steps.Rows:
         return _rows(connection, statement)
@@ -226,10 +227,11 @@ def _missing(
     version = steps.log_version(execute)
     if version < steps.LATEST and (sources or version):
         yield LogOp(steps.LATEST, version)
-    for found in steps.differences(execute, sources, touched=touched):
+    which = "all" if prune == "all" else "unnamed" if prune else "none"
+    for found in steps.differences(execute, sources, touched=touched, own=prefixes(channels), prune=which):
         if found.source is not None:
             yield TriggersOp(frozen(found.source), found.present)
-        elif prune and found.present is not None:
+        elif found.present is not None:
             yield DropTriggersOp(found.function, found.present)
 
 

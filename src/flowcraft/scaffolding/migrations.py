@@ -38,36 +38,22 @@ begin
         raise exception 'another role owns the schema flowcraft; `flowcraft migrate` prints what to do';
     end if;
     create or replace function flowcraft.{function}() returns trigger language plpgsql security definer
-        set {settings} as $body${body}$body$;
+        set {settings} as $flowcraft_body${body}$flowcraft_body$;
     revoke all on function flowcraft.{function}() from public;
     comment on function flowcraft.{function}() is '{mark}';
 {triggers}end
 $migration$;
 """
-_TRIGGER = """\
-    create or replace trigger flowcraft_{suffix}_{operation} after {operation} on {relation}
-        referencing {rows} table as flowcraft_rows for each statement execute function flowcraft.{function}();
-"""
 
 
-def trigger_statements(trigger: TriggerText, operations: Iterable[str]) -> str:
+def trigger_statements(trigger: TriggerText) -> str:
     """Return the statements that create the triggers of a source in a database with a log."""
-    triggers = "".join(
-        _TRIGGER.format(
-            suffix=trigger.suffix,
-            operation=operation,
-            relation=trigger.relation,
-            rows="old" if operation == "delete" else "new",
-            function=trigger.function,
-        )
-        for operation in operations
-    )
     return _TRIGGERS.format(
         function=trigger.function,
         settings=trigger.settings,
         body=trigger.body,
         mark=trigger.mark,
-        triggers=triggers,
+        triggers="".join(f"    {line}\n" for line in trigger.triggers.splitlines()),
     )
 
 

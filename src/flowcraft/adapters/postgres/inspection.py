@@ -30,20 +30,23 @@ _LONGEST_PREFIX = 48  # of 63 bytes of a name; the digest and the suffix of the 
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column: its type as it was declared, the type below a domain, and that type's category."""
+    """A column: its type as declared, the type below a domain, that type's category, and its elements."""
 
     name: str
     type: str
     base: str
     category: str
     nullable: bool
+    element: str | None = None
 
 
 class SourceFacts(msgspec.Struct, frozen=True):
     """One declared source and its triggers.
 
     `name` is its table with the schema; `refused` is why the declared name does not mean one table; `same` is
-    whether the triggers do what is declared, None if that is not known.
+    whether the triggers do what is declared, None if that is not known. `wanted` are the operations that need
+    a trigger, `uncovered` the partitions and children that lack one; `parent` is of what the table is a part,
+    `without_key` why its rows are not found again by a key.
     """
 
     source: TableSource
@@ -55,7 +58,11 @@ class SourceFacts(msgspec.Struct, frozen=True):
     installed: bool | None = None
     same: bool | None = None
     operations: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()
+    uncovered: tuple[str, ...] = ()
+    parent: str | None = None
+    without_key: str | None = None
 
 
 class Leftover(msgspec.Struct, frozen=True):
@@ -194,15 +201,16 @@ async def _position(connection: Plain) -> str | None:
 async def _with_sources(
     connection: Plain, found: DatabaseFacts, sources: Sequence[TableSource]
 ) -> DatabaseFacts:
-    tables = [await _table(connection, source) for source in sources]
     # The triggers are compared by the same functions that make them. These exist in this session only, until
     # its transaction ends.
-    functions = [function_name(source) for source in sources]
+    tables: list[SourceFacts] = []
     try:
         async with connection.transaction():
             await connection.execute(statement("install"))
+            tables = [await _table(connection, source) for source in sources]
             compared = [await _triggers(connection, table) for table in tables]
-            leftovers = await connection.fetch(statement("inspect_leftovers"), functions)
+            encoded = msgspec.json.encode(sources).decode()
+            leftovers = await connection.fetch(statement("inspect_leftovers"), encoded)
     except asyncpg.InsufficientPrivilegeError as error:
         reason = f"role {found.role}: {error.args[0]}; triggers were not compared with what is declared"
         return msgspec.structs.replace(
@@ -224,10 +232,10 @@ async def _table(connection: Plain, source: TableSource) -> SourceFacts:
 async def _triggers(connection: Plain, table: SourceFacts) -> SourceFacts:
     if not table.is_table:
         return table
-    arguments = msgspec.json.encode(table.source).decode(), function_name(table.source)
+    encoded = msgspec.json.encode(table.source).decode()
     try:
         async with connection.transaction():
-            await connection.execute("select pg_temp.flowcraft_table($1::text::jsonb)", arguments[0])
+            await connection.execute("select pg_temp.flowcraft_table($1::text::jsonb)", encoded)
     except asyncpg.PostgresError as error:
         if error.sqlstate != DOES_NOT_FIT:
             raise
@@ -235,7 +243,7 @@ async def _triggers(connection: Plain, table: SourceFacts) -> SourceFacts:
     row: asyncpg.Record | None = None
     with suppress(asyncpg.PostgresError):  # the source does not fit the table; the columns show why
         async with connection.transaction():
-            row = await connection.fetchrow(statement("inspect_source"), *arguments)
+            row = await connection.fetchrow(statement("inspect_source"), encoded)
     if row is None:
         return table
     return msgspec.structs.replace(
@@ -243,13 +251,17 @@ async def _triggers(connection: Plain, table: SourceFacts) -> SourceFacts:
         installed=row["installed"],
         same=row["same"],
         operations=tuple(row["operations"]),
+        wanted=tuple(row["wanted"]),
         disabled=tuple(row["disabled"]),
+        uncovered=tuple(row["uncovered"]),
+        parent=row["parent"],
+        without_key=row["without_key"],
     )
 
 
 def function_name(source: TableSource) -> str:
-    """Return the name of a source's trigger function, as `flowcraft_apply` in `sql/install.sql` makes it."""
-    text = f"{source.channel} {source.table} {source.event}"
+    """Return the name of a source's trigger function, as `generate_body.sql` makes it for schema public."""
+    text = f"{source.channel} {source.table} {source.event}" + (f" {source.place}" if source.place else "")
     digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:8]
     return f"{source.prefix[:_LONGEST_PREFIX]}_{digest}"
 

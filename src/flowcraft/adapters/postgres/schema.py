@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import asyncpg
 import msgspec
@@ -28,25 +28,44 @@ _FUNCTIONS = (
     "named(text, name)",
     "table(jsonb)",
     "base(oid)",
-    "column(regclass, jsonb)",
-    "settings(regclass)",
+    "scalar(text, text, text)",
+    "read(oid, jsonb, text)",
+    "role()",
+    "readable(regclass, name[])",
+    "key(regclass, name[])",
+    "plan(jsonb, regclass)",
+    "rows(jsonb, text, boolean)",
+    "now(jsonb, text)",
+    "pairs(jsonb, text, boolean)",
+    "side(jsonb, jsonb, text, boolean)",
+    "query(jsonb, jsonb, text, jsonb, jsonb)",
+    "operations(jsonb, jsonb)",
+    "settings()",
     "body(jsonb, regclass)",
+    "function(jsonb, regclass)",
+    "triggers(jsonb, regclass, text)",
+    "present(text)",
     "definition(jsonb, regclass, text)",
+    "mark(jsonb, regclass, text)",
     "is(oid, jsonb, regclass)",
-    "install(jsonb, text)",
+    "install(jsonb)",
+    "known()",
+    "leftovers(jsonb, text[], text)",
     "restored()",
-    "apply(jsonb, boolean)",
+    "apply(jsonb, text[], text)",
 )
 CLEAR = "drop function " + ", ".join(f"pg_temp.flowcraft_{name}" for name in _FUNCTIONS)
 
 
-async def migrate(database: str | AnyConnection, channels: Channels, *, prune: bool = True) -> list[str]:
+async def migrate(
+    database: str | AnyConnection, channels: Channels, *, prune: bool | Literal["all"] = True
+) -> list[str]:
     """Bring a database up to date, in one transaction; return what was done, nothing if nothing was to do.
 
     Give a dsn or a connection; a transaction that is open on it is used. Several may run at once. With
-    `prune`, triggers of sources that are no longer declared are dropped: pass False where services with
-    different channels share a database. A table that is in use is waited for up to 5 seconds, or the
-    connection's `lock_timeout`.
+    `prune`, triggers of sources that this application no longer declares are dropped: it is known by its
+    channels, and what another one declares is left alone; with "all" those of others are dropped, too. A
+    table that is in use is waited for up to 5 seconds, or the connection's `lock_timeout`.
 
     Raises:
         DeclarationError: a source does not fit its table; nothing was changed.
@@ -59,13 +78,24 @@ async def migrate(database: str | AnyConnection, channels: Channels, *, prune: b
         with _refusals():
             async with _transaction(connection):
                 _check_version(connection)
-                return await _migrate(connection, sources, prune=prune)
+                return await _migrate(connection, sources, prefixes(channels), which(prune))
 
 
-def migration_sql(channels: Channels, *, prune: bool = True) -> str:
+def prefixes(channels: Channels) -> list[str]:
+    """Return the prefixes of the channels, by which an application is known in a database."""
+    return sorted(declaration.prefix for declaration in channels)
+
+
+def which(prune: bool | Literal["all"]) -> str:
+    """Return which triggers without a source are dropped, as `flowcraft_leftovers` takes it."""
+    return "all" if prune == "all" else "own" if prune else "none"
+
+
+def migration_sql(channels: Channels, *, prune: bool | Literal["all"] = True) -> str:
     """Return a script that does what `migrate` does, for psql or for another person to read and run."""
     sources = msgspec.json.format(msgspec.json.encode(table_sources(channels)), indent=2).decode()
-    arguments = f"{literal(sources)}::jsonb, {str(prune).lower()}"
+    names = literal("{" + ",".join(prefixes(channels)) + "}")
+    arguments = f"{literal(sources)}::jsonb, {names}::text[], '{which(prune)}'"
     parts = [
         "-- The log of FlowCraft Realtime, and the triggers of the declared sources. It may be run again.",
         "begin isolation level read committed;",
@@ -91,11 +121,11 @@ _TAKEN_OVER = (
     "schema flowcraft: took over the log of a development version; its functions are now called "
     "flowcraft.broadcast, flowcraft.broadcast_ephemeral and flowcraft.wake"
 )
-_APPLY = "select pg_temp.flowcraft_apply($1::text::jsonb, $2::boolean)"
+_APPLY = "select pg_temp.flowcraft_apply($1::text::jsonb, $2::text[], $3)"
 _RECORD = "insert into flowcraft.migration (version, name, hash) values ($1, $2, $3)"
 
 
-async def _migrate(connection: AnyConnection, sources: str, *, prune: bool) -> list[str]:
+async def _migrate(connection: AnyConnection, sources: str, own: list[str], prune: str) -> list[str]:
     await connection.execute(statement("pin"))
     await connection.execute(LOCK)
     # Behind the lock, and before anything is read or called that another role may have made.
@@ -106,7 +136,7 @@ async def _migrate(connection: AnyConnection, sources: str, *, prune: bool) -> l
     if await connection.execute(with_hashes("record")) != "UPDATE 0":
         done.append(_TAKEN_OVER)
     await connection.execute(statement("install"))
-    done += [row[0] for row in await connection.fetch(_APPLY, sources, prune)]
+    done += [row[0] for row in await connection.fetch(_APPLY, sources, own, prune)]
     for row in await connection.fetch(statement("loose")):
         await connection.execute(row["statement"])
         done.append(f"schema flowcraft: {row['statement']}")

@@ -24,6 +24,8 @@ class _Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     cast: str | None = None
     required: bool = True
     default: str | None = None
+    takes: str | None = None
+    one_of: tuple[str, ...] | None = None
 
 
 class _Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -34,6 +36,10 @@ class _Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     parameter: str | None = None
     tag_field: str | None = None
     tag: str | None = None
+    parameter_type: str | None = None
+    gone: bool = False
+    moves: bool = False
+    place: int = 0
     fields: tuple[str | _Field, ...]
 
 
@@ -48,6 +54,10 @@ def frozen(source: TableSource) -> dict[str, object]:
         parameter=source.parameter,
         tag_field=source.tag_field,
         tag=source.tag,
+        parameter_type=source.parameter_type,
+        gone=source.gone,
+        moves=source.moves,
+        place=source.place,
         fields=tuple(map(_frozen_field, source.fields)),
     )
     return _listed(cast(dict[str, object], msgspec.to_builtins(kept)))
@@ -74,21 +84,23 @@ def thawed(values: Mapping[str, object]) -> TableSource:
         event=kept.event,
         tag_field=kept.tag_field,
         tag=kept.tag,
+        parameter_type=kept.parameter_type,
+        gone=kept.gone,
+        moves=kept.moves,
+        place=kept.place,
         fields=tuple(map(_thawed_field, kept.fields)),
     )
 
 
 def _frozen_field(field: SourceField) -> str | _Field:
     column = None if field.column == field.name else field.column
-    kept = _Field(
-        name=field.name, column=column, cast=field.cast, required=field.required, default=field.default
-    )
+    kept = _Field(**{**msgspec.structs.asdict(field), "column": column})
     return field.name if kept == _Field(name=field.name) else kept
 
 
 def _thawed_field(kept: str | _Field) -> SourceField:
     field = _Field(name=kept) if isinstance(kept, str) else kept
-    return SourceField(field.name, field.column or field.name, field.cast, field.required, field.default)
+    return SourceField(**{**msgspec.structs.asdict(field), "column": field.column or field.name})
 
 
 def _listed(values: dict[str, object]) -> dict[str, object]:

@@ -60,13 +60,13 @@ def drop_log(execute: Execute) -> None:
 def create_triggers(execute: Execute, source: TableSource) -> None:
     """Create or replace the triggers of a source; do nothing if they are as declared."""
     sources = literal(msgspec.json.encode([source]).decode())
-    apply = f"select pg_temp.flowcraft_apply({sources}::jsonb, false);"
+    apply = f"select pg_temp.flowcraft_apply({sources}::jsonb, '{{}}'::text[], 'none');"
     execute(_guarded(with_hashes("verify"), statement("install"), apply, f"{CLEAR};"))
 
 
 def drop_triggers(execute: Execute, function: str) -> None:
-    """Drop a trigger function and the triggers that call it."""
-    execute(f'drop function if exists flowcraft."{function}"() cascade')
+    """Drop a trigger function, or the one of the caller's schema, and the triggers that call it."""
+    execute(statement("drop_triggers").replace("$1", literal(function)).rstrip())
 
 
 def restore_triggers(execute: Execute, function: str, text: str) -> None:
@@ -77,29 +77,35 @@ def restore_triggers(execute: Execute, function: str, text: str) -> None:
 
 
 def differences(
-    execute: Execute, sources: Sequence[TableSource], *, touched: Collection[str] = ()
+    execute: Execute,
+    sources: Sequence[TableSource],
+    *,
+    touched: Collection[str] = (),
+    own: Collection[str] = (),
+    prune: str = "none",
 ) -> list[Difference]:
     """Return how a database differs from what is declared; sources of the tables `touched` always count.
 
-    It leaves functions in the session: roll back afterwards. A schema that other roles can change is refused.
+    `prune` is which triggers that no source has count, `own` the prefixes of all declared channels. It leaves
+    functions in the session: roll back afterwards. A schema that other roles can change is refused.
     """
     execute(_as_one(statement("pin"), statement("guard"), statement("install"), statement("compare")))
-    wanted = {function_name(source): source for source in sources}
     found = [
         Difference(function, source, present)
-        for function, source in wanted.items()
-        for same, present in execute(_compare(function, source))
+        for source in sources
+        for same, present, function in execute(_compare(source))
         if not same or source.table in touched
     ]
-    names = "array[" + ", ".join(map(literal, wanted)) + "]::text[]"
-    others = execute(_bare("compare_others").replace("$1", names))
+    names = "array[" + ", ".join(map(literal, own)) + "]"
+    compare = _bare("compare_others").replace("$3", f"'{prune}'").replace("$2", names)
+    others = execute(compare.replace("$1", literal(msgspec.json.encode(sources).decode())))
     execute(_as_one(statement("unpin")))
     return [*found, *(Difference(function, None, present) for function, present in others)]
 
 
-def _compare(function: str, source: TableSource) -> str:
+def _compare(source: TableSource) -> str:
     encoded = literal(msgspec.json.encode(source).decode())
-    return _bare("compare_source").replace("$2", literal(function)).replace("$1", encoded)
+    return _bare("compare_source").replace("$2", literal(function_name(source))).replace("$1", encoded)
 
 
 def _bare(name: str) -> str:

@@ -43,11 +43,10 @@ class TriggerText(msgspec.Struct, frozen=True):
     """The trigger function of one source, and the mark by which `migrate` knows that it is current."""
 
     function: str
-    relation: str
     body: str
     settings: str
     mark: str
-    suffix: str
+    triggers: str
 
 
 @asynccontextmanager

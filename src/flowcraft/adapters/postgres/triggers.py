@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from types import NoneType, UnionType
-from typing import Annotated, Any, NewType, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, Union, cast, get_args, get_origin
+from uuid import UUID
 
 import msgspec
 
@@ -27,7 +30,9 @@ _SEQUENCES = (list, tuple, set, frozenset, Sequence, Iterable, AbstractSet)
 class SourceField(msgspec.Struct, frozen=True):
     """One field of an event: the column it takes, and the type that the value is cast to, if any.
 
-    Where the table has no such column, `default`, as JSON, is written: subscribers expect the field.
+    Where the table has no such column, `default`, as JSON, is written: subscribers expect the field. `takes`
+    is what the field holds, with `[]` for a list of it; None: a text, or anything. The event of a row with a
+    value that it cannot hold, or with a text that is not `one_of`, is skipped.
     """
 
     name: str
@@ -35,10 +40,16 @@ class SourceField(msgspec.Struct, frozen=True):
     cast: str | None
     required: bool
     default: str | None
+    takes: str | None = None
+    one_of: tuple[str, ...] | None = None
 
 
 class TableSource(msgspec.Struct, frozen=True):
-    """One source of one channel, with the event that its rows become."""
+    """One source of one channel, with the event that its rows become.
+
+    `gone`: rows that are deleted have left the channel; `moves`: so have rows whose channel is another now.
+    `place` counts the sources of one channel, table and event.
+    """
 
     channel: str
     prefix: str
@@ -49,6 +60,10 @@ class TableSource(msgspec.Struct, frozen=True):
     tag_field: str | None
     tag: str | None
     fields: tuple[SourceField, ...]
+    parameter_type: str | None = None
+    gone: bool = False
+    moves: bool = False
+    place: int = 0
 
 
 def table_sources(channels: Channels) -> list[TableSource]:
@@ -77,6 +92,11 @@ def quoted(name: str) -> str:
 
 def _table_source(declaration: Declaration, source: Table) -> TableSource:
     payload = declaration.payload
+    alike = [one for one in declaration.sources if isinstance(one, Table) and _plain(one) == _plain(source)]
+    first = next(one for one in alike if "update" in one.on) if "update" in source.on else None
+    moves = first is not None and (
+        first is source or _parted(declaration, first) != _parted(declaration, source)
+    )
     member = source.event or payload.members[0]
     tag = payload.tags.get(member)
     fields = [field for field in payload.fields(member) if tag is None or field.name != tag.field]
@@ -90,7 +110,22 @@ def _table_source(declaration: Declaration, source: Table) -> TableSource:
         tag_field=tag.field if tag else None,
         tag=tag.value if tag else None,
         fields=tuple(_source_field(declaration, source, field) for field in fields),
+        parameter_type=declaration.parameter.type.__name__.lower() if declaration.parameter else None,
+        gone=moves and not any("delete" in one.on for one in alike),
+        moves=moves,
+        place=[one for one in alike if (one.event or payload.members[0]) is member].index(source),
     )
+
+
+def _plain(source: Table) -> str:
+    """Return the name of a source's table without its schema."""
+    return quoted(source.name).rpartition('."')[2].strip('"')
+
+
+def _parted(declaration: Declaration, source: Table) -> str | None:
+    """Return the column that names the channel of a row."""
+    parameter = declaration.parameter
+    return None if parameter is None else source.columns.get(parameter.name, parameter.name)
 
 
 def _source_field(declaration: Declaration, source: Table, field: EventField) -> SourceField:
@@ -102,7 +137,51 @@ def _source_field(declaration: Declaration, source: Table, field: EventField) ->
     column = source.columns.get(field.name, field.name)
     named = needed or field.name in source.columns
     default = None if named else field.default
-    return SourceField(field.name, column, _cast(field.annotation), named or default is None, default)
+    takes, one_of = _taken(field.annotation)
+    return SourceField(
+        name=field.name,
+        column=column,
+        cast=_cast(field.annotation),
+        required=named or default is None,
+        default=default,
+        takes=takes,
+        one_of=one_of,
+    )
+
+
+_TAKES: dict[object, str] = {
+    Decimal: "decimal",
+    float: "number",
+    int: "integer",
+    bool: "boolean",
+    datetime: "datetime",
+    date: "date",
+    time: "time",
+    timedelta: "duration",
+    UUID: "uuid",
+}
+
+
+def _taken(annotation: object) -> tuple[str | None, tuple[str, ...] | None]:
+    """Return what a field holds, and the texts to which it is limited."""
+    alternatives = _alternatives(annotation)
+    if alternatives and all(get_origin(one) is Literal for one in alternatives):
+        return None, _texts([value for one in alternatives for value in get_args(one)])
+    if len(alternatives) != 1:
+        return None, None
+    (one,) = alternatives
+    if isinstance(one, type) and issubclass(one, Enum):
+        return None, _texts([member.value for member in one])
+    if get_origin(one) in _SEQUENCES:
+        items = {item for item in get_args(one) if item is not Ellipsis}
+        inner = _taken(items.pop())[0] if len(items) == 1 else None
+        return None if inner is None or inner.endswith("[]") else f"{inner}[]", None
+    return (_TAKES.get(one), None) if isinstance(one, type) else (None, None)
+
+
+def _texts(values: Sequence[object]) -> tuple[str, ...] | None:
+    texts = [value for value in values if isinstance(value, str)]
+    return tuple(texts) if len(texts) == len([value for value in values if value is not None]) else None
 
 
 def _cast(annotation: object) -> str | None:

@@ -157,7 +157,7 @@ def is_what_is_declared(facts: Facts) -> Iterator[Fault]:
     for found in _sources(facts):
         if not found.installed or not found.operations:
             continue
-        wanted, present = sorted(found.source.on), sorted(found.operations)
+        wanted, present = sorted(found.wanted), sorted(found.operations)
         if wanted != present:
             what = f"fires on {', '.join(present)}, but is declared for {', '.join(wanted)}"
         elif not found.same:
@@ -185,10 +185,14 @@ def nothing_is_left_over(facts: Facts) -> Iterator[Fault]:
     database = _readable(facts)
     for leftover in database.leftovers if database else ():
         where = f"the triggers on {leftover.tables}" if leftover.tables else "a function"
+        prefixes = {declaration.prefix for declaration in facts.channels or ()}
+        run = (
+            _migrate(facts) if leftover.function[:-9] in prefixes else f"{_migrate(facts)[:-1]} --prune-all`"
+        )
         yield Fault(
             None,
             f"flowcraft.{leftover.function}: {where} of a source that is not declared; run "
-            f"{_migrate(facts)} to drop it, unless another service on this database declares it",
+            f"{run} to drop it, unless another service on this database declares it",
         )
 
 

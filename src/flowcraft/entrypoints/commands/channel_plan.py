@@ -119,7 +119,7 @@ async def edits_for_table(
         result.typescript,
         samples,
         result.tag,
-        trigger_statements(trigger, options.on),
+        trigger_statements(trigger),
         _row(columns, column_of, {sample.name: sample.json for sample in samples}),
         _table_like(table, columns),
     )

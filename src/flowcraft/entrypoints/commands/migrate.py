@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 import asyncpg
 import click
@@ -26,7 +27,8 @@ from flowcraft.entrypoints.commands.target import dsn_option, realtime_of, targe
 @click.option(
     "--prune/--no-prune", help="Drop triggers of sources that are no longer declared.", default=True
 )
-def command(target: str, dsn: str | None, sql: bool, prune: bool) -> None:
+@click.option("--prune-all", help="Drop triggers of channels that are not declared here, too.", is_flag=True)
+def command(target: str, dsn: str | None, sql: bool, prune: bool, prune_all: bool) -> None:
     """Create or update the log and the triggers in a database.
 
     The database gets the log of this version, and a trigger for each declared table, in one transaction. The
@@ -36,13 +38,14 @@ def command(target: str, dsn: str | None, sql: bool, prune: bool) -> None:
         fail("--sql connects to no database; leave out --dsn or --sql", USAGE)
     with exit_on_error():
         realtime = realtime_of(target, dsn)
+        which: bool | Literal["all"] = "all" if prune_all else prune
         if sql:
-            click.echo(migration_sql(realtime.channels, prune=prune), nl=False)
+            click.echo(migration_sql(realtime.channels, prune=which), nl=False)
         else:
-            _print(_run(realtime.dsn, realtime.channels, prune))
+            _print(_run(realtime.dsn, realtime.channels, which))
 
 
-def _run(dsn: str, channels: Channels, prune: bool) -> list[str]:
+def _run(dsn: str, channels: Channels, prune: bool | Literal["all"]) -> list[str]:
     try:
         return asyncio.run(migrate(dsn, channels, prune=prune))
     except asyncpg.LockNotAvailableError:

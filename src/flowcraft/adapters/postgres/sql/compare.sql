@@ -1,22 +1,21 @@
 -- compare: functions of this session that find what differs from the declared sources. After `install`.
 
--- flowcraft_same: whether the triggers of a source are there and do what is declared.
-create or replace function pg_temp.flowcraft_same(source jsonb, function text) returns boolean
-language plpgsql stable as $$
+-- flowcraft_same: whether the triggers of a source are there and do what is declared; null if its table is not there.
+create or replace function pg_temp.flowcraft_same(source jsonb, out same boolean, out function text) language plpgsql stable as $$
 declare
     relation regclass;
 begin
     relation := pg_temp.flowcraft_table(source);
-    return exists (
+    function := pg_temp.flowcraft_function(source, relation);
+    same := exists (
         select from pg_proc as p
         where p.pronamespace = to_regnamespace('flowcraft') and p.proname = function
             and pg_temp.flowcraft_is(p.oid, source, relation)
-            and array(select jsonb_array_elements_text(source -> 'on') order by 1) = array(
-                select split_part(t.tgname, '_', 3) from pg_trigger as t
-                where t.tgrelid = relation and t.tgfoid = p.oid order by 1)
+            and array(select format('%s %s', t.place, t.name) from pg_temp.flowcraft_triggers(source, relation, function) as t order by 1)
+                = array(select format('%s %s', t.place, t.name) from pg_temp.flowcraft_present(function) as t order by 1)
     );
 exception when sqlstate 'RT001' then
-    return false;
+    same := false;
 end $$;
 
 -- flowcraft_text: the SQL that makes a trigger function as it is now, with its triggers; null if it is not there.
@@ -25,7 +24,9 @@ create or replace function pg_temp.flowcraft_text(function text) returns text la
             e';\nrevoke all on function flowcraft.%1$I() from public;\ncomment on function flowcraft.%1$I() is %2$L;',
             p.proname, obj_description(p.oid, 'pg_proc'))
         || coalesce((
-            select string_agg(e'\n' || pg_get_triggerdef(t.oid) || ';', '' order by t.tgname)
+            select string_agg(e'\n' || pg_get_triggerdef(t.oid) || ';' || case t.tgenabled when 'R' then
+                format(' alter table %s enable replica trigger %I;', t.tgrelid::regclass, t.tgname) else '' end,
+                '' order by t.tgrelid::regclass::text, t.tgname)
             from pg_trigger as t where t.tgfoid = p.oid and t.tgparentid = 0), '')
     from pg_proc as p
     where p.pronamespace = to_regnamespace('flowcraft') and p.proname = function

@@ -1,6 +1,2 @@
--- compare_others: the trigger functions of sources other than those of $1, each with its SQL. After `compare`.
-select p.proname::text as function, pg_temp.flowcraft_text(p.proname::text) as text
-from pg_proc as p
-where p.pronamespace = to_regnamespace('flowcraft') and p.prorettype = 'trigger'::regtype
-    and obj_description(p.oid, 'pg_proc') like 'flowcraft:%' and p.proname <> all ($1::text[])
-order by 1
+-- compare_others: the trigger functions of no source of $1, of these those that $3 names, with the prefixes $2. After `compare`.
+select l.function, pg_temp.flowcraft_text(l.function) from pg_temp.flowcraft_leftovers($1::text::jsonb, $2::text[], $3) as l

@@ -1,2 +1,3 @@
--- compare_source: whether source $1 with the function $2 is the same, and that function as it is. After `compare`.
-select pg_temp.flowcraft_same($1::text::jsonb, $2::text), pg_temp.flowcraft_text($2::text)
+-- compare_source: whether source $1 is the same, its function, and that function as it is. After `compare`.
+select s.same, pg_temp.flowcraft_text(coalesce(s.function, $2::text)), coalesce(s.function, $2::text)
+from pg_temp.flowcraft_same($1::text::jsonb) as s

@@ -63,202 +63,104 @@ begin
     return relation;
 end $$;
 
--- flowcraft_base: the type below a domain, or below the domains of an array's elements; `own` if that is PostgreSQL's own.
-create or replace function pg_temp.flowcraft_base(type oid, out id oid, out own boolean) language plpgsql stable as $$
-declare
-    declared pg_type;
-begin
-    loop
-        select * into strict declared from pg_type as t where t.oid = coalesce(id, type);
-        id := case when declared.typtype = 'd' then declared.typbasetype else declared.oid end;
-        exit when declared.typtype <> 'd';
-    end loop;
-    if id >= 16384 and declared.typcategory = 'A' and declared.typelem <> 0 then
-        id := coalesce((
-            select e.typarray from pg_temp.flowcraft_base(declared.typelem) as b join pg_type as e on e.oid = b.id where b.own
-        ), id);
-    end if;
-    own := id < 16384;
-end $$;
-
--- flowcraft_column: how a field is read from the row `n`; null if the table has no such column.
---
--- The trigger has our rights, and the owner of the table may give a column another type at any time. A type that is not
--- PostgreSQL's own (those have ids below 16384) may have casts that call a function of its owner, and row_to_json looks
--- for them. So no value of such a type is cast or made JSON here: `format` takes the text that the value prints, which is
--- then read as text, or as the type of PostgreSQL below a domain. `quick` and `careful` are the same value; `quick` is for rows in
--- which `condition` holds: in all, while the column has the type that it has now.
-create or replace function pg_temp.flowcraft_column(
-    relation regclass, field jsonb, out quick text, out careful text, out condition text
-) language plpgsql stable as $$
-declare
-    wanted text := field ->> 'cast';
-    plain text := format('n.%I', field ->> 'column');
-    own text := format('pg_typeof(%s)::oid < 16384', plain);
-    printed text := format('when num_nonnulls(%1$s) = 1 then format(''%%s'', %1$s)', plain);
-    given oid;
-    type oid;
-    value text;
-begin
-    select a.atttypid, case when b.own then b.id when t.typcategory = 'A' then '_text'::regtype::oid else 'text'::regtype::oid end
-    into given, type
-    from pg_attribute as a cross join lateral pg_temp.flowcraft_base(a.atttypid) as b join pg_type as t on t.oid = b.id
-    where a.attrelid = relation and a.attname = field ->> 'column' and a.attnum > 0 and not a.attisdropped;
-    if not found then
-        return;
-    end if;
-    value := case when given < 16384 then plain
-        else format('(case %s end)::pg_catalog.%I', printed, (select t.typname from pg_type as t where t.oid = type)) end;
-    quick := case
-        when wanted = 'text' and type in ('timestamptz'::regtype, 'timestamp'::regtype) then format('to_json(%s) #>> ''{}''', value)
-        when wanted is not null then format('%s::%s', value, wanted)
-        when type = 'bytea'::regtype then format('translate(encode(%s, ''base64''), e''\n'', '''')', value)
-        else value
-    end;
-    if given >= 16384 then
-        careful := quick;
-        return;
-    end if;
-    condition := own;
-    careful := case when quick = plain
-        then format('case when %1$s then to_json(%2$s) when num_nonnulls(%2$s) = 1 then to_json(format(''%%s'', %2$s)) end', own, plain)
-        else format('case when %s then %s %s%s end', own, quick, printed, '::' || wanted)
-    end;
-end $$;
-
--- flowcraft_settings: the settings of a trigger function, so that its output does not depend on the session's.
-create or replace function pg_temp.flowcraft_settings(relation regclass) returns text[] language sql stable as $$
-    select array_remove(array[
-        'search_path = pg_catalog, pg_temp',
-        -- An interval in JSON has the style of the session; the types of Python read ISO 8601.
-        case when bool_or(b.id in ('interval'::regtype, 'interval[]'::regtype)) then 'intervalstyle = iso_8601' end,
-        case when bool_or(a.atttypid >= 16384 and b.id in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype,
-            'date[]'::regtype, 'timestamp[]'::regtype, 'timestamptz[]'::regtype)) then 'datestyle = iso' end
-    ], null)
-    from pg_attribute as a cross join lateral pg_temp.flowcraft_base(a.atttypid) as b
-    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
-$$;
-
--- flowcraft_body: the text of the trigger function of a source.
-create or replace function pg_temp.flowcraft_body(source jsonb, relation regclass) returns text
-language plpgsql stable as $$
-declare
-    field jsonb;
-    read record;
-    quick text[] := '{}';
-    careful text[] := '{}';
-    conditions text[] := '{}';
-    channel text[] := array_fill(quote_literal(source ->> 'channel'), array[2]);
-    given text := '';
-    rows text;
-begin
-    if source ->> 'tag_field' is not null then
-        quick := quick || format('%L::text as %I', source ->> 'tag', source ->> 'tag_field');
-        careful := quick;
-    end if;
-    for field in select f from jsonb_array_elements(source -> 'fields') as f loop
-        read := pg_temp.flowcraft_column(relation, field);
-        if read.quick is not null then
-            quick := quick || format('%s as %I', read.quick, field ->> 'name');
-            careful := careful || format('%s as %I', read.careful, field ->> 'name');
-            conditions := conditions || array_remove(array[read.condition], null);
-        elsif field ->> 'default' is not null then
-            quick := quick || format('%L::json as %I', field ->> 'default', field ->> 'name');
-            careful := careful || quick[array_upper(quick, 1)];
-        elsif (field ->> 'required')::boolean then
-            raise exception 'channel %: table % has no column % for the field % of %; it has %', source ->> 'channel', relation,
-                quote_ident(field ->> 'column'), field ->> 'name', source ->> 'event', (
-                    select string_agg(quote_ident(a.attname), ', ' order by a.attnum) from pg_attribute as a
-                    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
-                ) using errcode = 'RT001',
-                hint = format('Name the column: Table(..., %s="<column>").', field ->> 'name');
-        end if;
-        if field ->> 'name' = source ->> 'parameter' then
-            read := pg_temp.flowcraft_column(relation, field || '{"cast": "text"}');
-            channel := array[format('%L || (%s)', (source ->> 'prefix') || '.', read.quick),
-                format('%L || (%s)', (source ->> 'prefix') || '.', read.careful)];
-            given := format('num_nonnulls(n.%I) = 1', field ->> 'column');
-        end if;
-    end loop;
-    rows := format($body$
-begin
-    insert into flowcraft.event (channel, payload)
-    select %s, row_to_json(r)::text from flowcraft_rows as n cross join lateral (select %s) as r%s;$body$,
-        channel[1], array_to_string(quick, ', '),
-        E'\n    where ' || nullif(concat_ws(' and ', nullif(given, ''), nullif(array_to_string(conditions, ' and '), '')), ''));
-    if conditions <> '{}' then
-        rows := rows || format($body$
-    if not found then
-        insert into flowcraft.event (channel, payload)
-        select %s, row_to_json(r)::text from flowcraft_rows as n cross join lateral (select %s) as r
-        where %s;
-    end if;$body$, channel[2], array_to_string(careful, ', '),
-            concat_ws(' and ', nullif(given, ''), format('not (%s)', array_to_string(conditions, ' and '))));
-    end if;
-    return rows || $body$
-    if found then
-        perform flowcraft.wake();
-    end if;
-    return null;
-end $body$;
-end $$;
+\ir generate_columns.sql
+\ir generate_queries.sql
+\ir generate_body.sql
 
 -- flowcraft_definition: the SQL that makes the trigger function of a source.
 create or replace function pg_temp.flowcraft_definition(source jsonb, relation regclass, function text) returns text
 language sql stable as $$
     select format('create or replace function flowcraft.%I() returns trigger language plpgsql security definer set %s as %L',
-        function, array_to_string(pg_temp.flowcraft_settings(relation), ' set '), pg_temp.flowcraft_body(source, relation))
+        function, array_to_string(pg_temp.flowcraft_settings(), ' set '), pg_temp.flowcraft_body(source, relation))
+$$;
+
+-- flowcraft_mark: the comment of a trigger function: by its hash it is known to be current, by the name that it would have for a
+-- table in public a migration finds it in every schema.
+create or replace function pg_temp.flowcraft_mark(source jsonb, relation regclass, definition text) returns text language sql stable as $$
+    select concat_ws(' ', 'flowcraft:' || md5(definition), nullif(f.plain, f.name))
+    from (select pg_temp.flowcraft_function(source, relation) as name, pg_temp.flowcraft_function(source, null) as plain) as f
 $$;
 
 -- flowcraft_is: whether a function does what is declared.
 create or replace function pg_temp.flowcraft_is(function oid, source jsonb, relation regclass) returns boolean
 language sql stable as $$
     select coalesce(bool_and(p.prosecdef and p.prosrc = pg_temp.flowcraft_body(source, relation)
-        and array(select lower(replace(s, ' ', '')) from unnest(p.proconfig) as s order by 1)
-            = array(select replace(s, ' ', '') from unnest(pg_temp.flowcraft_settings(relation)) as s order by 1)), false)
+        and array(select lower(translate(s, ' ''"', '')) from unnest(p.proconfig) as s order by 1)
+            = array(select lower(translate(s, ' ''"', '')) from unnest(pg_temp.flowcraft_settings()) as s order by 1)), false)
     from pg_proc as p where p.oid = function
 $$;
 
 -- flowcraft_install: make the triggers of one source; return what was done, or null if they were there.
-create or replace function pg_temp.flowcraft_install(source jsonb, function text) returns text
+create or replace function pg_temp.flowcraft_install(source jsonb) returns text
 language plpgsql as $$
 declare
     relation regclass := pg_temp.flowcraft_table(source);
+    function text := pg_temp.flowcraft_function(source, relation);
     definition text := pg_temp.flowcraft_definition(source, relation, function);
-    mark text := 'flowcraft:' || md5(definition);
+    mark text := pg_temp.flowcraft_mark(source, relation, definition);
     old text := (select obj_description(p.oid, 'pg_proc') from pg_proc as p
         where p.pronamespace = 'flowcraft'::regnamespace and p.proname = function);
-    wanted text[] := array(
-        select format('flowcraft_%s_%s', right(function, 8), operation)
-        from jsonb_array_elements_text(source -> 'on') as operation order by 1);
-    present text[] := array(
-        select t.tgname::text from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid
-        where t.tgrelid = relation and p.pronamespace = 'flowcraft'::regnamespace and p.proname = function order by 1);
-    name text;
+    app text := substring(old from ' app=(.*)');
+    wanted text[] := array(select format('%s %s', t.place, t.name) from pg_temp.flowcraft_triggers(source, relation, function) as t order by 1);
+    present text[] := array(select format('%s %s', t.place, t.name) from pg_temp.flowcraft_present(function) as t order by 1);
+    made record;
 begin
-    if old = mark and present = wanted then
+    if regexp_replace(old, ' app=.*', '') = mark and present = wanted then
         return null;
     end if;
-    if to_regprocedure('flowcraft.wake()') is null then
-        raise exception 'a development version migrated the log of this database, and the triggers of channel % need a function that '
-            'is not there, flowcraft.wake(); bring the log to version 4 first', source ->> 'channel' using errcode = 'RT004';
+    if to_regprocedure('flowcraft.wake()') is null or not exists (
+        select from pg_attribute as a where a.attrelid = 'flowcraft.event'::regclass and a.attname = 'kind'
+    ) then
+        raise exception 'the log of this database is not at version 5, which the triggers of channel % need; migrate the log first',
+            source ->> 'channel' using errcode = 'RT004';
     end if;
     execute definition;
     execute format('revoke all on function flowcraft.%I() from public', function);
-    execute format('comment on function flowcraft.%I() is %L', function, mark);
-    foreach name in array present loop
-        execute format('drop trigger %I on %s', name, relation);
+    execute format('comment on function flowcraft.%I() is %L', function, concat(mark, ' app=' || app));
+    -- Another table had this name, or triggers of an earlier version have other transition tables.
+    for made in select t.place::regclass as relation, t.name from pg_temp.flowcraft_present(function) as t loop
+        execute format('drop trigger %I on %s', made.name, made.relation);
     end loop;
-    foreach name in array wanted loop
-        execute format('create trigger %I after %s on %s referencing %s table as flowcraft_rows '
-            'for each statement execute function flowcraft.%I()',
-            name, split_part(name, '_', 3), relation,
-            case split_part(name, '_', 3) when 'delete' then 'old' else 'new' end, function);
+    for made in select t.definition from pg_temp.flowcraft_triggers(source, relation, function) as t loop
+        execute made.definition;
     end loop;
     return format('%s: %s the triggers on %s (%s)', source ->> 'channel',
         case when old is null then 'created' else 'replaced' end, relation,
         (select string_agg(operation, ', ') from jsonb_array_elements_text(source -> 'on') as operation));
 end $$;
+
+-- flowcraft_known: the trigger functions in the database, the prefix of the channel of each, and the application that declared it.
+--
+-- An application is known by its channels: its name is the first prefix that it declared, and one that declares a channel of
+-- this name later is the same application.
+create or replace function pg_temp.flowcraft_known() returns table (id oid, function text, prefix text, mark text, app text)
+language sql stable as $$
+    select p.oid, p.proname::text, left(p.proname, -9), d.mark, substring(d.mark from ' app=(.*)')
+    from pg_proc as p cross join lateral (select obj_description(p.oid, 'pg_proc') as mark) as d
+    where p.pronamespace = to_regnamespace('flowcraft') and p.prorettype = 'trigger'::regtype and d.mark like 'flowcraft:%'
+$$;
+
+-- flowcraft_leftovers: the trigger functions that no declared source has: of the `own` application, which declares these prefixes,
+-- or of `all`, or of its own and of `unnamed` ones. A function of the same declaration on another schema's table is of
+-- another tenant.
+create or replace function pg_temp.flowcraft_leftovers(sources jsonb, prefixes text[], which text)
+returns table (function text, tables text) language sql stable as $$
+    select p.function, coalesce(string_agg(distinct t.tgrelid::regclass::text, ', '), '')
+    from pg_temp.flowcraft_known() as p left join pg_trigger as t on t.tgfoid = p.id
+    where which = 'all' or which = 'unnamed' and p.app is null or which <> 'none' and (p.prefix = any (prefixes)
+        or p.app in (select k.app from pg_temp.flowcraft_known() as k where k.prefix = any (prefixes))
+        or prefixes = '{}' and p.app is not null and (select count(distinct k.app) from pg_temp.flowcraft_known() as k) = 1)
+    group by p.function, p.mark
+    -- A function whose table is gone has no triggers.
+    having not (count(t.oid) = 0 and exists (select from jsonb_array_elements(sources) as s
+            where pg_temp.flowcraft_function(s, null) in (p.function, split_part(p.mark, ' ', 2))))
+        and not coalesce(bool_or(exists (
+        select from jsonb_array_elements(sources) as s join pg_class as c on c.oid = t.tgrelid
+        where c.relname = (parse_ident(s ->> 'table'))[array_upper(parse_ident(s ->> 'table'), 1)]
+            and pg_temp.flowcraft_function(s, c.oid) = p.function
+            and (array_length(parse_ident(s ->> 'table'), 1) = 1 or c.oid = to_regclass(s ->> 'table')))), false)
+    order by 1
+$$;
 
 -- flowcraft_restored: adopt a log that came with a dump or an upgrade; empty it if its transaction ids lie ahead.
 create or replace function pg_temp.flowcraft_restored() returns text language plpgsql as $$
@@ -282,27 +184,24 @@ begin
 end $$;
 
 -- flowcraft_apply: make everything fit the declared sources; one line for each thing done.
-create or replace function pg_temp.flowcraft_apply(sources jsonb, prune boolean) returns setof text
+create or replace function pg_temp.flowcraft_apply(sources jsonb, prefixes text[], prune text) returns setof text
 language plpgsql as $$
 declare
     source jsonb;
-    function text;
-    functions text[] := '{}';
+    made record;
+    name text := coalesce((select min(k.app) from pg_temp.flowcraft_known() as k where k.prefix = any (prefixes)),
+        (select min(p) from unnest(prefixes) as p));
 begin
     return query select done from pg_temp.flowcraft_restored() as done where done is not null;
     for source in select s from jsonb_array_elements(sources) as s loop
-        -- 48 and 8 of the 63 bytes of a name; "flowcraft_", the digest and the operation make the names of the triggers.
-        function := format('%s_%s', left(source ->> 'prefix', 48),
-            left(md5(concat_ws(' ', source ->> 'channel', source ->> 'table', source ->> 'event')), 8));
-        functions := functions || function;
-        return query select done from pg_temp.flowcraft_install(source, function) as done where done is not null;
+        return query select done from pg_temp.flowcraft_install(source) as done where done is not null;
     end loop;
-    for function in
-        select p.proname from pg_proc as p
-        where prune and p.pronamespace = 'flowcraft'::regnamespace and p.prorettype = 'trigger'::regtype
-            and obj_description(p.oid, 'pg_proc') like 'flowcraft:%' and p.proname <> all (functions)
-    loop
-        execute format('drop function flowcraft.%I() cascade', function);
-        return next format('dropped the triggers of flowcraft.%s: no declared source has them', function);
+    for made in select * from pg_temp.flowcraft_leftovers(sources, prefixes, prune) loop
+        execute format('drop function flowcraft.%I() cascade', made.function);
+        return next format('dropped the triggers of flowcraft.%s: no declared source has them', made.function);
+    end loop;
+    for made in select * from pg_temp.flowcraft_known() as k where k.prefix = any (prefixes) and k.app is distinct from name loop
+        execute format('comment on function flowcraft.%I() is %L', made.function,
+            concat(regexp_replace(made.mark, ' app=.*', ''), ' app=' || name));
     end loop;
 end $$;

@@ -1,0 +1,210 @@
+-- generate_body: functions of this session that write the trigger function of a source, and name it and its triggers.
+
+-- flowcraft_operations: the operations for which a source has a trigger.
+create or replace function pg_temp.flowcraft_operations(source jsonb, plan jsonb) returns text[] language sql immutable as $$
+    select array(select jsonb_array_elements_text(source -> 'on')
+        union select 'delete' where (plan ->> 'keyed')::boolean and (source ->> 'gone')::boolean
+        union select 'truncate' where (source ->> 'gone')::boolean or source -> 'on' ? 'delete' order by 1)
+$$;
+
+-- flowcraft_settings: the settings of a trigger function: what a value prints depends on the row alone, not on who writes it.
+create or replace function pg_temp.flowcraft_settings() returns text[] language sql stable as $$
+    select array['search_path = pg_catalog, pg_temp', 'row_security = off', 'jit = off', 'datestyle = iso, ymd',
+        'intervalstyle = iso_8601', 'timezone = utc', 'bytea_output = hex', 'extra_float_digits = 1', 'xmlbinary = base64',
+        'standard_conforming_strings = on', 'quote_all_identifiers = off', 'transform_null_equals = off',
+        format('lc_monetary = %s', quote_literal((select s.reset_val from pg_settings as s where s.name = 'lc_monetary')))]
+$$;
+
+-- flowcraft_body: the text of the trigger function of a source.
+--
+-- What is computed is computed in a block that catches every error and writes nothing: such a block takes no transaction id. The
+-- error of a statement is a record of kind `s`, never an error of the application's write.
+create or replace function pg_temp.flowcraft_body(source jsonb, relation regclass) returns text language plpgsql stable as $$
+declare
+    plan jsonb := pg_temp.flowcraft_plan(source, relation);
+    keyed boolean := (plan ->> 'keyed')::boolean;
+    now jsonb := to_jsonb(pg_temp.flowcraft_side(source, plan, 'c', false));
+    old jsonb := to_jsonb(pg_temp.flowcraft_side(source, plan, 'o', false));
+    now_careful jsonb := to_jsonb(pg_temp.flowcraft_side(source, plan, 'c', true));
+    old_careful jsonb := to_jsonb(pg_temp.flowcraft_side(source, plan, 'o', true));
+    place record;
+    everywhere text := quote_literal(case when source ->> 'parameter' is null then source ->> 'channel' else (source ->> 'prefix') || '.*' end);
+    operation text;
+    by_statement text := '';
+    by_row text := '';
+    careful text := '';
+    query text;
+    types text;
+    keys text;
+    comparable text := '(t.oid < 16384 or t.typtype = ''e'' or t.typtype = ''d'' and t.typbasetype < 16384)';
+    field jsonb;
+begin
+    for field in select f from jsonb_array_elements(source -> 'fields') as f loop
+        if (field ->> 'required')::boolean and not exists (select from jsonb_array_elements(plan -> 'fields') as f where f ->> 'name' = field ->> 'name') then
+            raise exception 'channel %: table % has no column % for the field % of %; it has %', source ->> 'channel', relation,
+                quote_ident(field ->> 'column'), field ->> 'name', source ->> 'event', (
+                    select string_agg(quote_ident(a.attname), ', ' order by a.attnum) from pg_attribute as a
+                    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
+                ) using errcode = 'RT001',
+                hint = format('Name the column: Table(..., %s="<column>").', field ->> 'name');
+        end if;
+    end loop;
+    select c.relname as name, c.relnamespace::regnamespace::text as schema, n.nspname as nspname into place
+    from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = relation;
+    -- A type of PostgreSQL has the same id in every database.
+    types := (select string_agg(case when (c ->> 'type')::bigint < 16384
+            then format('pg_typeof((null::%s).%I)::oid = %s', relation, c ->> 'name', c ->> 'type')
+            else format('exists (select from pg_type as t where t.oid = pg_typeof((null::%s).%I) and %s)', relation, c ->> 'name', comparable) end,
+            ' and ')
+        from jsonb_array_elements(plan -> 'columns') as c
+        where (c ->> 'type')::bigint < 16384 or exists (select from jsonb_array_elements(plan -> 'key') as k where k -> 'number' = c -> 'number'));
+    keys := (select string_agg(format('pg_typeof((null::%s).%I)', plan ->> 'relation', c ->> 'name'), ', ') from jsonb_array_elements(plan -> 'columns') as c
+        where exists (select from jsonb_array_elements(plan -> 'key') as k where k -> 'number' = c -> 'number'));
+    foreach operation in array array_remove(pg_temp.flowcraft_operations(source, plan), 'truncate') loop
+        query := replace(pg_temp.flowcraft_query(source, plan, operation, now, old), plan ->> 'relation', relation::text);
+        by_statement := by_statement || format($text$
+                %s tg_op = %L then
+                    select array_agg(r.kind), array_agg(r.channel), array_agg(r.payload), (select true from %s offset 10000 limit 1)
+                    into kinds, channels, payloads, bulk
+                    from (%s) as r where not exists (select from %s offset 10000);$text$,
+            case when by_statement = '' then 'if' else 'elsif' end, upper(operation),
+            case operation when 'delete' then 'flowcraft_old' else 'flowcraft_new' end, query,
+            case operation when 'delete' then 'flowcraft_old' else 'flowcraft_new' end);
+        by_row := by_row || format($text$
+                %s tg_op = %L then
+                    select array_agg(r.kind), array_agg(r.channel), array_agg(r.payload) into kinds, channels, payloads from (%s) as r;$text$,
+            case when by_row = '' then 'if' else 'elsif' end, upper(operation),
+            replace(replace(query, 'flowcraft_old as x', '(select (old).*) as x'), 'flowcraft_new as x', '(select (new).*) as x'));
+        careful := careful || format(' when %L then %L', upper(operation), pg_temp.flowcraft_query(source, plan, operation, now_careful, old_careful));
+    end loop;
+    if keyed then
+        careful := careful || format(' when ''TRUNCATE'' then %L', pg_temp.flowcraft_query(source, plan, 'truncate', now_careful, old_careful));
+    end if;
+    return format($body$
+#variable_conflict use_column
+declare
+    kinds "char"[];
+    channels text[];
+    payloads text[];
+    bulk boolean;
+    same boolean := tg_table_name = %1$L and tg_table_schema = %2$L;
+    relation text;
+    query text;
+    written bigint := 1;
+    state text;
+    message text;
+begin
+    begin
+        same := tg_op <> 'TRUNCATE' and (same or coalesce(pg_partition_root(tg_relid)::regclass::text = %3$L, false));
+        if same then
+            same := %4$s;
+        end if;
+        if same and tg_level = 'STATEMENT' then%5$s
+            end if;
+        elsif same then%6$s
+            end if;
+        elsif tg_level = 'ROW' then
+            raise exception using errcode = 'RT005', message = 'the table or the type of a column has changed';
+        elsif tg_op = 'TRUNCATE' and %7$s then
+            kinds := array['r'::"char"];
+        else
+            bulk := true;
+        end if;
+        if bulk then
+            relation := coalesce(pg_partition_root(tg_relid), tg_relid)::regclass::text;
+            query := replace(replace(case tg_op%8$s end, %11$L, relation), %12$L, tg_relid::regclass::text);%9$s
+            execute 'select count(*) from (' || query || ') as r where octet_length(r.channel || r.payload) >= 0' into written;
+            if tg_op = 'TRUNCATE' and written > 10000 then
+                kinds := array['r'::"char"];
+            end if;
+        end if;
+    exception
+        when serialization_failure or deadlock_detected then
+            raise;
+        when others then
+            get stacked diagnostics state = returned_sqlstate, message = message_text;
+            kinds := array[case when tg_op = 'TRUNCATE' then 'r' else 's' end::"char"];
+    end;
+    if kinds[1] in ('r', 's') and channels is null then
+        channels := array[%10$s];
+        payloads := array[case when tg_op = 'TRUNCATE' then '{"reason":"truncated"}' else json_build_object('reason', 'error', 'sqlstate', state,
+            -- The message of any other error may have a value in it.
+            'message', case when state like '42%%' or state = 'RT005' then message end, 'table', tg_relid::regclass::text)::text end];
+    elsif bulk and written > 0 then
+        execute 'insert into flowcraft.event (kind, channel, payload) ' || query;
+        perform flowcraft.wake();
+        return null;
+    end if;
+    if kinds is null then
+        return null;
+    end if;
+    insert into flowcraft.event (kind, channel, payload)
+    select r.kind, r.channel, r.payload from unnest(kinds, channels, payloads) as r(kind, channel, payload);
+    perform flowcraft.wake();
+    return null;
+end $body$,
+        place.name, place.nspname, relation::text, coalesce(types, 'true'), by_statement, by_row,
+        case when keyed then 'current_setting(''transaction_isolation'') not in (''read committed'', ''read uncommitted'')' else 'true' end,
+        careful, case when keyed then format($text$
+            execute replace(%1$L, %2$L, relation) into same;
+            if not same then
+                raise exception using errcode = 'RT005', message = 'the type of a column of the key has changed';
+            end if;$text$, format('select bool_and(%s) from pg_type as t where t.oid in (%s)', comparable, keys), plan ->> 'relation') else '' end, everywhere, plan ->> 'relation', plan ->> 'table');
+end $$;
+
+-- flowcraft_function: the name of the trigger function of a source on a table.
+--
+-- One declared source can be on several tables: one schema per tenant. 48 and 8 of the 63 bytes of a name; "flowcraft_", the
+-- digest and the operation make the names of the triggers.
+create or replace function pg_temp.flowcraft_function(source jsonb, relation regclass) returns text language sql stable as $$
+    select format('%s_%s', left(source ->> 'prefix', 48), left(md5(concat_ws(' ', source ->> 'channel', source ->> 'table', source ->> 'event',
+        nullif((source ->> 'place')::int, 0),
+        (select n.nspname from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+            where c.oid = relation and n.nspname <> 'public' and array_length(parse_ident(source ->> 'table'), 1) = 1))), 8))
+$$;
+
+-- flowcraft_triggers: the triggers of a source: on its table, and on each of its partitions and children, which may be written to
+-- directly. A trigger of statements is called for the table that a statement names. Logical replication and sessions
+-- that have `session_replication_role = replica` call triggers of rows, if these are enabled for that.
+create or replace function pg_temp.flowcraft_triggers(source jsonb, relation regclass, function text)
+returns table (place oid, name text, definition text) language plpgsql stable as $$
+declare
+    plan jsonb := pg_temp.flowcraft_plan(source, relation);
+    operations text[] := pg_temp.flowcraft_operations(source, plan);
+    made record;
+begin
+    for made in
+        with recursive tree as (
+            select c.oid, c.relkind, true as top from pg_class as c where c.oid = relation
+            union select c.oid, c.relkind, false from tree join pg_inherits as i on i.inhparent = tree.oid
+                join pg_class as c on c.oid = i.inhrelid and c.relkind in ('r', 'p')
+        )
+        select t.oid, t.relkind, t.top, c.relispartition, o.operation
+        from tree as t join pg_class as c on c.oid = t.oid cross join unnest(operations) as o(operation)
+        -- Each partition that holds rows is truncated by itself, also with its parent.
+        where o.operation <> 'truncate' or t.relkind = 'r' order by t.oid::regclass::text, o.operation
+    loop
+        place := made.oid;
+        name := format('flowcraft_%s_%s', right(function, 8), made.operation);
+        definition := format('create or replace trigger %I %s %s on %s%s for each statement execute function flowcraft.%I();', name,
+            case made.operation when 'truncate' then 'before' else 'after' end, made.operation, made.oid::regclass,
+            case made.operation when 'truncate' then '' when 'insert' then ' referencing new table as flowcraft_new'
+                when 'delete' then ' referencing old table as flowcraft_old'
+                else ' referencing old table as flowcraft_old new table as flowcraft_new' end, function);
+        return next;
+        -- The partitions get the triggers of rows from their table.
+        if made.operation <> 'truncate' and (made.top or not made.relispartition) then
+            name := format('flowcraft_%s_%s_replica', right(function, 8), made.operation);
+            definition := format('create or replace trigger %I after %s on %s for each row execute function flowcraft.%I();'
+                ' alter table %s enable replica trigger %I;', name, made.operation, made.oid::regclass, function, made.oid::regclass, name);
+            return next;
+        end if;
+    end loop;
+end $$;
+
+-- flowcraft_present: the triggers that call a function of ours, but for those that partitions have from their table.
+create or replace function pg_temp.flowcraft_present(function text)
+returns table (place oid, name text, enabled "char") language sql stable as $$
+    select t.tgrelid, t.tgname::text, t.tgenabled from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid
+    where p.pronamespace = to_regnamespace('flowcraft') and p.proname = function and t.tgparentid = 0
+$$;

@@ -33,6 +33,7 @@ ANSWERS = """\
 | 408 | the request did not arrive within 5 s |
 | 413 | the content of a request is too long |
 | 414, 431 | a target, a head that is too long |
+| 421 | a host that is not in `allowed_hosts` |
 | 426 | the right path, without a WebSocket handshake; often a proxy does not pass `Upgrade` on |
 | 500 | an error of the server, which is in its log |
 | 501, 505 | a transfer coding other than `chunked`; another version of HTTP than 1.0 and 1.1 |

@@ -60,10 +60,23 @@ def parse_origin(text: str) -> Origin | None:
 
 def is_listed(origin: str, listed: Collection[str]) -> bool:
     """Return whether an Origin is in a list by its own name, not by `ANY`."""
+    if ANY in origin:  # a pattern of the list is no origin of a page
+        return False
     if origin in listed:
-        return origin != ANY
+        return True
     parsed = parse_origin(origin)
-    return parsed is not None and str(parsed) in listed
+    if parsed is None:
+        return False
+    return str(parsed) in listed or any(_matches(parsed, pattern) for pattern in listed if "*." in pattern)
+
+
+def is_listed_host(authority: str, listed: Collection[str]) -> bool:
+    """Return whether a Host field names a host of a list, by its name or as `*.example.com`; not its port."""
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None:
+        return False
+    host = _host(match[1]).removesuffix(".")
+    return any(host == one or (one.startswith("*.") and _is_below(host, one[1:])) for one in listed)
 
 
 def is_allowed(origin: str, host: str | None, listed: Collection[str]) -> bool:
@@ -84,12 +97,22 @@ def origin_fault(text: str) -> str | None:
     parsed = parse_origin(text)
     if text in (ANY, OPAQUE) or (parsed is not None and str(parsed) == text and _is_sent(parsed)):
         return None
+    if "://*." in text and (below := origin_fault(text.replace("://*.", "://any.", 1))) is None:
+        return below
     if "*" in text:
         return f"{text!r} has a wildcard; list each origin, or {ANY!r} alone for all"
     better = _spelling(text)
     if better is None:
         return f"{text!r} is not an origin; write a scheme and a host, such as 'https://app.example.com'"
     return f"{text!r} is not an origin as browsers send it; write {better!r}"
+
+
+def host_fault(text: str) -> str | None:
+    """Return what is wrong with a host in a list; None if nothing is."""
+    match = _AUTHORITY.fullmatch(text.removeprefix("*."))
+    if match is None or match[2] is not None or not match[1] or "*" in match[1] or text != text.lower():
+        return f"{text!r} is no host; write a name in lower case without a port, such as 'app.example.com'"
+    return None
 
 
 def _is_sent(origin: Origin) -> bool:
@@ -116,6 +139,21 @@ def _spelling(text: str) -> str | None:
     if parsed is None or not _is_sent(parsed) or parsed.host in _DEFAULT_PORTS:
         return None
     return str(parsed)
+
+
+def _matches(origin: Origin, pattern: str) -> bool:
+    """Return whether an origin fits a pattern such as `https://*.example.com`: any host below that domain."""
+    scheme, _, rest = pattern.partition("://*.")
+    domain, _, port = rest.partition(":")
+    return (
+        bool(domain)
+        and (origin.scheme, origin.port) == (scheme, _port(scheme, port))
+        and _is_below(origin.host.removesuffix("."), f".{domain}")
+    )
+
+
+def _is_below(host: str, domain: str) -> bool:
+    return len(host) > len(domain) and host.endswith(domain.lower())
 
 
 def _host(text: str) -> str:

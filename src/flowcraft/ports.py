@@ -270,6 +270,10 @@ class NodePort(Protocol):
         """The node's counters; a carrier counts refused requests."""
         ...
 
+    def has_place_for(self, address: str) -> bool:
+        """Return whether one more client of an address is accepted."""
+        ...
+
     def begin_drain(self, within: float | None = None) -> None:
         """Begin to drain the clients, because the ASGI server is stopping; idempotent.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import ip_network
 from typing import Final, cast
 
 import msgspec
 
-from flowcraft.origins import origin_fault
+from flowcraft.origins import host_fault, origin_fault
 
 _YEARS: Final = 1e10
 """In seconds, about 300 years: more than that no interval of PostgreSQL or Python is needed for."""
@@ -30,7 +31,6 @@ _RANGES_OF_UNITS: Final[dict[str, tuple[float, float]]] = {
     "": (1, 2**31 - 1),
 }
 """By how the name of a setting ends; the first that fits."""
-_ORIGINS = "allowed_origins"
 
 
 class SettingInvalid(ValueError, TypeError):
@@ -44,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The limits and intervals of one server. Build a changed copy with `Settings(heartbeat_seconds=5)`.
 
     Raises:
-        ValueError: a value is of another type, out of its range, or no origin.
+        ValueError: a value is of another type, out of its range, or a text of another form.
     """
 
     heartbeat_seconds: float = 25.0
@@ -105,13 +105,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """On shutdown, clients are drained evenly over this time."""
     connections: int = 20_000
     """The most clients at a time; more are refused with HTTP 503, to try again."""
+    connections_per_address: int = 200
+    """The most clients of one address, or of one /64 of IPv6; more are refused with HTTP 503."""
+    connections_per_viewer: int = 20
+    """The most connections of one viewer on this server; more are closed (4504)."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of the proxies whose X-Forwarded-For or Forwarded names the client.
+
+    `unix` is a proxy at a Unix socket. Without them, all clients of a proxy are one address.
+    """
     listen_backlog: int = 4096
     """Connections that the kernel keeps in its queue until they are accepted."""
     allowed_origins: tuple[str, ...] = ()
     """Origins of pages that may connect, such as `https://app.example.com`; by default the server's own.
 
     Scheme, host and port as browsers send them: no path, no slash at the end, no default port, lower case.
-    `*` alone admits all, `null` pages without an origin.
+    `*` alone admits all, `null` pages without an origin, `https://*.example.com` every host below the domain.
+    """
+    allowed_hosts: tuple[str, ...] = ()
+    """Names in `Host` by which clients may connect, such as `app.example.com`; by default every name.
+
+    Set them where pages of the server's own host may connect: a page can have its own name lead to this
+    server's address (DNS rebinding).
     """
     development: bool = False
     """Answer an undeclared channel with the declared name that was probably meant."""
@@ -119,8 +134,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for field in msgspec.structs.fields(self):
             value: object = getattr(self, field.name)
-            if field.name == _ORIGINS:
-                msgspec.structs.force_setattr(self, field.name, _origins(value))
+            if field.name in _CHECKS_OF_LISTS:
+                msgspec.structs.force_setattr(self, field.name, _texts(field.name, value))
             elif field.type in (int, float):
                 _check_number(field.name, value, is_whole=field.type is int)
             elif field.type is bool and not isinstance(value, bool):
@@ -137,19 +152,35 @@ def _check_number(name: str, value: object, *, is_whole: bool) -> None:
         raise SettingInvalid(f"{name} must be from {least:,g} to {most:,.15g}, got {value!r}")
 
 
-def _origins(value: object) -> tuple[str, ...]:
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    check, example = _CHECKS_OF_LISTS[name]
     if isinstance(value, str | bytes):
-        is_origin = isinstance(value, str) and origin_fault(value) is None
-        example = value if is_origin else "https://app.example.com"
-        raise SettingInvalid(f"{_ORIGINS} is a tuple, got {value!r}; write {_ORIGINS}=({example!r},)")
+        shown = value if isinstance(value, str) and check(value) is None else example
+        raise SettingInvalid(f"{name} is a tuple, got {value!r}; write {name}=({shown!r},)")
     if not isinstance(value, Iterable):
-        raise SettingInvalid(f"{_ORIGINS} is a tuple of origins, got {value!r}")
-    origins: list[str] = []
-    for origin in cast(Iterable[object], value):
-        if not isinstance(origin, str):
-            raise SettingInvalid(f"{_ORIGINS}: an origin is a text, got {origin!r}")
-        fault = origin_fault(origin)
+        raise SettingInvalid(f"{name} is a tuple of texts, such as ({example!r},), got {value!r}")
+    texts: list[str] = []
+    for text in cast(Iterable[object], value):
+        if not isinstance(text, str):
+            raise SettingInvalid(f"{name}: expected a text such as {example!r}, got {text!r}")
+        fault = check(text)
         if fault is not None:
-            raise SettingInvalid(f"{_ORIGINS}: {fault}")
-        origins.append(origin)
-    return tuple(origins)
+            raise SettingInvalid(f"{name}: {fault}")
+        texts.append(text)
+    return tuple(texts)
+
+
+def _proxy_fault(text: str) -> str | None:
+    try:
+        if text != "unix":
+            ip_network(text, strict=False)
+    except ValueError:
+        return f"{text!r} is no address or network, such as '10.0.0.0/8', nor 'unix'"
+    return None
+
+
+_CHECKS_OF_LISTS: Final = {
+    "allowed_origins": (origin_fault, "https://app.example.com"),
+    "allowed_hosts": (host_fault, "app.example.com"),
+    "trusted_proxies": (_proxy_fault, "10.0.0.0/8"),
+}

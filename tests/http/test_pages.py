@@ -126,7 +126,7 @@ async def test_readyz_is_the_report_without_channel_names_and_histograms() -> No
     page = json.loads(readiness(report))
     whole = msgspec.to_builtins(report)
     assert whole.keys() - page.keys() == {"subscribers"}
-    assert whole["counts"].keys() - page["counts"].keys() == {"commit_delay", "loop_delay"}
+    assert whole["counts"].keys() - page["counts"].keys() == {"commit_delay", "loop_delay", "refusals"}
     assert page == {
         **{name: value for name, value in whole.items() if name in page},
         "counts": {name: value for name, value in whole["counts"].items() if name in page["counts"]},

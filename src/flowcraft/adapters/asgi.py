@@ -32,6 +32,8 @@ AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 _CLOSING_SECONDS = 1.0
 """A client that has not read the last messages after this time is disconnected."""
 _FIRST_CODE_OF_APPLICATIONS = 3000
+_MESSAGES_PER_TURN = 16
+"""Messages of one client between two turns of everything else in the event loop."""
 _RECORD_SEPARATOR = b"\x1e"
 
 
@@ -135,7 +137,9 @@ async def serve_websocket(
     """Serve one WebSocket from its handshake to its end; `direct` through uvicorn's socket if it is found."""
     await receive()  # websocket.connect
     headers = headers_of(scope)
-    admitted = check_head(scope, headers) or admit(query_of(scope), headers, node)
+    admitted = check_head(scope, headers) or admit(
+        query_of(scope), headers, node, address_text(scope.get("client"))
+    )
     if isinstance(admitted, Refused):
         await _refuse(scope, send, admitted, answer_headers(headers, node.settings))
         return
@@ -157,6 +161,7 @@ async def serve_websocket(
 async def _carry_by_messages(
     connection: AsgiConnection, receive: Receive, node: NodePort, admitted: Admitted
 ) -> None:
+    connection.address = admitted.address
     sending = connection.start()
     try:
         gateway = connection.gateway = node.connect(connection, admitted.channels, admitted.since)
@@ -177,6 +182,7 @@ async def _carry_directly(
 ) -> None:
     connection = DirectConnection(node, found, partial(_send_close, send))
     connection.begin()
+    connection.client = admitted.address
     try:
         gateway = connection.connect(admitted.channels, admitted.since)
     except LogUnavailable as error:
@@ -251,8 +257,11 @@ def check_head(scope: Scope, headers: Mapping[str, str]) -> Refused | None:
 async def _read(
     receive: Receive, gateway: GatewayPort, connection: AsgiConnection | DirectConnection
 ) -> None:
+    taken = 0
     while _process(await receive(), gateway, connection):
-        pass
+        taken += 1
+        if taken % _MESSAGES_PER_TURN == 0:  # `receive` does not wait while the server has more
+            await asyncio.sleep(0)
 
 
 def _process(

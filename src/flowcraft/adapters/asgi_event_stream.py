@@ -25,6 +25,7 @@ from flowcraft.adapters.handshake import Refused, admit, method_not_allowed
 from flowcraft.adapters.http import check_content_length, content_too_large
 from flowcraft.adapters.request_socket import REQUEST_SECONDS, request_timeout
 from flowcraft.adapters.server_sent import BODY_BYTES, METHODS, client_messages
+from flowcraft.adapters.sockets import address_text
 from flowcraft.adapters.uvicorn import StoppingServer
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import GatewayPort, NodePort
@@ -79,8 +80,9 @@ async def serve_event_stream(scope: Scope, receive: Receive, send: Send, node: N
         await send({"type": "http.response.body", "body": b""})
         return
     connection = AsgiEventStream(scope, send)
+    connection.address, messages = opened
     await connection.send_part(server_sent.GREETING)
-    await _serve(connection, opened, receive, node)
+    await _serve(connection, messages, receive, node)
 
 
 async def _serve(
@@ -118,11 +120,13 @@ async def _process(messages: Iterator[str], gateway: GatewayPort) -> None:
 
 async def _open(
     scope: Scope, headers: dict[str, str], receive: Receive, node: NodePort
-) -> Iterator[str] | Refused:
-    """Admit a request and read its body; return the client's messages, or why it is refused."""
+) -> tuple[str, Iterator[str]] | Refused:
+    """Admit a request and read its body; return address and messages of the client, or why it is refused."""
     if scope["method"] not in METHODS:
         return method_not_allowed(METHODS)
-    admitted = check_head(scope, headers) or admit(query_of(scope), headers, node)
+    admitted = check_head(scope, headers) or admit(
+        query_of(scope), headers, node, address_text(scope.get("client"))
+    )
     if isinstance(admitted, Refused):
         return admitted
     length = check_content_length(headers.get("content-length", "0"), BODY_BYTES)
@@ -136,7 +140,7 @@ async def _open(
     if len(body) > BODY_BYTES:
         return content_too_large(BODY_BYTES)
     messages = client_messages(scope["method"], headers, bytes(body), admitted, node.settings)
-    return messages if isinstance(messages, Refused) else iter(messages)
+    return messages if isinstance(messages, Refused) else (admitted.address, iter(messages))
 
 
 async def _body(receive: Receive) -> bytearray:

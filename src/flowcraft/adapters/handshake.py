@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from urllib.parse import unquote_plus
 
-from flowcraft.origins import is_allowed
+from flowcraft.adapters.forwarded import client_address
+from flowcraft.origins import is_allowed, is_listed_host
 from flowcraft.ports import NodePort
 from flowcraft.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 QUERY_BYTES = 8 * 1024
 """The longest query: as long as the longest request target."""
@@ -24,6 +29,8 @@ class Admitted:
 
     channels: tuple[str, ...]
     since: str | None
+    address: str = ""
+    """The client's address, behind trusted proxies too; empty if it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +45,32 @@ class Refused:
 MALFORMED_HOST = Refused(400, "bad request: expected one Host field with a host and an optional port")
 
 
-def admit(query: str, headers: Mapping[str, str], node: NodePort) -> Admitted | Refused:
-    """Admit or refuse a request by its query, its headers and the state of the node.
+def admit(query: str, headers: Mapping[str, str], node: NodePort, peer: str) -> Admitted | Refused:
+    """Admit or refuse a request by its query, its headers, its address and the state of the node.
 
-    Names of headers are in lower case.
+    Names of headers are in lower case; `peer` is the address of the other end of the socket.
     """
+    address = client_address(peer, headers, node.settings.trusted_proxies)
     checked = check_request(
         query, origin=headers.get("origin"), host=headers.get("host"), settings=node.settings
     )
-    if isinstance(checked, Admitted) and not node.accepting:
-        node.counts.refused += 1
-        seconds = random.randint(*RETRY_SECONDS)  # noqa: S311  # jitter, not a secret
-        return Refused(503, "service unavailable: not ready; try again", {"Retry-After": str(seconds)})
-    return checked
+    if isinstance(checked, Refused):
+        if checked.status == HTTPStatus.FORBIDDEN:
+            node.counts.refusals["origin"] += 1
+        logger.info("a request from %s was refused: %s", address or "an unknown address", checked.reason)
+        return checked
+    if not node.accepting:
+        return _unavailable(node, "not ready")
+    if not node.has_place_for(address):
+        logger.info("a request from %s was refused: connections_per_address is reached", address)
+        return _unavailable(node, "too many connections from this address")
+    return replace(checked, address=address)
+
+
+def _unavailable(node: NodePort, why: str) -> Refused:
+    node.counts.refused += 1
+    seconds = random.randint(*RETRY_SECONDS)  # noqa: S311  # jitter, not a secret
+    return Refused(503, f"service unavailable: {why}; try again", {"Retry-After": str(seconds)})
 
 
 def check_request(
@@ -61,6 +81,8 @@ def check_request(
     A request without an Origin passes: only browsers send one, and it protects only against pages in
     browsers (RFC 6455 §10.2).
     """
+    if settings.allowed_hosts and not is_listed_host(host or "", settings.allowed_hosts):
+        return Refused(421, f"misdirected request: host {(host or '')[:64]!r} is not in allowed_hosts")
     if origin is not None and not is_allowed(origin, host, settings.allowed_origins):
         return forbidden(origin)
     if len(query) > QUERY_BYTES:

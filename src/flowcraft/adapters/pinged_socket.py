@@ -9,6 +9,9 @@ from flowcraft.adapters.sockets import ClientSocket, text_frames
 from flowcraft.core.frames import Framing
 from flowcraft.ports import NodePort
 
+TOO_MUCH = 4429
+"""The close code of a client that sends too much."""
+
 
 class PingedSocket(ClientSocket):
     """A WebSocket whose client must answer pings."""

@@ -38,6 +38,8 @@ class ClientSocket(asyncio.Protocol):
         """The transport while messages may be sent, else None."""
         self._fd = NO_FD
         """The file descriptor while bytes may go straight to it: none wait in the transport. Else -1."""
+        self.client = ""
+        """The client's address where a trusted proxy names it; empty if it is the socket's."""
         self._resumes = 0
         """How often the transport's buffer has been emptied."""
 
@@ -109,6 +111,8 @@ class ClientSocket(asyncio.Protocol):
 
     @property
     def address(self) -> str:
+        if self.client:
+            return self.client
         name: object = None if self._transport is None else self._transport.get_extra_info("peername")
         return address_text(name)
 

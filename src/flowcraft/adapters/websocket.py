@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from enum import Enum, auto
 from urllib.parse import unquote
@@ -11,12 +12,15 @@ from flowcraft.adapters.cors import answer_headers, options
 from flowcraft.adapters.event_stream import EventStreamConnection
 from flowcraft.adapters.handshake import Admitted, Refused, admit, method_not_allowed
 from flowcraft.adapters.http import HttpAnswer, Request, normal_path
+from flowcraft.adapters.pinged_socket import TOO_MUCH
 from flowcraft.adapters.request_socket import AcceptQueue, RequestSocket
 from flowcraft.adapters.rfc6455 import FrameReader, ProtocolError, Received
 from flowcraft.adapters.sockets import deflated_text_frames
+from flowcraft.core.rates import Bucket
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import NodePort
 
+_PINGS_PER_SECOND, _PINGS_AT_ONCE = 10.0, 64
 _CLOSING_SECONDS = 1.0
 """A client that has not answered a close frame after this time is disconnected."""
 
@@ -47,6 +51,7 @@ class WebSocketConnection(RequestSocket):
         self._reader: FrameReader | None = None
         self._unanswered: bytes | None = None
         """The payload of the latest ping, while earlier bytes still wait for the client."""
+        self._pings = Bucket(_PINGS_PER_SECOND, _PINGS_AT_ONCE)
         self._deflates = False
         """Whether permessage-deflate was negotiated."""
 
@@ -76,6 +81,10 @@ class WebSocketConnection(RequestSocket):
         self._open.write(rest + rfc6455.close(code, reason))
         self._stop_sending()
         self._state = _State.CLOSING
+        if code == TOO_MUCH and self._transport is not None:
+            # A client that floods is not read any longer, also if its close frame is in what it sends.
+            self._state = _State.CLOSED
+            self._transport.pause_reading()
         # A client that does not read the close frame does not answer it either.
         self._end_within(_CLOSING_SECONDS)
 
@@ -141,6 +150,7 @@ class WebSocketConnection(RequestSocket):
                 self.framing = deflated_text_frames
             self._state = _State.OPEN
             self._begin_sending(self._transport)
+            self.client = admitted.address
             self._begin(admitted.channels, admitted.since)
 
     def _open_event_stream(self, request: Request, content: bytes) -> None:
@@ -158,12 +168,13 @@ class WebSocketConnection(RequestSocket):
             return
         self._begin_answer()
         stream = EventStreamConnection(self._node)
+        stream.client = admitted.address
         self._transport.set_protocol(stream)
         stream.begin(self._transport, head, messages)
 
     def _admit(self, request: Request) -> Admitted | None:
         """Admit a request, or send the refusal and return None."""
-        admitted = admit(request.target.query, request.headers, self._node)
+        admitted = admit(request.target.query, request.headers, self._node, self.address)
         if isinstance(admitted, Admitted):
             return admitted
         self._refuse(admitted)
@@ -185,6 +196,8 @@ class WebSocketConnection(RequestSocket):
         try:
             for received in reader.feed(data):
                 self._take(received)
+                if self._state is _State.CLOSED:
+                    break
                 reader.max_bytes = self._message_bytes  # a token raises the limit
         except ProtocolError as error:
             self.close(error.code, str(error))
@@ -197,6 +210,10 @@ class WebSocketConnection(RequestSocket):
             case rfc6455.Message(text):
                 if self._gateway is not None and self._open is not None:
                     self._gateway.received(text)
+            case rfc6455.Ping() | rfc6455.Pong() if not self._pings.take(
+                1, asyncio.get_running_loop().time()
+            ):
+                self.close(TOO_MUCH, f"at most {_PINGS_PER_SECOND:g} pings a second")
             case rfc6455.Ping(payload):
                 self._answer_ping(payload)
             case rfc6455.Pong():

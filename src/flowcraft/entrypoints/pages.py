@@ -14,7 +14,7 @@ from flowcraft.runtime.node import Node
 PATHS = ("/healthz", "/readyz", "/metrics")
 """Where the pages are: at the root of the dedicated server, below the mount in an ASGI application."""
 _ALIVE: HttpAnswer = (200, TEXT, "ok\n")
-_ONLY_IN_METRICS = {"commit_delay", "loop_delay"}
+_ONLY_IN_METRICS = {"commit_delay", "loop_delay", "refusals"}
 
 
 def page(path: str, node: Node) -> HttpAnswer | None:

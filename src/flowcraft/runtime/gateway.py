@@ -20,6 +20,7 @@ from flowcraft.ports import Authorizer, Connection
 from flowcraft.runtime.decisions import Decision, Guards, authenticate
 from flowcraft.runtime.sender import Sender, SenderContext
 from flowcraft.runtime.supervisor import Supervisor
+from flowcraft.runtime.tally import Tally
 from flowcraft.viewers import Viewer
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class GatewayContext:
     hub: HubPort
     authorizer: Authorizer | None
     guards: Guards
+    viewers: Tally
     supervisor: Supervisor
     sending: SenderContext
 
@@ -62,10 +64,18 @@ class Gateway(Sender):
     """One connection with its session. Carriers call the methods of `GatewayPort`, the node the others."""
 
     def __init__(
-        self, number: SessionId, session: Session, connection: Connection, context: GatewayContext
+        self,
+        number: SessionId,
+        session: Session,
+        connection: Connection,
+        context: GatewayContext,
+        limited_as: str,
     ) -> None:
         super().__init__(connection, context.sending)
         self.number = number
+        self.limited_as = limited_as
+        """The address as which it is counted."""
+        self._counted_viewer: str | None = None
         self._session = session
         self._shared = context
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -103,6 +113,9 @@ class Gateway(Sender):
         if self._decision is not None:
             self._decision.drop()
             self._decision = None
+        if self._counted_viewer is not None:
+            self._shared.viewers.leave(self._counted_viewer)
+            self._counted_viewer = None
         self._shared.hub.disconnect(self.number)
 
     def __str__(self) -> str:
@@ -178,6 +191,13 @@ class Gateway(Sender):
 
     def _accept(self, viewer: Viewer) -> None:
         """Pass a viewer to the session, and close the connection when its token ends."""
+        if self._counted_viewer is None:
+            if not self._shared.viewers.enter(viewer.subject):
+                limit = self._shared.viewers.limit
+                logger.info("%s: viewer %r has %d connections; closed", self, viewer.subject, limit)
+                self._perform([sessions.Close(4504, f"at most {limit} connections of one viewer")])
+                return
+            self._counted_viewer = viewer.subject
         wall, longest = self._context.clock.wall(), self._context.settings.token_lifetime_seconds
         if "expiry" in self._timers:
             self._timers.pop("expiry").cancel()

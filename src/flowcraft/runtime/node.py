@@ -11,6 +11,7 @@ from functools import partial
 
 from flowcraft.channels import Channels
 from flowcraft.core import frames
+from flowcraft.core.addresses import limited_as
 from flowcraft.core.conflation import Conflation
 from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import SessionId
@@ -30,6 +31,7 @@ from flowcraft.runtime.relay import Relay
 from flowcraft.runtime.replays import ReplayAnswers, Replays
 from flowcraft.runtime.sender import SLICE, FanOut, SenderContext
 from flowcraft.runtime.supervisor import Supervisor
+from flowcraft.runtime.tally import Tally
 from flowcraft.settings import Settings
 
 _LONGEST_RECONNECT_MS = 500
@@ -58,6 +60,7 @@ class Node:
         self._settings = settings
         self._clock = clock
         self._gateways: dict[SessionId, Gateway] = {}
+        self._addresses = Tally(settings.connections_per_address)
         self._numbers = itertools.count(1)
         self._wakeups = wakeups
         self._started = clock.monotonic()
@@ -95,6 +98,10 @@ class Node:
     async def until_accepting(self) -> None:
         """Wait until the log has been read for the first time."""
         await self._delivery.began.wait()
+
+    def has_place_for(self, address: str) -> bool:
+        """Return whether one more client of an address is accepted."""
+        return not self._addresses.is_full(limited_as(address))
 
     def start(self) -> None:
         """Start reading the log."""
@@ -141,11 +148,14 @@ class Node:
         hub = self._delivery.hub
         if hub is None or not self.accepting:
             raise LogUnavailable(self._refusal())
+        address = limited_as(connection.address)
+        if not self._addresses.enter(address):
+            raise LogUnavailable("too many connections from this address; try again")
         number = next(self._numbers)
         authorizer = self._context.authorizer
         required = authorizer is not None and authorizer.required
         session = Session(self._channels, self._settings, token_required=required)
-        gateway = Gateway(number, session, connection, self._context)
+        gateway = Gateway(number, session, connection, self._context, address)
         self._gateways[number] = gateway
         self.counts.connections += 1
         hub.connect(number)
@@ -206,6 +216,8 @@ class Node:
 
     def disconnect(self, session: SessionId) -> None:
         gateway = self._gateways.pop(session, None)
+        if gateway is not None:
+            self._addresses.leave(gateway.limited_as)
         with self._isolation.guard("connection", f"the end of {gateway or f'connection {session}'}"):
             self._delivery.require_hub().disconnect(session)
 
@@ -214,7 +226,8 @@ class Node:
         seconds, at_once = settings.guard_timeout_seconds, settings.guards_per_connection
         guards = Guards(self.supervisor, seconds=seconds, at_once=at_once)
         sending = SenderContext(settings, self._clock, self.counts, self._sweep, conflation)
-        return GatewayContext(self, authorizer, guards, self.supervisor, sending)
+        viewers = Tally(settings.connections_per_viewer)
+        return GatewayContext(self, authorizer, guards, viewers, self.supervisor, sending)
 
     def _read_replay(self, replay: Replay) -> None:
         self._replays.add(replay)

@@ -92,6 +92,9 @@ class RecordingNode:
         self.gateway = RecordingGateway()
         self._connected: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
 
+    def has_place_for(self, address: str) -> bool:  # noqa: ARG002  # the port's
+        return True
+
     def begin_drain(self, within: float | None = None) -> None:
         pass
 

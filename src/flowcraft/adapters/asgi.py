@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from flowcraft.adapters.cors import answer_headers, options
 from flowcraft.adapters.handshake import MALFORMED_HOST, Admitted, Refused, admit
+from flowcraft.adapters.host_limits import host_limits
 from flowcraft.adapters.http import FIELDS, HEAD_BYTES, NO_CONTENT, TEXT, head_too_large, parse_target
 from flowcraft.adapters.sockets import address_text
 from flowcraft.adapters.uvicorn import DirectConnection, UvicornSocket
@@ -144,6 +145,7 @@ async def serve_websocket(
         await _refuse(scope, send, admitted, answer_headers(headers, node.settings))
         return
     found = UvicornSocket.find(scope, send)
+    host_limits.set(send, node.settings.message_bytes)
     await send({"type": "websocket.accept"})
     if found is None or not await found.is_accepted():
         await _carry_by_messages(AsgiConnection(scope, send), receive, node, admitted)

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from types import FrameType
 from typing import Any
 
 from flowcraft.adapters.request_socket import AcceptQueue
@@ -128,8 +129,15 @@ def stop_signal() -> asyncio.Event:
     """Return an event that SIGTERM and SIGINT set from now on."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def received(_number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(stopped.set)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+        try:
+            loop.add_signal_handler(number, stopped.set)
+        except NotImplementedError:  # no event loop of Windows handles signals
+            signal.signal(number, received)
     return stopped
 
 

@@ -103,8 +103,10 @@ begin
         else coalesce(quick, held)
     end;
     -- A value of another type than the column had is a text, which only some fields hold.
-    unfit_careful := case when given >= 16384 then unfit when takes <> 'text' or unfit is not null then
-        format('case when %s then %s else num_nonnulls(%s) = 1 and %s end', own, coalesce(unfit, 'false'), value, (takes <> 'text')::text) end;
+    unfit_careful := case when given >= 16384 then unfit
+        when list is not null and wanted is null then
+            format('case when num_nonnulls(%1$s) = 1 then format(''%%s'', %1$s) <> all (array[%2$s]) end', value, list)
+        when takes <> 'decimal' then format('case when %s then %s else num_nonnulls(%s) = 1 end', own, coalesce(unfit, 'false'), value) end;
     unfit := 'when ' || unfit || reported;
     unfit_careful := 'when ' || unfit_careful || reported;
     careful := case

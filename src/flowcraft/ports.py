@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar, runtime_checkable
 
 from flowcraft.channels import Channel, Channels
+from flowcraft.core.counts import Counts
 from flowcraft.core.frames import Framing
-from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor
 from flowcraft.records import Batch, Ephemeral, Limit, Record
 from flowcraft.settings import Settings

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from flowcraft.adapters.request_socket import AcceptQueue
 from flowcraft.adapters.websocket import WebSocketConnection
+from flowcraft.core.counts import Counts
 from flowcraft.core.frames import Bundle
-from flowcraft.core.report import Counts
 from flowcraft.ports import Connection, GatewayPort
 from flowcraft.settings import Settings
 

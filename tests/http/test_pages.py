@@ -13,7 +13,7 @@ import pytest
 
 from flowcraft.adapters.asgi import AsgiApp, Receive, Scope, Send, answer_http
 from flowcraft.adapters.prometheus import CONTENT_TYPE
-from flowcraft.core.report import Counts
+from flowcraft.core.counts import Counts
 from flowcraft.entrypoints.asgi import RealtimeApp
 from flowcraft.entrypoints.pages import readiness
 from flowcraft.entrypoints.serve import Server

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from flowcraft.adapters.memory import MemoryLog, MemoryTransaction
+from flowcraft.core.counts import Counts
 from flowcraft.core.hub import (
     Deliver,
     DeliverEphemeral,
@@ -22,7 +23,6 @@ from flowcraft.core.hub import (
     Settled,
     Subscribed,
 )
-from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.records import Batch, Ephemeral, Kind, Record, Unreadable
 from flowcraft.settings import Settings

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcraft.core.replay import Recent
+from flowcraft.core.recent import Recent
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.records import Batch, Record
 from flowcraft.settings import Settings

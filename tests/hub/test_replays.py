@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from flowcraft.adapters.memory import MemoryLog
+from flowcraft.core.counts import Counts
 from flowcraft.core.replay import Replay
-from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorUnusable, LogUnavailable
 from flowcraft.records import Batch, Limit

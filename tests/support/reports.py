@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from flowcraft.core.report import Counts, NodeReport
+from flowcraft.core.counts import Counts
+from flowcraft.core.report import NodeReport
 
 
 def blank_report(pid: int = 1, **changes: Any) -> NodeReport:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from flowcraft.adapters.memory import MemoryLog
+from flowcraft.core.counts import Counts
 from flowcraft.core.hub import Deliver, Effect, Hub, ReadNow, ReadReplay, Reset, Subscribed
 from flowcraft.core.replay import Replay
-from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import CursorRewound, CursorUnusable
 from flowcraft.records import Batch, Limit, Record

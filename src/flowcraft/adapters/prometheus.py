@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from flowcraft.core.report import BOUNDS, Histogram, NodeReport, State
+from flowcraft.core.counts import BOUNDS, Histogram
+from flowcraft.core.report import NodeReport, State
 from flowcraft.core.wakeup import StateWord
 
 if TYPE_CHECKING:

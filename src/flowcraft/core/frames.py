@@ -13,8 +13,8 @@ from typing import TypeAlias, assert_never
 
 import msgspec
 
+from flowcraft.core.counts import Counts
 from flowcraft.core.hub import Deliver, DeliverEphemeral, Reset, SessionId, Settled, Subscribed
-from flowcraft.core.report import Counts
 from flowcraft.cursors import Cursor
 from flowcraft.errors import RealtimeError
 from flowcraft.records import Ephemeral, Kind, Record

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
+from flowcraft.core.counts import Counts
 from flowcraft.core.kinds import by_reason, part
-from flowcraft.core.replay import Recent, Replay
-from flowcraft.core.report import Counts
+from flowcraft.core.recent import Recent
+from flowcraft.core.replay import Replay
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.records import Batch, Ephemeral, Kind, Record, family_of
 from flowcraft.settings import Settings

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from flowcraft.channels import Channels
+from flowcraft.core.counts import CommitDelay, Counts
 from flowcraft.core.frames import Encoder, Outgoing, Part, recipients, resets_instead
 from flowcraft.core.hub import Deliver, Effect, Hub, ReadNow, ReadReplay, SessionId
 from flowcraft.core.replay import Replay
-from flowcraft.core.report import CommitDelay, Counts
 from flowcraft.cursors import ResetReason
 from flowcraft.ports import Clock, Tracer, Wakeups
 from flowcraft.records import Batch, Ephemeral, Kind, Record

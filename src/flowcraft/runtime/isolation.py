@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from flowcraft.core.report import Counts, Failure
+from flowcraft.core.counts import Counts, Failure
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

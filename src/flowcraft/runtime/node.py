@@ -13,10 +13,11 @@ from flowcraft.channels import Channels
 from flowcraft.core import frames
 from flowcraft.core.addresses import limited_as
 from flowcraft.core.conflation import Conflation
+from flowcraft.core.counts import Counts
 from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import SessionId
 from flowcraft.core.replay import Replay
-from flowcraft.core.report import Counts, NodeReport, State
+from flowcraft.core.report import NodeReport, State
 from flowcraft.core.session import Session
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import LimitExceeded, LogUnavailable

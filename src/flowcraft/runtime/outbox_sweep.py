@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Protocol
 
-from flowcraft.core.report import Histogram
+from flowcraft.core.counts import Histogram
 from flowcraft.ports import Clock
 
 logger = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from flowcraft.core.conflation import Conflation
+from flowcraft.core.counts import Counts
 from flowcraft.core.frames import Bundle, Part
 from flowcraft.core.hub import SessionId
 from flowcraft.core.outbox import Outbox
-from flowcraft.core.report import Counts
 from flowcraft.ports import Clock, Connection
 from flowcraft.runtime.outbox_sweep import OutboxSweep
 from flowcraft.runtime.supervisor import Supervisor

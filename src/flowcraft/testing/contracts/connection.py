@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 
 import pytest
 
-from flowcraft.core.report import Counts
+from flowcraft.core.counts import Counts
 from flowcraft.ports import Connection, NodePort
 from flowcraft.settings import Settings
 

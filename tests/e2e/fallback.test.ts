@@ -2,7 +2,7 @@
 import type { Browser } from "playwright-core";
 import type { PreviewServer } from "vite";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Gatekeeper } from "./gatekeeper.js";
+import { Gatekeeper, type Manner } from "./gatekeeper.js";
 import { freePort, open, Program, psql, startBrowser, startPage, startServer, startStage } from "./harness.js";
 import type { Item, Seen } from "./page/main.js";
 
@@ -35,8 +35,8 @@ afterAll(async () => {
   await stage.stop();
 });
 
-const visit = async () => {
-  const { page, errors } = await open(browser, `${address}?fallback&ws=ws://127.0.0.1:${port}/realtime`);
+const visit = async (options = "") => {
+  const { page, errors } = await open(browser, `${address}?fallback${options}&ws=ws://127.0.0.1:${port}/realtime`);
   await page.getByText("open fresh").waitFor();
   return {
     page,
@@ -110,10 +110,41 @@ test("a browser's own EventSource goes on where it was after the server was kill
   await page.close();
 });
 
+test.each<[Manner, string]>([
+  ["refuses", ""],
+  ["hangs", ""],
+  ["swallows", ""],
+  ["hangs", "&token=4000"],
+])("a proxy that %s is passed within 3 s after a token (%s), on every visit", async (manner, options) => {
+  gatekeeper.manner = manner;
+  const { page, errors } = await visit(options);
+  for (let visits = 0; visits < (options ? 1 : 3); visits++) {
+    expect(await page.evaluate(() => window.seen.liveAfter)).toBeLessThan(3_000);
+    expect(errors).toEqual([]);
+    await page.reload();
+    await page.getByText("open fresh").waitFor();
+  }
+  expect(gatekeeper.passed).toBe(0);
+  gatekeeper.manner = "refuses";
+  await page.close();
+});
+
+test("a proxy that holds streams back is reported, and WebSockets are used as soon as they pass", async () => {
+  gatekeeper.manner = "refuses";
+  gatekeeper.holds = true;
+  const { page } = await open(browser, `${address}?fallback&ws=ws://127.0.0.1:${port}/realtime`);
+  await page.waitForFunction(() => window.seen.reports.some((report) => report.includes("holds back")));
+  gatekeeper.manner = "passes";
+  await page.getByText("open fresh").waitFor();
+  gatekeeper.manner = "refuses";
+  gatekeeper.holds = false;
+  await page.close();
+});
+
 test("once WebSockets come through, the next connection is one", async () => {
   const { page, rows } = await visit();
   await expect.poll(() => gatekeeper.requests).toBe(1);
-  gatekeeper.letsWebSocketsThrough = true;
+  gatekeeper.manner = "passes";
   await server.stop();
   server = await startServer(dsn, behind);
   await page.getByText("open fresh").waitFor();

@@ -1,10 +1,18 @@
 /** A proxy as some companies have it: it lets requests through, and WebSockets only if it is told to. */
+
+/**
+ * What happens to a handshake: an answer of 403; no answer; the 101 and none of the frames; all passes. `holds` is for
+ * requests: their responses are held back, as a proxy does that compresses them.
+ */
+export type Manner = "refuses" | "hangs" | "swallows" | "passes";
+
 import { createServer, request, type Server } from "node:http";
 import { once } from "node:events";
 import { connect } from "node:net";
 
 export class Gatekeeper {
-  letsWebSocketsThrough = false;
+  manner: Manner = "refuses";
+  holds = false;
   refused = 0;
   passed = 0;
   /** Requests under way. */
@@ -16,7 +24,10 @@ export class Gatekeeper {
       const { method, url, headers } = incoming;
       const outgoing = request({ host: "127.0.0.1", port, method, path: url, headers }, (response) => {
         answer.writeHead(response.statusCode ?? 502, response.headers);
-        response.pipe(answer);
+        if (this.holds) {
+          answer.flushHeaders();
+          response.resume();
+        } else response.pipe(answer);
         response.on("error", () => answer.destroy());
       });
       outgoing.on("error", () => answer.destroy());
@@ -29,19 +40,21 @@ export class Gatekeeper {
     });
     this.#server.on("upgrade", ({ url, rawHeaders }, near) => {
       near.on("error", () => undefined);
-      if (!this.letsWebSocketsThrough) {
-        this.refused += 1;
+      if (this.manner !== "passes") this.refused += 1;
+      if (this.manner === "hangs") return;
+      if (this.manner === "refuses") {
         near.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         return;
       }
-      this.passed += 1;
+      if (this.manner === "passes") this.passed += 1;
       const far = connect(port, "127.0.0.1");
       const lines = rawHeaders.flatMap((name, n) => (n % 2 ? [] : [`${name}: ${rawHeaders[n + 1] ?? ""}\r\n`]));
       far.write(`GET ${url ?? "/"} HTTP/1.1\r\n${lines.join("")}\r\n`);
       far.on("error", () => near.destroy());
       far.on("close", () => near.destroy());
       near.on("close", () => far.destroy());
-      near.pipe(far).pipe(near);
+      if (this.manner === "passes") near.pipe(far).pipe(near);
+      else far.once("data", (answer: Buffer) => near.write(answer.subarray(0, answer.indexOf("\r\n\r\n") + 4)));
     });
   }
 

@@ -1,14 +1,20 @@
 /** The client: one connection for the whole page; carries out the effects of the machine. */
-import { missed, type RealtimeError } from "./core/error.js";
+import { missed, RealtimeError } from "./core/error.js";
 import type { Cursor } from "./core/frames.js";
+import { createDial, type Dialed, page, type WebSocketLike } from "./dial.js";
 import { type Connection, createMachine, type Effect, GONE, IDLE, type Subscriber } from "./core/machine.js";
 import type { ChannelName, Gone, Payload, Unsubscribe } from "./types.js";
+
+type Token = string | null | undefined;
 
 export type ClientOptions = {
   /** The server's address; by default `/realtime` on the page's host. `http` is read as `ws`. */
   readonly url?: string | URL;
-  /** Called before every connection. `renew` is true if the server reported the last token as expired: fetch a new one. */
-  readonly token?: (renew: boolean) => string | Promise<string>;
+  /**
+   * Called before every connection, and again at 80 % of a token's time. `renew` is true if the last one was refused or expires soon: fetch a new one.
+   * Within 20 s; an empty result is no token.
+   */
+  readonly token?: (renew: boolean) => Token | Promise<Token>;
   /** The generated `schemaHash`; a server with another hash is reported once. */
   readonly schema?: string;
   /** Called with every error that has no handler of its own; by default `reportError`. */
@@ -17,17 +23,11 @@ export type ClientOptions = {
   readonly WebSocket?: new (url: string) => WebSocketLike;
   /** How long a channel stays subscribed after its last handler, in milliseconds. */
   readonly linger?: number;
+  /** How long a connection without any handler stays open, in milliseconds; by default 10 s. The next subscription opens another. */
+  readonly idle?: number;
 };
 
-/** The part of a WebSocket that the client uses. */
-export type WebSocketLike = {
-  onopen: ((event: never) => void) | null;
-  onmessage: ((event: never) => void) | null;
-  onclose: ((event: never) => void) | null;
-  onerror: ((event: never) => void) | null;
-  send(data: string): void;
-  close(code?: number): void;
-};
+export type { WebSocketLike } from "./dial.js";
 
 export type SubscribeOptions<C extends ChannelName = ChannelName> = {
   /** Begin after this cursor instead of now: later events are replayed first. */
@@ -60,7 +60,9 @@ export type Client = {
   };
   /** The last cursor received. */
   readonly position: () => Cursor | undefined;
-  /** Connect again, also after the client stopped; resumes from every cursor. */
+  /** The application is in front again, or the network is back: connect without waiting, or check that the connection lives. Pages call it by themselves. */
+  readonly wake: () => void;
+  /** Connect again in any state, also after the client stopped; resumes from every cursor. */
   readonly reconnect: () => void;
   /** Disconnect and forget token, cursors and subscriptions: for a logout. */
   readonly close: () => void;
@@ -72,26 +74,25 @@ type Subscription = Subscriber & {
   readonly options: SubscribeOptions;
 };
 const LINGER_MS = 1000;
+const IDLE_MS = 10_000;
+const LONGEST_TIMER = 2 ** 31 - 1; // a longer one fires at once
 const WAKE_UPS = ["online", "pageshow", "visibilitychange"];
-
-/** The globals of a page, a worker or Node, each of which may be missing. */
-const page: Partial<
-  Pick<typeof globalThis, "addEventListener" | "removeEventListener" | "document" | "location" | "reportError">
-> = globalThis;
 
 type Ticket = (error?: RealtimeError) => void;
 
 export const createClient = (options: ClientOptions = {}): Client => {
-  const { token: getToken, onError = page.reportError ?? console.error, linger = LINGER_MS, schema } = options;
-  const machine = createMachine<Subscription, Ticket>(Math.random, { linger, schema });
+  const { token: getToken, onError = page.reportError ?? console.error, linger = LINGER_MS, idle = IDLE_MS, schema } = options;
+  const machine = createMachine<Subscription, Ticket>(Math.random, {
+    ...{ linger, idle, schema, hasTokens: getToken !== undefined },
+  });
+  const dial = createDial(options.WebSocket);
   const listeners = new Set<() => void>();
   const timers = new Map<string, ReturnType<typeof setTimeout>>();
   const queue: Effect<Subscription, Ticket>[] = [];
   let running = false;
   let reported = false;
-  let socket: WebSocketLike | undefined;
+  let socket: Dialed | undefined;
   let attempt = {}; // the identity of the current attempt to connect
-  let fetching: Promise<string | undefined> | undefined;
 
   /** An exception in one handler stops neither the others nor the machine. */
   const call = <V,>(f: ((value: V) => void) | undefined, value: V) => {
@@ -126,6 +127,8 @@ export const createClient = (options: ClientOptions = {}): Client => {
     switch (effect[0]) {
       case "connect":
         return void connect(effect[1]);
+      case "renew":
+        return void renew();
       case "send":
         return socket?.send(JSON.stringify(effect[1]));
       case "soon":
@@ -137,7 +140,7 @@ export const createClient = (options: ClientOptions = {}): Client => {
         clearTimeout(timers.get(key));
         timers.set(
           key,
-          setTimeout(() => run(machine.timer(key, Date.now())), ms),
+          setTimeout(() => run(machine.timer(key, Date.now())), Math.min(ms, LONGEST_TIMER)),
         );
         return;
       }
@@ -165,37 +168,54 @@ export const createClient = (options: ClientOptions = {}): Client => {
     }
   };
 
+  const fetchToken = async (renew: boolean) => {
+    const token: unknown = await getToken?.(renew);
+    if (token === undefined || token === null || token === "") return undefined;
+    if (typeof token !== "string") throw new TypeError(`token() returned ${typeof token}, not a string`);
+    return token;
+  };
+
   const connect = async (renew: boolean) => {
     const mine = (attempt = {});
     for (const type of WAKE_UPS) page.addEventListener?.(type, wake);
+    let url;
     try {
-      // One fetch at a time: an aborted attempt leaves its token to the next.
-      const token = await (fetching ??= Promise.resolve(getToken?.(renew)));
+      url = address(options.url);
+    } catch (error) {
+      run(machine.failed(String(error), Date.now()));
+      return;
+    }
+    try {
+      const token = await fetchToken(renew);
       if (mine !== attempt) return;
-      fetching = undefined;
-      // Loaded on demand, after two failed attempts: most pages never need its 2 KB.
-      const fallback =
-        !options.WebSocket && machine.connection().attempts > 1 ? await import("./fallback.js").catch(() => undefined) : undefined;
-      const Socket = options.WebSocket ?? fallback?.FallbackSocket ?? WebSocket;
-      if (mine !== attempt) return;
-      const opened = (socket = new Socket(address(options.url)));
-      opened.onopen = () => run(machine.opened(token, Date.now()));
-      opened.onmessage = ({ data }: { data: unknown }) => run(machine.received(data, Date.now()));
-      opened.onclose = ({ code }: { code: number }) => run(machine.closed(code, Date.now()));
-      opened.onerror = () => undefined; // `close` follows, with the code
+      run(machine.dialing(Date.now()));
+      socket = dial(url, token, {
+        opened: () => run(machine.opened(token, Date.now())),
+        received: (data) => run(machine.received(data, Date.now())),
+        reported: (message) => call(onError, new RealtimeError("stream_held", message)),
+        closed: (code) => run(machine.closed(code, Date.now())),
+      });
     } catch (error) {
       if (mine !== attempt) return;
-      fetching = undefined;
       call(onError, error);
       run(machine.closed(0, Date.now()));
     }
   };
 
+  /** Replace the token of the open connection. Without a new one, the server ends it in time. */
+  const renew = async () => {
+    const mine = attempt;
+    try {
+      const token = await fetchToken(true);
+      if (mine === attempt && token !== undefined) run(machine.renewed(token, Date.now()));
+    } catch (error) {
+      if (mine === attempt) call(onError, error);
+    }
+  };
+
   const disconnect = (code: number) => {
     attempt = {};
-    if (!socket) return;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close(code);
+    socket?.close(code);
     socket = undefined;
   };
 
@@ -223,12 +243,12 @@ export const createClient = (options: ClientOptions = {}): Client => {
       },
     },
     position: machine.position,
+    wake: () => run(machine.wake(Date.now())),
     reconnect: () => run(machine.reconnect(Date.now())),
     close: () => {
       run(machine.close(Date.now()));
       for (const timer of timers.values()) clearTimeout(timer);
       for (const type of WAKE_UPS) page.removeEventListener?.(type, wake);
-      fetching = undefined;
     },
   };
 };
@@ -240,4 +260,14 @@ const transaction = (xid: unknown) => {
   return String(id);
 };
 
-const address = (url: string | URL = "/realtime") => new URL(url, page.location?.href).href.replace(/^http/, "ws");
+/** The WebSocket's address. A worker made from a blob, or a frame with `srcdoc`, has its page's origin, but no address of its own. */
+const address = (url: string | URL = "/realtime") => {
+  let text = String(url);
+  if (!/^\w+:/i.test(text)) {
+    const base = [page.location?.href, page.origin].find((one) => one?.startsWith("http"));
+    if (base === undefined) throw new TypeError(`no page to which ${text} is relative: createClient({ url: "wss://…" })`);
+    text = new URL(text, base).href;
+  }
+  if (!/^(ws|http)s?:/i.test(text)) throw new TypeError(`${text} is no address of a WebSocket`);
+  return text.replace(/^http/i, "ws");
+};

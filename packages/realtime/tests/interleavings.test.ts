@@ -54,7 +54,7 @@ class Handler implements Subscriber {
 /** The client and the server, with the network between them in the hands of the test. */
 class World {
   readonly server: Server;
-  readonly machine = createMachine<Handler, Ticket>(() => 0.5, { linger: 1 });
+  readonly machine = createMachine<Handler, Ticket>(() => 0.5, { linger: 1, hasTokens: true });
   readonly handlers: Handler[] = [];
   readonly tickets = new Set<Ticket>();
   readonly lingering = new Set<string>();
@@ -186,9 +186,10 @@ class World {
   /** The connection ends: lost, closed by the server for now or for good, or because the token is too old. */
   lose(code: number) {
     if (!this.mayEnd) return;
-    const final = code >= 4500 || (code === 4401 && this.renews);
+    const isToken = [4401, 4500, 4501].includes(code);
+    const final = code >= 4500 && !(isToken && !this.renews);
     this.connected = false;
-    this.renews = code === 4401;
+    this.renews = isToken;
     const effects = this.machine.closed(code, ++this.now);
     const waits = effects.flatMap((effect) => (effect[0] === "timer" && effect[1] === "" ? [effect[2]] : []));
     expect(this.machine.connection().status).toBe(final ? "stopped" : "waiting");

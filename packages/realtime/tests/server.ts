@@ -18,8 +18,8 @@ export class Page {
   now = 0;
   effects: Told[] = [];
 
-  constructor(limits: { schema?: string; random?: number } = {}) {
-    this.machine = createMachine<Handler, string>(() => limits.random ?? 0.5, { linger: 1000, schema: limits.schema });
+  constructor({ random = 0.5, ...limits }: { schema?: string; random?: number; hasTokens?: boolean; idle?: number } = {}) {
+    this.machine = createMachine<Handler, string>(() => random, { linger: 1000, ...limits });
   }
 
   /** Opened, greeted, and with one live handler on `run_update`. */

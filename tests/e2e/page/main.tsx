@@ -12,6 +12,10 @@ export type Seen = {
   readonly perComponent: number[];
   /** The rows, each time React committed another state of them. */
   readonly renders: string[];
+  /** Milliseconds from the token, or the start of the page, to the first time that the connection was fresh. */
+  liveAfter: number;
+  /** What `onError` received. */
+  readonly reports: string[];
   readonly sockets: { opened: number; open: number };
 };
 
@@ -21,7 +25,7 @@ declare global {
   }
 }
 
-window.seen = { events: [], perComponent: Array<number>(10).fill(0), renders: [], sockets: { opened: 0, open: 0 } };
+window.seen = { events: [], perComponent: Array<number>(10).fill(0), renders: [], liveAfter: 0, reports: [], sockets: { opened: 0, open: 0 } };
 
 const asked = new URLSearchParams(location.search);
 const url = asked.get("ws") ?? "";
@@ -36,9 +40,19 @@ class CountedWebSocket extends WebSocket {
   }
 }
 
-const onError = (error: unknown) => console.info(String(error));
+const onError = (error: unknown) => window.seen.reports.push(String(error));
+let began = performance.now();
+const token = async () => {
+  await new Promise((resolve) => setTimeout(resolve, Number(asked.get("token"))));
+  began = performance.now();
+  return undefined;
+};
 // A class of one's own is used as it is; without one there is a fallback.
-const client = createClient(asked.has("fallback") ? { url, onError } : { url, onError, WebSocket: CountedWebSocket });
+const client = createClient(asked.has("fallback") ? { url, onError, ...(asked.has("token") && { token }) } : { url, onError, WebSocket: CountedWebSocket });
+
+client.connection.subscribe(() => {
+  if (client.connection.get().fresh) window.seen.liveAfter ||= performance.now() - began;
+});
 
 function Listener({ index }: { readonly index: number }) {
   useChannel("item_update", () => {

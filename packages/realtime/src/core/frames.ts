@@ -42,6 +42,8 @@ export type ServerFrame =
   | ErrorFrame
   | { readonly type: "hello"; readonly schema: string; readonly heartbeat: number; readonly cursor: Cursor }
   | { readonly type: "settled"; readonly xid: string }
+  /** `expires`: milliseconds until the token expires, if it does. */
+  | { readonly type: "authenticated"; readonly expires: number | undefined }
   | { readonly type: "bye"; readonly after: number };
 
 export type ClientFrame =
@@ -53,7 +55,7 @@ export type ClientFrame =
 type Json = Readonly<Partial<Record<Member, unknown>>>;
 type Member =
   | ("channel" | "payload" | "gone" | "skipped" | "id" | "cursor" | "n" | "sent" | "subscribed" | "reset" | "reason" | "ref" | "settled" | "hello")
-  | ("error" | "bye" | "channels" | "schema" | "heartbeat" | "code" | "message" | "reconnect_after_ms");
+  | ("authenticated" | "expires_in" | "error" | "bye" | "channels" | "schema" | "heartbeat" | "code" | "message" | "reconnect_after_ms");
 
 const isJson = (value: unknown): value is Json => typeof value === "object" && value !== null;
 const malformed = (): never => {
@@ -98,6 +100,10 @@ export const decode = (message: unknown): ServerFrame | undefined => {
     }
     case "settled":
       return { type, xid: text(frame.settled) };
+    case "authenticated": {
+      const { expires_in: seconds } = object(frame.authenticated);
+      return { type, expires: typeof seconds === "number" ? seconds * 1000 : undefined };
+    }
     case "error": {
       const error = object(frame.error);
       return {

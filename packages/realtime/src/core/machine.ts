@@ -9,67 +9,15 @@
  * that closes it: a commit point delivers it to all live subscribers, `subscribed` only to those of that replay. So
  * after a lost connection the client drops the open group and subscribes again from each cursor.
  */
+import { createVerdicts, INVALID_TOKEN } from "./closing.js";
+import type { Connection, Delivery, Effect, Limits, Status, Subscriber } from "./effects.js";
 import { missed, RealtimeError, stopped } from "./error.js";
-import { type ClientFrame, type ClosingFrame, type Content, type Cursor, decode, type ErrorFrame, type EventFrame } from "./frames.js";
+import { type ClosingFrame, type Cursor, decode, type ErrorFrame, type EventFrame } from "./frames.js";
 import { badName, cursorOf, isName } from "./names.js";
 import { retryDelay } from "./retry.js";
 import { createSettling } from "./settling.js";
 
-export type Status = "connecting" | "open" | "waiting" | "stopped";
-
-export type Connection = {
-  /** "connecting" before the first subscription too. */
-  readonly status: Status;
-  /**
-   * Whether the connection is open, all subscriptions from the time it opened are answered, and a frame with a cursor
-   * arrived within two heartbeats. A later subscription does not make it false; it has its own `onFresh`.
-   */
-  readonly fresh: boolean;
-  /** The time of the last change of `status`, in milliseconds since 1970. */
-  readonly since: number;
-  /** The number of failed connections since the last one that worked. */
-  readonly attempts: number;
-  /** The close code of the last connection; undefined after `close()`. */
-  readonly code: number | undefined;
-};
-
-export type Subscriber = {
-  readonly channel: string;
-  /** All events up to here have been delivered to it; undefined starts at the server's current cursor. */
-  at: Cursor | undefined;
-  /** IDLE, LIVE, REFUSED, GONE, or the `ref` of the request that it waits for. */
-  ref: number;
-  fresh: boolean;
-};
-
-export type Delivery<S> = readonly [subscriber: S, content: Content];
-
-export type Effect<S, T> =
-  /** Fetch a token, a new one if `renew`, and open a socket; then `opened` or `closed`. */
-  | readonly ["connect", renew: boolean]
-  | readonly ["send", frame: ClientFrame]
-  /** Call `ask` after the current calls, so that their subscriptions share requests. */
-  | readonly ["soon"]
-  /** Close the socket and ignore its further messages. */
-  | readonly ["close", code: number]
-  /** Call `timer(key)` once after this time; replaces the timer of the same key. */
-  | readonly ["timer", key: string, ms: number]
-  /** Call the handlers, in this order, synchronously. */
-  | readonly ["apply", deliveries: readonly Delivery<S>[]]
-  /** Notify a subscriber that events were missed (the error's code is the reason), or that its channel was refused. */
-  | readonly ["reset" | "refused", subscriber: S, error: RealtimeError]
-  | readonly ["fresh", subscriber: S, fresh: boolean]
-  /** A transaction was delivered, or with `error` given up. */
-  | readonly ["settled", ticket: T, error?: RealtimeError]
-  | readonly ["connection", connection: Connection]
-  | readonly ["report", error: RealtimeError];
-
-export type Limits = {
-  /** How long a channel stays subscribed after its last handler, in milliseconds. */
-  readonly linger: number;
-  /** The schema hash that this client was generated for. */
-  readonly schema?: string | undefined;
-};
+export type { Connection, Effect, Limits, Status, Subscriber } from "./effects.js";
 
 export const IDLE = 0;
 export const GONE = -1;
@@ -79,6 +27,12 @@ const REFUSED = -3;
 /** Keys of timers; all others are the names of lingering channels. */
 const MAIN_TIMER = "";
 const ROOM_TIMER = "room!";
+const RENEW_TIMER = "renew!";
+const IDLE_TIMER = "idle!";
+const TOKEN_MS = 20_000;
+const RENEW_AT = 0.8; // of the time until the token expires
+const RENEW_AGAIN = 0.1;
+const RENEW_MS = 1_000; // at least
 /** Names that are asked for at once, and then in a second, after a server has found them too many. */
 const NAMES_AT_ONCE = 200;
 const NAMES_PER_SECOND = 40;
@@ -89,13 +43,15 @@ const SILENCE = 2.5; // heartbeats
 const NORMAL = 1000;
 const BAD_FRAME = 4002;
 const TOO_MUCH = 4429;
-const TOKEN_EXPIRED = 4401;
-const FIRST_FINAL = 4500;
 /** The most names in one request: with the longest, it is below every limit of a message. */
 const MOST_NAMES = 100;
 const NO_ROOM = "limit_exceeded";
 
-export const createMachine = <S extends Subscriber, T>(random: () => number, { linger, schema }: Limits) => {
+export const createMachine = <S extends Subscriber, T>(
+  random: () => number,
+  { linger, schema, idle, hasTokens = false }: Limits,
+) => {
+  const verdicts = createVerdicts(hasTokens);
   const subscribers = new Set<S>();
   /** By channel, the request without `since` that will make it live, or LIVE: a new subscriber may share it. */
   const shared = new Map<string, number>();
@@ -121,6 +77,9 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
   let attempts = 0;
   let code: number | undefined;
   let renew = false;
+  let isFetching = false; // the token of the next connection
+  let isUnused = false; // no handler, and no transaction to wait for
+  let expires = 0; // milliseconds that the last token had when it was accepted
   let hint = 0;
   let lastRef = 0;
   let resumed = 0; // the `ref` of the last request of the resume
@@ -179,8 +138,9 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
   const connect = () => {
     dormant = false;
     status = "connecting";
+    isFetching = hasTokens;
     push("connect", renew);
-    push("timer", MAIN_TIMER, CONNECT_MS);
+    push("timer", MAIN_TIMER, hasTokens ? TOKEN_MS : CONNECT_MS);
   };
 
   const forget = () => {
@@ -196,15 +156,17 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
     forget();
     code = closeCode;
     isPaced ||= code === TOO_MUCH;
-    const expired = code === TOKEN_EXPIRED;
-    if (code >= FIRST_FINAL || (expired && renew)) {
-      status = "stopped";
-      push("report", stopped(`the server closed for good (${code})`));
-    } else {
+    const verdict = verdicts.closed(code);
+    if (verdict.shorter) mostNames = Math.ceil(mostNames / 10);
+    if (verdict.report) push("report", verdict.report);
+    if (verdict.final === undefined) {
       status = "waiting";
-      push("timer", MAIN_TIMER, hint + retryDelay(random, attempts++));
+      push("timer", MAIN_TIMER, hint + retryDelay(random, attempts++) * Math.min(10, verdict.patience));
+    } else {
+      status = "stopped";
+      push("report", stopped(verdict.final));
     }
-    renew = expired;
+    renew = verdict.renew;
     hint = 0;
   };
 
@@ -246,8 +208,13 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
         if (reason) push("reset", s, missed(s.channel, reason));
       }
     cursorAt = now;
+    works();
+  };
+
+  const works = () => {
     attempts = 0;
     renew = false;
+    verdicts.works();
   };
 
   /** A request named more channels than the server takes at once: ask with fewer. */
@@ -277,7 +244,7 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
       if (!roomy && !known) push("refused", s, error);
     }
     if (roomy) push("soon");
-    if (!found.length) push("report", error);
+    if (!found.length && code !== INVALID_TOKEN) push("report", error);
   };
 
   const isCurrent = (now: number) => status === "open" && now - cursorAt < STALE * heartbeat;
@@ -303,6 +270,9 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
       for (const { xid, ticket } of settling.clear()) push("settled", ticket, stopped(`${xid} was not delivered`));
     // A transaction is settled for live subscriptions only, so the request waits for the resume.
     else if (answered) for (const settle of settling.ask()) push("send", { settle });
+    const unused = !subscribers.size && !settling.size();
+    if (unused && !isUnused && !dormant && idle !== undefined) push("timer", IDLE_TIMER, idle);
+    isUnused = unused;
     if (status !== connection.status || fresh !== connection.fresh || attempts !== connection.attempts) {
       const since = status === connection.status ? connection.since : now;
       push("connection", (connection = { status, fresh, since, attempts, code }));
@@ -357,7 +327,16 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
       return finish(now);
     },
 
+    /** The token is there, and a socket opens. */
+    dialing(now: number) {
+      isFetching = false;
+      push("timer", MAIN_TIMER, CONNECT_MS);
+      return finish(now);
+    },
+
     opened(token: string | undefined, now: number) {
+      isFetching = false;
+      push("timer", MAIN_TIMER, CONNECT_MS);
       if (token !== undefined) push("send", { auth: token });
       return finish(now);
     },
@@ -406,6 +385,12 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
         case "settled":
           for (const { ticket } of settling.settle(frame.xid)) push("settled", ticket);
           break;
+        case "authenticated":
+          works();
+          if (frame.expires === undefined) break;
+          expires = frame.expires;
+          push("timer", RENEW_TIMER, Math.max(RENEW_MS, expires * RENEW_AT));
+          break;
         case "error":
           for (const channel of frame.channels ?? [undefined]) refuse(frame, channel);
           break;
@@ -423,12 +408,38 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
       return finish(now);
     },
 
+    /** A connection cannot be opened at all: another attempt would fail in the same way. */
+    failed(what: string, now: number) {
+      forget();
+      status = "stopped";
+      push("report", stopped(what));
+      return finish(now);
+    },
+
+    /** The token of the `renew` effect. */
+    renewed(token: string, now: number) {
+      if (status === "open") push("send", { auth: token });
+      return finish(now);
+    },
+
     timer(key: string, now: number) {
       if (key === MAIN_TIMER) {
         if (status === "waiting") connect();
-        else if (status === "connecting") drop(NORMAL);
+        else if (status === "connecting" && !dormant) {
+          if (isFetching) push("report", new RealtimeError("token_timeout", `token() did not return within ${TOKEN_MS / 1000} s`));
+          drop(NORMAL);
+        }
         else if (status === "open") watch(now);
       } else if (key === ROOM_TIMER) push("soon");
+      else if (key === RENEW_TIMER && status === "open") {
+        push("renew");
+        push("timer", RENEW_TIMER, Math.max(RENEW_MS, expires * RENEW_AGAIN));
+      } else if (key === IDLE_TIMER && isUnused && !dormant && status !== "stopped") {
+        push("close", NORMAL);
+        forget();
+        status = "connecting";
+        dormant = true;
+      }
       else if (status === "open" && lingering.delete(key)) {
         leaving.push(key);
         push("soon");
@@ -451,6 +462,9 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
     reconnect(now: number) {
       push("close", NORMAL);
       forget();
+      verdicts.retry();
+      isUnused = false;
+      hint = 0;
       connect();
       return finish(now);
     },
@@ -462,8 +476,8 @@ export const createMachine = <S extends Subscriber, T>(random: () => number, { l
       status = "stopped";
       dormant = true;
       position = code = undefined;
-      attempts = 0;
-      renew = false;
+      works();
+      verdicts.retry();
       const done = finish(now);
       for (const s of subscribers) s.ref = GONE;
       subscribers.clear();

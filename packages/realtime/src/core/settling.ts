@@ -16,6 +16,7 @@ export const createSettling = <T>() => {
   const pending = () => [...new Set(entries.flatMap(({ xid, asked }) => (asked ? [xid] : [])))];
 
   return {
+    size: () => entries.length,
     add: (xid: string, ticket: T) => entries.push({ xid, ticket, asked: false }),
     /** The connection is lost, and its requests with it. */
     forget() {

@@ -26,7 +26,7 @@ export const createStreams = () => {
   const live = new Set<string>();
   let asked: Subscribe[] = [];
   let settling: string[] = [];
-  let auth: ClientFrame | undefined;
+  let auth: Extract<ClientFrame, { readonly auth: unknown }> | undefined;
   let position: Cursor | undefined;
   let greeted = false;
   let resuming = false;
@@ -97,6 +97,7 @@ export const createStreams = () => {
     /** Process a message of the client; returns true if it needs a new stream. */
     send(message: string): boolean {
       const frame = JSON.parse(message) as ClientFrame; // written by the client in this package
+      const renews = "auth" in frame && auth !== undefined && frame.auth !== auth.auth;
       if ("auth" in frame) auth = frame;
       else if ("subscribe" in frame) {
         asked.push(frame);
@@ -108,7 +109,7 @@ export const createStreams = () => {
           live.delete(name);
           for (const { ref } of asked) forget(name, ref);
         }
-      return "subscribe" in frame || "settle" in frame;
+      return renews || "subscribe" in frame || "settle" in frame;
     },
 
     /** Whether a new stream may replace this one: its resume is answered. */
@@ -161,6 +162,7 @@ export const createStreams = () => {
         }
         case "error":
           return refuse(frame);
+        case "authenticated":
         case "bye":
           return [text];
         default:

@@ -35,19 +35,17 @@ if TYPE_CHECKING:
     from _typeshed import TraceFunction
 
 GOAL_FILES, GOAL_LINES = 16, 2_500
-MOST_FILES, MOST_LINES = 25, 5_150
-"""What is true now, lines rounded up. A change that exceeds these raises them, with its reason.
-
-Records have kinds: `core/kinds.py` decides what a reset or a skipped event does to others.
-The trigger reads the row as it is now, and reports rows that leave a channel: `generate_queries.sql`.
-"""
+MOST_FILES, MOST_LINES = 23, 4_450
+"""What is true now, lines rounded up. A change that exceeds these raises them, with its reason."""
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "flowcraft"
 SQL = PACKAGE / "adapters" / "postgres" / "sql"
 SQL_FUNCTIONS = ("broadcast", "wake", "position", "difference")
 """The functions of PostgreSQL that the trigger and the read call."""
-SQL_STATEMENTS = ("generate_columns.sql", "generate_queries.sql", "generate_body.sql", "read.sql")
-"""The template of the trigger, and the statement that reads the log."""
+SQL_STATEMENTS = ("read.sql",)
+"""The statement that reads the log."""
+TRIGGER = SQL / "generate_body.sql"
+"""What writes the trigger function. The function that it writes runs: its lines count, not those of the writer."""
 BROWSER = ("client.ts", "core/frames.ts", "core/machine.ts", "react.tsx")
 """Socket, decoder, state machine and hook of the client; `types.ts` and the rest have no code on the way."""
 MESSAGES = 5
@@ -149,15 +147,28 @@ async def python_files(dsn: str) -> set[Path]:
     return {path for path in runs[0] if all(path in files for files in runs)}
 
 
+async def trigger_lines(dsn: str) -> int:
+    """Return the lines of the one trigger function of the database."""
+    connection = await asyncpg.connect(dsn)
+    text: str = await connection.fetchval(
+        "select pg_get_functiondef(oid) from pg_proc"
+        " where prorettype = 'trigger'::regtype and pronamespace = 'flowcraft'::regnamespace"
+    )
+    await connection.close()
+    return len(text.splitlines())
+
+
 def walk() -> list[tuple[str, int]]:
     """Return the files that a message passes, each with its lines: SQL, Python and TypeScript."""
     with database_server() as server:
         dsn = server.create_database("walk")
         files = asyncio.run(python_files(dsn))
+        trigger = asyncio.run(trigger_lines(dsn))
         server.drop_database("walk")
     browser = [ROOT / "packages/realtime/src" / name for name in BROWSER]
     paths = [*dict.fromkeys(sql_files()), *sorted(files), *browser]
-    return [(str(path.relative_to(ROOT)), len(path.read_text().splitlines())) for path in paths]
+    read = [(path, len(path.read_text().splitlines())) for path in paths]
+    return [(str(path.relative_to(ROOT)), lines) for path, lines in [(TRIGGER, trigger), *read]]
 
 
 def total(passed: list[tuple[str, int]]) -> str:

@@ -283,4 +283,4 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 Resuming.TestCase.settings = settings(max_examples=400, stateful_step_count=50, deadline=None)
-TestResuming = Resuming.TestCase
+TestResuming = pytest.mark.timeout(180)(Resuming.TestCase)  # 400 examples take 22 s of a processor

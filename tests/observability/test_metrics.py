@@ -110,6 +110,8 @@ async def test_a_server_tells_what_it_delivered_to_whom_and_how_late(realtime: R
         "other_database": 0,
         "malformed": 1,
         "unreadable": 0,
+        "truncated": 0,
+        "redeclared": 0,
     }
     assert set(told.by("work", "failures_total").values()) == {0}
     assert (told("connections"), told("connections_opened_total"), told("resumes_total")) == (3, 3, 2)

@@ -15,6 +15,12 @@ _STATIC = re.compile(r"[a-z][a-z0-9_]*_update|system|dashboard", re.ASCII)
 _FAMILY = re.compile(r"([a-z][a-z0-9_]{0,47})\.\{([a-z][a-z0-9_]*)\}", re.ASCII)
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,18})", re.ASCII)
 
+# By expressions and not by `parse`, which takes 1.5 µs for a UUID: every record of the log is checked.
+_CANONICAL = {
+    UUID: re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII),
+    int: re.compile(r"0|-?[1-9]\d{0,18}", re.ASCII),
+}
+
 
 def is_name(name: str) -> bool:
     """Return whether a text is within the grammar of channel names."""
@@ -40,10 +46,8 @@ class Parameter:
 
     def reads(self, text: str) -> bool:
         """Return whether a text is the canonical spelling of a value of this type."""
-        try:
-            return str(self.parse(text)) == text
-        except ValueError:
-            return False
+        canonical = _CANONICAL.get(self.type)
+        return canonical is None or canonical.fullmatch(text) is not None
 
 
 def parameter_of(name: str, params: Mapping[str, type[UUID] | type[int] | type[str]]) -> Parameter | None:

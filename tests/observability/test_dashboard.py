@@ -103,7 +103,7 @@ def test_every_alert_says_what_to_do_and_is_explained() -> None:
 
 def test_the_table_of_the_guide_is_what_is_told() -> None:
     table = "\n".join(
-        f"| `flowcraft_{m.name}{m.suffix}`{f' by `{m.label}`' if m.label else ''} | {m.kind} | {m.meaning} |"
+        f"| `flowcraft_{m.name}{m.suffix}`{f" by `{m.label.replace(' ', '` and `')}`" if m.label else ""} | {m.kind} | {m.meaning} |"
         for m in METRICS
     )
     told = GUIDE.split("| metric | kind | meaning |\n|---|---|---|\n")[1].split("\n\n")[0]

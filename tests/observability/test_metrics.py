@@ -149,6 +149,7 @@ async def test_every_metric_is_told_and_a_registry_of_your_own_may_have_them(rea
         node = await realtime.start()
         registry = CollectorRegistry(auto_describe=True)
         registry.register(collector(lambda: [node.report()]))
+        node.counts.skipped["count_update"] = {"payload_invalid": 1}
         ours, yours = await scrape(address), Scrape(generate_latest(registry).decode())
     assert ours.names == yours.names
     assert ours.names == {

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
     from prometheus_client.registry import Collector
 
-Value: TypeAlias = float | Histogram | Mapping[str, float]
-"""A metric of one node: one number, a histogram, or a number for each value of the label."""
+Value: TypeAlias = float | Histogram | Mapping[str, float] | Mapping[str, Mapping[str, float]]
+"""A metric of one node: a number, a histogram, or a number for each value of the label, or of two labels."""
 MISSING = "metrics need the package prometheus-client; run pip install 'flowcraft-realtime[metrics]'\n"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -34,6 +34,7 @@ class Metric:
     meaning: str
     read: Callable[[NodeReport], Value]
     label: str = ""
+    """The name of the label, or of two, with a space."""
 
     @property
     def suffix(self) -> str:
@@ -141,6 +142,13 @@ METRICS = (
         "reason",
     ),
     Metric(
+        "skipped",
+        "counter",
+        "events of the log that cannot be delivered, by the declared name of the channel and by reason",
+        lambda m: m.counts.skipped,
+        "channel reason",
+    ),
+    Metric(
         "refusals",
         "counter",
         "clients and subscriptions refused: by their `token`, their `origin` or a `guard`",
@@ -217,7 +225,12 @@ def _samples(metric: Metric, node: NodeReport) -> Iterator[tuple[str, dict[str, 
         yield "_count", {}, up_to[-1]
     elif isinstance(value, Mapping):
         for name, number in value.items():
-            yield metric.suffix, {metric.label: name}, number
+            if isinstance(number, Mapping):
+                outer, inner = metric.label.split()
+                for other, times in number.items():
+                    yield metric.suffix, {outer: name, inner: other}, times
+            else:
+                yield metric.suffix, {metric.label: name}, number
     else:
         yield metric.suffix, {}, value
 

@@ -61,6 +61,8 @@ class Counts:
     """Resets by reason."""
     refusals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(get_args(Refusal), 0))
     """Tokens, origins and subscriptions that were refused."""
+    skipped: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    """Records of the log that no client receives as events, by declared channel and reason."""
     failures: dict[str, int] = field(default_factory=lambda: dict.fromkeys(get_args(Failure), 0))
     """Items that failed, by kind of work."""
     live: int = 0

@@ -178,7 +178,12 @@ async def _readiness(url: str) -> list[tuple[bool, str]]:
     summary += f"{health['subscriptions']:,} subscriptions, "
     summary += f"{health['counts']['slow_closes']:,} closed as too slow, wakeups: {health['wakeup']}"
     errors = [(False, f"{name}: {error}") for name, error in health["errors"].items()]
-    return [(bool(health["ready"]), summary), *errors]
+    skipped = [
+        (False, f"{count:,} events of {channel} were not delivered ({reason}); the server's log names each")
+        for channel, reasons in health["counts"].get("skipped", {}).items()
+        for reason, count in reasons.items()
+    ]
+    return [(bool(health["ready"]), summary), *errors, *skipped]
 
 
 def _read(page: str) -> dict[str, Any]:

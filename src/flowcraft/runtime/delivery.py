@@ -66,8 +66,6 @@ class Delivery:
         self.read_at = self._clock.monotonic()
         hub = self.require_hub()
         subscribed = sum([hub.subscriber_count(record.channel) > 0 for record in batch.records])
-        for event in batch.unreadable:
-            self._isolation.report("event", f"{event.id} on {event.channel:.120}", ValueError(event.reason))
         try:
             effects = hub.broadcast(batch, self.read_at)
         except Exception:

@@ -7,6 +7,7 @@ from flowcraft.ports import Authorizer, Backend, BackendContext, Clock, Tracer
 from flowcraft.records import Ephemeral
 from flowcraft.runtime.clock import SystemClock
 from flowcraft.runtime.node import Node
+from flowcraft.runtime.screened_log import ScreenedLog
 from flowcraft.settings import Settings
 
 
@@ -29,15 +30,17 @@ class Serving:
             RealtimeError: the backend can never be read as it is configured.
         """
         self._reader = backend.open(BackendContext(channels, settings, self._deliver, self._note_recovery))
+        log = ScreenedLog(self._reader.log, channels)
         self.node = Node(
             channels,
-            self._reader.log,
+            log,
             self._reader.wakeups,
             settings=settings,
             authorizer=authorizer,
             clock=clock or SystemClock(),
             tracer=tracer,
         )
+        log.counts = self.node.counts
 
     def start(self) -> None:
         """Start reading the log, and keep the backend's tasks running."""

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from flowcraft.adapters.prometheus import METRICS, exposition
-from flowcraft.core.report import TaskReport
+from flowcraft.core.report import Counts, TaskReport
 from tests.support.reports import blank_report
 from tests.support.scraping import Scrape
 
@@ -21,9 +21,9 @@ ADDED = {"job", "instance"}
 """By Prometheus itself."""
 GUIDE = (ROOT / "docs/guides/monitoring.md").read_text()
 RELAY = TaskReport("running", 0.0, 0, None)
-TOLD = Scrape(
-    exposition([blank_report(subscribers={"runs.{run_id}": 1}, tasks={"relay": RELAY})], by_process=True)
-)
+COUNTS = Counts(skipped={"runs.{run_id}": {"payload_invalid": 1}})
+REPORT = blank_report(subscribers={"runs.{run_id}": 1}, tasks={"relay": RELAY}, counts=COUNTS)
+TOLD = Scrape(exposition([REPORT], by_process=True))
 
 
 def dashboard() -> dict[str, Any]:
@@ -103,8 +103,9 @@ def test_every_alert_says_what_to_do_and_is_explained() -> None:
 
 def test_the_table_of_the_guide_is_what_is_told() -> None:
     table = "\n".join(
-        f"| `flowcraft_{m.name}{m.suffix}`{f" by `{m.label.replace(' ', '` and `')}`" if m.label else ""} | {m.kind} | {m.meaning} |"
+        f"| `flowcraft_{m.name}{m.suffix}`{by} | {m.kind} | {m.meaning} |"
         for m in METRICS
+        for by in [m.label and " by " + " and ".join(f"`{label}`" for label in m.label.split())]
     )
     told = GUIDE.split("| metric | kind | meaning |\n|---|---|---|\n")[1].split("\n\n")[0]
     assert told == table

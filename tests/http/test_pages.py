@@ -118,6 +118,8 @@ async def test_what_is_not_a_page_is_the_applications() -> None:
     async with client_of(startable, application, "") as http:
         for path in ("/healthz", "/realtime", "/realtime/healthz/more", "/other/realtime/readyz"):
             assert (await http.get(path)).text == "the application's\n", path
+        handshake = await http.get("/realtime", headers={"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="})
+        assert (handshake.status_code, handshake.headers["upgrade"]) == (426, "websocket")
     assert startable.starts == 0
 
 

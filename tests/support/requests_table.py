@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from flowcraft.adapters.http import FIELDS, HEAD_BYTES, TARGET_BYTES
 from flowcraft.adapters.server_sent import BODY_BYTES
+from tests.support.health_rows import HEALTH
 from tests.support.request_rows import (
     BY_HOST,
     EMPTY,
@@ -88,8 +89,6 @@ METHODS: dict[str, Row] = {
     "OPTIONS of a stream": Row(head("OPTIONS /realtime/events HTTP/1.1"), OPTIONS_STREAM),
     "OPTIONS of the WebSocket": Row(head("OPTIONS /realtime HTTP/1.1"), OPTIONS),
     "OPTIONS *": Row(head("OPTIONS * HTTP/1.1"), OPTIONS),
-    "HAProxy's default check": Row(head("OPTIONS / HTTP/1.0", host=None), OPTIONS),
-    "HAProxy's check of /readyz": Row(head("OPTIONS {at}/readyz HTTP/1.0", host=None), OPTIONS),
     "POST to a page": Row(
         posted("Content-Length: 2", body=b"{}", line="POST {at}/healthz HTTP/1.1"), NO_METHOD
     ),
@@ -385,6 +384,7 @@ CORS: dict[str, Row] = {
 TABLE = {
     f"{kind}: {name}": row
     for kind, rows in {
+        "health": HEALTH,
         "version": VERSIONS, "method": METHODS, "field": FIELD_ROWS, "content": CONTENT,
         "host": HOSTS, "target": TARGETS, "socket": SOCKETS, "cors": CORS,
     }.items()

@@ -123,6 +123,8 @@ class RealtimeApp:
         path = normal_path(_path_inside(scope))
         if scope["type"] == "websocket":
             return _WEBSOCKET if path == (self._path or "/") else None
+        if path == (self._path or "/") and "sec-websocket-key" in headers_of(scope):
+            return _WEBSOCKET  # a handshake without its Upgrade, which a proxy has not passed on
         return next((below for below in _BELOW if path == self._path + below), None)
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from _typeshed import TraceFunction
 
 GOAL_FILES, GOAL_LINES = 16, 2_500
-MOST_FILES, MOST_LINES = 23, 4_450
+MOST_FILES, MOST_LINES = 23, 4_400
 """What is true now, lines rounded up. A change that exceeds these raises them, with its reason."""
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "flowcraft"
@@ -45,7 +45,7 @@ SQL_FUNCTIONS = ("broadcast", "wake", "position", "difference")
 SQL_STATEMENTS = ("read.sql",)
 """The statement that reads the log."""
 TRIGGER = SQL / "generate_body.sql"
-"""What writes the trigger function. The function that it writes runs: its lines count, not those of the writer."""
+"""What writes the trigger function. Its lines are those of the function that it writes, which runs."""
 BROWSER = ("client.ts", "core/frames.ts", "core/machine.ts", "react.tsx")
 """Socket, decoder, state machine and hook of the client; `types.ts` and the rest have no code on the way."""
 MESSAGES = 5

@@ -52,6 +52,9 @@ class EchoReception:
     accepting = True
     counts = Counts()
 
+    def has_place_for(self, address: str) -> bool:
+        return True
+
     def begin_drain(self, within: float | None = None) -> None:
         pass
 

@@ -10,9 +10,10 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from flowcraft.adapters.postgres.connections import OwnPool, connect, pinned
+from flowcraft.adapters.postgres.connections import connect, pinned
 from flowcraft.adapters.postgres.inspection import inspect
 from flowcraft.adapters.postgres.log import PostgresLog
+from flowcraft.adapters.postgres.pool import OwnPool
 from flowcraft.adapters.postgres.retention import PostgresRetention, purge
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.adapters.postgres.service import PostgresRealtimeService

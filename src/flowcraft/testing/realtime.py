@@ -14,8 +14,8 @@ import msgspec
 
 from flowcraft.adapters.memory import MemoryBackend, MemoryTransaction
 from flowcraft.adapters.postgres.backend import PostgresBackend
-from flowcraft.adapters.postgres.connections import OwnPool
 from flowcraft.adapters.postgres.log import PostgresLog
+from flowcraft.adapters.postgres.pool import OwnPool
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.channels import Channel, Channels

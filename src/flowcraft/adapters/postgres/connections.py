@@ -1,20 +1,15 @@
-"""Connections: how this package opens its own, and which error a failure becomes."""
+"""Connections: how this package opens its own, and the settings that their sessions have."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 
-from flowcraft.adapters.loop_end import LoopEnd
 from flowcraft.adapters.postgres.statements import statement
-from flowcraft.errors import LogTimeout, LogUnavailable
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -25,17 +20,11 @@ if TYPE_CHECKING:
     FindDsn: TypeAlias = Callable[[], str]
     """Returns the database's address, when it is needed and not before."""
 
-logger = logging.getLogger(__name__)
-
 APPLICATION_NAME = "flowcraft"
 CONNECT_SECONDS = 2.0
 """A lost SYN is sent again after 1 s; a server that has not answered after 2 s is taken for gone."""
-CLOSE_SECONDS = 1.0
-"""Connections that do not close in order within this time are terminated."""
 ANSWER_SECONDS = 30.0
 """A long replay takes seconds; a database that does not answer for this long is gone."""
-PREPARED_STATEMENTS = 100
-"""asyncpg's own default; this package has about 20."""
 _PINNED = {
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
@@ -66,122 +55,6 @@ Time limits are this process's. The last one: no transaction of ours is ever pre
 _SINCE = {"transaction_timeout": 17}
 """The PostgreSQL that brought a setting, where some that are supported are older."""
 _WRITABLE = "set transaction read write, not deferrable;\n"
-_INSTALL = "run `flowcraft migrate`"
-_GONE = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-)
-
-
-@dataclass(slots=True)
-class _LoopPool:
-    """The pool of one event loop."""
-
-    end: LoopEnd
-    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
-    pool: Pool | None = None
-
-
-class OwnPool:
-    """A pool that is given, or one that is opened when it is first needed and closed with its owner.
-
-    Each event loop that needs a pool gets its own, which is closed before the loop is: a test client and
-    `async_to_sync` have a loop for each request.
-    """
-
-    def __init__(
-        self,
-        database: str | Pool | FindDsn,
-        *,
-        size: int = 4,
-        connected: Callable[[], None] | None = None,
-    ) -> None:
-        """Prepare it; `connected` is called for each connection that a pool of our own makes."""
-        self._given = None if isinstance(database, str) or callable(database) else database
-        self._dsn = database if isinstance(database, str) or callable(database) else ""
-        self._size = size
-        self._connected = connected
-        self._pooled = False
-        self._opened: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AnyConnection]:
-        """Lend a connection, with our settings: in a transaction, where the session belongs to others too."""
-        pool = self._given
-        if pool is None:
-            opened = self._opened.get(asyncio.get_running_loop())
-            pool = (opened and opened.pool) or await self._open()
-        async with pool.acquire() as connection:
-            try:
-                if self._given is None and not self._pooled:
-                    yield connection
-                else:
-                    async with pinned(connection, abandon=True):
-                        yield connection
-            except (TimeoutError, asyncio.CancelledError):
-                # The pool would first wait for an answer to the cancellation.
-                connection.terminate()
-                raise
-
-    async def close(self) -> None:
-        """Close the pools that are our own."""
-        opened, self._opened = self._opened, {}
-        for loop, one in opened.items():
-            if loop is asyncio.get_running_loop():
-                await one.end.drop()
-                await _close(one.pool)
-            elif one.pool is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(one.pool.terminate)
-
-    async def _open(self) -> Pool:
-        loop = asyncio.get_running_loop()
-        opened = self._opened.get(loop)
-        if opened is None:
-            for closed in [other for other in self._opened if other.is_closed()]:
-                del self._opened[closed]
-            opened = self._opened[loop] = _LoopPool(LoopEnd(partial(self._end_with, loop)))
-            await opened.end.begin()
-        async with opened.opening:
-            if opened.pool is None:
-                dsn = self._dsn if isinstance(self._dsn, str) else self._dsn()
-                self._pooled = await _finds_pooler(dsn)
-                opened.pool = await asyncpg.create_pool(
-                    dsn,
-                    min_size=1,
-                    max_size=self._size,
-                    init=self._prepare,
-                    reset=_nothing_to_reset,
-                    timeout=CONNECT_SECONDS,
-                    command_timeout=ANSWER_SECONDS,
-                    # In transaction mode the next statement may run where it was not prepared.
-                    statement_cache_size=0 if self._pooled else PREPARED_STATEMENTS,
-                    server_settings={"application_name": APPLICATION_NAME},
-                )
-            return opened.pool
-
-    async def _end_with(self, loop: asyncio.AbstractEventLoop) -> None:
-        opened = self._opened.pop(loop, None)
-        if opened is not None:
-            await _close(opened.pool)
-
-    async def _prepare(self, connection: Plain) -> None:
-        if not self._pooled:
-            await _pin(connection)
-        if self._connected is not None:
-            self._connected()
-
-
-async def _close(pool: Pool | None) -> None:
-    if pool is not None:
-        with suppress(TimeoutError):  # the pool is terminated then
-            await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
 
 
 async def connect(dsn: str, name: str = APPLICATION_NAME) -> Plain:
@@ -195,7 +68,7 @@ async def connect(dsn: str, name: str = APPLICATION_NAME) -> Plain:
     try:
         # Behind a pooler the session is also that of others, who did not choose our settings.
         if not await is_pooled(connection):
-            await _pin(connection)
+            await pin(connection)
     except BaseException:
         connection.terminate()
         raise
@@ -225,7 +98,8 @@ async def pinned(
     await (transaction.commit() if commit else transaction.rollback())
 
 
-async def _pin(connection: Plain) -> None:
+async def pin(connection: Plain) -> None:
+    """Give a session our settings."""
     await connection.execute(_pins(connection, "set"), timeout=CONNECT_SECONDS)
 
 
@@ -244,54 +118,3 @@ async def is_pooled(connection: Plain) -> bool:
     """Return whether a pooler is between this process and the server."""
     pid: int = await connection.fetchval(statement("backend"), timeout=CONNECT_SECONDS)
     return pid != connection.get_server_pid()
-
-
-async def _finds_pooler(dsn: str) -> bool:
-    connection: Plain = await asyncpg.connect(
-        dsn,
-        timeout=CONNECT_SECONDS,
-        statement_cache_size=0,
-        server_settings={"application_name": APPLICATION_NAME},
-    )
-    try:
-        pooled = await is_pooled(connection)
-    finally:
-        connection.terminate()
-    if pooled:
-        logger.info("a pooler is in front of the database; statements are not prepared")
-    return pooled
-
-
-async def _nothing_to_reset(connection: Plain) -> None:
-    """Skip the round trip after each use: no statement of this package changes its session later."""
-
-
-@contextmanager
-def unavailable() -> Iterator[None]:
-    """Turn the error of a database that cannot be read now into `LogUnavailable`."""
-    try:
-        yield
-    except (asyncpg.ReadOnlySQLTransactionError, asyncpg.ObjectNotInPrerequisiteStateError) as error:
-        raise LogUnavailable(str(error.args[0])) from error
-    except (
-        asyncpg.InvalidSchemaNameError,
-        asyncpg.UndefinedFunctionError,
-        asyncpg.UndefinedTableError,
-    ) as error:
-        raise LogUnavailable(f"the database has no schema flowcraft ({error.args[0]}); {_INSTALL}") from error
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise LogUnavailable(f"{error.args[0]}; grants are listed in 0001_log.sql") from error
-    except asyncpg.ClientConfigurationError as error:  # a ValueError too, for an address that is none
-        raise LogUnavailable(f"the database cannot be reached: {error}") from error
-    except TimeoutError as error:
-        raise LogTimeout(f"the database did not answer in time{_in_detail(error)}") from error
-    except _GONE as error:
-        if isinstance(error, ValueError):  # asyncpg's for an argument that does not fit its parameter
-            raise
-        raise LogUnavailable(
-            f"the database cannot be reached: {str(error) or type(error).__name__}"
-        ) from error
-
-
-def _in_detail(error: Exception) -> str:
-    return f": {error}" if str(error) else ""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import asyncpg
 import msgspec
 
-from flowcraft.adapters.postgres.connections import APPLICATION_NAME, pinned, unavailable
+from flowcraft.adapters.postgres.connections import APPLICATION_NAME, pinned
 from flowcraft.adapters.postgres.listen_connection import ANSWER_SECONDS, ListenConnection
+from flowcraft.adapters.postgres.pool import unavailable
 from flowcraft.adapters.postgres.statements import (
     DOES_NOT_FIT,
     differences_of,

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, final
 
-from flowcraft.adapters.postgres.connections import APPLICATION_NAME, connect, is_pooled, unavailable
+from flowcraft.adapters.postgres.connections import APPLICATION_NAME, connect, is_pooled
+from flowcraft.adapters.postgres.pool import unavailable
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.errors import LogUnavailable
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import msgspec
 
-from flowcraft.adapters.postgres.connections import OwnPool, unavailable
+from flowcraft.adapters.postgres.pool import OwnPool, unavailable
 from flowcraft.adapters.postgres.rows import UNDECODABLE, Texts, decode, records
 from flowcraft.adapters.postgres.statements import REMOVED, statement
 from flowcraft.cursors import Cursor, Lineage, Snapshot

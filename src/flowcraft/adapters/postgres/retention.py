@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from flowcraft.adapters.postgres.connections import OwnPool, unavailable
+from flowcraft.adapters.postgres.pool import OwnPool, unavailable
 from flowcraft.adapters.postgres.statements import statement
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from flowcraft.adapters.postgres.connections import OwnPool
+from flowcraft.adapters.postgres.pool import OwnPool
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.adapters.postgres.via import send, send_sync
 from flowcraft.channels import Channel

@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     from _typeshed import TraceFunction
 
 GOAL_FILES, GOAL_LINES = 16, 2_500
-MOST_FILES, MOST_LINES = 23, 4_400
-"""What is true now, lines rounded up. A change that exceeds these raises them, with its reason."""
+MOST_FILES, MOST_LINES = 26, 4_750
+"""What is true now, lines rounded up. A change that exceeds these raises them, with its reason.
+
+Every event is compared with its declared type, once per read: `core/screening.py`, `events/payload.py`.
+"""
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "flowcraft"
 SQL = PACKAGE / "adapters" / "postgres" / "sql"

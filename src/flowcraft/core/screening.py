@@ -52,7 +52,7 @@ class Screening:
                 skips.append(self._skip(record, record.payload))
         if changed:
             batch = replace(batch, records=tuple([changed.get(r.id, r) for r in batch.records]))
-        return batch.readable(), skips
+        return (batch.readable() if batch.unreadable else batch), skips
 
     def _screened(self, record: Record, skips: list[Skip]) -> Record:
         """Return the record to deliver: this one, one with all fields, or a skipped one."""

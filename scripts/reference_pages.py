@@ -97,6 +97,7 @@ def _signature(name: str, value: Callable[..., object], kind: str) -> str:
     if len(line.rsplit("\n", 1)[-1]) > 88:
         rows = "".join(f"{indent}    {parameter},\n" for parameter in parameters)
         line = f"{head}(\n{rows}{indent}){after}: ..."
+    line = line.replace("'", '"')  # as the formatter has it, which formats the pages too
     return f"{SIGNATURE}\n```python\n{line}\n```"
 
 
@@ -115,7 +116,7 @@ def _parameters(signature: inspect.Signature) -> list[str]:
         if parameter.annotation is not inspect.Parameter.empty:
             text += f": {_annotation(parameter.annotation)}"
         if parameter.default is not inspect.Parameter.empty:
-            made = repr(parameter.default).replace("'", '"')
+            made = repr(parameter.default)
             text += f" = {'...' if made.startswith('<') else made}"
         found.append(text)
     positional = [p.name for p in signature.parameters.values() if p.kind is p.POSITIONAL_ONLY]

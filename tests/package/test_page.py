@@ -18,6 +18,11 @@ const told = {};
 for (const entry of process.argv.slice(1)) told[entry] = Object.keys(await import(entry));
 console.log(JSON.stringify(told));
 """
+REQUIRED = """
+const required = {};
+for (const entry of process.argv.slice(1)) required[entry] = [Object.keys(require(entry)), require.resolve(entry)];
+console.log(JSON.stringify(required));
+"""
 TYPED = """
 import { createClient } from "@flowcraft/realtime";
 import { useChannelState, useWebSocket } from "@flowcraft/realtime/react";
@@ -78,15 +83,34 @@ def test_every_entry_can_be_imported_by_node(page: WebProject) -> None:
     assert not page.client.is_symlink(), "it is the tarball, not the workspace"
 
 
-@pytest.mark.parametrize(("module", "resolution"), [("ESNext", "bundler"), ("NodeNext", "nodenext")])
+@pytest.mark.parametrize("option", ["--no-experimental-require-module", "--experimental-require-module"])
+def test_every_entry_can_be_required(page: WebProject, option: str) -> None:
+    """Jest has its own `require`, which takes no modules; Node's takes them from 20.19 on."""
+    command = ["node", option, "--no-warnings", "--eval", REQUIRED, *page.entries()]
+    required = json.loads(run(command, cwd=page.folder).stdout)
+    assert set(required) == set(page.entries())
+    assert all(names for names, _ in required.values()), "an entry exports something"
+    of_modules = [file for _, file in required.values() if "/cjs/" not in file]
+    assert bool(of_modules) == (option == "--experimental-require-module")
+
+
+@pytest.mark.parametrize("file", ["dist/react.js", "dist/cjs/react.js"])
+def test_the_hooks_are_for_the_browser_where_components_run_on_a_server(page: WebProject, file: str) -> None:
+    assert '"use client";' in (page.client / file).read_text("utf-8").splitlines()[:2]
+
+
+@pytest.mark.parametrize(
+    ("module", "resolution", "suffix"),
+    [("ESNext", "bundler", "ts"), ("NodeNext", "nodenext", "ts"), ("Node16", "node16", "cts")],
+)
 def test_every_entry_has_types_that_a_strict_program_takes(
-    page: WebProject, module: str, resolution: str
+    page: WebProject, module: str, resolution: str, suffix: str
 ) -> None:
     folder = page.folder / resolution
     folder.mkdir()
     imports = "".join(f'export * as e{n} from "{name}";\n' for n, name in enumerate(page.entries()))
-    (folder / "entries.ts").write_text(imports)
-    (folder / "typed.ts").write_text(TYPED)
+    (folder / f"entries.{suffix}").write_text(imports)
+    (folder / f"typed.{suffix}").write_text(TYPED)
     options = {
         "module": module,
         "moduleResolution": resolution,

@@ -1,3 +1,4 @@
+"use client";
 /** React: hooks for a client that lives outside React. */
 import {
   createContext,
@@ -37,9 +38,13 @@ export function useClient(): Client {
 /** `subscribe` is stable and returns `unsubscribe`: return that from an effect. */
 export const useWebSocket: () => Pick<Client, "subscribe"> = useClient;
 
+/** What a server renders, and a page first: a boundary may be hydrated when the connection is open already. */
+const BEFORE: Connection = { status: "connecting", fresh: false, since: 0, attempts: 0, code: undefined };
+const before = () => BEFORE;
+
 export function useConnection(): Connection {
   const { connection } = useClient();
-  return useSyncExternalStore(connection.subscribe, connection.get, connection.get);
+  return useSyncExternalStore(connection.subscribe, connection.get, before);
 }
 
 /** Subscribe to a channel while mounted; `null` turns it off. Handler and callbacks need not be stable. */

@@ -13,6 +13,10 @@ test("the README names every export", () => {
   expect(names.filter((name) => !readme.includes(name))).toEqual([]);
 });
 
+test("the hooks are marked for the browser, so that components of a server may import their module", () => {
+  expect(readFileSync(new URL("../src/react.tsx", import.meta.url), "utf8")).toMatch(/^"use client";\n/);
+});
+
 test("the main module does not load React", () => {
   expect(Object.keys(main).sort()).toEqual(["RealtimeError", "createClient"]);
 });

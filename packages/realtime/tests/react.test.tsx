@@ -1,7 +1,6 @@
 // @vitest-environment happy-dom
 import { act, cleanup, configure, render } from "@testing-library/react";
-import { type ReactNode, StrictMode, useEffect, useState } from "react";
-import { renderToString } from "react-dom/server";
+import { type ReactNode, useEffect, useState } from "react";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Client, ClientOptions } from "../src/client.js";
 import {
@@ -9,7 +8,6 @@ import {
   RealtimeProvider,
   useChannel,
   useChannelState,
-  useClient,
   useConnection,
   useWebSocket,
 } from "../src/react.js";
@@ -536,26 +534,4 @@ describe("useChannelState", () => {
     await nextFrame();
     expect(container.textContent).toBe("1");
   });
-});
-
-test("on a server the first render is the state before anything is known", () => {
-  function Page() {
-    const { status } = useConnection();
-    const { data, loading } = useChannelState("run_update", {
-      load: () => Promise.resolve({ data: 1, cursor: "" }),
-      reduce: (n: number) => n,
-    });
-    useClient();
-    return <p>{`${status} ${String(data)} ${String(loading)}`}</p>;
-  }
-  client = clientOn();
-  const html = renderToString(
-    <StrictMode>
-      <RealtimeProvider client={client}>
-        <Page />
-      </RealtimeProvider>
-    </StrictMode>,
-  );
-  expect(html).toBe("<p>connecting undefined true</p>");
-  expect(FakeSocket.opened).toHaveLength(0);
 });

@@ -12,6 +12,7 @@ import pytest
 
 from flowcraft.adapters.memory import MemoryTransaction
 from flowcraft.channels import Channels, Table
+from flowcraft.cursors import Cursor, Snapshot
 from flowcraft.errors import RealtimeError
 from flowcraft.events import Event
 from flowcraft.ports import RealtimeService
@@ -274,11 +275,9 @@ async def test_the_condition_of_a_test_may_fail_with_its_own_exception(realtime:
 async def test_a_viewer_whose_token_runs_out_is_sent_away_as_in_production(
     realtime: InMemoryRealtime,
 ) -> None:
-    secrets = await realtime.as_viewer(Viewer("ada", {"role": "admin"}, expires_at=0.0)).subscribe(
-        secret_update
-    )
+    ada = realtime.as_viewer(Viewer("ada", {"role": "admin"}, expires_at=0.0))
     with pytest.raises(ConnectionResetError, match="4401"):
-        await secrets.expect()
+        await (await ada.subscribe(secret_update)).expect()
 
 
 async def test_a_cursor_that_cannot_be_continued_is_refused_with_the_reason(
@@ -313,3 +312,49 @@ def test_one_realtime_belongs_to_one_event_loop(realtime: InMemoryRealtime) -> N
         asyncio.run(subscribe())
     loop.run_until_complete(realtime.close())
     loop.close()
+
+
+async def test_a_row_that_is_gone_is_expected_by_its_key_and_is_no_event(realtime: InMemoryRealtime) -> None:
+    rows = await realtime.subscribe(run_update)
+    await realtime.broadcast(run_update, RunUpdate(run_id=1))
+    await realtime.broadcast_gone(run_update, run_id=1)
+    await realtime.broadcast_gone(run_update, run_id=2)
+    assert await rows.expect_gone(run_id=2) == {"run_id": 2}
+    with pytest.raises(EventMissing, match=r"a row that is gone with run_id=1, among(.|\n)*gone: run_id=2"):
+        await rows.expect_gone(run_id=1, timeout=0)
+    assert rows.received == [RunUpdate(run_id=1)]
+    assert rows.gone == [{"run_id": 1}, {"run_id": 2}]
+    await rows.expect_nothing()
+    await realtime.broadcast_gone(run_update, run_id=3)
+    await rows.expect_nothing(RunUpdate)
+    with pytest.raises(EventUnexpected, match="gone: run_id=3"):
+        await rows.expect_nothing()
+    async with realtime.transaction() as transaction:
+        await realtime.broadcast_gone(run_update, via=transaction, run_id=4)
+    assert await rows.expect_gone(run_id=4) == {"run_id": 4}
+
+
+async def test_an_event_that_does_not_fit_is_named_by_a_failed_expectation(
+    realtime: InMemoryRealtime,
+) -> None:
+    rows = await realtime.subscribe(run_update)
+    realtime.log.broadcast("run_update", '{"run_id":"one"}')
+    with pytest.raises(EventMissing, match="skipped: payload_invalid"):
+        await rows.expect(timeout=0)
+    with pytest.raises(EventUnexpected, match="skipped: payload_invalid"):
+        await (await realtime.subscribe(run_update, since=await begin(realtime))).expect_nothing()
+
+
+async def begin(realtime: InMemoryRealtime) -> Cursor:
+    """Return the cursor before the first transaction."""
+    return Cursor((await realtime.cursor()).lineage, Snapshot(700))
+
+
+async def test_a_deleted_row_is_gone_from_a_database(
+    realtime_db: DatabaseRealtime, connection: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    runs = await realtime_db.subscribe(run_update)
+    await connection.execute("insert into runs values (1, 'running')")
+    await connection.execute("delete from runs")
+    assert await runs.expect_gone(run_id=1) == {"run_id": 1}
+    assert runs.received == [RunUpdate(run_id=1, status="running")]

@@ -54,7 +54,9 @@ class Expectation:
         return cls(kind, cast("Callable[[object], bool] | None", check), fields)
 
     def fits(self, event: object) -> bool:
-        """Return whether an event meets the conditions."""
+        """Return whether an event meets the conditions; a row that is gone or a skipped event does not."""
+        if isinstance(event, Gone | Skipped):
+            return False
         if self.kind is not None and not isinstance(event, self.kind):
             return False
         if any(getattr(event, name, _NOTHING) != value for name, value in self.fields.items()):
@@ -66,6 +68,45 @@ class Expectation:
         parts += [f"{name}={value!r}" for name, value in self.fields.items()]
         parts += [_name_of(self.where)] if self.where else []
         return f" that fits {', '.join(parts)}" if parts else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A row that left the channel, by the fields of its key."""
+
+    key: Mapping[str, object]
+
+    def __str__(self) -> str:
+        return f"gone: {', '.join(f'{name}={value!r}' for name, value in self.key.items())}"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An event that could not be delivered."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"skipped: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class GoneExpectation:
+    """The fields of the key of a row that is expected to leave; each may be absent."""
+
+    key: Mapping[str, object]
+
+    def fits(self, event: object) -> bool:
+        """Return whether this is a row that left, with these values in its key."""
+        return isinstance(event, Gone) and all(
+            event.key.get(name, _NOTHING) == value for name, value in self.key.items()
+        )
+
+    def __str__(self) -> str:
+        key = (
+            f" with {', '.join(f'{name}={value!r}' for name, value in self.key.items())}" if self.key else ""
+        )
+        return f" of a row that is gone{key}"
 
 
 _NOTHING = object()
@@ -88,7 +129,7 @@ class FailureContext:
     """The question about the events' source, as the next step."""
 
 
-def missing(expectation: Expectation, after: str, context: FailureContext) -> EventMissing:
+def missing(expectation: Expectation | GoneExpectation, after: str, context: FailureContext) -> EventMissing:
     """Return the error for an event that did not arrive."""
     lines = [f"no event on {context.channel}{expectation}, {after}"]
     if context.received:

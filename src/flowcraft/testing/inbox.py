@@ -9,7 +9,7 @@ import msgspec
 
 from flowcraft.adapters.asgi import json_sequence, split_sequence
 from flowcraft.core.frames import Framing
-from flowcraft.records import Ephemeral, Record
+from flowcraft.records import Ephemeral, Kind, Record
 
 
 class _ServerFrame(msgspec.Struct):
@@ -17,6 +17,8 @@ class _ServerFrame(msgspec.Struct):
 
     channel: str | None = None
     payload: msgspec.Raw = msgspec.Raw()
+    gone: msgspec.Raw = msgspec.Raw()
+    skipped: msgspec.Raw = msgspec.Raw()
     id: int | None = None
     n: int = 0
     cursor: str | None = None
@@ -70,7 +72,7 @@ class Inbox:
 
     def _take(self, frame: _ServerFrame) -> None:
         if frame.channel is not None:
-            self._receive(frame.channel, bytes(frame.payload).decode(), frame.id)
+            self._receive(frame.channel, *_content(frame), frame.id)
         elif frame.settled is not None:
             self.settled.add(int(frame.settled))
         elif frame.error is not None:
@@ -85,8 +87,14 @@ class Inbox:
             if frame.subscribed is not None:
                 self.answer = "subscribed"
 
-    def _receive(self, channel: str, payload: str, number: int | None) -> None:
+    def _receive(self, channel: str, kind: Kind, payload: str, number: int | None) -> None:
         if number is None:
             self.received.append(Ephemeral(channel, payload))
-        else:
-            self._group.append(Record(0, number, channel, payload))  # frames do not carry the transaction
+        else:  # frames do not carry the transaction
+            self._group.append(Record(0, number, channel, payload, kind=kind))
+
+
+def _content(frame: _ServerFrame) -> tuple[Kind, str]:
+    """Return the kind of an event frame, and its content as the log has it."""
+    contents = {Kind.EVENT: frame.payload, Kind.GONE: frame.gone, Kind.SKIPPED: frame.skipped}
+    return next((kind, bytes(raw).decode()) for kind, raw in contents.items() if bytes(raw))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
 
+import asyncpg
 import msgspec
 
 from flowcraft.adapters.memory import MemoryBackend, MemoryTransaction
@@ -22,7 +23,7 @@ from flowcraft.channels import Channel, Channels
 from flowcraft.cursors import Cursor
 from flowcraft.errors import ChannelUnknown, TokenInvalid
 from flowcraft.ports import Backend, EventLog
-from flowcraft.records import Record
+from flowcraft.records import Kind, Record
 from flowcraft.runtime.node import Node
 from flowcraft.runtime.serving import Serving
 from flowcraft.settings import Settings
@@ -177,6 +178,9 @@ class RealtimeUnderTest(ABC):
         gateway.received(_frame(subscribe=[channel.name], since=str(begun)))
         async with asyncio.timeout(_ANSWER_SECONDS):
             while inbox.answer is None:
+                if inbox.closed is not None:
+                    code, reason = inbox.closed
+                    raise ConnectionResetError(f"the server closed the connection ({code}, {reason})")
                 await inbox.news()
         if inbox.answer != "subscribed":
             gateway.closed()
@@ -222,6 +226,15 @@ class InMemoryRealtime(RealtimeUnderTest):
         backend = MemoryBackend()
         super().__init__(channels, backend, backend.log, timeout)
         self.log = backend.log
+
+    async def broadcast_gone(
+        self, channel: Channel[E], *, via: MemoryTransaction | None = None, **key: object
+    ) -> None:
+        """Commit that the row with a key left a channel, as the trigger of a table does for a delete."""
+        transaction = via or self.log.begin()
+        transaction.broadcast(channel.name, msgspec.json.encode(key).decode(), Kind.GONE)
+        if via is None:
+            transaction.commit()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[MemoryTransaction]:
@@ -279,8 +292,12 @@ class DatabaseRealtime(RealtimeUnderTest):
         if not isinstance(self._tables, str):
             await _call(self._tables, self.dsn)
         elif self._tables:
-            async with self._pool.connection() as connection:
+            # Not by the pool, whose sessions have a search_path of their own.
+            connection = await asyncpg.connect(self.dsn)
+            try:
                 await connection.execute(self._tables)
+            finally:
+                await connection.close()
         await migrate(self.dsn, self.channels)
         self._is_prepared = True
 

@@ -12,7 +12,7 @@ import asyncpg
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.adapters.postgres.triggers import quoted
 from flowcraft.channels import Channels, Table
-from flowcraft.records import Record
+from flowcraft.records import Kind, Record
 
 if TYPE_CHECKING:
     Plain = asyncpg.Connection[asyncpg.Record]
@@ -21,7 +21,7 @@ _CONSTRAINTS = """
 select format('alter table %s drop constraint %I', conrelid::regclass, conname) from pg_constraint
 where conrelid = to_regclass($1) and contype in ('c', 'f')
 """
-_EVENTS = "select id, xid::text::bigint as xid, channel, payload from flowcraft.event order by id"
+_EVENTS = "select id, xid::text::bigint as xid, channel, payload, kind::text from flowcraft.event order by id"
 
 
 async def records_of_row(
@@ -39,7 +39,10 @@ async def records_of_row(
         await migrate(connection, _of_table(channels, table))
         await connection.execute("truncate flowcraft.event")
         await _insert(connection, table, row)
-        return [Record(**dict(found)) for found in await connection.fetch(_EVENTS)]
+        return [
+            Record(row["xid"], row["id"], row["channel"], row["payload"], kind=Kind(row["kind"]))
+            for row in await connection.fetch(_EVENTS)
+        ]
     finally:
         await connection.close()
 

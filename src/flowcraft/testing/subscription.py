@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar, cast, overload
 
 import msgspec
@@ -12,8 +12,16 @@ from flowcraft.channels import Channel
 from flowcraft.cursors import Cursor
 from flowcraft.errors import RealtimeError
 from flowcraft.ports import GatewayPort
-from flowcraft.records import Record
-from flowcraft.testing.expectations import Expectation, FailureContext, missing, unexpected
+from flowcraft.records import Kind, Record
+from flowcraft.testing.expectations import (
+    Expectation,
+    FailureContext,
+    Gone,
+    GoneExpectation,
+    Skipped,
+    missing,
+    unexpected,
+)
 from flowcraft.testing.inbox import Inbox
 
 E = TypeVar("E")  # invariant, like the channel's
@@ -70,7 +78,12 @@ class Subscription(Generic[E]):
     @property
     def received(self) -> list[E]:
         """All events received so far, read or unread."""
-        return [self._event(index) for index in range(len(self._inbox.received))]
+        return [cast(E, event) for event in self._all() if not isinstance(event, Gone | Skipped)]
+
+    @property
+    def gone(self) -> list[Mapping[str, object]]:
+        """The keys of all rows that left the channel so far."""
+        return [event.key for event in self._all() if isinstance(event, Gone)]
 
     @overload
     async def expect(
@@ -106,6 +119,24 @@ class Subscription(Generic[E]):
         """
         __tracebackhide__ = True
         expectation = Expectation.of(self.channel.declaration, first, where, fields)
+        return await self._expect(expectation, timeout)
+
+    async def expect_gone(self, *, timeout: float | None = None, **key: object) -> Mapping[str, object]:
+        """Return the key of the next row that leaves the channel, or of the next one with these values.
+
+        `expect_gone(id=3)` after a delete, or after the row has moved to another channel of the family.
+        Events before it are skipped, as by `expect`.
+
+        Raises:
+            EventMissing: no such row left in time.
+        """
+        __tracebackhide__ = True
+        # as they are on the wire
+        wanted = GoneExpectation(msgspec.json.decode(msgspec.json.encode(key)))
+        return cast(Gone, await self._expect(wanted, timeout)).key
+
+    async def _expect(self, expectation: Expectation | GoneExpectation, timeout: float | None) -> object:
+        __tracebackhide__ = True
         seconds = self._context.timeout if timeout is None else timeout
         begin = self._read
         try:
@@ -140,8 +171,9 @@ class Subscription(Generic[E]):
                 "use the `realtime` fixture, in memory"
             )
         await self.settle()
-        unread = [self._event(index) for index in range(self._read, len(self._inbox.received))]
-        found = [event for event in unread if expectation.fits(event)]
+        unread = self._all()[self._read :]
+        anything = first is None and where is None and not fields
+        found = [event for event in unread if anything or expectation.fits(event)]
         if found:
             raise unexpected(expectation, self.channel.name, found)
 
@@ -157,7 +189,7 @@ class Subscription(Generic[E]):
         """Disconnect; idempotent."""
         self._gateway.closed()
 
-    async def _next(self, expectation: Expectation, *, waits: bool) -> object:
+    async def _next(self, expectation: Expectation | GoneExpectation, *, waits: bool) -> object:
         while True:
             while self._read < len(self._inbox.received):
                 self._read += 1
@@ -174,13 +206,23 @@ class Subscription(Generic[E]):
             raise ConnectionResetError(f"the server closed the connection ({code}, {reason})")
         await self._inbox.news()
 
-    def _event(self, index: int) -> E:
-        # The channel's declaration checks the event's type at the broadcast and decodes it here.
-        return cast(E, self.channel.declaration.payload.decode(self._inbox.received[index].payload))
+    def _all(self) -> list[object]:
+        return [self._event(index) for index in range(len(self._inbox.received))]
 
-    async def _failure_context(self, expectation: Expectation, begin: int) -> FailureContext:
+    def _event(self, index: int) -> object:
+        received = self._inbox.received[index]
+        if isinstance(received, Record) and received.kind is Kind.GONE:
+            return Gone(msgspec.json.decode(received.payload))
+        if isinstance(received, Record) and received.kind is Kind.SKIPPED:
+            return Skipped(received.reason)
+        # The channel's declaration checks the event's type at the broadcast and decodes it here.
+        return self.channel.declaration.payload.decode(received.payload)
+
+    async def _failure_context(
+        self, expectation: Expectation | GoneExpectation, begin: int
+    ) -> FailureContext:
         records = await self._context.committed_since(self._begun)
-        received = self.received
+        received = self._all()
         return FailureContext(
             channel=self.channel.name,
             durable=self.channel.declaration.durable,

@@ -178,7 +178,26 @@ async def test_unknown_kids_fetch_at_most_every_ten_seconds() -> None:
         {"keys": [jwk(RSA_KEY, "r", d="private")]},
         {"keys": [jwk(rsa.generate_private_key(65537, 1024), "r")]},
     ],
-    ids=str,
+    # Each worker makes its own keys, and a test has one name in all of them.
+    ids=[
+        "server-error",
+        "not-found",
+        "redirect",
+        "html",
+        "not-utf-8",
+        "a-list",
+        "keys-an-object",
+        "no-keys",
+        "key-a-number",
+        "no-number-in-key",
+        "secret-key",
+        "too-long",
+        "too-many-keys",
+        "for-encryption",
+        "other-algorithm",
+        "private-key",
+        "short-key",
+    ],
 )
 async def test_a_set_that_cannot_be_used_passes_by_itself_and_known_keys_stay(
     breaks: dict[str, Any], caplog: pytest.LogCaptureFixture

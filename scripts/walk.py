@@ -35,15 +35,16 @@ if TYPE_CHECKING:
     from _typeshed import TraceFunction
 
 GOAL_FILES, GOAL_LINES = 16, 2_500
-MOST_FILES, MOST_LINES = 26, 4_750
+MOST_FILES, MOST_LINES = 26, 5_050
 """What is true now, lines rounded up. A change that exceeds these raises them, with its reason.
 
+A cursor proves its history, and a read goes in pages: `cursors.py`, `functions_read.sql`, `log.py`.
 Every event is compared with its declared type, once per read: `core/screening.py`, `events/payload.py`.
 """
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "flowcraft"
 SQL = PACKAGE / "adapters" / "postgres" / "sql"
-SQL_FUNCTIONS = ("broadcast", "wake", "position", "difference")
+SQL_FUNCTIONS = ("wake", "reached", "changes")
 """The functions of PostgreSQL that the trigger and the read call."""
 SQL_STATEMENTS = ("read.sql",)
 """The statement that reads the log."""

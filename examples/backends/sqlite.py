@@ -51,7 +51,8 @@ class SqliteLog:
     async def tail(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
         version = self.version()
         batch = self._difference(after)
-        if limit is not None and len(batch.records) > limit.events:
+        size = sum(len(record.payload.encode()) for record in batch.records)
+        if limit is not None and (len(batch.records) > limit.events or size > (limit.bytes or size)):
             raise CursorExpired(str(after))
         self.tailed_version = version
         return batch

@@ -3,23 +3,125 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal, final
 
-from flowcraft.errors import CursorMalformed
+from flowcraft.errors import CursorExpired, CursorMalformed
 
 ResetReason = Literal["expired", "rewound", "other_database", "malformed", "unreadable"]
 
 # By hand, not by `int` after `split`: `int` accepts signs, spaces, underscores and digits of other scripts.
 _SNAPSHOT = re.compile(r"(\d{1,20}):(\d{1,20}):((?:\d{1,20}(?:,\d{1,20})*)?)", re.ASCII)
-_CURSOR = re.compile(r"(\d{1,20})/(\d{1,10})\.(\d{1,10})/(\d{1,20}):((?:\d{1,20}(?:,\d{1,20})*)?)", re.ASCII)
-_LONGEST_CURSOR = 64 * 1024
-"""Longer than the cursor of a server with 3,000 running transactions; a parser needs a bound."""
+_RANGES = r"(?:\d{1,20}(?:-\d{1,20})?(?:,\d{1,20}(?:-\d{1,20})?)*)?"
+_CURSOR = re.compile(
+    rf"(\d{{1,20}})(?:\.(\d{{1,20}}))?/(\d{{1,10}})\.(\d{{1,10}})/(\d{{1,20}}):({_RANGES}|\*)(?:/(\d{{1,20}}))?",
+    re.ASCII,
+)
+LONGEST_CURSOR = 4096
+"""A cursor must fit into a message, a URL and a header. Some 400 ranges of transactions do; see `Cursor`."""
 LARGEST_XID = 2**63 - 1
 """The largest bigint, as which our SQL functions take ids. xid8 is unsigned and has twice as many."""
-_LARGEST_SYSTEM, _LARGEST_INTEGER = 2**63 - 1, 2**31 - 1
-"""The largest bigint and integer, which are the column types of a lineage."""
+_LARGEST_SYSTEM, _LARGEST_INTEGER, _LARGEST_OID = 2**63 - 1, 2**31 - 1, 2**32 - 1
+"""The largest bigint, integer and oid, which are the column types of a lineage."""
+_MARKS = 2**40
+"""A mark is below it: 12 digits in a cursor. Two histories agree in one by chance once in 10^12."""
 _XID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+
+
+@final
+class Xids(AbstractSet[int]):
+    """A set of transaction ids as ranges: a reader may be 10^6 transactions behind, all of them in a row."""
+
+    __slots__ = ("ranges",)
+
+    def __init__(self, ranges: tuple[tuple[int, int], ...] = ()) -> None:
+        """Take ranges, each with its first and last id; they ascend and do not touch."""
+        self.ranges = ranges
+
+    @classmethod
+    def of(cls, ids: Iterable[int]) -> Xids:
+        """Return the set of some ids."""
+        return ids if isinstance(ids, Xids) else cls._joined([(xid, xid) for xid in ids])
+
+    @classmethod
+    def parse(cls, text: str) -> Xids:
+        """Read `752-760,765`."""
+        parts = [part.partition("-") for part in text.split(",")] if text else []
+        return cls(tuple([(int(first), int(last or first)) for first, _, last in parts]))
+
+    @classmethod
+    def _joined(cls, ranges: Iterable[tuple[int, int]]) -> Xids:
+        joined: list[tuple[int, int]] = []
+        for first, last in sorted(ranges):
+            if joined and first <= joined[-1][1] + 1:
+                joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+            else:
+                joined.append((first, last))
+        return cls(tuple(joined))
+
+    def __str__(self) -> str:
+        return ",".join([f"{first}-{last}" if first < last else str(first) for first, last in self.ranges])
+
+    def __repr__(self) -> str:
+        return f"Xids({str(self)!r})"
+
+    def __contains__(self, xid: object) -> bool:
+        if not isinstance(xid, int):
+            return False
+        at = bisect_right(self.ranges, xid, key=_first)
+        return at > 0 and xid <= self.ranges[at - 1][1]
+
+    def __iter__(self) -> Iterator[int]:
+        for first, last in self.ranges:
+            yield from range(first, last + 1)
+
+    def __len__(self) -> int:
+        return sum(last - first + 1 for first, last in self.ranges)
+
+    def __bool__(self) -> bool:
+        return bool(self.ranges)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Xids):
+            return self.ranges == other.ranges
+        return isinstance(other, AbstractSet) and set(self) == other
+
+    def __hash__(self) -> int:
+        return hash(self.ranges)
+
+    def below(self, xid: int) -> Xids:
+        """Return the ids that are smaller than `xid`."""
+        if not self.ranges or self.ranges[-1][1] < xid:
+            return self
+        return Xids(tuple([(first, min(last, xid - 1)) for first, last in self.ranges if first < xid]))
+
+    def union(self, other: Xids) -> Xids:
+        """Return the ids of both."""
+        return self._joined((*self.ranges, *other.ranges)) if self.ranges and other.ranges else self or other
+
+    def is_within(self, other: Xids) -> bool:
+        """Return whether another set has all of these ids."""
+        return all(last <= other._end_of(first) for first, last in self.ranges)
+
+    def is_possible(self) -> bool:
+        """Return whether the ranges ascend, do not touch, and begin above 0."""
+        ends = [xid for range_ in self.ranges for xid in range_]
+        orderly = all(first <= last for first, last in self.ranges)
+        apart = all(last + 1 < first for (_, last), (first, _) in pairwise(self.ranges))
+        return orderly and apart and (not ends or ends[0] >= 1)
+
+    def _end_of(self, xid: int) -> int:
+        """Return the last id of the range that has an id, 0 if none has it."""
+        at = bisect_right(self.ranges, xid, key=_first)
+        return self.ranges[at - 1][1] if at > 0 and xid <= self.ranges[at - 1][1] else 0
+
+
+def _first(range_: tuple[int, int]) -> int:
+    return range_[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +134,15 @@ class Snapshot:
     """
 
     xmax: int
-    xip: frozenset[int] = frozenset()
+    xip: AbstractSet[int] = Xids()  # a frozen value
+
+    running: Xids = field(init=False, repr=False, compare=False)
+    """`xip` as ranges."""
+
+    def __post_init__(self) -> None:
+        running = self.xip if isinstance(self.xip, Xids) else Xids.of(self.xip)
+        object.__setattr__(self, "xip", running)
+        object.__setattr__(self, "running", running)
 
     @classmethod
     def parse(cls, text: str) -> Snapshot:
@@ -45,47 +155,61 @@ class Snapshot:
     @property
     def xmin(self) -> int:
         """The oldest transaction that is not visible."""
-        return min(self.xip, default=self.xmax)
+        ranges = self.running.ranges
+        return ranges[0][0] if ranges else self.xmax
 
     def covers(self, xid: int) -> bool:
         """Return whether a transaction had ended in this snapshot."""
-        return xid < self.xmax and xid not in self.xip
+        # Once an event and subscriber: mostly nothing runs, and then no set is searched.
+        return xid < self.xmax and (not self.running.ranges or xid not in self.running)
 
     def contains(self, other: Snapshot) -> bool:
         """Return whether all transactions visible in another snapshot of this primary are visible in this."""
-        return self.xmax >= other.xmax and all(xid in other.xip for xid in self.xip if xid < other.xmax)
+        return self.xmax >= other.xmax and self.running.below(other.xmax).is_within(other.running)
 
     def meet(self, other: Snapshot) -> Snapshot:
         """Return the greatest snapshot that both contain."""
         xmax = min(self.xmax, other.xmax)
-        return Snapshot(xmax, frozenset(xid for xid in self.xip | other.xip if xid < xmax))
+        return Snapshot(xmax, self.running.union(other.running).below(xmax))
 
     def clamp(self, xmax: int) -> Snapshot:
         """Return the part of this snapshot below `xmax`. It never covers more than this snapshot does."""
-        return Snapshot(min(xmax, self.xmax), frozenset(xid for xid in self.xip if xid < xmax))
+        return Snapshot(min(xmax, self.xmax), self.running.below(xmax))
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """The history that transaction ids belong to: one database, one timeline, one generation.
+    """The history that transaction ids belong to: one database of one system, one timeline, one generation.
 
-    `generation` counts the times this database was found behind what it had delivered.
+    `generation` counts the times this database was found behind what it had delivered. `database` is its oid,
+    as one system may have copies of one (`create database … template`); 0 for a log that has none.
     """
 
     system: int
     timeline: int
     generation: int
+    database: int = 0
 
     def __str__(self) -> str:
-        return f"{self.system}/{self.timeline}.{self.generation}"
+        database = f".{self.database}" if self.database else ""
+        return f"{self.system}{database}/{self.timeline}.{self.generation}"
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A position in the log of one lineage. Its text is opaque to clients."""
+    """A position in the log of one lineage. Its text is opaque to clients, and never long.
+
+    A position beside so many running transactions that its text would be too long is written as one that
+    cannot be continued: it is answered with a `reset` (`expired`).
+    """
 
     lineage: Lineage
     snapshot: Snapshot
+    marks: frozenset[tuple[int, int]] = frozenset()
+    """Events that this position has seen, by which a log proves that it has them: transaction and mark.
+
+    The text has that of the newest transaction. See `mark_of`.
+    """
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
@@ -93,40 +217,72 @@ class Cursor:
 
         Raises:
             CursorMalformed: the text is not a cursor in its one spelling.
+            CursorExpired: it was issued beside too many running transactions.
         """
-        match = _CURSOR.fullmatch(text) if len(text) <= _LONGEST_CURSOR else None
+        match = _CURSOR.fullmatch(text) if len(text) <= LONGEST_CURSOR else None
         if match is None:
             raise CursorMalformed(text)
+        system, database, timeline, generation, xmax, running, mark = match.groups("0")
+        if running == "*":
+            raise CursorExpired(text)
         cursor = cls(
-            Lineage(int(match[1]), int(match[2]), int(match[3])), Snapshot(int(match[4]), _xids(match[5]))
+            Lineage(int(system), int(timeline), int(generation), int(database)),
+            Snapshot(int(xmax), Xids.parse(running)),
+            frozenset([(int(xmax) - 1, int(mark))]) if int(mark) else frozenset(),
         )
-        # One spelling for each cursor: no leading zeros, xip in order and each once.
+        # One spelling for each cursor: no leading zeros, ranges in order and apart.
         if not cursor._is_possible() or str(cursor) != text:
             raise CursorMalformed(text)
         return cursor
 
     def __str__(self) -> str:
-        return f"{self.lineage}/{self.snapshot.xmax}:{','.join(map(str, sorted(self.snapshot.xip)))}"
+        newest = self.snapshot.xmax - 1
+        marks = "".join([f"/{mark}" for xid, mark in self.marks if xid == newest])
+        text = f"{self.lineage}/{self.snapshot.xmax}:{self.snapshot.running}{marks}"
+        return text if len(text) <= LONGEST_CURSOR else f"{self.lineage}/{self.snapshot.xmax}:*"
 
     def _is_possible(self) -> bool:
         """Return whether PostgreSQL can have each of its numbers."""
         lineage, snapshot = self.lineage, self.snapshot
+        last = snapshot.running.ranges[-1][1] if snapshot.running else 0
         return (
             lineage.system <= _LARGEST_SYSTEM
+            and lineage.database <= _LARGEST_OID
             and 1 <= lineage.timeline <= _LARGEST_INTEGER
             and lineage.generation < _LARGEST_INTEGER  # the next one is an integer too
+            and snapshot.running.is_possible()
             and snapshot.xmin >= 1
-            and max(snapshot.xip, default=0) < snapshot.xmax <= LARGEST_XID
+            and last < snapshot.xmax <= LARGEST_XID
+            and all(mark < _MARKS for _, mark in self.marks)
         )
 
     def covers(self, xid: int) -> bool:
         """Return whether the events of a transaction lie before this position."""
         return self.snapshot.covers(xid)
 
-    def advance(self, now: Snapshot, newest: int | None) -> Cursor:
+    def meet(self, other: Cursor) -> Cursor:
+        """Return the greatest position of this lineage that both contain, with what both have seen."""
+        return Cursor(self.lineage, self.snapshot.meet(other.snapshot), self.marks | other.marks)
+
+    def advance(self, now: Snapshot, newest: int | None, mark: int = 0) -> Cursor:
         """Return the cursor after a read at snapshot `now` whose newest event was written by `newest`."""
-        xmax = self.snapshot.xmax if newest is None else max(self.snapshot.xmax, newest + 1)
-        return Cursor(self.lineage, now.clamp(xmax))
+        if newest is None or newest + 1 < self.snapshot.xmax:
+            return Cursor(self.lineage, now.clamp(self.snapshot.xmax), self.marks)
+        return Cursor(self.lineage, now.clamp(newest + 1), marked(newest, mark))
+
+
+def marked(xid: int, mark: int) -> frozenset[tuple[int, int]]:
+    """Return the marks of a cursor whose newest event is of a transaction; with mark 0 it has none."""
+    return frozenset([(xid, mark)]) if mark else frozenset()
+
+
+def mark_of(id_: int, microseconds: int) -> int:
+    """Return the mark of an event by its id and the time at which it was broadcast.
+
+    A history that was put back issues transaction ids again, and ids of events, but not moments.
+    `flowcraft.mark` in PostgreSQL calculates the same.
+    """
+    return (microseconds + 1_000_003 * id_) % (_MARKS - 1) + 1
 
 
 def parse_xid(text: str) -> int | None:
@@ -135,5 +291,5 @@ def parse_xid(text: str) -> int | None:
     return None if xid is None or xid > LARGEST_XID else xid
 
 
-def _xids(text: str) -> frozenset[int]:
-    return frozenset(map(int, text.split(","))) if text else frozenset()
+def _xids(text: str) -> Xids:
+    return Xids.of(map(int, text.split(","))) if text else Xids()

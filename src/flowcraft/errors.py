@@ -130,12 +130,16 @@ class CursorExpired(CursorUnusable):
 
 
 class CursorRewound(CursorUnusable):
-    """The cursor names commits that this database does not have: a crash or failover lost them."""
+    """The cursor names commits that this database does not have: a crash or failover lost them.
+
+    `lost` are the marks of a cursor of which that is known (`Cursor.marks`), if the log has others too.
+    """
 
     reason = "rewound"
 
-    def __init__(self, cursor: str) -> None:
+    def __init__(self, cursor: str, lost: frozenset[tuple[int, int]] = frozenset()) -> None:
         super().__init__(cursor, "names commits that the database does not have")
+        self.lost = lost
 
 
 class CursorOfOtherDatabase(CursorUnusable):

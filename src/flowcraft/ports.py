@@ -64,8 +64,8 @@ class EventLog(Protocol):
     async def tail(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
         """Return the records that became visible after a cursor, and the cursor after them.
 
-        Transactions are returned whole: if there are more than `limit.events`, none are returned and
-        `CursorExpired` is raised. `limit.bytes` does not apply. Only the relay calls `tail`, one call
+        Transactions are returned whole: if there are more than `limit.events`, or more bytes of payload than
+        `limit.bytes`, none are returned and `CursorExpired` is raised. Only the relay calls `tail`, one call
         at a time.
 
         Raises:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from operator import attrgetter
@@ -114,7 +114,8 @@ class Batch:
     `cursor` is the cursor after the batch. `snapshot` is the snapshot of the read, which also covers
     transactions without events. `at` is the database's time of the read; `oldest` is its time when the oldest
     record was broadcast, if the log knows it and the batch is complete. `unreadable` events lie between the
-    same cursors but are not among the records: `readable` has skipped records in their places.
+    same cursors but are not among the records: `readable` has skipped records in their places. `marks` has
+    that of each transaction, by which a cursor proves its history (`cursors.mark_of`), if the log knows it.
     """
 
     records: tuple[Record, ...]
@@ -123,6 +124,7 @@ class Batch:
     at: datetime
     oldest: datetime | None = None
     unreadable: tuple[Unreadable, ...] = ()
+    marks: Mapping[int, int] = field(default_factory=dict[int, int])
 
     def readable(self) -> Batch:
         """Return this batch with a skipped record in the place of each unreadable event."""

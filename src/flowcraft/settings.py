@@ -95,6 +95,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A replay with more bytes of payload is answered with `reset` too: it is in memory while it is sent."""
     backlog_events: int = 200_000
     """A server with a larger backlog goes on from the end of the log and resets its clients (`expired`)."""
+    backlog_bytes: int = 128 * 1024 * 1024
+    """The same for a backlog with more bytes of payload: it is in memory while it is sent."""
     recent_events: int = 20_000
     """Events kept in memory for clients that reconnect soon."""
     recent_bytes: int = 16 * 1024 * 1024

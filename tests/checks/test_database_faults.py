@@ -270,8 +270,8 @@ def test_a_role_without_grants_is_told_which_it_lacks(service: Project, product:
     assert f"role {name} may not broadcast" in found["FC065"]
     assert f"flowcraft.broadcast, flowcraft.broadcast_ephemeral, flowcraft.cursor to {name}" in found["FC065"]
     assert (
-        "flowcraft.position, flowcraft.difference, flowcraft.renew, flowcraft.wake, flowcraft.rotate, "
-        f"flowcraft.purges to {name}" in found["FC066"]
+        "flowcraft.reached, flowcraft.changes, flowcraft.proofs, flowcraft.renew, flowcraft.wake, "
+        f"flowcraft.rotate, flowcraft.purges to {name}" in found["FC066"]
     )
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcraft.cursors import Cursor, Lineage, Snapshot, parse_xid
-from flowcraft.errors import CursorMalformed
+from flowcraft.cursors import LONGEST_CURSOR, Cursor, Lineage, Snapshot, Xids, marked, parse_xid
+from flowcraft.errors import CursorExpired, CursorMalformed
 
 HERE = Lineage(system=7711228394610713425, timeline=1, generation=0)
 LARGEST = 2**63 - 1
@@ -28,16 +28,25 @@ lineages = st.builds(
     system=st.integers(0, LARGEST),
     timeline=st.integers(1, 2**31 - 1),
     generation=st.integers(0, 2**31 - 2),
+    database=st.integers(0, 2**32 - 1),
 )
+
+
+@st.composite
+def cursors(draw: st.DrawFn) -> Cursor:
+    seen = draw(snapshots(largest=LARGEST))
+    mark = draw(st.integers(0, 2**40 - 1))
+    return Cursor(draw(lineages), seen, marked(seen.xmax - 1, mark))
 
 
 def test_a_cursor_names_its_lineage_and_the_transactions_it_has_not_seen() -> None:
     cursor = Cursor(HERE, Snapshot(755, frozenset({753, 752})))
-    assert str(cursor) == "7711228394610713425/1.0/755:752,753"
+    assert str(cursor) == "7711228394610713425/1.0/755:752-753"
+    assert str(Cursor(HERE, Snapshot(755, frozenset({753, 751})))) == "7711228394610713425/1.0/755:751,753"
     assert str(Cursor(HERE, Snapshot(3))) == "7711228394610713425/1.0/3:"
 
 
-@given(st.builds(Cursor, lineage=lineages, snapshot=snapshots(largest=LARGEST)))
+@given(cursors())
 def test_a_cursor_survives_the_way_to_the_browser_and_back(cursor: Cursor) -> None:
     assert Cursor.parse(str(cursor)) == cursor
 
@@ -74,6 +83,19 @@ def test_a_cursor_survives_the_way_to_the_browser_and_back(cursor: Cursor) -> No
         "1/1.0/5:5",
         "1/1.0/5:6",
         "1/1.0/5:3,3",
+        "1/1.0/5:3,4",
+        "1/1.0/9:5-3",
+        "1/1.0/9:3-3",
+        "1/1.0/9:3-4,4-6",
+        "1/1.0/9:3-",
+        "1/1.0/9:3-9",
+        "1.0/1.0/9:",
+        "1.05/1.0/9:",
+        f"1.{2**32}/1.0/9:",
+        "1/1.0/9:/0",
+        "1/1.0/9:/",
+        "1/1.0/9:/07",
+        f"1/1.0/9:/{2**40}",
         "1/1.0/5:4,3",
         "1/1.0/05:",
         "1/1.0/5:03",
@@ -106,7 +128,7 @@ def test_any_text_is_a_cursor_in_its_one_spelling_or_malformed(text: str) -> Non
 
 @given(st.data())
 def test_a_cursor_that_was_tampered_with_is_another_one_or_malformed(data: st.DataObject) -> None:
-    text = str(data.draw(st.builds(Cursor, lineage=lineages, snapshot=snapshots(largest=LARGEST))))
+    text = str(data.draw(cursors()))
     for _ in range(data.draw(st.integers(1, 3))):
         at, end = sorted((data.draw(st.integers(0, len(text))), data.draw(st.integers(0, len(text)))))
         text = text[:at] + data.draw(st.text("0123456789/.:,- ٣", max_size=4)) + text[end:]
@@ -116,6 +138,41 @@ def test_a_cursor_that_was_tampered_with_is_another_one_or_malformed(data: st.Da
         return
     assert_possible(cursor)
     assert str(cursor) == text
+
+
+def test_a_cursor_beside_a_million_transactions_in_a_row_is_short_and_takes_no_memory() -> None:
+    text = "1.5/1.0/9000000000000000000:3-8999999999999999999/7"
+    cursor = Cursor.parse(text)
+    assert str(cursor) == text
+    assert (cursor.covers(2), cursor.covers(3), cursor.covers(8_999_999_999_999_999_999)) == (
+        True,
+        False,
+        False,
+    )
+    assert cursor.snapshot.clamp(10) == Snapshot(10, Xids(((3, 9),)))
+
+
+@given(st.integers(1, 3_000), st.integers(2, 9))
+def test_a_cursor_is_never_longer_than_a_header(count: int, apart: int) -> None:
+    ids = frozenset(range(10_000_000, 10_000_000 + count * apart, apart))
+    text = str(Cursor(HERE, Snapshot(11_000_000, ids)))
+    assert len(text) <= LONGEST_CURSOR
+    if text.endswith("*"):
+        with pytest.raises(CursorExpired):
+            Cursor.parse(text)
+    else:
+        assert Cursor.parse(text).snapshot.xip == ids
+
+
+@given(snapshots(), snapshots(), st.integers(0, 70))
+def test_ranges_are_sets_of_ids(one: Snapshot, other: Snapshot, limit: int) -> None:
+    a, b = frozenset(one.xip), frozenset(other.xip)
+    assert (frozenset(one.running.union(other.running)), one.running.is_within(other.running)) == (
+        a | b,
+        a <= b,
+    )
+    assert frozenset(one.running.below(limit)) == {xid for xid in a if xid < limit}
+    assert (len(one.running), one.running == a, Xids.parse(str(one.running))) == (len(a), True, one.running)
 
 
 def assert_possible(cursor: Cursor) -> None:

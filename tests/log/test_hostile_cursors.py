@@ -245,10 +245,12 @@ async def test_what_parses_can_be_bound_to_every_statement(database: str) -> Non
 async def _difference(
     connection: asyncpg.Connection[asyncpg.Record], cursor: Cursor, names: list[str] | None
 ) -> str:
-    """Bind a cursor to `flowcraft.difference`; return the state of the error that is part of its contract."""
-    statement = "select * from flowcraft.difference($1::text::xid8, $2::text[]::xid8[], $3::text[], 10)"
+    """Bind a cursor to `flowcraft.changes`; return the state of the error that is part of its contract."""
+    statement = "select * from flowcraft.changes($1::text[]::xid8[], $2::text[]::xid8[], $3::text[], 10)"
+    ranges = [*cursor.snapshot.running.ranges, (cursor.snapshot.xmax, None)]
+    firsts, lasts = [str(first) for first, _ in ranges], [last and str(last) for _, last in ranges]
     try:
-        await connection.fetch(statement, str(cursor.snapshot.xmax), [*map(str, cursor.snapshot.xip)], names)
+        await connection.fetch(statement, firsts, lasts, names)
     except asyncpg.PostgresError as error:
         if error.sqlstate != "RT002":
             raise
@@ -265,7 +267,7 @@ def _changed(cursor: Cursor, edges: list[int], random_: random.Random) -> str:
     lineage = cursor.lineage
     xip = sorted({random_.choice(edges) for _ in range(random_.randrange(4))})
     text = (
-        f"{number(lineage.system, 0.1)}/{lineage.timeline}.{number(0, 0.1)}/"
+        f"{number(lineage.system, 0.1)}.{number(lineage.database, 0.1)}/{lineage.timeline}.{number(0, 0.1)}/"
         f"{number(cursor.snapshot.xmax, 0.3)}:{','.join(map(str, xip)) if random_.random() < 0.5 else ''}"
     )
     if random_.random() < 0.2:

@@ -95,7 +95,7 @@ async def test_a_server_sees_to_it_and_serves_on_while_it_cannot(
 @pytest.fixture
 async def granted(database: str, log: AppendablePostgresLog) -> AsyncIterator[str]:
     """The address for a role that has what the comment in the schema grants to the server."""
-    grants = statement("0001_log").split("the server:")[1].split("an operator")[0].replace("--", "")
+    grants = statement("0006_databases").split("the server:")[1].split("an operator")[0].replace("--", "")
     async with connected(database) as superuser:
         role = f"realtime_of_{await superuser.fetchval('select current_database()')}"
         await superuser.execute(f"create role {role} login; {grants.replace('to realtime', f'to {role}')}")

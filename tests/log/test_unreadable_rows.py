@@ -15,7 +15,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from flowcraft import Channels, Event, Realtime, Settings, migrate
-from flowcraft.adapters.postgres.log import PostgresLog
+from flowcraft.adapters.postgres.log import PAGE_EVENTS, PostgresLog
 from flowcraft.adapters.postgres.rows import decode, records
 from flowcraft.entrypoints.serve import Server
 from flowcraft.records import Record, Unreadable
@@ -63,6 +63,26 @@ def odd_database(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator
 def _undecodable(encoding: str) -> str:
     """Return an expression for text that is stored and cannot be sent as UTF-8."""
     return {"SQL_ASCII": "chr(233)", "EUC_JIS_2004": "convert_from('\\xa4fe', 'EUC_JIS_2004')"}[encoding]
+
+
+@pytest.mark.parametrize("good", [3, PAGE_EVENTS + 500])
+async def test_a_row_that_does_not_decode_keeps_back_no_other_in_a_read_of_any_size(
+    odd_database: str, good: int
+) -> None:
+    log = PostgresLog(odd_database)
+    async with connected(odd_database) as connection:
+        await migrate(connection, channels)
+        start = (await log.position()).cursor
+        encoding = await connection.fetchval("show server_encoding")
+        await connection.execute(f"""
+            insert into flowcraft.event (channel, payload)
+            select 'good_update', n::text from generate_series(1, {good}) as n
+            union all select 'bad_update', '"' || {_undecodable(encoding)} || '"'
+        """)
+    batch = await log.tail(start)
+    await log.close()
+    assert len(batch.records) == good
+    assert [event.channel for event in batch.unreadable] == ["bad_update"]
 
 
 @asynccontextmanager

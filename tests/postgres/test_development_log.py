@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,7 +19,7 @@ from flowcraft.adapters.postgres.statements import migrations
 from flowcraft.adapters.postgres.triggers import table_sources
 from flowcraft.channels import Channels, Table
 from flowcraft.cursors import Cursor
-from flowcraft.errors import SchemaDiffers
+from flowcraft.errors import CursorOfOtherDatabase, SchemaDiffers
 from flowcraft.events import Event
 from tests.support.postgres import connected
 
@@ -105,11 +106,11 @@ async def catalog(connection: Plain) -> list[tuple[object, ...]]:
 
 
 @WAYS
-async def test_a_cursor_from_before_continues_after_the_log_was_taken_over(
+async def test_events_stay_when_the_log_is_taken_over_and_a_cursor_of_the_old_form_is_a_reset(
     old: Plain, database: str, way: Way
 ) -> None:
     await old.execute("select flowcraft.emit('run_update', '{\"n\":1}')")
-    cursor = await old.fetchval("select flowcraft.cursor()")
+    cursor = Cursor.parse(await old.fetchval("select flowcraft.cursor()"))
     await old.execute("insert into runs values (2, 'queued')")
     await old.execute("select flowcraft.emit('run_update', '{\"n\":3}')")
     await way(old)
@@ -117,7 +118,10 @@ async def test_a_cursor_from_before_continues_after_the_log_was_taken_over(
     await old.execute("select flowcraft.broadcast('run_update', '{\"n\":5}')")
     log = PostgresLog(database)
     try:
-        batch = await log.tail(Cursor.parse(cursor))
+        with pytest.raises(CursorOfOtherDatabase):
+            await log.tail(cursor)
+        here = (await log.position()).cursor.lineage
+        batch = await log.tail(replace(cursor, lineage=here))
     finally:
         await log.close()
     assert [record.payload for record in batch.records] == [
@@ -233,7 +237,7 @@ async def test_a_log_without_the_later_migrations_is_taken_over(old: Plain, data
         alter table flowcraft.event drop column stated_at, drop column trace;
         drop sequence flowcraft.event_purges; drop function flowcraft.purges()
     """)
-    cursor = await old.fetchval("select flowcraft.cursor()")
+    cursor = Cursor.parse(await old.fetchval("select flowcraft.cursor()"))
     await old.execute("insert into runs values (1, 'queued')")
     assert (await migrate(old, channels))[:4] == [
         "schema flowcraft: 0003_telemetry",
@@ -244,7 +248,8 @@ async def test_a_log_without_the_later_migrations_is_taken_over(old: Plain, data
     assert await hashes(old) == HASHES
     log = PostgresLog(database)
     try:
-        assert len((await log.tail(Cursor.parse(cursor))).records) == 1
+        here = (await log.position()).cursor.lineage
+        assert len((await log.tail(replace(cursor, lineage=here))).records) == 1
         assert await old.fetchval("select flowcraft.purges()") == 0
     finally:
         await log.close()
@@ -255,11 +260,11 @@ async def test_a_log_with_the_present_names_and_no_hashes_is_taken_over(
 ) -> None:
     await connection.execute("create table runs (id integer primary key, status text)")
     await migrate(connection, channels)
+    cursor = await connection.fetchval("select flowcraft.cursor()")
     await connection.execute("""
         delete from flowcraft.migration where version = 4; alter table flowcraft.migration drop column hash;
         alter table flowcraft.event rename column broadcast_at to stated_at
     """)
-    cursor = await connection.fetchval("select flowcraft.cursor()")
     await connection.execute("insert into runs values (1, 'queued')")
     assert (await migrate(connection, channels))[0] == "schema flowcraft: 0004_plain_names"
     assert await hashes(connection) == HASHES

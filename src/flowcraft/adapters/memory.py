@@ -93,7 +93,7 @@ class MemoryLog:
     def tail_now(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
         """Return what became visible after a cursor, as `tail` does."""
         batch = self._difference(after)
-        if limit is not None and len(batch.records) > limit.events:
+        if limit is not None and _is_more(batch.records, limit):
             raise CursorExpired(str(after))
         return batch
 
@@ -292,4 +292,7 @@ class MemoryBackend:
 def _is_more(records: Sequence[Record], limit: Limit) -> bool:
     if len(records) > limit.events:
         return True
-    return limit.bytes is not None and sum(len(r.payload.encode()) for r in records) > limit.bytes
+    return (
+        limit.bytes is not None
+        and sum(len(r.payload.encode("utf-8", "surrogatepass")) for r in records) > limit.bytes
+    )

@@ -24,6 +24,8 @@ class _Kept:
     size: int
     end: Snapshot
     at: float
+    marked: tuple[int, ...]
+    """The transactions whose marks are known from it."""
 
 
 class Recent:
@@ -37,6 +39,8 @@ class Recent:
     def __init__(self, start: Cursor, settings: Settings) -> None:
         self._lineage = start.lineage
         self._begin = start.snapshot
+        self._end = start.snapshot
+        self._marks = dict(start.marks)
         self._settings = settings
         self._batches: deque[_Kept] = deque()
         self._channels: dict[str, deque[_Numbered]] = {}
@@ -49,9 +53,13 @@ class Recent:
 
     def add(self, batch: Batch, now: float) -> None:
         """Append a batch, and drop the oldest ones while the bounds are exceeded. `now` is monotonic."""
+        self._end = batch.cursor.snapshot
+        self._marks.update(batch.cursor.marks)
+        self._marks.update(batch.marks)
         if batch.records:
             size = sum(len(record.payload) for record in batch.records)
-            self._batches.append(_Kept(self._next, batch.records, size, batch.cursor.snapshot, now))
+            end, marked = batch.cursor.snapshot, tuple(batch.marks)
+            self._batches.append(_Kept(self._next, batch.records, size, end, now, marked))
             for record in batch.records:
                 self._channels.setdefault(record.channel, deque()).append((self._next, record))
                 self._next += 1
@@ -61,8 +69,16 @@ class Recent:
             self._drop_oldest(self._batches.popleft())
 
     def reaches(self, since: Cursor) -> bool:
-        """Return whether the window has every event between a cursor and the hub's position."""
-        return since.lineage == self._lineage and since.snapshot.contains(self._begin)
+        """Return whether the window has every event between a cursor and the hub's position.
+
+        A cursor of a history that was put back may lie in it, too: an event that it has seen is another one
+        here, or unknown. The log knows more.
+        """
+        return (
+            since.lineage == self._lineage
+            and since.snapshot.contains(self._begin)
+            and all(xid >= self._end.xmax or self._marks.get(xid) == mark for xid, mark in since.marks)
+        )
 
     def after(self, since: Cursor, channels: Iterable[str]) -> tuple[Record, ...]:
         """Return the records of channels and their families after a cursor in the window, in their order."""
@@ -87,6 +103,8 @@ class Recent:
 
     def _drop_oldest(self, kept: _Kept) -> None:
         self._begin = kept.end
+        for xid in kept.marked:
+            self._marks.pop(xid, None)
         self._events -= len(kept.records)
         self._bytes -= kept.size
         for record in kept.records:

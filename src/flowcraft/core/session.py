@@ -41,7 +41,7 @@ from flowcraft.errors import (
     BadRequest,
     ChannelNameInvalid,
     ChannelUnknown,
-    CursorMalformed,
+    CursorUnusable,
     LimitExceeded,
     TokenExpired,
     TokenInvalid,
@@ -413,8 +413,8 @@ class Session:
             return [BeginSubscription(names, None, request.ref)]
         try:
             return [BeginSubscription(names, Cursor.parse(request.since), request.ref)]
-        except CursorMalformed:
-            return [ResetSubscription(names, "malformed", request.ref)]
+        except CursorUnusable as error:
+            return [ResetSubscription(names, error.reason, request.ref)]
 
     def _close(self, code: int, reason: str, *last: bytes) -> list[Effect]:
         self._end()

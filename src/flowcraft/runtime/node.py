@@ -80,7 +80,8 @@ class Node:
         )
         answers = ReplayAnswers(self._delivery, self._gateways, self._isolation, self._reconnect)
         self._replays = Replays(log, self.supervisor, answers.take, settings, self._isolation)
-        self._relay = Relay(log, wakeups, self._delivery, limit=Limit(settings.backlog_events))
+        limit = Limit(settings.backlog_events, settings.backlog_bytes)
+        self._relay = Relay(log, wakeups, self._delivery, limit=limit)
         self._sweep = OutboxSweep(settings.outbox_seconds, clock, self.counts.loop_delay)
         self._context = self._gateway_context(authorizer)
 

@@ -130,6 +130,8 @@ class Replays:
                 if error.floor is None and len(ranges) == 1:
                     excessive_ranges.update(ranges)
                 parts += await self._without_expired(part, error)
+            except CursorRewound as error:
+                parts += await self._without_lost(part, error)
             except (CursorUnusable, LogUnavailable) as error:
                 await self._answer_all(part, lambda _, error=error: error)  # type: ignore[misc]
             except (Exception, asyncio.CancelledError) as error:
@@ -142,7 +144,7 @@ class Replays:
 
     async def _read(self, replays: Sequence[Replay]) -> Batch:
         self._counts.replay_reads += 1
-        since = Cursor(replays[0].since.lineage, reduce(Snapshot.meet, {c.since.snapshot for c in replays}))
+        since = reduce(Cursor.meet, {c.since for c in replays})
         channels = sorted({name for c in replays for name in c.names})
         return await self._log.replay(since, channels, limit=self._limit)
 
@@ -156,6 +158,12 @@ class Replays:
         if len(_ranges(replays)) == 1:
             return [replays]  # excessive now, unless a client has unsubscribed meanwhile
         return _halves(replays)
+
+    async def _without_lost(self, replays: list[Replay], error: CursorRewound) -> list[list[Replay]]:
+        """Answer replays whose cursors have seen what is lost; return the rest."""
+        lost, rest = _partition(replays, lambda c: not error.lost.isdisjoint(c.since.marks))
+        await self._answer_all(lost or replays, lambda c: CursorRewound(str(c.since)))
+        return [rest] if lost else []
 
     async def _without_failing(
         self, replays: list[Replay], error: BaseException, *, is_last: bool

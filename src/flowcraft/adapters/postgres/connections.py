@@ -77,14 +77,21 @@ async def connect(dsn: str, name: str = APPLICATION_NAME) -> Plain:
 
 @asynccontextmanager
 async def pinned(
-    connection: AnyConnection, *, but: Collection[str] = (), commit: bool = True, abandon: bool = False
+    connection: AnyConnection,
+    *,
+    but: Collection[str] = (),
+    commit: bool = True,
+    abandon: bool = False,
+    snapshot: bool = False,
 ) -> AsyncIterator[None]:
     """Run a transaction with our settings, except those that `but` names; commit it, or roll it back.
+
+    With `snapshot`, all its statements see the same.
 
     With `abandon`, the caller terminates the connection after a time-out or a cancellation: a rollback would
     first wait for an answer.
     """
-    transaction = connection.transaction(isolation="read_committed")
+    transaction = connection.transaction(isolation="repeatable_read" if snapshot else "read_committed")
     await transaction.start()
     try:
         await connection.execute(_WRITABLE + _pins(connection, "set local", but))

@@ -78,18 +78,21 @@ class OwnPool:
         self._opened: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AnyConnection]:
-        """Lend a connection, with our settings: in a transaction, where the session belongs to others too."""
+    async def connection(self, *, snapshot: bool = False) -> AsyncIterator[AnyConnection]:
+        """Lend a connection, with our settings: in a transaction, where the session belongs to others too.
+
+        With `snapshot`, it is in a transaction all of whose statements see the same.
+        """
         pool = self._given
         if pool is None:
             opened = self._opened.get(asyncio.get_running_loop())
             pool = (opened and opened.pool) or await self._open()
         async with pool.acquire() as connection:
             try:
-                if self._given is None and not self._pooled:
+                if self._given is None and not self._pooled and not snapshot:
                     yield connection
                 else:
-                    async with pinned(connection, abandon=True):
+                    async with pinned(connection, abandon=True, snapshot=snapshot):
                         yield connection
             except (TimeoutError, asyncio.CancelledError):
                 # The pool would first wait for an answer to the cancellation.
@@ -184,7 +187,7 @@ def unavailable() -> Iterator[None]:
     ) as error:
         raise LogUnavailable(f"the database has no schema flowcraft ({error.args[0]}); {_INSTALL}") from error
     except asyncpg.InsufficientPrivilegeError as error:
-        raise LogUnavailable(f"{error.args[0]}; grants are listed in 0001_log.sql") from error
+        raise LogUnavailable(f"{error.args[0]}; grants are listed in 0006_databases.sql") from error
     except asyncpg.ClientConfigurationError as error:  # a ValueError too, for an address that is none
         raise LogUnavailable(f"the database cannot be reached: {error}") from error
     except TimeoutError as error:

@@ -103,9 +103,11 @@ def migration_sql(channels: Channels, *, prune: bool | Literal["all"] = True) ->
         f"{LOCK};",
         statement("guard"),
         statement("bootstrap"),
+        with_hashes("complete"),
         with_hashes("verify"),
         *map(guarded, migrations().values()),
         with_hashes("record"),
+        statement("remember"),
         statement("install"),
         f"select pg_temp.flowcraft_apply({arguments}) as done;",
         statement("tighten"),
@@ -121,6 +123,11 @@ _TAKEN_OVER = (
     "schema flowcraft: took over the log of a development version; its functions are now called "
     "flowcraft.broadcast, flowcraft.broadcast_ephemeral and flowcraft.wake"
 )
+_IS_COMPLETED = "select pg_catalog.current_setting('flowcraft.completed', true) = 'yes'"
+_COMPLETED = (
+    "schema flowcraft: completed a copy that had come without its rows, or with rows of another log; "
+    "it begins here, and clients load their state again"
+)
 _APPLY = "select pg_temp.flowcraft_apply($1::text::jsonb, $2::text[], $3)"
 _RECORD = "insert into flowcraft.migration (version, name, hash) values ($1, $2, $3)"
 
@@ -131,10 +138,12 @@ async def _migrate(connection: AnyConnection, sources: str, own: list[str], prun
     # Behind the lock, and before anything is read or called that another role may have made.
     await connection.execute(statement("guard"))
     await connection.execute(statement("bootstrap"))
+    done = await _completed(connection)
     await connection.execute(with_hashes("verify"))
-    done = [await _upgrade(connection, missing) for missing in await _missing(connection)]
+    done += [await _upgrade(connection, missing) for missing in await _missing(connection)]
     if await connection.execute(with_hashes("record")) != "UPDATE 0":
         done.append(_TAKEN_OVER)
+    await connection.execute(statement("remember"))
     await connection.execute(statement("install"))
     done += [row[0] for row in await connection.fetch(_APPLY, sources, own, prune)]
     for row in await connection.fetch(statement("loose")):
@@ -181,6 +190,12 @@ def _check_version(connection: AnyConnection) -> None:
         raise LogUnavailable(
             f"PostgreSQL {version.major}.{version.minor} is too old; {OLDEST_POSTGRES} or later is needed"
         )
+
+
+async def _completed(connection: AnyConnection) -> list[str]:
+    """Complete a log that was copied in part; return a sentence if it was one."""
+    await connection.execute(with_hashes("complete"))
+    return [_COMPLETED] if await connection.fetchval(_IS_COMPLETED) else []
 
 
 async def _missing(connection: AnyConnection) -> list[Migration]:

@@ -49,7 +49,8 @@ def log_version(execute: Execute) -> int:
 def upgrade_log(execute: Execute, version: int) -> None:
     """Bring the log to a version, never to an earlier one."""
     missing = [guarded(one) for one in migrations().values() if one.version <= version]
-    execute(_guarded(statement("bootstrap"), with_hashes("verify"), *missing, with_hashes("record")))
+    before, after = (with_hashes("complete"), with_hashes("verify")), (with_hashes("record"),)
+    execute(_guarded(statement("bootstrap"), *before, *missing, *after, statement("remember")))
 
 
 def drop_log(execute: Execute) -> None:

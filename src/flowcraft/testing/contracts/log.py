@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from flowcraft.cursors import Cursor, Lineage, Snapshot
+from flowcraft.cursors import Cursor, Snapshot
 from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound, CursorUnusable
 from flowcraft.records import Limit, Record
 from flowcraft.testing.contracts.transactions import (
@@ -75,10 +75,14 @@ class SingleWriterLogContract:
         with pytest.raises(CursorExpired):
             await log.replay(start, ["runs.1"], limit=Limit(1))
 
-    async def test_a_tail_is_bounded_by_events_and_not_by_bytes(self, log: AppendableLog) -> None:
+    async def test_a_tail_is_bounded_by_bytes_too(self, log: AppendableLog) -> None:
         start = (await log.position()).cursor
         await commit(log, "runs.1 a", "runs.1 b")
-        assert texts((await log.tail(start, limit=Limit(2, 1))).records) == ["runs.1 a", "runs.1 b"]
+        batch = await log.tail(start)
+        size = sum(len(record.payload.encode()) for record in batch.records)
+        assert (await log.tail(start, limit=Limit(2, size))).records == batch.records
+        with pytest.raises(CursorExpired):
+            await log.tail(start, limit=Limit(2, size - 1))
 
     async def test_more_than_the_limit_of_bytes_is_too_much_to_replay(self, log: AppendableLog) -> None:
         start = (await log.position()).cursor
@@ -123,16 +127,15 @@ class SingleWriterLogContract:
     async def test_a_cursor_of_another_history_is_refused_with_its_reason(self, log: AppendableLog) -> None:
         await commit(log, "runs.1 a")
         cursor = (await log.position()).cursor
-        system, timeline, generation = (
-            cursor.lineage.system,
-            cursor.lineage.timeline,
-            cursor.lineage.generation,
-        )
-        for lineage in (Lineage(system, timeline + 1, generation), Lineage(system, timeline, generation + 1)):
+        here = cursor.lineage
+        for lineage in (
+            replace(here, timeline=here.timeline + 1),
+            replace(here, generation=here.generation + 1),
+        ):
             await _refused(log, replace(cursor, lineage=lineage), CursorRewound)
         ahead = replace(cursor, snapshot=Snapshot(cursor.snapshot.xmax + 1_000_000))
         await _refused(log, ahead, CursorRewound)
-        other = replace(cursor, lineage=Lineage(system + 1, timeline, generation))
+        other = replace(cursor, lineage=replace(here, system=here.system + 1))
         await _refused(log, other, CursorOfOtherDatabase)
 
     async def test_a_new_generation_begins_once_for_all_who_find_the_log_rewound(

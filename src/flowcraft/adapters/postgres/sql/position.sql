@@ -1,4 +1,4 @@
 -- position: where the log begins and ends.
-select system, timeline, generation, floor::text::bigint as floor, newest::text::bigint as newest,
+select system, database, timeline, generation, floor::text::bigint as floor, newest::text::bigint as newest, mark,
     snapshot::text as snapshot, at
-from flowcraft.position()
+from flowcraft.reached()

@@ -3,7 +3,7 @@
 -- Not by convert_to, which refuses these texts. chr(92) is the backslash, under every setting of the session.
 select id, xid, replace(channel, chr(92), repeat(chr(92), 2))::bytea as channel,
     replace(payload, chr(92), repeat(chr(92), 2))::bytea as payload,
-    replace(trace, chr(92), repeat(chr(92), 2))::bytea as trace, null::timestamptz as broadcast_at, kind
+    replace(trace, chr(92), repeat(chr(92), 2))::bytea as trace, broadcast_at, kind
 from (
 \ir read.sql
 ) as texts

@@ -42,7 +42,9 @@ with recursive present as (
     union
     select i.inhrelid from relation as r join pg_inherits as i on i.inhparent = r.id
 ), known(name, arguments) as (
-    values ('broadcast', 'text, json'), ('broadcast_ephemeral', 'text, json'), ('check_channel', 'text'), ('wake', ''), ('may_notify', ''),
+    values ('broadcast', 'text, json'), ('broadcast_ephemeral', 'text, json'), ('check_channel', 'text'), ('wake', ''), ('may_notify', ''), ('applied', ''),
+        ('mark', 'xid8'), ('check_floor', 'xid8'), ('reached', ''), ('gaps', 'xid8[], xid8[]'), ('proofs', 'xid8[]'),
+        ('changes', 'xid8[], xid8[], text[], bigint'),
         ('shown', 'xid8'), ('floor', ''), ('position', ''), ('difference', 'xid8, xid8[], text[], bigint'), ('cursor', ''),
         ('renew', 'integer'), ('raise_floor', 'xid8'), ('trim', 'xid8'), ('purge', 'text, boolean'), ('purges', ''),
         ('rotate', 'interval, timestamp with time zone'), ('settle', 'smallint, timestamp with time zone'),

@@ -1,0 +1,102 @@
+"""A read is bounded in events and bytes, and lasts as long as something arrives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+import flowcraft.adapters.postgres.log
+from faults.postgres_proxy import address_of, through
+from faults.proxy import FaultProxy
+from flowcraft.adapters.postgres.log import PAGE_BYTES, PAGE_EVENTS, PostgresLog
+from flowcraft.errors import CursorExpired
+from flowcraft.records import Limit
+from tests.support.postgres import AppendablePostgresLog, connected, migrated
+
+ROWS = """
+    insert into flowcraft.event (channel, payload)
+    select 'runs.' || n % 2, format('{"n":%s,"body":"%s"}', n, repeat('x', $2))
+    from generate_series(1, $1) as n
+"""
+
+
+@pytest.fixture
+async def log(database: str) -> AsyncIterator[AppendablePostgresLog]:
+    async with migrated(database) as log:
+        yield log
+
+
+async def write(dsn: str, count: int, size: int) -> None:
+    async with connected(dsn) as connection:
+        await connection.execute("set synchronous_commit = off")
+        await connection.execute(ROWS, count, size)
+
+
+@pytest.mark.parametrize(
+    ("count", "size"),
+    [
+        (PAGE_EVENTS, 10),
+        (PAGE_EVENTS + 1, 10),
+        (4, PAGE_BYTES // 4),
+        (5, PAGE_BYTES // 4),
+        (70, PAGE_BYTES - 99),
+    ],
+)
+async def test_every_event_is_read_once_and_in_order_by_pages_of_any_size(
+    log: AppendablePostgresLog, count: int, size: int
+) -> None:
+    start = (await log.position()).cursor
+    await write(log.dsn, count, size)
+    for batch in (await log.tail(start), await log.replay(start, ["runs.0", "runs.1"])):
+        assert [record.payload.split(",")[0] for record in batch.records] == [
+            f'{{"n":{n}' for n in range(1, count + 1)
+        ]
+        assert (await log.tail(batch.cursor)).records == ()
+    assert len((await log.replay(start, ["runs.1"])).records) == (count + 1) // 2
+
+
+async def test_a_read_takes_as_long_as_its_line_needs(
+    log: AppendablePostgresLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flowcraft.adapters.postgres.log, "TAIL_SECONDS", 1.5)
+    async with FaultProxy.open(address_of(log.dsn)) as proxy:
+        slow = PostgresLog(through(log.dsn, proxy))
+        start = (await slow.position()).cursor
+        await write(log.dsn, 20_000, 200)
+        proxy.bytes_per_second = 1_500_000.0  # 5 MB in 3.4 s
+        assert len((await slow.tail(start)).records) == 20_000
+        await slow.close()
+
+
+@pytest.mark.parametrize("limit", [Limit(4_999), Limit(10_000, 400_000)])
+async def test_more_than_a_limit_is_not_sent_at_all(log: AppendablePostgresLog, limit: Limit) -> None:
+    async with FaultProxy.open(address_of(log.dsn)) as proxy:
+        slow = PostgresLog(through(log.dsn, proxy))
+        start = (await slow.position()).cursor
+        await write(log.dsn, 5_000, 100)
+        proxy.bytes_per_second = 10_000.0  # in the time of a test, a fifth of what it is too much of
+        for read in (slow.tail(start, limit=limit), slow.replay(start, ["runs.0", "runs.1"], limit=limit)):
+            with pytest.raises(CursorExpired):
+                await read
+        await slow.close()
+    assert len((await log.tail(start, limit=Limit(5_000, 1_000_000))).records) == 5_000
+
+
+async def test_what_commits_between_two_pages_is_in_the_next_batch(
+    log: AppendablePostgresLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = (await log.position()).cursor
+    await write(log.dsn, 3_000, 10)
+    pages = log._pages
+
+    async def interrupted(*arguments: object, **options: object) -> object:
+        await write(log.dsn, 1, 10)  # after the first read, which only found that there is much
+        return await pages(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(log, "_pages", interrupted)
+    first = await log.tail(start)
+    monkeypatch.undo()
+    await write(log.dsn, 1, 10)
+    second = await log.tail(first.cursor)
+    assert (len(first.records), len(second.records)) == (3_001, 1)

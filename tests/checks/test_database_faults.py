@@ -95,7 +95,7 @@ FAULTS = {
     ),
     "a number for an id": fault(
         "drop view step_states; alter table steps drop run_id cascade, add run_id bigint not null",
-        "FC058 FC061",
+        "FC058 FC061 FC072",
         "run = channels",
         "column public.steps.run_id is bigint, which does not fit the uuid",
     ),
@@ -140,6 +140,24 @@ FAULTS = {
         "FC062",
         "flow_update = ",
         "is disabled, so its rows become no events; run `alter table public.flows enable trigger",
+    ),
+    "a partition without the triggers": fault(
+        "create table flows_more () inherits (flows)",
+        "FC061 FC070 FC072",
+        "flow_update = ",
+        "rows that are written directly to public.flows_more, a part of public.flows, become no events",
+    ),
+    "a table that is a part of another": fault(
+        "create table flows_all (like flows); alter table flows inherit flows_all",
+        "FC071",
+        "flow_update = ",
+        "public.flows is a part of public.flows_all, and rows that are written through public.flows_all",
+    ),
+    "a table without a key": fault(
+        "alter table flows drop constraint flows_pkey cascade",
+        "FC061 FC072",
+        "flow_update = ",
+        "public.flows has no primary key, and no unique index over columns that are not null, so no page",
     ),
     "a trigger of a source that is gone": fault(
         "create function flowcraft.old_123() returns trigger language plpgsql "

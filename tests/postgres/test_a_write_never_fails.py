@@ -249,6 +249,18 @@ async def test_sessions_that_replicate_send_what_others_send(connection: Plain) 
     ]  # fmt: skip
 
 
+async def test_triggers_that_were_disabled_and_enabled_send_nothing_twice(connection: Plain) -> None:
+    await migrate(connection, declared())
+    # As people do it around an import; it enables the triggers of rows for every session.
+    await connection.execute("alter table tasks disable trigger user; alter table tasks enable trigger user")
+    await connection.execute("insert into tasks values (9, null); delete from tasks")
+    assert [one[0] for one in await records(connection)] == ["e", "g"]
+    assert len(await migrate(connection, declared())) == 2
+    assert await migrate(connection, declared()) == []
+    await connection.execute("set session_replication_role = replica; insert into tasks values (1, 'a')")
+    assert [one[0] for one in await records(connection)] == ["e", "e"]
+
+
 async def test_partitions_and_children_that_are_written_directly_send_events(connection: Plain) -> None:
     await connection.execute(
         "create table parted (id int primary key, team text, state text, note text) partition by range (id);"

@@ -105,6 +105,13 @@ def _judge(found: EventLookup) -> Iterator[DiagnosisLine]:
         size = f"about {found.log.events:,} events, {found.log.bytes / 2**20:,.1f} MiB"
         yield DiagnosisLine("log", "ok", f"{size}, from transaction {found.log.floor} on")
         yield from _judge_migrations(found)
+    for missed in found.skipped:
+        yield DiagnosisLine(
+            "skipped",
+            "wrong",
+            f"{missed.events:,} events on {missed.channel} could not be made, the last is {missed.last}: "
+            f"{missed.reason}; run `flowcraft check` and `flowcraft migrate`",
+        )
     if found.notifies:
         yield DiagnosisLine("notifications", "ok", "LISTEN and NOTIFY work on this connection")
     elif found.notifies is False:

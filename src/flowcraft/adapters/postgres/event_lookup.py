@@ -16,6 +16,7 @@ from flowcraft.errors import LogUnavailable
 if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import Plain
 
+SKIPPED_SECONDS = 3.0
 PROBE_SECONDS = 2.0  # a notification arrives within milliseconds
 
 
@@ -39,6 +40,16 @@ class LogFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class SkippedEvents:
+    """Events of one channel that were skipped for one reason, as JSON; `last` is the id of the latest."""
+
+    channel: str
+    reason: str
+    events: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class EventLookup:
     """What was found. `log` is None where there is none; `notifies` is None where it could not be tried.
 
@@ -56,6 +67,7 @@ class EventLookup:
     log: LogFacts | None
     missing: tuple[str, ...] = ()
     differing: tuple[str, ...] = ()
+    skipped: tuple[SkippedEvents, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,7 @@ async def examine(dsn: str, *, open_seconds: float) -> EventLookup:
             log = await connection.fetchrow(statement("lookup_log")) if row["installed"] else None
             applied = await connection.fetch(statement("applied")) if row["readable"] else None
             running = await connection.fetch(statement("lookup_open"), open_seconds)
+            skipped = await _skipped(connection) if log is not None else []
         pooled = await is_pooled(connection)
     finally:
         await connection.close()
@@ -99,7 +112,18 @@ async def examine(dsn: str, *, open_seconds: float) -> EventLookup:
         log=None if log is None else LogFacts(log["floor"], log["events"] or 0, log["bytes"] or 0),
         missing=() if applied is None else _missing(applied),
         differing=() if applied is None else differences_of(applied),
+        skipped=tuple(SkippedEvents(**dict(one)) for one in skipped),
     )
+
+
+async def _skipped(connection: Plain) -> Sequence[asyncpg.Record]:
+    """Return what was skipped; nothing if the log is too large to be read for it, or may not be read."""
+    try:
+        async with connection.transaction():
+            await connection.execute(f"set local statement_timeout = '{SKIPPED_SECONDS:.0f}s'")
+            return await connection.fetch(statement("lookup_skipped"))
+    except (asyncpg.QueryCanceledError, asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedColumnError):
+        return []
 
 
 def _missing(applied: Sequence[asyncpg.Record]) -> tuple[str, ...]:

@@ -31,7 +31,10 @@ _LONGEST_PREFIX = 48  # of 63 bytes of a name; the digest and the suffix of the 
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column: its type as declared, the type below a domain, that type's category, and its elements."""
+    """A column: its type as declared, the type below a domain, that type's category, and its elements.
+
+    `labels` are the texts to which an enum or a constraint limits it; `checked`: a constraint is on it.
+    """
 
     name: str
     type: str
@@ -39,6 +42,8 @@ class Column(msgspec.Struct, frozen=True):
     category: str
     nullable: bool
     element: str | None = None
+    labels: tuple[str, ...] = ()
+    checked: bool = False
 
 
 class SourceFacts(msgspec.Struct, frozen=True):

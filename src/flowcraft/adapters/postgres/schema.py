@@ -40,7 +40,7 @@ _FUNCTIONS = (
     "side(jsonb, jsonb, text, boolean)",
     "query(jsonb, jsonb, text, jsonb, jsonb)",
     "operations(jsonb, jsonb)",
-    "settings()",
+    "settings(regclass, jsonb)",
     "body(jsonb, regclass)",
     "function(jsonb, regclass)",
     "triggers(jsonb, regclass, text)",

@@ -1,7 +1,7 @@
 """Rules: the checklist of a realtime channel. Each rule is a function from facts to faults."""
 
 from flowcraft.checking.findings import Rule
-from flowcraft.checking.rules import declaring, generating, installing, naming, subscribing
+from flowcraft.checking.rules import covering, declaring, generating, installing, naming, subscribing
 
 SERVICE: tuple[Rule, ...] = (
     Rule(
@@ -98,6 +98,21 @@ DATABASE: tuple[Rule, ...] = (
         "error",
         "The migrations of the schema flowcraft are those of this version",
         installing.has_the_migrations_of_this_version,
+    ),
+    Rule(
+        "FC070",
+        "warning",
+        "Every partition and child of a source's table has the triggers",
+        covering.partitions_have_triggers,
+    ),
+    Rule("FC071", "warning", "A source's table is no part of another", covering.is_no_part_of_another),
+    Rule("FC072", "warning", "The rows of a source are found again by a key", covering.rows_have_a_key),
+    Rule("FC073", "warning", "Every value that names a channel can do so", covering.values_are_names),
+    Rule(
+        "FC074",
+        "warning",
+        "Every value of a column is one that its field lists",
+        covering.values_are_listed,
     ),
 )
 RULES: tuple[Rule, ...] = (*SERVICE, *WEB, *DATABASE)

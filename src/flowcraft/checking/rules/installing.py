@@ -56,10 +56,10 @@ def is_up_to_date(facts: Facts) -> Iterator[Fault]:
     if database is None:
         return
     if not database.installed:
-        yield Fault(None, f"the database has no schema flowcraft; run {_migrate(facts)}")
+        yield Fault(None, f"the database has no schema flowcraft; run {migrate_with(facts)}")
     elif database.missing:
         names = ", ".join(database.missing)
-        yield Fault(None, f"the schema flowcraft lacks the migration {names}; run {_migrate(facts)}")
+        yield Fault(None, f"the schema flowcraft lacks the migration {names}; run {migrate_with(facts)}")
     elif database.position is not None:
         yield Fault(None, f"the log cannot be read: {database.position}")
 
@@ -86,45 +86,45 @@ def has_the_migrations_of_this_version(facts: Facts) -> Iterator[Fault]:
 
 
 def table_exists(facts: Facts) -> Iterator[Fault]:
-    for found in _sources(facts):
-        channel, table = found.source.channel, _plain(found)
+    for found in sources(facts):
+        channel, table = found.source.channel, plain(found)
         if not found.exists:
             yield Fault(
-                _place(facts, found),
+                place_of(facts, found),
                 f"{channel}: the database has no table {table}; create it first, or correct its name "
                 "in Table(...)",
             )
         elif not found.is_table:
             yield Fault(
-                _place(facts, found),
+                place_of(facts, found),
                 (f"{channel}: {table} is not a table; name the table whose rows change in Table(...)"),
             )
         elif found.refused is not None:
-            yield Fault(_place(facts, found), f"{channel}: {found.refused}")
+            yield Fault(place_of(facts, found), f"{channel}: {found.refused}")
 
 
 def column_exists(facts: Facts) -> Iterator[Fault]:
-    for found, field, column in _fields(facts):
+    for found, field, column in fields(facts):
         if column is None and field.required:
             has = ", ".join(one.name for one in found.columns)
             yield Fault(
-                _place(facts, found),
-                f"{found.source.channel}: table {_plain(found)} has no column {field.column} for the "
+                place_of(facts, found),
+                f"{found.source.channel}: table {plain(found)} has no column {field.column} for the "
                 f"field {field.name} of {found.source.event}; it has {has}: write "
                 f'Table(..., {field.name}="<column>")',
             )
 
 
 def column_fits(facts: Facts) -> Iterator[Fault]:
-    for found, field, column in _fields(facts):
+    for found, field, column in fields(facts):
         known = _schema(facts, found, field)
         if column is None or known is None:
             continue
         wanted = misfit(column, field, *known)
         if wanted is not None:
             yield Fault(
-                _place(facts, found),
-                f"{found.source.channel}: column {_plain(found)}.{column.name} is {column.type}, "
+                place_of(facts, found),
+                f"{found.source.channel}: column {plain(found)}.{column.name} is {column.type}, "
                 "which does not fit the "
                 f"{wanted} that {found.source.event}.{field.name} takes; change the field's type, or "
                 "the column's",
@@ -132,50 +132,50 @@ def column_fits(facts: Facts) -> Iterator[Fault]:
 
 
 def null_is_allowed(facts: Facts) -> Iterator[Fault]:
-    for found, field, column in _fields(facts):
+    for found, field, column in fields(facts):
         known = _schema(facts, found, field)
         if column is not None and known is not None and column.nullable and not takes_null(*known):
             yield Fault(
-                _place(facts, found),
-                f"{found.source.channel}: column {_plain(found)}.{column.name} may be null, but "
+                place_of(facts, found),
+                f"{found.source.channel}: column {plain(found)}.{column.name} may be null, but "
                 f"{found.source.event}.{field.name} may not; add `| None` to the field, or set the column "
                 "not null",
             )
 
 
 def is_installed(facts: Facts) -> Iterator[Fault]:
-    for found in _sources(facts):
+    for found in sources(facts):
         if found.installed is False or (found.installed and not found.operations):
             yield Fault(
-                _place(facts, found),
-                f"{found.source.channel}: the trigger on {_plain(found)} is not installed, so its "
-                f"rows become no events; run {_migrate(facts)}",
+                place_of(facts, found),
+                f"{found.source.channel}: the trigger on {plain(found)} is not installed, so its "
+                f"rows become no events; run {migrate_with(facts)}",
             )
 
 
 def is_what_is_declared(facts: Facts) -> Iterator[Fault]:
-    for found in _sources(facts):
+    for found in sources(facts):
         if not found.installed or not found.operations:
             continue
         wanted, present = sorted(found.wanted), sorted(found.operations)
         if wanted != present:
             what = f"fires on {', '.join(present)}, but is declared for {', '.join(wanted)}"
         elif not found.same:
-            what = f"differs from the declaration Table({_plain(found)}): a field or a column has changed"
+            what = f"differs from the declaration Table({plain(found)}): a field or a column has changed"
         else:
             continue
         yield Fault(
-            _place(facts, found),
-            (f"{found.source.channel}: the trigger on {_plain(found)} {what}; run {_migrate(facts)}"),
+            place_of(facts, found),
+            (f"{found.source.channel}: the trigger on {plain(found)} {what}; run {migrate_with(facts)}"),
         )
 
 
 def is_enabled(facts: Facts) -> Iterator[Fault]:
-    for found in _sources(facts):
+    for found in sources(facts):
         for trigger in found.disabled:
-            table = _plain(found)
+            table = plain(found)
             yield Fault(
-                _place(facts, found),
+                place_of(facts, found),
                 f"{found.source.channel}: the trigger {trigger} on {table} is disabled, so its rows "
                 f"become no events; run `alter table {table} enable trigger {trigger}`",
             )
@@ -187,7 +187,9 @@ def nothing_is_left_over(facts: Facts) -> Iterator[Fault]:
         where = f"the triggers on {leftover.tables}" if leftover.tables else "a function"
         prefixes = {declaration.prefix for declaration in facts.channels or ()}
         run = (
-            _migrate(facts) if leftover.function[:-9] in prefixes else f"{_migrate(facts)[:-1]} --prune-all`"
+            migrate_with(facts)
+            if leftover.function[:-9] in prefixes
+            else f"{migrate_with(facts)[:-1]} --prune-all`"
         )
         yield Fault(
             None,
@@ -247,13 +249,13 @@ def _readable(facts: Facts) -> DatabaseFacts | None:
     return database if database.version[0] >= OLDEST_POSTGRES else None
 
 
-def _sources(facts: Facts) -> tuple[SourceFacts, ...]:
+def sources(facts: Facts) -> tuple[SourceFacts, ...]:
     database = _readable(facts)
     return database.sources if database else ()
 
 
-def _fields(facts: Facts) -> Iterator[tuple[SourceFacts, SourceField, Column | None]]:
-    for found in _sources(facts):
+def fields(facts: Facts) -> Iterator[tuple[SourceFacts, SourceField, Column | None]]:
+    for found in sources(facts):
         columns = {column.name: column for column in found.columns}
         for field in found.source.fields if found.is_table else ():
             yield found, field, columns.get(field.column)
@@ -277,13 +279,13 @@ def _declaration(facts: Facts, found: SourceFacts) -> Declaration | None:
     return next((one for one in facts.channels or () if one.name == found.source.channel), None)
 
 
-def _place(facts: Facts, found: SourceFacts) -> SourceLocation | None:
+def place_of(facts: Facts, found: SourceFacts) -> SourceLocation | None:
     return facts.python.declared.get(found.source.channel)
 
 
-def _plain(found: SourceFacts) -> str:
+def plain(found: SourceFacts) -> str:
     return found.name or found.source.table.replace('"', "")
 
 
-def _migrate(facts: Facts) -> str:
+def migrate_with(facts: Facts) -> str:
     return f"`flowcraft migrate {facts.target}`"

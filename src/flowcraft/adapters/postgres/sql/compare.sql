@@ -12,7 +12,7 @@ begin
         where p.pronamespace = to_regnamespace('flowcraft') and p.proname = function
             and pg_temp.flowcraft_is(p.oid, source, relation)
             and array(select format('%s %s', t.place, t.name) from pg_temp.flowcraft_triggers(source, relation, function) as t order by 1)
-                = array(select format('%s %s', t.place, t.name) from pg_temp.flowcraft_present(function) as t order by 1)
+                = array(select format('%s %s', t.place, t.name) from pg_temp.flowcraft_present(function) as t where t.fits order by 1)
     );
 exception when sqlstate 'RT001' then
     same := false;
@@ -24,8 +24,9 @@ create or replace function pg_temp.flowcraft_text(function text) returns text la
             e';\nrevoke all on function flowcraft.%1$I() from public;\ncomment on function flowcraft.%1$I() is %2$L;',
             p.proname, obj_description(p.oid, 'pg_proc'))
         || coalesce((
-            select string_agg(e'\n' || pg_get_triggerdef(t.oid) || ';' || case t.tgenabled when 'R' then
-                format(' alter table %s enable replica trigger %I;', t.tgrelid::regclass, t.tgname) else '' end,
+            select string_agg(e'\n' || pg_get_triggerdef(t.oid) || ';' || case when t.tgenabled in ('A', 'R') then
+                format(' alter table %s enable %s trigger %I;', t.tgrelid::regclass,
+                    case t.tgenabled when 'A' then 'always' else 'replica' end, t.tgname) else '' end,
                 '' order by t.tgrelid::regclass::text, t.tgname)
             from pg_trigger as t where t.tgfoid = p.oid and t.tgparentid = 0), '')
     from pg_proc as p

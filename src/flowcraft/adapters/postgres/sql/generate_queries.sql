@@ -128,7 +128,7 @@ create or replace function pg_temp.flowcraft_pairs(plan jsonb, operation text, k
     end
 $$;
 
--- flowcraft_side: what the queries compute of a row `o` or `c`: its payload's columns, its channel, and why it is unfit.
+-- flowcraft_side: what the queries compute of a row `o` or `c`: its payload's columns, its channel, why it is unfit, its key.
 create or replace function pg_temp.flowcraft_side(source jsonb, plan jsonb, alias text, safely boolean,
     out payload text, out value text, out channel text, out unfit text, out key text) language plpgsql stable as $$
 declare
@@ -172,7 +172,7 @@ begin
     -- The key as the event has it; a column that the event has not as JSON has it.
     if (plan ->> 'keyed')::boolean then
         key := (
-            select format('(select row_to_json(k.*)::text from (select %s) as k)', string_agg(format('%s as %I',
+            select format('(select %s) as k', string_agg(format('%s as %I',
                 case when safely then r.careful else r.quick end, k ->> 'name'), ', '))
             from jsonb_array_elements(plan -> 'key') as k
             cross join lateral (select (c ->> 'type')::oid as type from jsonb_array_elements(plan -> 'columns') as c
@@ -207,10 +207,10 @@ begin
         coalesce(now ->> 'unfit', 'null::text'));
     rows := rows || ' cross join lateral ' || (now ->> 'payload');
     if paired then
-        fields := fields || format(', o.there as was, %s as old_channel, %s as old_given, case when o.there and c.there then row_to_json(po.*)::text end as old_payload, '
-            'case when o.there then %s end as key', case when old ->> 'channel' is null then 'null::text' else format('case when o.there then %s end', old ->> 'channel') end,
-            case when old ->> 'value' is null then 'o.there' else format('o.there and num_nonnulls(%s) = 1', old ->> 'value') end, old ->> 'key');
-        rows := rows || ' cross join lateral ' || (old ->> 'payload');
+        fields := fields || format(', %s as old_channel, case when o.there and c.there then row_to_json(po.*)::text end as old_payload, '
+            'case when o.there then row_to_json(k.*)::text end as key',
+            case when old ->> 'channel' is null then 'null::text' else format('case when o.there then %s end', old ->> 'channel') end);
+        rows := rows || ' cross join lateral ' || (old ->> 'payload') || ' cross join lateral ' || (old ->> 'key');
     end if;
     filter := case
         when operation = 'update' and paired then format(

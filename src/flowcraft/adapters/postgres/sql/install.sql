@@ -71,7 +71,7 @@ end $$;
 create or replace function pg_temp.flowcraft_definition(source jsonb, relation regclass, function text) returns text
 language sql stable as $$
     select format('create or replace function flowcraft.%I() returns trigger language plpgsql security definer set %s as %L',
-        function, array_to_string(pg_temp.flowcraft_settings(), ' set '), pg_temp.flowcraft_body(source, relation))
+        function, array_to_string(pg_temp.flowcraft_settings(relation, pg_temp.flowcraft_plan(source, relation)), ' set '), pg_temp.flowcraft_body(source, relation))
 $$;
 
 -- flowcraft_mark: the comment of a trigger function: by its hash it is known to be current, by the name that it would have for a
@@ -86,7 +86,7 @@ create or replace function pg_temp.flowcraft_is(function oid, source jsonb, rela
 language sql stable as $$
     select coalesce(bool_and(p.prosecdef and p.prosrc = pg_temp.flowcraft_body(source, relation)
         and array(select lower(translate(s, ' ''"', '')) from unnest(p.proconfig) as s order by 1)
-            = array(select lower(translate(s, ' ''"', '')) from unnest(pg_temp.flowcraft_settings()) as s order by 1)), false)
+            = array(select lower(translate(s, ' ''"', '')) from unnest(pg_temp.flowcraft_settings(relation, pg_temp.flowcraft_plan(source, relation))) as s order by 1)), false)
     from pg_proc as p where p.oid = function
 $$;
 
@@ -102,7 +102,7 @@ declare
         where p.pronamespace = 'flowcraft'::regnamespace and p.proname = function);
     app text := substring(old from ' app=(.*)');
     wanted text[] := array(select format('%s %s', t.place, t.name) from pg_temp.flowcraft_triggers(source, relation, function) as t order by 1);
-    present text[] := array(select format('%s %s', t.place, t.name) from pg_temp.flowcraft_present(function) as t order by 1);
+    present text[] := array(select format('%s %s', t.place, t.name) from pg_temp.flowcraft_present(function) as t where t.fits order by 1);
     made record;
 begin
     if regexp_replace(old, ' app=.*', '') = mark and present = wanted then

@@ -4,7 +4,7 @@ with named as (
     from (select $1::text::jsonb as s) as given
 )
 select quote_ident(function) as function, pg_temp.flowcraft_body(s, relation) as body,
-       array_to_string(pg_temp.flowcraft_settings(), ' set ') as settings,
+       array_to_string(pg_temp.flowcraft_settings(relation, pg_temp.flowcraft_plan(s, relation)), ' set ') as settings,
        pg_temp.flowcraft_mark(s, relation, pg_temp.flowcraft_definition(s, relation, function)) as mark,
        (select string_agg(t.definition, e'\n' order by t.place::regclass::text, t.name)
         from pg_temp.flowcraft_triggers(s, relation, function) as t) as triggers

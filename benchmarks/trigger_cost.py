@@ -1,0 +1,86 @@
+"""What a trigger costs a writer: medians of updates with and without it, in turn.
+
+python -m benchmarks.trigger_cost            prints a table; 40 s
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+
+import asyncpg
+
+from flowcraft import Channels, Event, Table
+from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
+from flowcraft.adapters.postgres.schema import migrate
+
+ROUNDS = 7
+UPDATES = {
+    "1 row, a value changed": ("update bench set n = n + 1 where id = 5", 200),
+    "1 row, none changed": ("update bench set noise = noise + 1 where id = 5", 200),
+    "1,000 rows, values changed": ("update bench set n = n + 1 where id <= 1000", 5),
+    "1,000 rows, none changed": ("update bench set noise = noise + 1 where id <= 1000", 5),
+}
+
+
+class BenchUpdate(Event):
+    """A row of the table."""
+
+    id: int
+    title: str
+    n: int
+    at: str
+
+
+async def measured(connection: asyncpg.Connection[asyncpg.Record], sql: str, times: int) -> float:
+    """Return the seconds of one update: each a transaction of its own."""
+    begun = time.perf_counter()
+    for _ in range(times):
+        await connection.execute(sql)
+    return (time.perf_counter() - begun) / times
+
+
+async def compare(dsn: str) -> None:
+    """Measure both in turn, so that a busy machine slows both."""
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(
+        "create table bench (id int primary key, title text, n int, at timestamptz, noise int);"
+        "insert into bench select g, 'title ' || g, g, now(), 0 from generate_series(1, 10000) as g;"
+        "analyze bench"
+    )
+    channels = Channels()
+    channels.declare("bench_update", BenchUpdate, source=Table("bench"))
+    await migrate(connection, channels)
+    trigger = await connection.fetchval(
+        "select tgname from pg_trigger where tgname like 'flowcraft%\\_update'"
+    )
+    times = {name: (list[float](), list[float]()) for name in UPDATES}
+    for _ in range(ROUNDS):
+        for name, (sql, count) in UPDATES.items():
+            for place, change in enumerate(("disable", "enable")):
+                await connection.execute(
+                    f"alter table bench {change} trigger {trigger}; truncate flowcraft.event"
+                )
+                await connection.execute("vacuum bench")
+                await measured(connection, sql, 3)
+                times[name][place].append(await measured(connection, sql, count))
+    print("| update | without, ms | with, ms | ratio |\n|---|---|---|---|")
+    for name, (without, with_) in times.items():
+        ratio = statistics.median(b / a for a, b in zip(without, with_, strict=True))
+        medians = " | ".join(f"{statistics.median(all_) * 1e3:.3f}" for all_ in (without, with_))
+        print(f"| {name} | {medians} | {ratio:.2f} |")
+    await connection.close()
+
+
+def main() -> None:
+    """Measure on an embedded PostgreSQL, on this machine's disk, with `fsync` as in production."""
+    server = EmbeddedPostgres.start(settings={"fsync": "on", "synchronous_commit": "on"})
+    try:
+        asyncio.run(compare(server.dsn))
+    finally:
+        server.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Rules of coverage: every change of a source's rows becomes an event that a client can receive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flowcraft.checking.facts import Facts
+from flowcraft.checking.findings import Fault
+from flowcraft.checking.rules.installing import fields, migrate_with, place_of, plain, sources
+
+_NAMES = "'^[A-Za-z0-9_-]{1,64}$'"
+
+
+def partitions_have_triggers(facts: Facts) -> Iterator[Fault]:
+    for found in sources(facts):
+        if found.uncovered:
+            yield Fault(
+                place_of(facts, found),
+                f"{found.source.channel}: rows that are written directly to {', '.join(found.uncovered)}, "
+                f"a part of {plain(found)}, become no events; run {migrate_with(facts)} after each new one",
+            )
+
+
+def is_no_part_of_another(facts: Facts) -> Iterator[Fault]:
+    for found in sources(facts):
+        if found.parent is not None:
+            yield Fault(
+                place_of(facts, found),
+                f"{found.source.channel}: {plain(found)} is a part of {found.parent}, and rows that are "
+                f"written through {found.parent} become no events; name {found.parent} in Table(...)",
+            )
+
+
+def rows_have_a_key(facts: Facts) -> Iterator[Fault]:
+    for found in sources(facts):
+        if found.without_key is not None and "update" in found.source.on:
+            yield Fault(
+                place_of(facts, found),
+                f"{found.source.channel}: {found.without_key}, so no page receives that a row was deleted or "
+                "has another channel now, and of a row that a trigger changes again the last event may be an "
+                "earlier state; add a primary key, or the right to read, and migrate",
+            )
+
+
+def values_are_names(facts: Facts) -> Iterator[Fault]:
+    for found, field, column in fields(facts):
+        is_name = field.name == found.source.parameter and found.source.parameter_type == "str"
+        if column is not None and is_name and column.category == "S" and not column.checked:
+            yield Fault(
+                place_of(facts, found),
+                f"{found.source.channel}: nothing limits {plain(found)}.{column.name} to what can stand in a "
+                "channel's name, and the event of a row with another value is skipped; add "
+                f"`check ({column.name} ~ {_NAMES})`, or make the channel of an id",
+            )
+
+
+def values_are_listed(facts: Facts) -> Iterator[Fault]:
+    for found, field, column in fields(facts):
+        if column is None or field.one_of is None:
+            continue
+        where = f"{found.source.channel}: {plain(found)}.{column.name}"
+        event = f"{found.source.event}.{field.name}"
+        unlisted = [label for label in column.labels if label not in field.one_of]
+        if unlisted:
+            yield Fault(
+                place_of(facts, found),
+                f"{where} may be {', '.join(unlisted)}, which {event} does not list, and the event of such a "
+                "row is skipped; add it to the field's type",
+            )
+        elif not column.labels and not column.checked and column.category in "SE":
+            listed = ", ".join(f"'{one}'" for one in field.one_of)
+            yield Fault(
+                place_of(facts, found),
+                f"{where} may be any text, and the event of a row with one that {event} does not list is "
+                f"skipped; add `check ({column.name} in ({listed}))`",
+            )

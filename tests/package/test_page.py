@@ -20,7 +20,8 @@ console.log(JSON.stringify(told));
 """
 REQUIRED = """
 const required = {};
-for (const entry of process.argv.slice(1)) required[entry] = [Object.keys(require(entry)), require.resolve(entry)];
+for (const entry of process.argv.slice(1))
+  required[entry] = [Object.keys(require(entry)), require.resolve(entry)];
 console.log(JSON.stringify(required));
 """
 TYPED = """

@@ -38,7 +38,7 @@ ANSWERS = """\
 | 500 | an error of the server, which is in its log |
 | 501, 505 | a transfer coding other than `chunked`; another version of HTTP than 1.0 and 1.1 |
 | 503 | not ready, or full (`connections`); `Retry-After` has the time to wait |"""
-_CALLED = {"broadcast", "broadcast_ephemeral", "cursor", "rotate", "purge"}
+_CALLED = {"broadcast", "broadcast_ephemeral", "cursor", "rotate", "purge", "revoke", "ask_again"}
 _FUNCTION = re.compile(
     r"((?:^--.*\n)+)create or replace function flowcraft\.(\w+)\((.*)\) returns (\w+)", re.MULTILINE
 )

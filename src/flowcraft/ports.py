@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from flowcraft.channels import Channel, Channels
 from flowcraft.core.counts import Counts
 from flowcraft.core.frames import Framing
+from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor
 from flowcraft.records import Batch, Ephemeral, Limit, Record
 from flowcraft.settings import Settings
@@ -42,6 +43,19 @@ class SyncRealtimeService(Protocol):
 
         Raises:
             PayloadInvalid: the event does not fit its type; nothing was stored.
+            TypeError: `via` is of a type that this service does not know, or has no transaction open.
+        """
+        ...
+
+
+@runtime_checkable
+class RevokingService(Protocol):
+    """A service that can also withdraw rights."""
+
+    async def revoke(self, withdrawal: Withdrawal, *, via: object | None = None) -> None:
+        """Write a withdrawal into the log; with `via`, in the caller's transaction.
+
+        Raises:
             TypeError: `via` is of a type that this service does not know, or has no transaction open.
         """
         ...

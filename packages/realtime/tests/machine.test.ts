@@ -142,10 +142,13 @@ describe("subscriptions", () => {
     expect(second.heard).toEqual([2]);
   });
 
-  test("an answer without a ref, to no request of ours, is for nobody", () => {
+  test("an answer without a ref brings what was held back, once and also with the last cursor, to those who are live", () => {
     const { page, handler } = Page.live();
     page.server(event(1), { subscribed: ["run_update"], cursor: "c1", n: 1 });
-    expect(handler.heard).toEqual([]);
+    expect(handler.heard).toEqual([1]);
+    page.server(event(2), { subscribed: ["run_update"], cursor: "c1", n: 1 });
+    expect(handler.heard).toEqual([1, 2]);
+    expect(page.machine.connection().status).toBe("open");
   });
 
   test("a second handler shares the request that is under way", () => {

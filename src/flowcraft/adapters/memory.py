@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from flowcraft.channels import Channel
 from flowcraft.core.wakeup import StateWord
+from flowcraft.core.withdrawals import RESERVED, Withdrawal, encode_withdrawal
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound
 from flowcraft.ports import BackendContext, LogReader
@@ -262,6 +263,14 @@ class MemoryRealtimeService:
             transaction.broadcast(channel.name, payload)
         else:
             transaction.on_commit(lambda: self.deliver(Ephemeral(channel.name, payload)))
+        if via is None:
+            transaction.commit()
+
+    async def revoke(self, withdrawal: Withdrawal, *, via: object | None = None) -> None:
+        if via is not None and not isinstance(via, MemoryTransaction):
+            raise TypeError(f"via takes a MemoryTransaction here, got {type(via).__name__}")
+        transaction = via or self._log.begin()
+        transaction.broadcast(RESERVED, encode_withdrawal(withdrawal), Kind.WITHDRAWAL)
         if via is None:
             transaction.commit()
 

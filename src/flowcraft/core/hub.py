@@ -240,6 +240,11 @@ class Hub:
             effects += self.replay_failed(replay, reason)
         return effects
 
+    def is_live(self, session: SessionId, channel: str) -> bool:
+        """Return whether a session is live on a channel, and waits for no replay of it."""
+        waits = any(channel in replay.channels for replay in self._replays.get(session, ()))
+        return session in self._live.get(channel, ()) and not waits
+
     def heartbeat(self, sessions: Iterable[SessionId] | None = None) -> list[Effect]:
         """Send the position to some sessions, or to all, also when there were no events."""
         to = tuple(self._sessions if sessions is None else [s for s in sessions if s in self._sessions])

@@ -36,6 +36,7 @@ from flowcraft.core.waiting import (
     Bounds,
     WaitingMessages,
 )
+from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import (
     BadRequest,
@@ -141,7 +142,7 @@ class _Pending:
 
     request: Subscribe | None
     names: tuple[str, ...]
-    guarded: frozenset[str]
+    questions: tuple[GuardQuestion, ...]
 
 
 class Session:
@@ -153,6 +154,10 @@ class Session:
         self._token_required = token_required
         self._viewer: Viewer | None = None
         self._subscribed: dict[str, None] = {}
+        self._suspended: dict[str, Cursor] = {}
+        """Subscriptions whose events are held back while their guard is asked again, and since when."""
+        self._is_stale = False
+        """Whether the guards that are asked now may have answered before a withdrawal."""
         self._waiting = WaitingMessages()
         self._rates = ClientRates(settings)
         self._now = 0.0
@@ -237,14 +242,49 @@ class Session:
         assert self._pending is not None
         pending = self._pending
         self._deciding, self._pending = False, None
-        refused = [name for name in pending.names if name in pending.guarded and name not in allowed]
+        if self._is_stale and self._viewer is not None:
+            return self._ask(self._viewer, pending.request, pending.names, pending.questions)
+        guarded = {question.name for question in pending.questions}
+        refused = [name for name in pending.names if name in guarded and name not in allowed]
         refusals = Refusals(None if pending.request is None else pending.request.ref)
         for name in refused:
             refusals.forbid(name)
         if pending.request is None:
-            return [*self._end_subscriptions(refused), *_send(refusals), *self._continue()]
+            ended = self._end_subscriptions(refused)
+            return [*ended, *_send(refusals), *self._resume(allowed), *self._continue()]
         allowed_names = tuple(name for name in pending.names if name not in refused)
         return [*_send(refusals), *self._begin(pending.request, allowed_names), *self._continue()]
+
+    def withdraw(self, withdrawal: Withdrawal, cursor: Cursor) -> list[Effect]:
+        """End subscriptions, or hold back their events after the cursor until their guards have answered.
+
+        A guard that is being asked may have answered before the withdrawal: it is asked again.
+        """
+        viewer = self._viewer
+        if self._closed or viewer is None or withdrawal.viewer not in {None, viewer.subject}:
+            return []
+        if self._pending is not None:
+            self._is_stale |= any(withdrawal.concerns(q.name) for q in self._pending.questions)
+        names = [name for name in self._subscribed if withdrawal.concerns(name)]
+        if not withdrawal.ask:
+            refusals = Refusals(None)
+            for name in names:
+                refusals.forbid(name)
+            ended = [name for name in names if self._suspended.pop(name, None) is None]
+            for name in names:
+                del self._subscribed[name]
+            return [*([EndSubscription(tuple(ended))] if ended else []), *_send(refusals)]
+        held = [name for name in names if name not in self._suspended and self._is_guarded(name)]
+        if not held:
+            return []
+        self._suspended.update(dict.fromkeys(held, cursor))
+        return [EndSubscription(tuple(held)), *([] if self._deciding else self._ask_suspended())]
+
+    def ask_again(self) -> list[Effect]:
+        """Ask the guards of all subscriptions again, unless a decision is pending, which asks them too."""
+        if self._closed or self._deciding or self._viewer is None:
+            return []
+        return self._ask_again(self._viewer, tuple(self._subscribed))
 
     def auth_deadline(self) -> list[Effect]:
         """Close: no token has arrived in time. First answer malformed messages, which may explain why."""
@@ -300,7 +340,7 @@ class Session:
         return self._close(4429, f"{bounds} may wait {reason}")
 
     def _continue(self) -> list[Effect]:
-        effects: list[Effect] = []
+        effects: list[Effect] = [] if self._deciding else self._ask_suspended()
         while self._waiting and not self._deciding and not self._closed:
             effects += self._process(self._waiting.take())
         return effects
@@ -394,7 +434,8 @@ class Session:
         questions: tuple[GuardQuestion, ...],
     ) -> list[Effect]:
         self._deciding = True
-        self._pending = _Pending(request, names, frozenset(q.name for q in questions))
+        self._is_stale = False
+        self._pending = _Pending(request, names, questions)
         return [Authorize(viewer, questions)]
 
     def _too_many_names(self) -> LimitExceeded:
@@ -403,7 +444,25 @@ class Session:
     def _end_subscriptions(self, channels: Sequence[str]) -> list[Effect]:
         for name in channels:
             self._subscribed.pop(name, None)
+            self._suspended.pop(name, None)
         return [EndSubscription(tuple(channels))] if channels else []
+
+    def _is_guarded(self, name: str) -> bool:
+        return self._channels.resolve(name)[0].guard is not None
+
+    def _ask_suspended(self) -> list[Effect]:
+        viewer = self._viewer
+        return [] if viewer is None else self._ask_again(viewer, tuple(self._suspended))
+
+    def _resume(self, allowed: frozenset[str]) -> list[Effect]:
+        """Resume suspended subscriptions that a guard allows, each from where its events were held back."""
+        resumed = {name: since for name, since in self._suspended.items() if name in allowed}
+        for name in resumed:
+            del self._suspended[name]
+        return [
+            BeginSubscription(tuple(name for name in resumed if resumed[name] == since), since, None)
+            for since in dict.fromkeys(resumed.values())
+        ]
 
     def _begin(self, request: Subscribe, names: tuple[str, ...]) -> list[Effect]:
         if not names:

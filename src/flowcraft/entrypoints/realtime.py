@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from flowcraft.adapters.asgi import AsgiApp
 from flowcraft.adapters.loop_end import LoopEnd
 from flowcraft.adapters.opentelemetry import find_tracer
 from flowcraft.adapters.postgres.backend import PostgresBackend
 from flowcraft.channels import Channel, Channels
+from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.entrypoints.asgi import RealtimeApp
 from flowcraft.entrypoints.metrics import keep_metrics
 from flowcraft.errors import RealtimeError
-from flowcraft.ports import Authorizer, Backend, RealtimeService, SyncRealtimeService
+from flowcraft.ports import Authorizer, Backend, RealtimeService, RevokingService, SyncRealtimeService
 from flowcraft.runtime.node import Node
 from flowcraft.runtime.serving import Serving
 from flowcraft.settings import Settings
+from flowcraft.viewers import Viewer
 
 E = TypeVar("E")
 
@@ -82,6 +84,30 @@ class Realtime:
     async def broadcast(self, channel: Channel[E], event: E, *, via: object | None = None) -> None:
         """Broadcast an event on a channel; see `RealtimeService.broadcast`."""
         await self.backend.service.broadcast(channel, event, via=via)
+
+    async def revoke(
+        self,
+        viewer: str | Viewer | None,
+        channel: Channel[Any] | str | None = None,
+        *,
+        via: object | None = None,
+    ) -> None:
+        """Withdraw a viewer's right to a channel, in commit order.
+
+        No event that commits with this transaction or after it is delivered to that viewer: the subscription
+        ends with `forbidden` on every server. Without `channel` all subscriptions end, without `viewer`
+        those of all viewers; `"teams.*"` is a whole family. When the viewer subscribes again its guard is
+        asked again, so change what the guard reads in the same transaction: pass `via`.
+
+        Raises:
+            TypeError: the backend cannot withdraw rights, or `via` is as in `broadcast`.
+        """
+        service = self.backend.service
+        if not isinstance(service, RevokingService):
+            raise TypeError(f"{type(self.backend).__name__} cannot withdraw rights")
+        subject = viewer.subject if isinstance(viewer, Viewer) else viewer
+        name = channel.name if isinstance(channel, Channel) else channel
+        await service.revoke(Withdrawal(subject, name, ask=False), via=via)
 
     def broadcast_sync(self, channel: Channel[E], event: E, *, via: object) -> None:
         """Broadcast an event from synchronous code, such as a view of Django, in its transaction.

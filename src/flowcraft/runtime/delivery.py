@@ -13,7 +13,8 @@ from flowcraft.core.counts import CommitDelay, Counts
 from flowcraft.core.frames import Encoder, Outgoing, Part, recipients, resets_instead
 from flowcraft.core.hub import Deliver, Effect, Hub, ReadNow, ReadReplay, SessionId
 from flowcraft.core.replay import Replay
-from flowcraft.cursors import ResetReason
+from flowcraft.core.withdrawals import EVERYTHING, Withdrawal
+from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.ports import Clock, Tracer, Wakeups
 from flowcraft.records import Batch, Ephemeral, Kind, Record
 from flowcraft.runtime.isolation import Isolation
@@ -29,7 +30,7 @@ class Delivery:
     An item that fails is reported and answered; the others are not affected.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the parts of a node that it joins
         self,
         fan_out: FanOut,
         telemetry: Telemetry,
@@ -39,8 +40,10 @@ class Delivery:
         clock: Clock,
         wakeups: Wakeups,
         read_replay: Callable[[Replay], None],
+        withdraw: Callable[[Withdrawal, Cursor], None],
     ) -> None:
-        """`read_replay` reads the log for a replay, and passes the answer to the hub."""
+        """`read_replay` reads the log for a replay and answers the hub; `withdraw` ends rights."""
+        self._withdraw = withdraw
         self._wakeups = wakeups
         self._read_replay = read_replay
         self._settings = settings
@@ -65,6 +68,9 @@ class Delivery:
         """Fan out a batch."""
         self.read_at = self._clock.monotonic()
         hub = self.require_hub()
+        for record in batch.records:
+            if record.kind is Kind.WITHDRAWAL:  # before the batch: no event after it may be delivered
+                self._withdraw(Withdrawal.parse(record.payload), hub.cursor)
         subscribed = sum([hub.subscriber_count(record.channel) > 0 for record in batch.records])
         try:
             effects = hub.broadcast(batch, self.read_at)
@@ -99,6 +105,7 @@ class Delivery:
             self._fan_out.fail_all(error)
         else:
             self.perform(effects)
+        self._withdraw(EVERYTHING, start.cursor)
 
     async def until_sent(self) -> None:
         """Wait until everything has been sent or is in an outbox."""

@@ -14,18 +14,21 @@ from flowcraft.core import session as sessions
 from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import SessionId
 from flowcraft.core.session import GuardQuestion, Session
+from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import TokenInvalid
 from flowcraft.ports import Authorizer, Connection
 from flowcraft.runtime.decisions import Decision, Guards, authenticate
 from flowcraft.runtime.sender import Sender, SenderContext
 from flowcraft.runtime.supervisor import Supervisor
-from flowcraft.runtime.tally import Tally
+from flowcraft.runtime.tally import Present
 from flowcraft.viewers import Viewer
 
 logger = logging.getLogger(__name__)
 
 A = TypeVar("A")
+ASKED_ONCE_MORE_SECONDS = 10.0
+"""After a withdrawal, guards are asked once more after this time."""
 _LOGGED = 5
 """The most refused channels in one line of the log."""
 
@@ -47,6 +50,8 @@ class HubPort(Protocol):
 
     def disconnect(self, session: SessionId) -> None: ...
 
+    def is_live(self, session: SessionId, channel: str) -> bool: ...
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayContext:
@@ -55,7 +60,7 @@ class GatewayContext:
     hub: HubPort
     authorizer: Authorizer | None
     guards: Guards
-    viewers: Tally
+    viewers: Present[Gateway]
     supervisor: Supervisor
     sending: SenderContext
 
@@ -96,6 +101,10 @@ class Gateway(Sender):
         now = self._context.clock.monotonic()
         self._attempt(lambda: self._perform(self._session.received(message, now)))
 
+    def withdraw(self, withdrawal: Withdrawal, cursor: Cursor) -> None:
+        """End subscriptions, or have their guards asked again; `cursor` is the hub's position."""
+        self._attempt(lambda: self._withdraw(withdrawal, cursor))
+
     def drain(self, reconnect_after_ms: int) -> None:
         """Close with `bye`: the client reconnects after so many milliseconds."""
         self._attempt(lambda: self._perform(self._session.drain(reconnect_after_ms)))
@@ -114,7 +123,7 @@ class Gateway(Sender):
             self._decision.drop()
             self._decision = None
         if self._counted_viewer is not None:
-            self._shared.viewers.leave(self._counted_viewer)
+            self._shared.viewers.leave(self._counted_viewer, self)
             self._counted_viewer = None
         self._shared.hub.disconnect(self.number)
 
@@ -189,10 +198,28 @@ class Gateway(Sender):
                 )
                 self._perform([sessions.Close(1011, "authentication unavailable")])
 
+    def _withdraw(self, withdrawal: Withdrawal, cursor: Cursor) -> None:
+        effects = self._session.withdraw(withdrawal, cursor)
+        ends = [effect for effect in effects if isinstance(effect, sessions.EndSubscription)]
+        ended = [name for end in ends for name in end.channels]
+        if not all(self._shared.hub.is_live(self.number, name) for name in ended):
+            # The client waits for a replay, whose events cannot be held back: it reconnects and asks again.
+            self._perform(self._session.drain(0))
+            return
+        self._perform(effects)
+        if withdrawal.ask and ended:
+            # A guard may have read a replica that did not have the change yet.
+            if "again" in self._timers:
+                self._timers.pop("again").cancel()
+            self._later("again", ASKED_ONCE_MORE_SECONDS, self._ask_again)
+
+    def _ask_again(self) -> None:
+        self._attempt(lambda: self._perform(self._session.ask_again()))
+
     def _accept(self, viewer: Viewer) -> None:
         """Pass a viewer to the session, and close the connection when its token ends."""
         if self._counted_viewer is None:
-            if not self._shared.viewers.enter(viewer.subject):
+            if not self._shared.viewers.enter(viewer.subject, self):
                 limit = self._shared.viewers.limit
                 logger.info("%s: viewer %r has %d connections; closed", self, viewer.subject, limit)
                 self._perform([sessions.Close(4504, f"at most {limit} connections of one viewer")])

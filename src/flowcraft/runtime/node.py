@@ -19,6 +19,7 @@ from flowcraft.core.hub import SessionId
 from flowcraft.core.replay import Replay
 from flowcraft.core.report import NodeReport, State
 from flowcraft.core.session import Session
+from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import LimitExceeded, LogUnavailable
 from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Tracer, Wakeups
@@ -32,7 +33,7 @@ from flowcraft.runtime.relay import Relay
 from flowcraft.runtime.replays import ReplayAnswers, Replays
 from flowcraft.runtime.sender import SLICE, FanOut, SenderContext
 from flowcraft.runtime.supervisor import Supervisor
-from flowcraft.runtime.tally import Tally
+from flowcraft.runtime.tally import Present, Tally
 from flowcraft.settings import Settings
 
 _LONGEST_RECONNECT_MS = 500
@@ -77,6 +78,7 @@ class Node:
             clock=clock,
             wakeups=wakeups,
             read_replay=self._read_replay,
+            withdraw=self._withdraw,
         )
         answers = ReplayAnswers(self._delivery, self._gateways, self._isolation, self._reconnect)
         self._replays = Replays(log, self.supervisor, answers.take, settings, self._isolation)
@@ -187,7 +189,9 @@ class Node:
 
     def broadcast_ephemeral(self, event: Ephemeral) -> None:
         """Deliver an ephemeral event to the connected clients."""
-        self._delivery.broadcast_ephemeral(event)
+        # Rights end in the order of the log: a node that cannot read it does not know which have ended.
+        if self._is_fresh():
+            self._delivery.broadcast_ephemeral(event)
 
     # called by gateways (runtime.gateway.HubPort)
 
@@ -216,6 +220,9 @@ class Node:
         else:
             self._delivery.perform(hub.settle(session, xid))
 
+    def is_live(self, session: SessionId, channel: str) -> bool:
+        return self._delivery.require_hub().is_live(session, channel)
+
     def disconnect(self, session: SessionId) -> None:
         gateway = self._gateways.pop(session, None)
         if gateway is not None:
@@ -228,8 +235,12 @@ class Node:
         seconds, at_once = settings.guard_timeout_seconds, settings.guards_per_connection
         guards = Guards(self.supervisor, seconds=seconds, at_once=at_once)
         sending = SenderContext(settings, self._clock, self.counts, self._sweep, conflation)
-        viewers = Tally(settings.connections_per_viewer)
+        viewers: Present[Gateway] = Present(settings.connections_per_viewer)
         return GatewayContext(self, authorizer, guards, viewers, self.supervisor, sending)
+
+    def _withdraw(self, withdrawal: Withdrawal, cursor: Cursor) -> None:
+        for gateway in self._context.viewers.of(withdrawal.viewer):
+            gateway.withdraw(withdrawal, cursor)
 
     def _read_replay(self, replay: Replay) -> None:
         self._replays.add(replay)

@@ -1,8 +1,11 @@
-"""Tally: count the connections of each address or viewer, up to a limit."""
+"""Tally: the connections of each address and of each viewer, up to a limit."""
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 
 class Tally:
@@ -31,3 +34,34 @@ class Tally:
         self._counts[key] -= 1
         if self._counts[key] <= 0:
             del self._counts[key]
+
+
+class Present(Generic[T]):
+    """The connections of each viewer, up to a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._of: dict[str, dict[T, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def of(self, viewer: str | None) -> tuple[T, ...]:
+        """Return the connections of a viewer; without one, those of all viewers."""
+        if viewer is None:
+            return tuple([one for ones in self._of.values() for one in ones])
+        return tuple(self._of.get(viewer, ()))
+
+    def enter(self, viewer: str, one: T) -> bool:
+        """Add a connection; return False where there is no place."""
+        if len(self._of.get(viewer, ())) >= self.limit:
+            return False
+        self._of.setdefault(viewer, {})[one] = None
+        return True
+
+    def leave(self, viewer: str, one: T) -> None:
+        """Remove a connection."""
+        ones = self._of.get(viewer, {})
+        ones.pop(one, None)
+        if not ones:
+            self._of.pop(viewer, None)

@@ -183,10 +183,11 @@ export const createMachine = <S extends Subscriber, T>(
   };
 
   const close = (frame: ClosingFrame, now: number) => {
-    const { type, channels, cursor, n, sent = counted, ref = type === "subscribed" ? GONE : LIVE, reason } = frame;
+    const { type, channels, cursor, n, sent = counted, ref = LIVE, reason } = frame;
     const events = group.splice(0);
-    // Live events always come with a new cursor: with the last one, they are a repeated group.
-    const again = ref === LIVE && n > 0 && cursor === position;
+    // Live events always come with a new cursor: with the last one, they are a repeated group. Without a `ref`,
+    // `subscribed` brings what was held back while the server asked whether the viewer may still have it.
+    const again = type === "cursor" && n > 0 && cursor === position;
     if (events.length !== n || sent !== counted || again) {
       // The missing events may be older than delivered ones: a replay could deliver them out of order.
       if (unsure && sent > counted)

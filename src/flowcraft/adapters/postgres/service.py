@@ -8,6 +8,7 @@ from flowcraft.adapters.postgres.pool import OwnPool
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.adapters.postgres.via import send, send_sync
 from flowcraft.channels import Channel
+from flowcraft.core.withdrawals import Withdrawal
 
 if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import FindDsn, Pool
@@ -56,6 +57,16 @@ class PostgresRealtimeService:
         """
         name, values = _statement_of(channel, event, self._tracer)
         send_sync(via, name, values)
+
+    async def revoke(self, withdrawal: Withdrawal, *, via: object | None = None) -> None:
+        """Withdraw rights: `ports.RevokingService`."""
+        name = "ask_again" if withdrawal.ask else "revoke"
+        values = [withdrawal.viewer or "", withdrawal.channel or ""]
+        if via is None:
+            async with self._pool.connection() as connection:
+                await connection.execute(statement(name), *values)
+        else:
+            await send(via, name, values)
 
     async def close(self) -> None:
         """Close the connections that the service opened itself."""

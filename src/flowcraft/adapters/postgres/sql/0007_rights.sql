@@ -1,0 +1,2 @@
+-- 0007: rights to channels end in commit order.
+\ir functions_rights.sql

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import httpx
 import pytest
 from fastapi import Depends, FastAPI, WebSocket, WebSocketException
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from websockets.asyncio.client import connect
@@ -15,6 +17,7 @@ from websockets.exceptions import InvalidStatus
 
 from flowcraft.adapters.asgi import AsgiApp, Receive, Scope, Send
 from flowcraft.entrypoints.asgi import RealtimeApp
+from flowcraft.settings import Settings
 from tests.carriers.test_carriers import frame
 from tests.support.carriers import Started, uvicorn_with
 
@@ -113,4 +116,24 @@ async def test_the_uvicorn_that_is_locked_lets_us_write_to_the_socket(
     ):
         assert "hello" in await frame(client)
         assert started.by == (1, 0)
+    await started.stop()
+
+
+@pytest.mark.asyncio
+async def test_an_applications_own_cors_middleware_repeats_no_header() -> None:
+    listed = "https://app.example.com"
+    settings = Settings(allowed_origins=(listed,), drain_seconds=0.01)
+    started = Started(settings)
+    await started.start()
+    await started.node.until_accepting()
+    cors = Middleware(CORSMiddleware, allow_origins=[listed], allow_credentials=True)
+    app = FastAPI(middleware=[cors])
+    app.mount("/live", RealtimeApp(started, None, "/", settings=settings))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
+        for path, status in (("/live/healthz", 200), ("/live/events", 400), ("/live/", 426)):
+            response = await client.get(path, headers={"Origin": listed})
+            names = [name for name, _ in response.headers.multi_items()]
+            assert (response.status_code, len(names)) == (status, len(set(names)))
+            assert response.headers["access-control-allow-origin"] == listed
+            assert response.headers["access-control-allow-credentials"] == "true"
     await started.stop()

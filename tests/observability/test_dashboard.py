@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from flowcraft.adapters.prometheus import METRICS, exposition
-from flowcraft.core.report import Counts, TaskReport
+from flowcraft.core.counts import Counts
+from flowcraft.core.report import TaskReport
 from tests.support.reports import blank_report
 from tests.support.scraping import Scrape
 

@@ -1,10 +1,11 @@
-"""Every PostgreSQL that is installed: one server per run and version."""
+"""Fixtures of several folders: every PostgreSQL that is installed, and an empty current folder."""
 
 from __future__ import annotations
 
 import itertools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +36,12 @@ def every_database(every_postgres: Server) -> Iterator[str]:
     name = f"every_{os.getpid()}_{next(serial)}"
     yield every_postgres.create_database(name)
     every_postgres.drop_database(name)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, where no database is known."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FLOWCRAFT_DSN", raising=False)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    return tmp_path

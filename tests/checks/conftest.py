@@ -10,15 +10,6 @@ from tests.checks.project import Project, copied
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder, where no database is known."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FLOWCRAFT_DSN", raising=False)
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    return tmp_path
-
-
-@pytest.fixture
 def service(here: Path) -> Project:
     return copied(here, web=False)
 

@@ -6,9 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
 import asyncpg
 import httpx
@@ -20,9 +18,9 @@ from flowcraft import Channels, Event, Realtime, Settings, migrate
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.cursors import LARGEST_XID, Cursor, Snapshot
 from flowcraft.entrypoints.cli import app
-from flowcraft.entrypoints.serve import Server
 from flowcraft.errors import CursorMalformed, CursorUnusable
 from flowcraft.records import Limit
+from tests.support.served import served, until
 
 SECONDS = 30.0
 
@@ -44,26 +42,6 @@ async def realtime(database: str) -> AsyncIterator[Realtime]:
     settings = Settings(drain_seconds=0.01, recent_bytes=1)
     async with Realtime(channels, dsn=database, settings=settings) as realtime:
         yield realtime
-
-
-@asynccontextmanager
-async def serving(realtime: Realtime) -> AsyncIterator[str]:
-    node = await realtime.start()
-    server = Server(node, "127.0.0.1", 0)
-    await node.until_accepting()
-    await server.start()
-    try:
-        yield server.address
-    finally:
-        await server.stop()
-
-
-async def until(client: ClientConnection, member: str) -> dict[str, Any]:
-    async with asyncio.timeout(SECONDS):
-        while True:
-            frame: dict[str, Any] = json.loads(await client.recv())
-            if member in frame:
-                return frame
 
 
 async def start(realtime: Realtime, client: ClientConnection) -> str:
@@ -103,7 +81,7 @@ def hostile(good: str) -> list[str]:
 
 
 async def test_a_hostile_cursor_is_malformed_while_everybody_else_is_served(realtime: Realtime) -> None:
-    async with serving(realtime) as address, connect(address) as live:
+    async with served(realtime) as (_, address), connect(address) as live:
         good = await start(realtime, live)
         async with connect(address) as attacker, connect(address) as other:
             bad = hostile(good)
@@ -120,7 +98,7 @@ async def test_a_hostile_cursor_is_malformed_while_everybody_else_is_served(real
 
 
 async def test_the_largest_cursor_that_can_be_is_ahead_of_the_database(realtime: Realtime) -> None:
-    async with serving(realtime) as address, connect(address) as live, connect(address) as ahead:
+    async with served(realtime) as (_, address), connect(address) as live, connect(address) as ahead:
         good = await start(realtime, live)
         since = f"{Cursor.parse(good).lineage}/{LARGEST_XID}:"
         await ahead.send(json.dumps({"subscribe": ["count_update"], "since": since}))
@@ -131,7 +109,7 @@ async def test_the_largest_cursor_that_can_be_is_ahead_of_the_database(realtime:
 
 @pytest.mark.parametrize("where", ["Last-Event-ID", "since"])
 async def test_an_event_stream_with_a_hostile_cursor_is_reset(realtime: Realtime, where: str) -> None:
-    async with serving(realtime) as address, connect(address) as live, httpx.AsyncClient() as client:
+    async with served(realtime) as (_, address), connect(address) as live, httpx.AsyncClient() as client:
         good = await start(realtime, live)
         url = address.replace("ws:", "http:") + "/events"
         for cursor in [c for c in hostile(good) if len(c) < 1_000]:
@@ -179,7 +157,7 @@ async def _until_reset(answer: httpx.Response) -> AsyncIterator[str]:
     ],
 )
 async def test_a_number_that_cannot_be_is_a_bad_request_and_no_more(realtime: Realtime, frame: str) -> None:
-    async with serving(realtime) as address, connect(address) as live, connect(address) as attacker:
+    async with served(realtime) as (_, address), connect(address) as live, connect(address) as attacker:
         good = await start(realtime, live)
         await attacker.send(frame.replace("%s", json.dumps(good)))
         assert (await until(attacker, "error"))["error"]["code"] == "bad_request"

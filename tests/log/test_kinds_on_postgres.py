@@ -14,8 +14,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from flowcraft import Channels, Event, Realtime, Settings, Table, migrate
-from tests.log.test_unreadable_rows import serving, until
 from tests.support.postgres import connected
+from tests.support.served import served, until
 
 TABLE = "create table task (id int primary key, team_id int, title text not null default 'x')"
 ALL = ("task_update", "teams.1", "teams.2")
@@ -167,7 +167,7 @@ async def prepared(database: str) -> AsyncIterator[tuple[asyncpg.Connection[asyn
         await migrate(database, channels)
         await writer.execute("insert into task values (1, 1)")
         realtime = Realtime(channels, dsn=database, settings=Settings(drain_seconds=0.01))
-        async with serving(realtime) as (_, address):
+        async with realtime, served(realtime) as (_, address):
             yield writer, address
 
 
@@ -177,7 +177,7 @@ async def test_what_does_not_fit_is_counted_logged_once_and_shown(
     async with connected(database) as writer:
         await migrate(database, Channels())
         realtime = Realtime(channels, dsn=database, settings=Settings(drain_seconds=0.01))
-        async with serving(realtime) as (node, address), connect(address) as client:
+        async with realtime, served(realtime) as (node, address), connect(address) as client:
             await client.send(json.dumps({"subscribe": ["task_update"]}))
             since = (await until(client, "subscribed"))["cursor"]
             for _ in range(2):

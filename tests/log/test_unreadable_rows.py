@@ -7,8 +7,6 @@ import itertools
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import asyncpg
 import pytest
@@ -17,11 +15,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from flowcraft import Channels, Event, Realtime, Settings, migrate
 from flowcraft.adapters.postgres.log import PAGE_EVENTS, PostgresLog
 from flowcraft.adapters.postgres.rows import decode, records
-from flowcraft.entrypoints.serve import Server
 from flowcraft.records import Record, Unreadable
-from flowcraft.runtime.node import Node
 from flowcraft.testing.databases import DatabaseServer as Postgres
 from tests.support.postgres import connected
+from tests.support.served import served, until
 
 SECONDS = 30.0
 _serial = itertools.count(1)
@@ -83,27 +80,6 @@ async def test_a_row_that_does_not_decode_keeps_back_no_other_in_a_read_of_any_s
     await log.close()
     assert len(batch.records) == good
     assert [event.channel for event in batch.unreadable] == ["bad_update"]
-
-
-@asynccontextmanager
-async def serving(realtime: Realtime) -> AsyncIterator[tuple[Node, str]]:
-    async with realtime:
-        node = await realtime.start()
-        server = Server(node, "127.0.0.1", 0)
-        await node.until_accepting()
-        await server.start()
-        try:
-            yield node, server.address
-        finally:
-            await server.stop()
-
-
-async def until(client: ClientConnection, member: str) -> dict[str, Any]:
-    async with asyncio.timeout(SECONDS):
-        while True:
-            frame: dict[str, Any] = json.loads(await client.recv())
-            if member in frame:
-                return frame
 
 
 async def _subscribe(client: ClientConnection, *names: str, since: str | None = None) -> None:
@@ -168,7 +144,7 @@ async def test_a_payload_that_is_not_json_is_skipped_on_its_channel_and_breaks_n
 ) -> None:
     await migrate(database, channels)
     realtime = Realtime(channels, dsn=database, settings=Settings(drain_seconds=0.01))
-    async with connected(database) as writer, serving(realtime) as (node, address):
+    async with connected(database) as writer, realtime, served(realtime) as (node, address):
         async with connect(address) as both, connect(address) as good:
             await _subscribe(both, "bad_update", "good_update")
             await _subscribe(good, "good_update")

@@ -97,12 +97,8 @@ def _name(node: ast.stmt) -> str:
 
 
 @pytest.fixture
-def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Copy:
-    made = Copy(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FLOWCRAFT_DSN", raising=False)
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    return made
+def copy(here: Path) -> Copy:
+    return Copy(here)
 
 
 @pytest.fixture

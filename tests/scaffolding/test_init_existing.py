@@ -94,14 +94,6 @@ def init(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["init", *arguments], prog_name="flowcraft")
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FLOWCRAFT_DSN", raising=False)
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    return tmp_path
-
-
 @pytest.mark.parametrize("framework", PROJECTS)
 async def test_an_event_arrives_and_a_page_is_there_beside_what_the_application_does(
     framework: str, here: Path, database: str

@@ -27,14 +27,6 @@ def init(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["init", *arguments], prog_name="flowcraft")
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FLOWCRAFT_DSN", raising=False)
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    return tmp_path
-
-
 def check_style(project: Path) -> None:
     run(project, "ruff", "check", ".")
     run(project, "ruff", "format", "--check", ".")

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Literal
 
+import asyncpg
 import pytest
 
 from flowcraft.adapters.postgres.schema import migrate
@@ -319,3 +320,41 @@ async def test_each_tenant_source_and_application_has_its_triggers(connection: P
         ("e", "both_update"), ("e", "both_update"), ("e", "other_update"), ("g", "other_update"),
         ("e", "t_update"), ("e", "t_update"),
     ]  # fmt: skip
+
+
+async def test_a_role_that_may_only_make_triggers_makes_what_it_can(connection: Plain) -> None:
+    name = await connection.fetchval("select current_database()")
+    role = f"deployer_of_{name}"
+    await connection.execute(
+        f"create role {role}; grant create on database {name} to {role}; grant trigger on tasks to {role};"
+        f"revoke temporary on database {name} from public"
+    )
+    try:
+        await connection.execute(f"set role {role}")
+        with pytest.raises(
+            asyncpg.InsufficientPrivilegeError, match=f"run `grant temporary on database {name} to"
+        ):
+            await migrate(connection, declared())
+        await connection.execute(f"reset role; grant temporary on database {name} to {role}; set role {role}")
+        assert len(await migrate(connection, declared())) > 2
+        assert await migrate(connection, declared()) == []
+        await connection.execute(
+            "reset role; insert into tasks values (1, 'a'); delete from tasks; truncate tasks"
+        )
+        assert [one[0] for one in await records(connection)] == ["e", "r", "r", "e"]
+        await connection.execute(f"grant select on tasks to {role}; set role {role}")
+        assert len(await migrate(connection, declared())) == 2
+        await connection.execute("reset role; insert into tasks values (1, 'a'); delete from tasks")
+        assert [one[0] for one in await records(connection)] == ["e", "g", "e", "g"]
+        # The triggers read with its rights: what hides rows from it is no reason to fail a write.
+        await connection.execute(
+            "alter table tasks enable row level security; insert into tasks values (1, 'a')"
+        )
+        assert [one[0] for one in await records(connection)] == ["s", "s"]
+        await connection.execute(f"set role {role}")
+        assert len(await migrate(connection, declared())) == 2
+        assert await migrate(connection, declared()) == []
+        await connection.execute("reset role; update tasks set note = 'n'; delete from tasks")
+        assert [one[0] for one in await records(connection)] == ["e", "e"]
+    finally:
+        await connection.execute(f"reset role; drop owned by {role} cascade; drop role {role}")

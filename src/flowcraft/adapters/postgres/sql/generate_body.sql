@@ -197,7 +197,7 @@ begin
             union select c.oid, c.relkind, false from tree join pg_inherits as i on i.inhparent = tree.oid
                 join pg_class as c on c.oid = i.inhrelid and c.relkind in ('r', 'p')
         )
-        select t.oid, t.relkind, t.top, c.relispartition, o.operation
+        select t.oid, t.relkind, t.top, c.relispartition, o.operation, pg_has_role(pg_temp.flowcraft_role(), c.relowner, 'usage') as owned
         from tree as t join pg_class as c on c.oid = t.oid cross join unnest(operations) as o(operation)
         -- Each partition that holds rows is truncated by itself, also with its parent.
         where o.operation <> 'truncate' or t.relkind = 'r' order by t.oid::regclass::text, o.operation
@@ -209,10 +209,10 @@ begin
             case made.operation when 'truncate' then '' when 'insert' then ' referencing new table as flowcraft_new'
                 when 'delete' then ' referencing old table as flowcraft_old'
                 else ' referencing old table as flowcraft_old new table as flowcraft_new' end, function)
-            || case made.operation when 'truncate' then format(' alter table %s enable always trigger %I;', made.oid::regclass, name) else '' end;
+            || case when made.operation = 'truncate' and made.owned then format(' alter table %s enable always trigger %I;', made.oid::regclass, name) else '' end;
         return next;
-        -- The partitions get the triggers of rows from their table.
-        if made.operation <> 'truncate' and (made.top or not made.relispartition) then
+        -- The partitions get the triggers of rows from their table. Who only has the privilege TRIGGER cannot enable them like this.
+        if made.operation <> 'truncate' and made.owned and (made.top or not made.relispartition) then
             name := format('flowcraft_%s_%s_replica', right(function, 8), made.operation);
             definition := format('create or replace trigger %I after %s on %s for each row execute function flowcraft.%I();'
                 ' alter table %s enable replica trigger %I;', name, made.operation, made.oid::regclass, function, made.oid::regclass, name);

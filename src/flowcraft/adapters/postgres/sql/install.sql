@@ -3,6 +3,15 @@
 -- The functions look the columns up in the database, so that the same text runs through psql and through Python.
 -- RT001 marks a declaration that does not fit the database.
 
+do $flowcraft_install$
+begin
+    if not has_database_privilege(current_database(), 'temporary') then
+        raise exception 'role % may not create the temporary functions that look up the columns of its tables; run `grant temporary '
+            'on database % to %`', quote_ident(current_user), quote_ident(current_database()), quote_ident(current_user)
+            using errcode = 'insufficient_privilege';
+    end if;
+end $flowcraft_install$;
+
 -- flowcraft_spelled: a table as it is written in Table(...).
 create or replace function pg_temp.flowcraft_spelled(schema name, name name) returns text language sql immutable as $$
     select format('Table(%s)', to_json(string_agg(
@@ -103,9 +112,11 @@ declare
     app text := substring(old from ' app=(.*)');
     wanted text[] := array(select format('%s %s', t.place, t.name) from pg_temp.flowcraft_triggers(source, relation, function) as t order by 1);
     present text[] := array(select format('%s %s', t.place, t.name) from pg_temp.flowcraft_present(function) as t where t.fits order by 1);
+    -- Only an owner may drop a trigger; one that is not needed any more does nothing.
+    owned boolean := (select pg_has_role(c.relowner, 'usage') from pg_class as c where c.oid = relation);
     made record;
 begin
-    if regexp_replace(old, ' app=.*', '') = mark and present = wanted then
+    if regexp_replace(old, ' app=.*', '') = mark and (present = wanted or not owned and present @> wanted) then
         return null;
     end if;
     if to_regprocedure('flowcraft.wake()') is null or not exists (
@@ -117,8 +128,11 @@ begin
     execute definition;
     execute format('revoke all on function flowcraft.%I() from public', function);
     execute format('comment on function flowcraft.%I() is %L', function, concat(mark, ' app=' || app));
-    -- Another table had this name, or triggers of an earlier version have other transition tables.
-    for made in select t.place::regclass as relation, t.name from pg_temp.flowcraft_present(function) as t loop
+    -- Another table had this name, or other operations were declared. The other triggers are replaced.
+    for made in
+        select t.place::regclass as relation, t.name from pg_temp.flowcraft_present(function) as t
+        where owned and (not t.fits or format('%s %s', t.place, t.name) <> all (wanted))
+    loop
         execute format('drop trigger %I on %s', made.name, made.relation);
     end loop;
     for made in select t.definition from pg_temp.flowcraft_triggers(source, relation, function) as t loop

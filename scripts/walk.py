@@ -40,6 +40,7 @@ MOST_FILES, MOST_LINES = 26, 5_100
 
 A cursor proves its history, and a read goes in pages: `cursors.py`, `functions_read.sql`, `log.py`.
 Every event is compared with its declared type, once per read: `core/screening.py`, `events/payload.py`.
+A trigger reads the row as it is now, in a block that fails no write: `generate_queries.sql`.
 """
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "flowcraft"

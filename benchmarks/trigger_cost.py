@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from datetime import datetime
 
 import asyncpg
 
@@ -30,7 +31,7 @@ class BenchUpdate(Event):
     id: int
     title: str
     n: int
-    at: str
+    at: datetime
 
 
 async def measured(connection: asyncpg.Connection[asyncpg.Record], sql: str, times: int) -> float:

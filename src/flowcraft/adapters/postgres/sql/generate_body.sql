@@ -21,7 +21,7 @@ create or replace function pg_temp.flowcraft_settings(relation regclass, plan js
             ('float8', 'extra_float_digits = 1'), ('bytea', 'bytea_output = hex'), ('money', format('lc_monetary = %s', quote_literal(
                 (select s.reset_val from pg_settings as s where s.name = 'lc_monetary')))), ('regclass', 'quote_all_identifiers = off')
     )
-    select array['search_path = pg_catalog, pg_temp', 'row_security = off', 'jit = off', 'standard_conforming_strings = on']
+    select array['search_path = pg_catalog, pg_temp', 'row_security = off', 'jit = off']
         || array(select distinct n.setting from needed as n
             where n.type in (select p.type from printed as p) or exists (
                 select from printed as p where p.type not in (select k.type from needed as k) and p.type not in ('bool', 'int2',

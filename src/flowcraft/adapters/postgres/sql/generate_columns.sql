@@ -80,7 +80,7 @@ begin
         element := (select e.typname from pg_type as e where e.oid = type.typelem);
         one := pg_temp.flowcraft_scalar(element, replace(takes, '[]', ''), 'i.v');
         if wanted = 'text[]' and element in ('timestamptz', 'timestamp') then
-            one.written := 'to_json(i.v) #>> ''{}''';
+            one.written := 'btrim(to_json(i.v)::text, ''"'')';
         end if;
         if one.written is not null then
             quick := format('(select array_agg(%s order by i.place) from unnest(%s) with ordinality as i(v, place))', one.written, held);
@@ -96,7 +96,7 @@ begin
         end if;
     end if;
     quick := case
-        when wanted = 'text' and type.typname in ('timestamptz', 'timestamp') then format('to_json(%s) #>> ''{}''', held)
+        when wanted = 'text' and type.typname in ('timestamptz', 'timestamp') then format('btrim(to_json(%s)::text, ''"'')', held)
         when wanted = 'text' and type.typname = 'money' and takes = 'decimal' then format('%s::numeric::text', held)
         when quick is not null and wanted = 'text[]' then quick
         when wanted is not null then format('%s::%s', held, wanted)

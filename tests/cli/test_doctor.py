@@ -50,7 +50,7 @@ async def doctor(*arguments: str, dsn: str) -> tuple[int, dict[str, tuple[str, s
 
 @asynccontextmanager
 async def serving(dsn: str) -> AsyncIterator[str]:
-    realtime = Realtime(channels, dsn=dsn, settings=Settings(drain_seconds=0.01))
+    realtime = Realtime(channels, dsn=dsn, settings=Settings(drain_seconds=0.01, heartbeat_seconds=0.5))
     node = await realtime.start()
     await asyncio.wait_for(node.until_accepting(), 10)
     server = WebSocketServer(node, "127.0.0.1", 0)
@@ -68,7 +68,11 @@ async def test_all_is_well_with_a_server_on_its_database(database: str) -> None:
         status, said = await doctor("--url", url, dsn=database)
     assert status == 0, said
     assert {about: verdict for about, (verdict, _) in said.items()} == dict.fromkeys(
-        ["database", "log", "notifications", "servers", "queue", "server", "lag"], "ok"
+        [
+            *("database", "log", "notifications", "servers", "queue"),
+            *("websocket", "event stream", "server", "lag"),
+        ],
+        "ok",
     )
     assert "1 server reads the log" in said["servers"][1]
     assert said["server"][1].startswith("live, ")

@@ -10,10 +10,11 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any, Literal, TypeAlias
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from flowcraft.adapters.postgres.event_lookup import (
     EventLookup,
@@ -49,9 +50,13 @@ async def diagnose_database(dsn: str) -> list[DiagnosisLine]:
     return list(_judge(await examine(dsn, open_seconds=OPEN_SECONDS)))
 
 
-async def diagnose_server(dsn: str, url: str, token: str | None) -> list[DiagnosisLine]:
-    """Check a running server: its own report, and its lag behind the database."""
-    found = [DiagnosisLine("server", "ok" if good else "wrong", text) for good, text in await _readiness(url)]
+async def diagnose_server(
+    dsn: str | None, url: str, token: str | None, *, opens: bool = True
+) -> list[DiagnosisLine]:
+    """Check a running server: its own report, and its lag behind the database if its WebSocket `opens`."""
+    found = await _readiness(url, opens)
+    if dsn is None or not opens:
+        return found
     try:
         seconds = await _lag(dsn, url, token)
     except ServerNotResponding as error:
@@ -175,12 +180,24 @@ def _why_no_row(id_: int | None, xid: int | None, outcome: str | None) -> str:
             return f"transaction {xid} is too old: the database no longer has its status"
 
 
-async def _readiness(url: str) -> list[tuple[bool, str]]:
-    page = f"http{url.removeprefix('ws').partition('?')[0].removesuffix('/realtime')}/readyz"
-    try:
-        health = await asyncio.to_thread(_read, page)
-    except (OSError, ValueError) as error:
-        return [(False, f"{page} does not respond: {error}")]
+async def _readiness(url: str, opens: bool) -> list[DiagnosisLine]:
+    """Read the report of a server: below its WebSocket in an application, beside it in `flowcraft serve`."""
+    path = f"http{url.removeprefix('ws').partition('?')[0].rstrip('/')}"
+    beside = path.rpartition("/")[0] if path.count("/") > 2 else path
+    failure = ""
+    for page in (f"{path}/readyz", f"{beside}/readyz"):
+        try:
+            health = await asyncio.to_thread(_read, page)
+            return [
+                DiagnosisLine("server", "ok" if good else "wrong", text)
+                for good, text in _judge_health(health)
+            ]
+        except (OSError, ValueError, LookupError, TypeError, HTTPException) as error:
+            failure = f"{page} does not respond as a FlowCraft server: {str(error) or type(error).__name__}"
+    return [DiagnosisLine("server", "note" if opens else "wrong", failure)]
+
+
+def _judge_health(health: dict[str, Any]) -> list[tuple[bool, str]]:
     summary = f"{health['state']}, {health['connections']:,} connections, "
     summary += f"{health['subscriptions']:,} subscriptions, "
     summary += f"{health['counts']['slow_closes']:,} closed as too slow, wakeups: {health['wakeup']}"
@@ -253,13 +270,15 @@ async def _connected(url: str, token: str | None) -> AsyncIterator[ClientConnect
             if token is not None:
                 await client.send(json.dumps({"auth": token}))
             yield client
-    except (OSError, InvalidHandshake) as error:
-        raise ServerNotResponding(f"no connection: {error}") from None
     except ConnectionClosed as error:
         reason = f" ({error.rcvd.code} {error.rcvd.reason})" if error.rcvd else ""
         raise ServerNotResponding(
             f"the server closed the connection{reason}; does it need a --token?"
         ) from None
+    except (OSError, WebSocketException) as error:
+        raise ServerNotResponding(f"no connection: {error}") from None
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ServerNotResponding(f"its messages are no frames of FlowCraft: {error}") from None
 
 
 async def _until(client: ClientConnection, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

@@ -56,11 +56,7 @@ class _LoopPool:
 
 
 class OwnPool:
-    """A pool that is given, or one that is opened when it is first needed and closed with its owner.
-
-    Each event loop that needs a pool gets its own, which is closed before the loop is: a test client and
-    `async_to_sync` have a loop for each request.
-    """
+    """A pool that is given, or one for each event loop: opened when needed, closed with its loop or owner."""
 
     def __init__(
         self,
@@ -83,10 +79,8 @@ class OwnPool:
 
         With `snapshot`, it is in a transaction all of whose statements see the same.
         """
-        pool = self._given
-        if pool is None:
-            opened = self._opened.get(asyncio.get_running_loop())
-            pool = (opened and opened.pool) or await self._open()
+        opened = self._opened.get(asyncio.get_running_loop())
+        pool = self._given or (opened and opened.pool) or await self._open()
         async with pool.acquire() as connection:
             try:
                 if self._given is None and not self._pooled and not snapshot:

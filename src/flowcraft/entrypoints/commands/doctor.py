@@ -10,11 +10,13 @@ import asyncpg
 import click
 import msgspec
 
+from flowcraft.adapters.postgres.address import NoDatabase
 from flowcraft.channels import Channels
 from flowcraft.cursors import LARGEST_XID
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.commands.target import check_websocket
 from flowcraft.entrypoints.diagnosis import DiagnosisLine, diagnose_database, diagnose_server, trace_event
+from flowcraft.entrypoints.proxy_check import check_way
 from flowcraft.entrypoints.realtime import Realtime
 
 LOG_NUMBER = click.IntRange(1, LARGEST_XID)
@@ -34,23 +36,35 @@ MARKS = {"ok": "  ok", "note": "note", "wrong": "  !!"}
 @click.option("--event", metavar="ID", help="Trace the event with this id in the log.", type=LOG_NUMBER)
 @click.option("--xid", metavar="XID", help="Trace the events of this transaction.", type=LOG_NUMBER)
 @click.option("--token", help="The token to authenticate with at the server.")
+@click.option("--quick", help="Do not wait for two heartbeats to find time-outs of a proxy.", is_flag=True)
 @click.option("--json", "as_json", help="Print the report as JSON.", is_flag=True)
 @click.option("--dsn", metavar="DSN", help="The database. Default: FLOWCRAFT_DSN, then DATABASE_URL.")
 def command(
-    *, url: str | None, event: int | None, xid: int | None, token: str | None, as_json: bool, dsn: str | None
+    *,
+    url: str | None,
+    event: int | None,
+    xid: int | None,
+    token: str | None,
+    quick: bool,
+    as_json: bool,
+    dsn: str | None,
 ) -> None:
     """Diagnose the database and a server, or trace an event from its row to a subscriber.
 
-    Broadcasts nothing and changes nothing.
+    With --url, also what a proxy between does wrong; for that alone no database is needed. It takes two
+    heartbeats of the server (50 s), or with --quick none. Broadcasts nothing and changes nothing.
     """
     if event is not None and xid is not None:
         fail("--event and --xid exclude each other; choose one", USAGE)
     if url is not None:
         check_websocket("--url", url)
-    with exit_on_error():
-        dsn = Realtime(Channels(), dsn=dsn).dsn
+    tracing = event is not None or xid is not None
+    database = _database(dsn, optional=url is not None and not tracing)
     try:
-        report = asyncio.run(_report(dsn, url, token, event, xid))
+        if tracing:
+            report = asyncio.run(trace_event(database or "", url, token, event, xid))
+        else:
+            report = asyncio.run(_report(database, url, token, quick=quick))
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         fail(f"the database cannot be reached: {str(error) or type(error).__name__}; see --dsn")
     _print(report, as_json)
@@ -58,14 +72,24 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-async def _report(
-    dsn: str, url: str | None, token: str | None, event: int | None, xid: int | None
-) -> list[DiagnosisLine]:
-    if event is not None or xid is not None:
-        return await trace_event(dsn, url, token, event, xid)
-    report = await diagnose_database(dsn)
+def _database(dsn: str | None, *, optional: bool) -> str | None:
+    """Return the address of the database; None if it is optional and there is none."""
+    with exit_on_error():
+        try:
+            return Realtime(Channels(), dsn=dsn).dsn
+        except NoDatabase:
+            if not optional:
+                raise
+    return None
+
+
+async def _report(dsn: str | None, url: str | None, token: str | None, *, quick: bool) -> list[DiagnosisLine]:
+    no_database = DiagnosisLine("database", "note", "not checked; name it with --dsn")
+    report = [no_database] if dsn is None else await diagnose_database(dsn)
     if url is not None:
-        report += await diagnose_server(dsn, url, token)
+        way = await check_way(url, idle=not quick)
+        opens = any(line.about == "websocket" and line.verdict == "ok" for line in way)
+        report += [*way, *await diagnose_server(dsn, url, token, opens=opens)]
     return report
 
 

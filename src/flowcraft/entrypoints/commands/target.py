@@ -8,12 +8,12 @@ import traceback
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import urlsplit
 
 import click
 
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.commands.exit_status import USAGE, fail
+from flowcraft.entrypoints.plain_http import Address
 from flowcraft.entrypoints.realtime import Realtime
 
 target_argument = click.argument(
@@ -44,8 +44,9 @@ def realtime_of(target: str, dsn: str | None = None) -> Realtime:
 
 def check_websocket(option: str, url: str) -> None:
     """End the command if an option's value is not the address of a WebSocket."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+    try:
+        Address.parse(url)
+    except (ValueError, UnicodeError):
         fail(f"{option}: {url!r} is not of the form ws://127.0.0.1:8400/realtime", USAGE)
 
 

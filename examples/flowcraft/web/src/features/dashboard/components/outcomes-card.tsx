@@ -1,4 +1,5 @@
-import { useMemo, useState } from "react";
+import { lazy, Suspense, useMemo, useState } from "react";
+import { Boundary } from "@/app/boundary";
 import type { Outcome } from "@/features/runs/runs";
 import { capitalized, plural } from "@/lib/format";
 import { useNow } from "@/lib/now";
@@ -9,7 +10,9 @@ import { Failure, Loading, Skeleton } from "@/ui/states";
 import { statusLook } from "@/ui/status";
 import { useFinishes } from "../hooks/use-finishes";
 import { outcomes, seriesOf, windows, type Series } from "../plot";
-import { OutcomesPlot } from "./outcomes-plot";
+
+// uPlot reads `navigator.language` when it is loaded, and fails where that is no language, as in WebKitGTK under LANG=C.
+const OutcomesPlot = lazy(() => import("./outcomes-plot"));
 
 const views = [
   { value: "second", label: "Per second" },
@@ -30,7 +33,11 @@ export function OutcomesCard({ totals }: { totals: Readonly<Record<Outcome, stri
       </CardHeader>
       {series !== null ? (
         <div className="px-2 pt-4 pb-2 sm:px-3" role="img" aria-label={inWords(series, spans[view])}>
-          <OutcomesPlot series={series} sliceMs={windows[view].sliceMs} />
+          <Boundary fallback={(error) => <Failure error={error} onRetry={() => location.reload()} />}>
+            <Suspense fallback={<div className="h-66 w-full" />}>
+              <OutcomesPlot series={series} sliceMs={windows[view].sliceMs} />
+            </Suspense>
+          </Boundary>
         </div>
       ) : error !== undefined ? (
         <Failure error={error} onRetry={reload} />

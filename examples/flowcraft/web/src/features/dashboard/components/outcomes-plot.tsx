@@ -7,7 +7,7 @@ import { outcomes, type Series } from "../plot";
 const HEIGHT = 264;
 
 /** Stacked bars. uPlot draws on a canvas and keeps up with any rate; React only hands it new numbers. */
-export function OutcomesPlot({ series, sliceMs }: { series: Series; sliceMs: number }) {
+export default function OutcomesPlot({ series, sliceMs }: { series: Series; sliceMs: number }) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const latest = useRef(series);

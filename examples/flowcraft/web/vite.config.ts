@@ -9,6 +9,6 @@ export default defineConfig({
   plugins: [react(), tailwind()],
   resolve: { alias: { "@": fileURLToPath(new URL("src", import.meta.url)) }, dedupe: ["react", "react-dom"] },
   server: { proxy: { "/api": service, "/realtime": { target: service, ws: true } } },
-  build: { target: "es2022", chunkSizeWarningLimit: 700 },
+  build: { target: ["chrome111", "firefox128", "safari16.4"], chunkSizeWarningLimit: 700 },
   test: { name: "flowcraft-web", testTimeout: 30_000, hookTimeout: 30_000 },
 });

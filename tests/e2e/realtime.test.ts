@@ -67,6 +67,22 @@ test("one transaction that touches three rows, in three statements, renders once
   await leave();
 });
 
+test("a row that is deleted leaves the page, and an event that does not fit is named", async () => {
+  const { page, seen, rows, leave } = await visit();
+  await psql(dsn, "update items set version = 900 where id in (1, 2)");
+  await rows('"2":900');
+  await psql(
+    dsn,
+    `begin; delete from items where id = 1; select flowcraft.broadcast('item_update', '{"item_id":"x"}'); commit`,
+  );
+  await page.waitForFunction(() => window.seen.others.length === 2);
+  expect((await seen()).others).toEqual([{ item_id: 1 }, "payload_invalid"]);
+  await page.getByText('{"2":900}').or(page.getByText("{}", { exact: true })).waitFor();
+  await psql(dsn, "insert into items (id, version) values (1, 901)");
+  await rows('"1":901');
+  await leave();
+});
+
 test("a transaction that rolls back is never seen", async () => {
   const { seen, rows, leave } = await visit();
   await psql(dsn, "begin; update items set version = 666 where id = 4; rollback");

@@ -76,7 +76,7 @@ def screened(channel: str, payload: str, kind: Kind = Kind.EVENT) -> tuple[Recor
     ("channel", "payload"),
     [
         ("run_update", WHOLE),
-        ("run_update", '{"id": 1, "status": "x", "parent": 9007199254740992, "more": [1]}'),
+        ("run_update", '{"type": "Run", "id": 1, "status": "x", "parent": 9007199254740992, "more": [1]}'),
         (f"runs.{ID}", WHOLE),
         (f"runs.{ID}", f'{{"type":"Step","run_id":"{ID}","at":"2026-11-22T12:00:00Z"}}'),
         ("tasks.-7", WHOLE),
@@ -121,13 +121,14 @@ def test_an_event_that_does_not_fit_is_skipped_and_the_log_line_names_where(
 @pytest.mark.parametrize(
     ("channel", "payload", "complete"),
     [
-        ("run_update", '{"id": 1}', '"id":1,"status":"queued","parent":null}'),
+        ("run_update", '{"id": 1}', '{"type":"Run","id":1,"status":"queued","parent":null}'),
+        ("run_update", '{"id": 1, "status": "x", "parent": 2}', '{"type":"Run","id":1,"status":"x","parent":2}'),
         ("run_update", '{"id": 1, "parent": 2}', '"id":1,"status":"queued","parent":2}'),
         (f"runs.{ID}", '{"type":"Run","id":1}', '{"type":"Run","id":1,"status":"queued","parent":null}'),
         ("model_update", '{"id":1}', '{"id":1,"note":"none"}'),
     ],
 )
-def test_fields_with_a_default_that_sql_left_out_are_written(
+def test_the_tag_and_fields_with_a_default_that_sql_left_out_are_written(
     channel: str, payload: str, complete: str
 ) -> None:
     found, skips = screened(channel, payload)

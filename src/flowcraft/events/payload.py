@@ -43,10 +43,10 @@ class Payload:
         self._schema = _joined(self._codecs)
         self._decode = self._decoder()
         self._promised = {
-            member: (tuple(f'"{f.name}"' for f in one.fields if f.has_default), tuple(_integers(member)))
-            for member, one in self._codecs.items()
+            member: (tuple(f'"{name}"' for name in self._always_written(member)), tuple(_integers(member)))
+            for member in self.members
         }
-        """The names that an encoder always writes although they have a default, and the integers."""
+        """The names that an encoder always writes although a decoder does not need them, and the integers."""
 
     def encode(self, event: object) -> str:
         """Return the event's JSON.
@@ -131,6 +131,11 @@ class Payload:
         if all(issubclass(member, msgspec.Struct) for member in self.members):
             return msgspec.json.Decoder(Union[self.members]).decode  # noqa: UP007  # a tuple of them
         return self.decode
+
+    def _always_written(self, member: type) -> Iterator[str]:
+        if member in self.tags:
+            yield self.tags[member].field
+        yield from (field.name for field in self._codecs[member].fields if field.has_default)
 
     def _member_of(self, encoded: str) -> type:
         if len(self.members) == 1:

@@ -8,6 +8,8 @@ export type Item = { readonly item_id: number; readonly version: number };
 export type Seen = {
   /** Every event of `item_update`, as its handler got it. */
   readonly events: Item[];
+  /** The keys of the rows that were gone, and the reasons of skipped events, in their order. */
+  readonly others: unknown[];
   /** What each of the ten components got. */
   readonly perComponent: number[];
   /** The rows, each time React committed another state of them. */
@@ -25,7 +27,7 @@ declare global {
   }
 }
 
-window.seen = { events: [], perComponent: Array<number>(10).fill(0), renders: [], liveAfter: 0, reports: [], sockets: { opened: 0, open: 0 } };
+window.seen = { events: [], others: [], perComponent: Array<number>(10).fill(0), renders: [], liveAfter: 0, reports: [], sockets: { opened: 0, open: 0 } };
 
 const asked = new URLSearchParams(location.search);
 const url = asked.get("ws") ?? "";
@@ -64,7 +66,14 @@ function Listener({ index }: { readonly index: number }) {
 /** The original shape: subscribe in an effect, return `unsubscribe`. */
 function Recorder() {
   const { subscribe } = useWebSocket();
-  useEffect(() => subscribe("item_update", (payload) => window.seen.events.push(payload as Item)), [subscribe]);
+  useEffect(
+    () =>
+      subscribe("item_update", (payload) => window.seen.events.push(payload as Item), {
+        onGone: (key) => window.seen.others.push(key),
+        onSkipped: ({ code }) => window.seen.others.push(code),
+      }),
+    [subscribe],
+  );
   return null;
 }
 
@@ -85,8 +94,13 @@ const reduce = (items: Record<number, number>, payload: unknown): Record<number,
   return { ...items, [item.item_id]: item.version };
 };
 
+const gone = (items: Record<number, number>, key: unknown): Record<number, number> => {
+  const { item_id } = key as Item;
+  return Object.fromEntries(Object.entries(items).filter(([id]) => Number(id) !== item_id));
+};
+
 function Rows() {
-  const { data } = useChannelState<"item_update", Record<number, number>>("item_update", { load, reduce });
+  const { data } = useChannelState<"item_update", Record<number, number>>("item_update", { load, reduce, gone });
   const text = JSON.stringify(data ?? {});
   useEffect(() => {
     window.seen.renders.push(text);

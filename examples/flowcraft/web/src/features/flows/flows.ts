@@ -7,6 +7,10 @@ export function withFlow(flows: readonly FlowUpdate[], update: FlowUpdate): read
   return [...others, update].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
 }
 
+/** The flows without one that was deleted. */
+export const withoutFlow = (flows: readonly FlowUpdate[], { flow_id }: Partial<FlowUpdate>): readonly FlowUpdate[] =>
+  flows.filter((flow) => flow.flow_id !== flow_id);
+
 /** The newest run of each flow. `runs` are newest first. */
 export function latestRuns(runs: readonly RunUpdate[]): ReadonlyMap<string, RunUpdate> {
   const latest = new Map<string, RunUpdate>();

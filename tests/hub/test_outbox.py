@@ -18,7 +18,7 @@ from flowcraft.core.hub import Deliver, Settled, Subscribed
 from flowcraft.core.outbox import Outbox
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.events import Event
-from flowcraft.records import Record
+from flowcraft.records import Kind, Record
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -94,6 +94,34 @@ def test_groups_are_merged_with_the_last_position() -> None:
 def test_a_newer_event_of_the_same_key_replaces_the_older_one_at_its_own_place() -> None:
     records = [progress(1), progress(2, run_id=2), progress(3, "run_update"), progress(4)]
     assert taken(*map(group, records)) == [2, 3, 4, (3, 705)]
+
+
+def gone(n: int, channel: str = "dashboard", run_id: int = 1) -> Record:
+    return Record(700 + n, n, channel, json.dumps({"run_id": run_id}), kind=Kind.GONE)
+
+
+def skipped(n: int, channel: str = "dashboard") -> Record:
+    return Record(700 + n, n, channel, '{"reason":"payload_invalid"}', kind=Kind.SKIPPED)
+
+
+def test_a_row_that_is_gone_replaces_its_events_and_an_event_after_it_replaces_it() -> None:
+    records = [progress(1), gone(2), gone(3, run_id=2), progress(4, run_id=2)]
+    assert taken(*map(group, records)) == [2, 4, (2, 705)]
+    assert taken(*map(group, [progress(1, "runs.1"), gone(2, "runs.1")])) == [2, (1, 703)]
+
+
+def test_a_key_without_the_field_of_the_conflation_replaces_nothing() -> None:
+    other = Record(702, 2, "dashboard", '{"id":1}', kind=Kind.GONE)
+    assert taken(*map(group, [progress(1), other, progress(3)])) == [2, 3, (2, 704)]
+
+
+def test_a_skipped_event_is_neither_replaced_nor_replaces() -> None:
+    records = [progress(1, "runs.1"), skipped(2, "runs.1"), skipped(3, "runs.1"), progress(4, "runs.1")]
+    assert taken(*map(group, records)) == [2, 3, 4, (3, 705)]
+
+
+def test_one_event_skipped_for_two_channels_waits_on_both() -> None:
+    assert taken(group(skipped(1, "runs.1"), skipped(1, "runs.2"))) == [1, 1, (2, 702)]
 
 
 def test_a_channel_without_a_key_is_its_own_key() -> None:

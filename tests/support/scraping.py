@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import urllib.request
 from collections.abc import Mapping
 from typing import TypeAlias
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from flowcraft.entrypoints.pages import ADMIN_TOKEN
 
 Labels: TypeAlias = frozenset[tuple[str, str]]
 
@@ -41,13 +44,17 @@ class Scrape:
         return {name for name, _ in self.values}
 
 
+os.environ[ADMIN_TOKEN] = "the token of the tests"  # for this process, and the servers that it starts
+
+
 async def scrape(address: str) -> Scrape:
-    """Ask the server of a WebSocket's address."""
+    """Ask the server of a WebSocket's address, as an administrator."""
     page = f"http{address.removeprefix('ws').removesuffix('/realtime')}/metrics"
     return Scrape(await asyncio.to_thread(_read, page))
 
 
 def _read(page: str) -> str:
-    with urllib.request.urlopen(page, timeout=10) as answer:
+    request = urllib.request.Request(page, headers={"Authorization": f"Bearer {os.environ[ADMIN_TOKEN]}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
         text: str = answer.read().decode()
     return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from urllib.parse import unquote
 
@@ -41,7 +41,7 @@ class WebSocketConnection(RequestSocket):
         self,
         node: NodePort,
         path: str,
-        pages: Callable[[str], HttpAnswer | None],
+        pages: Callable[[str, Mapping[str, str]], HttpAnswer | None],
         accept_queue: AcceptQueue,
     ) -> None:
         super().__init__(node, accept_queue)
@@ -104,7 +104,7 @@ class WebSocketConnection(RequestSocket):
             self._answer_options(request)
         elif self._names(path, server_sent.PATH):
             self._open_event_stream(request, content)
-        elif (page := self._pages(path)) is not None:
+        elif (page := self._pages(path, request.headers)) is not None:
             status, content_type, body = page
             self._respond(status, body, content_type)
         elif self._names(path):

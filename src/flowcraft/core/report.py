@@ -5,7 +5,7 @@ It can be encoded, so that workers share their reports.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -49,3 +49,18 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     """The last error of each task, until the task works again."""
     tasks: dict[str, TaskReport]
     counts: Counts
+
+
+_HIDDEN = "an error; see the log of the server, or ask as an administrator"
+
+
+def for_strangers(report: NodeReport) -> NodeReport:
+    """Return a report without the names of channels and the texts of errors, which may name a database."""
+    return msgspec.structs.replace(
+        report,
+        subscribers={"all": sum(report.subscribers.values())},
+        errors=dict.fromkeys(report.errors, _HIDDEN),
+        tasks={
+            name: replace(task, last_error=task.last_error and _HIDDEN) for name, task in report.tasks.items()
+        },
+    )

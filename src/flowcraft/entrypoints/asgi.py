@@ -90,13 +90,14 @@ class RealtimeApp:
 
     async def _answer(self, scope: Scope, send: Send, below: str) -> None:
         """Answer a request for a page, or one for the WebSocket that is no handshake."""
-        answer: HttpAnswer | Refused | None = check_head(scope, headers_of(scope))
+        headers = headers_of(scope)
+        answer: HttpAnswer | Refused | None = check_head(scope, headers)
         if scope["method"] == "OPTIONS":
             await answer_options(scope, send, METHODS, self._settings)
             return
         if scope["method"] not in METHODS:
             answer = method_not_allowed(METHODS)
-        answer = answer or await pages.page_of_mount(below, self._realtime.start) or UPGRADE_REQUIRED
+        answer = answer or await pages.page_of_mount(below, headers, self._realtime.start) or UPGRADE_REQUIRED
         await answer_request(scope, send, answer, self._settings)
 
     async def _first_read(self, send: Send) -> Node:

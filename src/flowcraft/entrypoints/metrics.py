@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from flowcraft.adapters.http import TEXT, HttpAnswer
 from flowcraft.adapters.prometheus import CONTENT_TYPE, MISSING, exposition
 from flowcraft.adapters.shared_metrics import FOLDER, SharedMetrics
+from flowcraft.core.report import NodeReport
 from flowcraft.runtime.node import Node
 
 logger = logging.getLogger(__name__)
@@ -19,11 +20,15 @@ logger = logging.getLogger(__name__)
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108  # only the parent of a new private folder
 
 
-def metrics_page(node: Node) -> HttpAnswer:
-    """Return the page of this node, or of every process in the shared folder if the environment names one."""
+def metrics_page(node: Node, seen_by: Callable[[NodeReport], NodeReport]) -> HttpAnswer:
+    """Return the page of this node, or of every process in the shared folder if the environment names one.
+
+    `seen_by` returns what the reader may see of a report.
+    """
     shared = SharedMetrics.found()
+    reports = [node.report()] if shared is None else shared.read()
     try:
-        text = exposition([node.report()]) if shared is None else exposition(shared.read(), by_process=True)
+        text = exposition([seen_by(report) for report in reports], by_process=shared is not None)
     except ImportError:
         return 501, TEXT, MISSING
     return 200, CONTENT_TYPE, text

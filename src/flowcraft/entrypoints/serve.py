@@ -37,12 +37,14 @@ class Server:
         path: str = "/realtime",
         *,
         sockets: Sequence[socket.socket] = (),
+        admin_port: int | None = None,
     ) -> None:
         self._node = node
         self._host = host
         self._port = port
         self._path = path
         self._sockets = sockets
+        self._admin_port = admin_port
         self._servers: list[asyncio.Server] = []
         self._accept_queue = AcceptQueue()
 
@@ -51,6 +53,12 @@ class Server:
         """The WebSocket's address."""
         assert self._servers, "start the server first"
         return address_of(self._servers[0].sockets[0].getsockname(), self._path)
+
+    @property
+    def admin_address(self) -> tuple[str, int]:
+        """Host and port of the admin port."""
+        host, port = self._servers[-1].sockets[0].getsockname()[:2]
+        return host, port
 
     async def start(self) -> None:
         """Listen.
@@ -67,6 +75,10 @@ class Server:
                 self._carrier, self._host, self._port, backlog=backlog, reuse_address=True
             )
             self._servers.append(listening)
+        if self._admin_port is not None:
+            carrier = partial(self._carrier, is_admin_port=True)
+            admin = await loop.create_server(carrier, self._host, self._admin_port, reuse_address=True)
+            self._servers.append(admin)
 
     def close(self) -> None:
         """Accept no more connections; the connected clients stay."""
@@ -78,8 +90,8 @@ class Server:
         self.close()
         await self._node.drain()
 
-    def _carrier(self) -> WebSocketConnection:
-        pages = partial(page, node=self._node)
+    def _carrier(self, *, is_admin_port: bool = False) -> WebSocketConnection:
+        pages = partial(page, node=self._node, is_admin_port=is_admin_port)
         return WebSocketConnection(self._node, self._path, pages, self._accept_queue)
 
 
@@ -89,7 +101,14 @@ def address_of(name: tuple[Any, ...], path: str = "/realtime") -> str:
     return f"ws://{f'[{host}]' if ':' in host else host}:{port}{path}"
 
 
-def serve(realtime: Realtime, host: str, port: int, *, announce: Callable[[str], None] = print) -> None:
+def serve(
+    realtime: Realtime,
+    host: str,
+    port: int,
+    *,
+    announce: Callable[[str], None] = print,
+    admin_port: int | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT; `announce` is called with the address once the server listens.
 
     While the database is away the server waits for it: `/readyz` and new connections are answered with 503.
@@ -99,13 +118,15 @@ def serve(realtime: Realtime, host: str, port: int, *, announce: Callable[[str],
     """
     allow_clients(realtime.settings)
     log_limits(realtime.settings)
-    run(_serve(realtime, host, port, announce))
+    run(_serve(realtime, host, port, announce, admin_port))
 
 
-async def _serve(realtime: Realtime, host: str, port: int, announce: Callable[[str], None]) -> None:
+async def _serve(
+    realtime: Realtime, host: str, port: int, announce: Callable[[str], None], admin_port: int | None
+) -> None:
     stopped = stop_signal()
     node = await realtime.start()
-    server = Server(node, host, port)
+    server = Server(node, host, port, admin_port=admin_port)
     try:
         await server.start()
         announce(server.address)

@@ -9,8 +9,9 @@ from enum import Enum
 import click
 
 from flowcraft.adapters.json_logs import JsonLines
-from flowcraft.entrypoints.commands.exit_status import example, exit_on_error, fail
+from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.commands.target import realtime_of, target_argument
+from flowcraft.entrypoints.pages import ADMIN_TOKEN, check_admin_token
 from flowcraft.entrypoints.realtime import Realtime
 
 _LOG_FORMAT = "FLOWCRAFT_LOG_FORMAT"
@@ -52,8 +53,22 @@ class LogFormat(Enum):
     type=click.Choice([one.value for one in LogFormat]),
     default=LogFormat.TEXT.value,
 )
+@click.option(
+    "--admin-port",
+    help="A port whose /readyz and /metrics also have channel names and errors; keep it private.",
+    type=click.IntRange(min=0, max=65535),
+)
 @click.option("--worker", hidden=True, default="")
-def command(*, target: str, host: str, port: int, workers: int, log_format: str, worker: str) -> None:
+def command(  # an option each
+    *,
+    target: str,
+    host: str,
+    port: int,
+    workers: int,
+    log_format: str,
+    admin_port: int | None,
+    worker: str,
+) -> None:
     """Serve the channels to browsers.
 
     The WebSocket is at /realtime; /healthz, /readyz and /metrics are beside it.
@@ -70,20 +85,28 @@ def command(*, target: str, host: str, port: int, workers: int, log_format: str,
         os.environ[_LOG_FORMAT] = log_format  # for the workers too
         _log_to_stderr(LogFormat(log_format))
         try:
-            _listen(target, realtime, host, port, workers)
+            _listen(target, realtime, (host, port), workers, admin_port)
         except OSError as error:
             fail(f"cannot listen on {host}:{port}: {error.strerror or error}; see --host and --port")
 
 
-def _listen(target: str, realtime: Realtime, host: str, port: int, workers: int) -> None:
+def _listen(
+    target: str, realtime: Realtime, at: tuple[str, int], workers: int, admin_port: int | None
+) -> None:
+    try:
+        check_admin_token()
+    except ValueError as error:
+        fail(str(error), USAGE)
+    if workers > 1 and admin_port is not None:
+        fail(f"--admin-port is for one process; with --workers set {ADMIN_TOKEN}", USAGE)
     if workers == 1:
         from flowcraft.entrypoints.serve import serve
 
-        serve(realtime, host, port, announce=click.echo)
+        serve(realtime, *at, announce=click.echo, admin_port=admin_port)
     else:
         from flowcraft.entrypoints.workers import serve_by_workers
 
-        serve_by_workers(target, workers, (host, port), realtime.settings, announce=click.echo)
+        serve_by_workers(target, workers, at, realtime.settings, announce=click.echo)
 
 
 def _work(realtime: Realtime, place: str, log_format: LogFormat) -> None:

@@ -68,7 +68,7 @@ async def main(port: int) -> None:
     """Serve until killed."""
     node, accept_queue = EchoReception(), AcceptQueue()
     server = await asyncio.get_running_loop().create_server(
-        lambda: WebSocketConnection(node, "/", lambda _: None, accept_queue), "127.0.0.1", port
+        lambda: WebSocketConnection(node, "/", lambda _path, _headers: None, accept_queue), "127.0.0.1", port
     )
     print("ready", flush=True)
     await server.serve_forever()

@@ -78,7 +78,7 @@ async def event_stream_over_asgi(node: NodePort) -> AsyncIterator[CarrierClient]
 async def dedicated(node: NodePort) -> AsyncIterator[int]:
     queue = AcceptQueue()
     server = await asyncio.get_running_loop().create_server(
-        lambda: WebSocketConnection(node, "/realtime", lambda _: None, queue), "127.0.0.1", 0
+        lambda: WebSocketConnection(node, "/realtime", lambda _path, _headers: None, queue), "127.0.0.1", 0
     )
     try:
         yield server.sockets[0].getsockname()[1]

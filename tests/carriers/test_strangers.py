@@ -574,7 +574,7 @@ async def test_a_request_that_is_too_long_is_not_read_while_it_waits_for_its_tur
 
     node, _ = make_node(QUICK, None)
     queue, lost = Queue(), asyncio.Event()
-    connection = Watched(node, "/realtime", lambda _: None, queue)
+    connection = Watched(node, "/realtime", lambda _path, _headers: None, queue)
     server = await asyncio.get_running_loop().create_server(lambda: connection, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
     try:

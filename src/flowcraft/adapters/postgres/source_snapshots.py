@@ -94,13 +94,15 @@ def thawed(values: Mapping[str, object]) -> TableSource:
 
 def _frozen_field(field: SourceField) -> str | _Field:
     column = None if field.column == field.name else field.column
-    kept = _Field(**{**msgspec.structs.asdict(field), "column": column})
+    kept = msgspec.convert({**msgspec.structs.asdict(field), "column": column}, _Field)
     return field.name if kept == _Field(name=field.name) else kept
 
 
 def _thawed_field(kept: str | _Field) -> SourceField:
     field = _Field(name=kept) if isinstance(kept, str) else kept
-    return SourceField(**{**msgspec.structs.asdict(field), "column": field.column or field.name})
+    return msgspec.convert(
+        {**msgspec.structs.asdict(field), "column": field.column or field.name}, SourceField
+    )
 
 
 def _listed(values: dict[str, object]) -> dict[str, object]:

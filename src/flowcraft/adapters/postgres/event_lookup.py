@@ -96,7 +96,7 @@ async def examine(dsn: str, *, open_seconds: float) -> EventLookup:
             log = await connection.fetchrow(statement("lookup_log")) if row["installed"] else None
             applied = await connection.fetch(statement("applied")) if row["readable"] else None
             running = await connection.fetch(statement("lookup_open"), open_seconds)
-            skipped = await _skipped(connection) if log is not None else []
+            skipped = await _skipped(connection) if log is not None else ()
         pooled = await is_pooled(connection)
     finally:
         await connection.close()
@@ -123,7 +123,7 @@ async def _skipped(connection: Plain) -> Sequence[asyncpg.Record]:
             await connection.execute(f"set local statement_timeout = '{SKIPPED_SECONDS:.0f}s'")
             return await connection.fetch(statement("lookup_skipped"))
     except (asyncpg.QueryCanceledError, asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedColumnError):
-        return []
+        return ()
 
 
 def _missing(applied: Sequence[asyncpg.Record]) -> tuple[str, ...]:

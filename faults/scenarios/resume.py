@@ -16,7 +16,7 @@ from faults.outcomes import Outcome, judged, scenario
 from faults.programs import ServerProgram
 from faults.stage import Stage, quantile
 from faults.talk import Talk
-from flowcraft.cursors import Cursor, Lineage, Snapshot
+from flowcraft.cursors import Cursor, Snapshot
 from flowcraft.records import Record
 
 STATE = "select json_object_agg(id, version)::text as state, flowcraft.cursor() as cursor from items"
@@ -215,15 +215,19 @@ def _any_cursor(chance: random.Random, here: Cursor, floor: int) -> tuple[str, s
                 replace(cursor, snapshot=Snapshot(here.snapshot.xmax + chance.randint(10**6, 10**12)))
             ), "rewound"
         case "lineage":
-            later = Lineage(lineage.system, lineage.timeline + chance.choice([0, 1]), lineage.generation + 1)
+            later = replace(
+                lineage,
+                timeline=lineage.timeline + chance.choice([0, 1]),
+                generation=lineage.generation + 1,
+            )
             return str(replace(cursor, lineage=later)), "rewound"
         case "system":
-            other = Lineage(lineage.system + 1, lineage.timeline, lineage.generation)
+            other = replace(lineage, system=lineage.system + 1)
             return str(replace(cursor, lineage=other)), "other_database"
         case "garbled":
             text = str(cursor)
             cut = chance.randrange(len(text))
-            return text[:cut] + chance.choice("x-:; é") + text[cut:], "malformed"
+            return text[:cut] + chance.choice("x:; é") + text[cut:], "malformed"
         case _:
             return str(cursor), None
 

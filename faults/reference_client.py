@@ -36,6 +36,8 @@ class FrameRejected(Exception):
 class _EventFrame(msgspec.Struct):
     channel: str | msgspec.UnsetType = msgspec.UNSET
     payload: msgspec.Raw = msgspec.Raw()
+    gone: msgspec.Raw = msgspec.Raw()
+    skipped: msgspec.Raw = msgspec.Raw()
     id: int | None = None
 
 
@@ -194,7 +196,7 @@ class ReferenceClient:
                 return
         except (msgspec.MsgspecError, CursorMalformed) as error:
             raise FrameRejected(f"{error}: {message[:100]!r}") from error
-        if not self.open or not bytes(event.payload):
+        if not self.open or not any(map(bytes, (event.payload, event.gone, event.skipped))):
             raise FrameRejected(f"an event before hello, or without a payload: {message[:100]!r}")
         if event.id is None:
             self._deliver([(event.channel, event.payload)], _LIVE, now)
@@ -271,6 +273,8 @@ class ReferenceClient:
 
     def _deliver(self, events: Iterable[tuple[str, msgspec.Raw]], ref: int, now: float) -> None:
         for channel, raw in events:
+            if not bytes(raw):  # gone or skipped: counted, and no event for a handler
+                continue
             for reader in tuple(self._readers.get(channel, ())):
                 if reader.ref == ref:  # a handler may end a subscription during this loop
                     payload = str(raw, "utf-8")

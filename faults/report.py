@@ -105,6 +105,14 @@ WORDING = {
         "latency without faults",
         "1,000 events/s to 100 subscribers",
     ),
+    "I36": (
+        "an unreadable or oversized item stops no other",
+        "10 MB in a transaction over a line of 1.5 MB/s, payloads that are no JSON, impossible cursors",
+    ),
+    "I37": (
+        "nothing of ours fails a write of the application",
+        "two-phase commit, settings of sessions, columns renamed and dropped, tables renamed and emptied",
+    ),
 }
 
 

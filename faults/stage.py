@@ -40,7 +40,7 @@ insert into items select n, 0 from generate_series(1, {HOT_ROWS}) as n;
 """
 EVENTS = """
 select xid::text::bigint as xid, id, channel, payload from flowcraft.event
-where channel <> 'fill_update' order by id
+where channel <> 'fill_update' and kind = 'e' order by id
 """
 HOT_PROBES = 20
 """How many follow the hot rows, too."""

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from importlib import import_module
 
-MODULES = ("loss", "order", "resume", "recovery", "deploy", "slow", "writers", "servers", "churn", "payloads")
+MODULES = (
+    "loss",
+    "order",
+    "resume",
+    "recovery",
+    "deploy",
+    "slow",
+    "writers",
+    "servers",
+    "churn",
+    "payloads",
+    "items",
+)
 
 
 def load() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import given
@@ -66,6 +67,23 @@ def test_what_is_too_much_or_too_old_leaves_by_whole_batches() -> None:
 def test_a_cursor_of_another_history_is_not_reached() -> None:
     other = Cursor(Lineage(1, 1, 1), Snapshot(702))
     assert not recent(batch(record(701))).reaches(other)
+
+
+def seen(xmax: int, mark: int) -> Cursor:
+    """A cursor whose newest event has a mark."""
+    return replace(cursor(xmax), marks=frozenset([(xmax - 1, mark)]))
+
+
+def test_a_cursor_that_has_seen_another_event_of_the_same_number_is_not_reached() -> None:
+    kept = Recent(seen(700, 5), Settings(recent_events=2))
+    kept.add(replace(batch(record(701), record(703)), cursor=seen(704, 9), marks={701: 7, 703: 9}), 0.0)
+    right = [seen(700, 5), seen(702, 7), seen(704, 9), cursor(702)]
+    assert [kept.reaches(one) for one in right] == [True] * 4
+    assert [kept.reaches(seen(xmax, 1)) for xmax in (700, 702, 703, 704)] == [False] * 4
+    # Ahead of the hub: whether it is of this history shows once the hub is there.
+    assert kept.reaches(seen(710, 1))
+    kept.add(replace(batch(record(709)), cursor=seen(710, 4), marks={709: 4}), 1.0)
+    assert (kept.reaches(seen(710, 1)), kept.reaches(seen(710, 4))) == (False, True)
 
 
 def snapshot(xmax: int, running: frozenset[int]) -> Snapshot:

@@ -12,7 +12,7 @@ from flowcraft.adapters.memory import MemoryLog
 from flowcraft.core.counts import Counts
 from flowcraft.core.replay import Replay
 from flowcraft.cursors import Cursor, Lineage, Snapshot
-from flowcraft.errors import CursorUnusable, LogUnavailable
+from flowcraft.errors import CursorRewound, CursorUnusable, LogUnavailable
 from flowcraft.records import Batch, Limit
 from flowcraft.runtime.isolation import Isolation
 from flowcraft.runtime.replays import MOST_FAILURES, Answer, Replays
@@ -140,6 +140,33 @@ async def test_another_history_is_answered_apart() -> None:
     herd = Herd(log)
     await herd.come((cursors[8], "runs.8"), (other, "runs.8"), (earlier, "runs.8"), (ahead, "runs.8"))
     assert herd.answers == {0: [9], 1: "other_database", 2: "rewound", 3: "rewound"}
+
+
+class PutBack(MemoryLog):
+    """A log that never had the events with mark 9."""
+
+    async def replay(self, after: Cursor, channels: Sequence[str], *, limit: Limit | None = None) -> Batch:
+        lost = frozenset(seen for seen in after.marks if seen[1] == 9)
+        if lost:
+            raise CursorRewound(str(after), lost)
+        return await super().replay(after, channels, limit=limit)
+
+
+async def test_those_that_have_seen_what_is_lost_are_answered_and_the_others_are_served() -> None:
+    log = PutBack()
+    cursors = [(await log.position()).cursor]
+    for n in range(400):
+        log.broadcast("runs.0", str(n))
+        cursors.append((await log.position()).cursor)
+    herd = Herd(log)
+    members = [
+        (replace(one, marks=frozenset([(one.snapshot.xmax - 1, 9 if n % 2 else 1)])), "runs.0")
+        for n, one in enumerate(cursors)
+    ]
+    await herd.come(*members)
+    assert all(herd.answers[n] == "rewound" for n in range(1, 400, 2))
+    assert all(herd.answers[n] == list(range(n + 1, 401)) for n in range(0, 401, 2))
+    assert herd.counts.replay_reads <= 4
 
 
 async def test_a_log_that_cannot_be_read_is_no_answer_to_anybody() -> None:

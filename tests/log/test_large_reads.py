@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -83,20 +84,20 @@ async def test_more_than_a_limit_is_not_sent_at_all(log: AppendablePostgresLog, 
     assert len((await log.tail(start, limit=Limit(5_000, 1_000_000))).records) == 5_000
 
 
-async def test_what_commits_between_two_pages_is_in_the_next_batch(
-    log: AppendablePostgresLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Interrupted(AppendablePostgresLog):
+    """A log to which something commits after the first read, which only found that there is much."""
+
+    async def _pages(self, *arguments: Any, **options: Any) -> Any:
+        await write(self.dsn, 1, 10)
+        return await super()._pages(*arguments, **options)
+
+
+async def test_what_commits_between_two_reads_is_delivered_once(log: AppendablePostgresLog) -> None:
+    interrupted = Interrupted(log.dsn)
     start = (await log.position()).cursor
     await write(log.dsn, 3_000, 10)
-    pages = log._pages
-
-    async def interrupted(*arguments: object, **options: object) -> object:
-        await write(log.dsn, 1, 10)  # after the first read, which only found that there is much
-        return await pages(*arguments, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(log, "_pages", interrupted)
-    first = await log.tail(start)
-    monkeypatch.undo()
+    first = await interrupted.tail(start)
     await write(log.dsn, 1, 10)
     second = await log.tail(first.cursor)
     assert (len(first.records), len(second.records)) == (3_001, 1)
+    await interrupted.close()

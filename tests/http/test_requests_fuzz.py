@@ -6,9 +6,10 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 from urllib.parse import urlsplit
 
 import h11
@@ -17,7 +18,10 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from flowcraft.adapters import request_socket
+from flowcraft.adapters.asgi import Receive, Scope, Send, answer_http
+from flowcraft.entrypoints.asgi import RealtimeApp
 from tests.http.test_requests_table import door_of
+from tests.support.carriers import Started
 from tests.support.request_rows import SETTINGS
 from tests.support.requests_table import TABLE
 
@@ -46,6 +50,87 @@ def damaged(draw: st.DrawFn) -> bytes:
         added = draw(st.one_of(st.sampled_from(INSERTED), st.binary(max_size=3)))
         sent = sent[:at] + added + sent[at + draw(st.integers(0, 2)) :]
     return sent + b"\r\n\r\n" + body
+
+
+paths = st.one_of(
+    st.sampled_from(
+        [
+            "",
+            "/",
+            "*",
+            "//",
+            "healthz",
+            "/realtime",
+            "/realtime/",
+            "//realtime",
+            "http://here",
+            "http://[",
+            "here:443",
+        ]
+    ),
+    st.text(),
+)
+bytes_pairs = st.tuples(
+    st.sampled_from([b"host", b"Host", b"origin", b"authorization", b"content-length", b"upgrade", b"x"]),
+    st.binary(),
+)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("wrapped", [True, False])
+async def test_an_application_answers_every_scope(wrapped: bool) -> None:
+    """Other servers and frameworks leave a mount other paths than uvicorn does, also an empty one."""
+    started, passed = Started(SETTINGS), list[str]()
+    await started.start()
+    await started.node.until_accepting()
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        passed.append(scope["path"])
+        assert (await receive())["type"] == "http.request"
+        await answer_http(send, 404, "")
+
+    app = RealtimeApp(started, inner if wrapped else None, "/realtime", settings=SETTINGS)
+    scopes = st.fixed_dictionaries(
+        {
+            "type": st.just("http"),
+            "method": st.sampled_from(["GET", "HEAD", "POST", "OPTIONS", "get", ""]),
+            "path": paths,
+            "headers": st.lists(bytes_pairs, max_size=3),
+            "query_string": st.one_of(st.just(b"channel=a&token=b"), st.binary()),
+        },
+        optional={
+            "root_path": st.one_of(st.just("/realtime"), st.text()),
+            "http_version": st.sampled_from(["1.0", "1.1", "2", "3"]),
+            "raw_path": st.one_of(st.none(), st.binary()),
+        },
+    )
+
+    async def statuses(scope: Scope) -> list[int]:
+        sent: list[MutableMapping[str, Any]] = []
+        messages = [{"type": "http.request"}, {"type": "http.disconnect"}]
+
+        async def receive() -> MutableMapping[str, Any]:
+            return messages.pop(0) if messages else await asyncio.Future[MutableMapping[str, Any]]()
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            sent.append(message)
+
+        await app(scope, receive, send)
+        return [message["status"] for message in sent if message["type"] == "http.response.start"]
+
+    loop = asyncio.get_running_loop()
+
+    @settings(max_examples=EXAMPLES, deadline=None, database=None)
+    @given(scopes)
+    def check(scope: Scope) -> None:
+        found = asyncio.run_coroutine_threadsafe(statuses(scope), loop).result(SECONDS)
+        assert len(found) == 1
+        assert 200 <= found[0] < 600
+        assert found[0] != 500
+
+    await asyncio.to_thread(check)
+    assert bool(passed) == wrapped
+    await started.stop()
 
 
 class Errors(logging.Handler):

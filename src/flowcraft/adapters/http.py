@@ -210,7 +210,7 @@ def parse_target(text: str, method: str = "GET") -> Target | Refused:
         return Refused(414, f"URI too long: a target has at most {TARGET_BYTES} bytes")
     if text == "*" and method == "OPTIONS":
         return Target(text, text, "")
-    if text[0] == "/" and "#" not in text:
+    if text.startswith("/") and "#" not in text:
         path, _, query = text.partition("?")
         return Target(text, path, query)
     match = _ABSOLUTE.fullmatch(text)

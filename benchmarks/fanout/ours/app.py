@@ -6,5 +6,11 @@ from benchmarks.fanout.ours.dedicated import declared
 from flowcraft import Realtime, Settings
 
 realtime = Realtime(
-    declared(), settings=Settings(allowed_origins=("*",), connections=1_000_000, heartbeat_seconds=600)
+    declared(),
+    settings=Settings(
+        allowed_origins=("*",),
+        connections=1_000_000,
+        connections_per_address=1_000_000,
+        heartbeat_seconds=600,
+    ),
 )

@@ -33,7 +33,12 @@ def declared() -> Channels:
 
 async def running_node(log: MemoryLog) -> Node:
     """A node without limits that a benchmark would meet, which takes connections."""
-    settings = Settings(allowed_origins=("*",), connections=1_000_000, heartbeat_seconds=600)
+    settings = Settings(
+        allowed_origins=("*",),
+        connections=1_000_000,
+        connections_per_address=1_000_000,
+        heartbeat_seconds=600,
+    )
     wakeups, clock = MemoryWakeups(log), SystemClock()
     node = Node(declared(), log, wakeups, settings=settings, authorizer=None, clock=clock)
     node.start()

@@ -50,6 +50,10 @@ class Record:
     """The trace of the broadcast, as a W3C `traceparent`; not validated."""
     kind: Kind = Kind.EVENT
 
+    def skipped(self, reason: str) -> Record:
+        """Return the record that subscribers get in the place of this one."""
+        return Record(self.xid, self.id, self.channel, f'{{"reason":"{reason}"}}', kind=Kind.SKIPPED)
+
     @property
     def reason(self) -> str:
         """The reason of a reset or a skipped event, as clients receive it; `unreadable` if it is unknown."""
@@ -88,7 +92,7 @@ class Unreadable:
 
     def skipped(self) -> Record:
         """Return the record that subscribers get instead."""
-        return Record(self.xid, self.id, self.channel, '{"reason":"unreadable"}', kind=Kind.SKIPPED)
+        return Record(self.xid, self.id, self.channel, "").skipped("unreadable")
 
 
 @dataclass(frozen=True, slots=True)

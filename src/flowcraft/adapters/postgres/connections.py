@@ -45,6 +45,7 @@ _PINNED = {
     "array_nulls": "on",
     "jit": "off",
     "exit_on_error": "off",
+    "plpgsql.extra_errors": "none",
     "flowcraft.notify": "on",
 }
 """What a session of ours has, whatever `alter database` and `alter role` set for everybody else.

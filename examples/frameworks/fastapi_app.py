@@ -95,4 +95,5 @@ async def take(item_id: int, count: int, session: Transaction) -> None:
         raise HTTPException(409, "there are not that many")
 
 
-app = realtime.asgi(api)
+api.add_middleware(realtime.asgi)
+app = api

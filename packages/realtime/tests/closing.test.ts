@@ -55,6 +55,12 @@ describe("tokens", () => {
     expect([status(page), reports(page)]).toEqual(["open", []]);
   });
 
+  test("a heartbeat before the token is checked does not begin a new count", () => {
+    const page = live();
+    page.lose(4501).timer().open().server(hello(), { cursor: "c0", n: 0, at: "" }).lose(4501);
+    expect(status(page)).toBe("stopped");
+  });
+
   test("without a function for tokens there is nothing to renew", () => {
     for (const code of [4500, 4501]) {
       const { page } = Page.live();

@@ -237,7 +237,7 @@ class World {
     for (let i = 0; i < count && this.connected; i++) {
       const frame = this.server.frames.shift();
       if (frame === undefined) return;
-      if ("n" in frame || "reset" in frame) this.renews = false;
+      if ((frame.n ?? 0) > 0 || "subscribed" in frame || "reset" in frame) this.renews = false; // a heartbeat proves nothing
       const text = JSON.stringify(frame);
       for (const message of this.overStreams ? this.streams.receive(text) : [text])
         this.hear(message);

@@ -209,7 +209,9 @@ export const createMachine = <S extends Subscriber, T>(
         if (reason) push("reset", s, missed(s.channel, reason));
       }
     cursorAt = now;
-    works();
+    attempts = 0;
+    // A heartbeat may come before the token is checked.
+    if (type !== "cursor" || n > 0) works();
   };
 
   const works = () => {

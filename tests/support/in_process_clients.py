@@ -63,7 +63,8 @@ async def with_channels(realtime: Realtime, app: Any, path: str) -> None:
         pass
     assert frame["payload"]["n"] == 7
     await client.disconnect()
-    page: Any = await HttpCommunicator(app, "GET", f"{path.rstrip('/')}/readyz").get_response(timeout=10)
+    asking = HttpCommunicator(app, "GET", f"{path.rstrip('/')}/readyz", headers=[(b"host", b"here")])
+    page: Any = await asking.get_response(timeout=10)
     assert page["status"] == 200
     assert json.loads(page["body"])["state"] == "live"
 

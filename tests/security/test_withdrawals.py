@@ -185,7 +185,7 @@ async def test_after_a_jump_in_the_log_every_guard_is_asked_again() -> None:
     async with team() as it:
         ada, _ = await it.member("ada")
         it.answer = lambda _viewer, _team: False
-        it.node._delivery.begin(it.log.position_now(), "expired")
+        it.node._delivery.begin(it.log.position_now(), "expired")  # pyright: ignore[reportPrivateUsage]
         await ada.until(lambda: ada.refused)
         assert ada.refused == ["teams.7"]
 
@@ -195,7 +195,7 @@ async def test_an_ephemeral_event_is_not_sent_by_a_node_that_cannot_read_the_log
 
     async with team() as it:
         ada, _ = await it.member("ada")
-        it.node._delivery.read_at = float("-inf")
+        it.node._delivery.read_at = float("-inf")  # pyright: ignore[reportPrivateUsage]
         it.node.broadcast_ephemeral(Ephemeral("teams.7", '{"team_id":7,"n":1}'))
         assert ada.events == []
 

@@ -94,8 +94,9 @@ class Realtime:
     ) -> None:
         """Withdraw a viewer's right to a channel, in commit order.
 
-        No event that commits with this transaction or after it is delivered to that viewer: the subscription
-        ends with `forbidden` on every server. Without `channel` all subscriptions end, without `viewer`
+        No event of the log that commits with this transaction or after it is delivered to that viewer: the
+        subscription ends with `forbidden` on every server. An ephemeral event, which is outside the log, may
+        still be delivered until the server has read the withdrawal. Without `channel` all subscriptions end, without `viewer`
         those of all viewers; `"teams.*"` is a whole family. When the viewer subscribes again its guard is
         asked again, so change what the guard reads in the same transaction: pass `via`.
 

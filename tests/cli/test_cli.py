@@ -368,7 +368,10 @@ def test_serve_listens_where_it_is_told(
 ) -> None:
     served: list[tuple[Realtime, str, int]] = []
 
-    def serve(realtime: Realtime, host: str, port: int, *, announce: Callable[[str], None]) -> None:
+    def serve(
+        realtime: Realtime, host: str, port: int, *, announce: Callable[[str], None], admin_port: int | None
+    ) -> None:
+        assert admin_port is None
         announce("ws://here")
         served.append((realtime, host, port))
 

@@ -154,12 +154,12 @@ async def test_a_payload_that_is_not_json_is_skipped_on_its_channel_and_breaks_n
                 await writer.execute(_EMIT, "good_update", '{"body":"before"}')
                 await writer.execute(_INSERT, "bad_update", payload)
             for client in (both, good):
-                assert (await until(client, "channel"))["payload"] == {"body": "before"}
+                assert (await until(client, "channel"))["payload"] == {"type": "Said", "body": "before"}
             skipped = {"channel": "bad_update", "skipped": {"reason": "unreadable"}, "id": 2}
             assert await until(both, "channel") == skipped
             passed = (await until(both, "cursor"))["cursor"]
             await writer.execute(_EMIT, "bad_update", '{"body":"after"}')
-            assert (await until(both, "channel"))["payload"] == {"body": "after"}
+            assert (await until(both, "channel"))["payload"] == {"type": "Said", "body": "after"}
         async with connect(address) as back:
             await _subscribe(back, "good_update", since=since)
             assert (await until(back, "subscribed"))["n"] == 1

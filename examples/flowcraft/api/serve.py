@@ -36,6 +36,7 @@ async def serving(app: ASGIApp, at: socket.socket) -> AsyncIterator[None]:
         app,
         lifespan="on",  # what cannot start must not serve
         ws="websockets-sansio",
+        ws_max_size=65_536,
         ws_per_message_deflate=False,
         log_level="warning",
         timeout_graceful_shutdown=1,

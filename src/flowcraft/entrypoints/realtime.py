@@ -96,9 +96,9 @@ class Realtime:
 
         No event of the log that commits with this transaction or after it is delivered to that viewer: the
         subscription ends with `forbidden` on every server. An ephemeral event, which is outside the log, may
-        still be delivered until the server has read the withdrawal. Without `channel` all subscriptions end, without `viewer`
-        those of all viewers; `"teams.*"` is a whole family. When the viewer subscribes again its guard is
-        asked again, so change what the guard reads in the same transaction: pass `via`.
+        still be delivered until the server has read the withdrawal. Without `channel` all subscriptions end,
+        without `viewer` those of all viewers; `"teams.*"` is a whole family. When the viewer subscribes again
+        its guard is asked again, so change what the guard reads in the same transaction: pass `via`.
 
         Raises:
             TypeError: the backend cannot withdraw rights, or `via` is as in `broadcast`.

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     operations = [
         flowcraft.adapters.django.migrations.RealtimeLog(
-            version=4,
+            version=7,
             previous=0,
         ),
         flowcraft.adapters.django.migrations.RealtimeTriggers(
@@ -21,7 +21,12 @@ class Migration(migrations.Migration):
                 "on": ["insert", "update"],
                 "tag_field": "type",
                 "tag": "ItemUpdate",
-                "fields": [{"column": "id", "name": "item_id"}, "stock"],
+                "gone": True,
+                "moves": True,
+                "fields": [
+                    {"column": "id", "name": "item_id", "takes": "integer"},
+                    {"name": "stock", "takes": "integer"},
+                ],
             },
             previous=None,
         ),

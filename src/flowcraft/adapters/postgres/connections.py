@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import asyncpg
 
@@ -92,10 +92,20 @@ async def pinned(
     With `abandon`, the caller terminates the connection after a time-out or a cancellation: a rollback would
     first wait for an answer.
     """
-    transaction = connection.transaction(isolation="repeatable_read" if snapshot else "read_committed")
+    isolation: Literal["repeatable_read", "read_committed"] = (
+        "repeatable_read" if snapshot else "read_committed"
+    )
+    pins = _pins(connection, "set local", but)
+    transaction = connection.transaction(isolation=isolation)
     await transaction.start()
     try:
-        await connection.execute(_WRITABLE + _pins(connection, "set local", but))
+        try:
+            await connection.execute(_WRITABLE + pins)
+        except asyncpg.FeatureNotSupportedError:  # a standby has no transaction that can write
+            await transaction.rollback()
+            transaction = connection.transaction(isolation=isolation)
+            await transaction.start()
+            await connection.execute(pins)
         yield
     except BaseException as error:
         if abandon and isinstance(error, TimeoutError | asyncio.CancelledError):

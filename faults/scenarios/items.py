@@ -13,12 +13,14 @@ from faults.talk import Talk
 
 SLOW_BYTES_PER_SECOND = 1_500_000.0
 LARGE_ROWS, LARGE_BYTES = 40_000, 200
-"""About 10 MB: 7 s on the slow line, more than the 5 s after which a silent database counts as gone."""
+"""About 13 MB: 9 s on the slow line, more than the 5 s after which a silent database counts as gone."""
 LARGE = """
 insert into flowcraft.event (channel, payload)
 select 'bulk_update', format('{"type":"Change","row":"large","version":%s,"pad":"%s"}', n, repeat('x', $2))
 from generate_series(1, $1) as n
 """
+PATIENT_HEARTBEAT_SECONDS = 10.0
+"""Clients wait 2.5 of these: longer than three reads take to time out, after which the server gives up."""
 BROKEN = "insert into flowcraft.event (channel, payload) values ('fill_update', '{\"row\": nothing')"
 BEYOND = "9223372036854775808"
 
@@ -26,7 +28,7 @@ BEYOND = "9223372036854775808"
 @scenario("I36")
 async def one_item_is_large_and_one_is_broken(stage: Stage) -> list[Outcome]:
     """One transaction larger than the line, a payload that is no JSON, and cursors beyond all numbers."""
-    server = await stage.serve()
+    server = await stage.serve(settings={"heartbeat_seconds": PATIENT_HEARTBEAT_SECONDS})
     await stage.probe_all(stage.size.lanes)
     large = await stage.probe("large", ["bulk_update"])
     await large.until_live()

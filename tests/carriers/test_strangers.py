@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from flowcraft.adapters import asgi_event_stream, sockets
+from flowcraft.adapters import asgi_event_stream, sockets, websocket
 from flowcraft.adapters.asgi import AsgiConnection, serve_websocket
 from flowcraft.adapters.event_stream import EventStreamConnection
 from flowcraft.adapters.request_socket import AcceptQueue
@@ -415,7 +415,7 @@ async def test_an_open_connection_of_an_asgi_server_does_not_hold_its_last_messa
     incoming.put_nowait({"type": "websocket.connect"})
     incoming.put_nowait({"type": "websocket.receive", "text": text})
     del text
-    scope = {"query_string": b"", "headers": [(b"host", b"here")]}
+    scope = {"path": "/realtime", "query_string": b"", "headers": [(b"host", b"here")]}
     serving = asyncio.create_task(serve_websocket(scope, incoming.get, send, node))
     await until(lambda: waiting_bytes() == [len(settle())])
     assert held() is None
@@ -597,6 +597,7 @@ async def test_of_the_pings_of_a_peer_that_does_not_read_the_latest_is_answered(
 ) -> None:
     """The pings arrive as one: of a peer that does not read, the kernel may take no more until it does."""
     monkeypatch.setattr(sockets, "_SEND_BUFFER_BYTES", 4 * KIB)
+    monkeypatch.setattr(websocket, "_PINGS_AT_ONCE", 500)
     pings = [framed(f"{n:0125}", 0x89) for n in range(400)]  # their answers have 50 KB
     async with carrier(QUICK, None) as stage, stranger(stage, receive_buffer=4 * KIB) as (reader, writer):
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is asyncio's own

@@ -102,9 +102,8 @@ class Guards:
                 if await self._is_allowed(viewer, question):
                     allowed.add(question.name)
 
-        async with asyncio.TaskGroup() as asked:
-            for question in questions:
-                asked.create_task(ask(question))
+        # Not by a task group: of one that is cancelled, a reference cycle keeps this frame and its callers.
+        await asyncio.gather(*map(ask, questions))
         return frozenset(allowed)
 
     async def _is_allowed(self, viewer: Viewer, question: GuardQuestion) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import re
 import socket
 import tracemalloc
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from flowcraft.adapters import asgi_event_stream, sockets, websocket
+from flowcraft.adapters import asgi_event_stream, sockets, uvicorn, websocket
 from flowcraft.adapters.asgi import AsgiConnection, serve_websocket
 from flowcraft.adapters.event_stream import EventStreamConnection
 from flowcraft.adapters.request_socket import AcceptQueue
@@ -136,14 +137,17 @@ async def stranger(
         writer.transport.abort()
 
 
-async def closing(reader: asyncio.StreamReader) -> tuple[int, str]:
-    """Read to the end of a WebSocket; return the code and reason of its close."""
+async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[int, str]:
+    """Close a WebSocket that the server closes, and read to its end; return the server's code and reason."""
     everything = bytearray()
     with contextlib.suppress(ConnectionError):
         while b"\x88" not in everything and (data := await reader.read(65_536)):
             everything += data
     found = re.search(rb"\x88(.)(..)(.*)", everything, re.DOTALL)
     assert found is not None, f"never closed, after {bytes(everything[-200:])!r}"
+    writer.write(framed("", 0x88))
+    with contextlib.suppress(ConnectionError):
+        await reader.read()
     return int.from_bytes(found[2], "big"), found[3][: found[1][0] - 2].decode()
 
 
@@ -160,6 +164,13 @@ def _without_earlier_sessions() -> Iterator[None]:
     _of_earlier_tests[:] = alive(Session)
     yield
     _of_earlier_tests.clear()
+
+
+@pytest.fixture
+def _soon_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait long for the close of a client that has sent too much: it is not read."""
+    monkeypatch.setattr(websocket, "_CLOSING_SECONDS", 0.2)
+    monkeypatch.setattr(uvicorn, "_CLOSING_SECONDS", 0.2)
 
 
 def waiting_bytes() -> list[int]:
@@ -206,12 +217,13 @@ class Peak:
         ([AUTH, settle(64 * KIB + 1)], (1009, "message too big: at most 65536 bytes")),
     ],
 )
+@pytest.mark.usefixtures("_soon_closed")
 async def test_one_message_too_many_or_too_long_closes_and_says_why(
     carrier: OpenStage, frames: list[str], close: tuple[int, str]
 ) -> None:
     async with carrier(QUICK, Doorkeeper(never)) as stage, stranger(stage) as (reader, writer):
         writer.write(b"".join(map(framed, frames)))
-        assert await closing(reader) == close
+        assert await closing(reader, writer) == close
         await until(lambda: stage.node.report().connections == 0)
 
 
@@ -257,7 +269,7 @@ async def test_a_flood_of_strangers_takes_next_to_nothing(carrier: OpenStage) ->
                 for _ in range(32):
                     writer.write(message)
                     await writer.drain()
-        closes = [await closing(reader) for reader, _ in strangers]
+        closes = await asyncio.gather(*itertools.starmap(closing, strangers))
         assert peak.bytes() < 16 * KIB * KIB
         assert closes == [(1009, "message too big: at most 16384 bytes")] * 10
         await until(lambda: waiting_bytes() == [])
@@ -291,7 +303,7 @@ async def test_a_message_longer_than_a_token_is_refused_before_it_has_come(
 ) -> None:
     async with carrier(QUICK, Doorkeeper(never)) as stage, stranger(stage) as (reader, writer):
         writer.write(begun)
-        assert await closing(reader) == (1009, "message too big: at most 16384 bytes")
+        assert await closing(reader, writer) == (1009, "message too big: at most 16384 bytes")
 
 
 @ours

@@ -49,13 +49,13 @@ async def test_uvicorn_refuses_a_long_message_itself_and_the_log_names_its_flags
 
     async with uvicorn_with(app, ws=ws) as (_, port):
         for _ in range(2):
-            async with connect(
-                f"ws://127.0.0.1:{port}/live", compression=compression, max_size=None
-            ) as client:
-                await opened(client, "ping_update")
-                with suppress(ConnectionClosed):  # it is refused before all of it was sent
-                    await client.send("x" * 1_000_000)
-                assert (await closing(client))[0] == 1009
+            # Without `async with`: websockets ends by aborting the transport, and that of asyncio in Python
+            # 3.11 raises AttributeError if it was closed while bytes waited and they were sent afterwards.
+            client = await connect(f"ws://127.0.0.1:{port}/live", compression=compression, max_size=None)
+            await opened(client, "ping_update")
+            with suppress(ConnectionClosed, AttributeError):  # it is refused before all of it was sent
+                await client.send("x" * 1_000_000)
+            assert (await closing(client))[0] == 1009
     assert longest < LIMIT
     expected = "uvicorn accepts messages of 16777216 bytes, compressed ones too, before a token; 65536 bytes "
     expected += "are enough here: start it with --ws-max-size 65536 --ws-per-message-deflate false"

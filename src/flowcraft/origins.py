@@ -92,6 +92,19 @@ def is_allowed(origin: str, host: str | None, listed: Collection[str]) -> bool:
     return parsed is not None and host is not None and parsed.is_at(host)
 
 
+def may_send_cookies(origin: str | None, site: str | None, host: str | None, listed: Collection[str]) -> bool:
+    """Return whether a request with cookies is from a listed page or one of the own host, not from any page.
+
+    `site` is Sec-Fetch-Site: browsers send no Origin with a GET of a page to its own host.
+    """
+    if origin is None:
+        return site == "same-origin"
+    if origin == OPAQUE:
+        return False
+    parsed = parse_origin(origin)
+    return is_listed(origin, listed) or (parsed is not None and host is not None and parsed.is_at(host))
+
+
 def origin_fault(text: str) -> str | None:
     """Return what is wrong with an origin in a list and how to write it; None if browsers send it so."""
     parsed = parse_origin(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from flowcraft.channels import Channel, Channels
 from flowcraft.core.counts import Counts
@@ -13,7 +13,7 @@ from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor
 from flowcraft.records import Batch, Ephemeral, Limit, Record
 from flowcraft.settings import Settings
-from flowcraft.viewers import Viewer
+from flowcraft.viewers import Handshake, Viewer
 
 E = TypeVar("E")
 
@@ -241,6 +241,20 @@ class Connection(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """The request that opened a connection, and how a carrier answers it.
+
+    `decided` is called once the request is neither refused nor undecided, perhaps before `connect` returns;
+    a carrier that has not answered the request does so then, or when the connection is closed.
+    """
+
+    handshake: Callable[[], Handshake]
+    credential: Literal["header", "content", "absent", "later"]
+    """Where the request has its token; `later`: a message may have it."""
+    decided: Callable[[], None] = lambda: None
+
+
 class GatewayPort(Protocol):
     """Takes what a carrier reports of an accepted connection."""
 
@@ -296,9 +310,15 @@ class NodePort(Protocol):
         ...
 
     def connect(
-        self, connection: Connection, channels: Sequence[str] = (), since: str | None = None
+        self,
+        connection: Connection,
+        channels: Sequence[str] = (),
+        since: str | None = None,
+        entrance: Entrance | None = None,
     ) -> GatewayPort:
-        """Connect a client whose handshake is complete, with the subscriptions of its URL.
+        """Connect a client whose request was admitted, with the subscriptions of its URL.
+
+        With an `entrance` its request may authenticate it.
 
         Raises:
             LogUnavailable: the node is not `accepting`; the client should try again.
@@ -320,6 +340,22 @@ class Authorizer(Protocol):
         Raises:
             TokenExpired: the token was valid before.
             TokenInvalid: the token is invalid for another reason.
+        """
+        ...
+
+
+@runtime_checkable
+class RequestAuthorizer(Authorizer, Protocol):
+    """An `Authorizer` that also authenticates viewers by a cookie or a header of their request."""
+
+    async def authenticate_request(self, request: Handshake) -> Viewer | None:
+        """Return the viewer that a request proves; None if it proves none: then a token may follow.
+
+        It is called before the first message, and cancelled after `auth_timeout_seconds`.
+
+        Raises:
+            TokenExpired: the session has ended; the client connects again.
+            TokenInvalid: the request is refused for good.
         """
         ...
 

@@ -13,7 +13,7 @@ from flowcraft.adapters.request_socket import AcceptQueue
 from flowcraft.adapters.websocket import WebSocketConnection
 from flowcraft.core.counts import Counts
 from flowcraft.core.frames import Bundle
-from flowcraft.ports import Connection, GatewayPort
+from flowcraft.ports import Connection, Entrance, GatewayPort
 from flowcraft.settings import Settings
 
 LARGEST_CASE = 16 * 1024 * 1024
@@ -59,7 +59,11 @@ class EchoReception:
         pass
 
     def connect(
-        self, connection: Connection, channels: Sequence[str] = (), since: str | None = None
+        self,
+        connection: Connection,
+        channels: Sequence[str] = (),
+        since: str | None = None,
+        entrance: Entrance | None = None,
     ) -> GatewayPort:
         return Echo(connection)
 

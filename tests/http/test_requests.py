@@ -386,7 +386,7 @@ def fail(*_: object, **__: object) -> None:
     ("line", "fails", "beginning"),
     [
         ("GET /readyz HTTP/1.1", "report", b"HTTP/1.1 500 "),
-        (f"GET {ENDS} HTTP/1.1", "connect", b"HTTP/1.1 200 "),
+        (f"GET {ENDS} HTTP/1.1", "connect", b"HTTP/1.1 500 "),
     ],
 )
 async def test_a_mistake_of_ours_is_logged_and_closes_the_connection(

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from flowcraft.adapters.jwt import JwtAuthorizer
 from flowcraft.entrypoints.asgi import RealtimeApp
 from flowcraft.settings import Settings
-from tests.support.carriers import Started, dedicated, uvicorn_with
-from tests.support.request_rows import OWN, SETTINGS, Answer, Row
+from tests.support.carriers import SECRET, Started, dedicated, uvicorn_with
+from tests.support.request_rows import OWN, SETTINGS, WITH_TOKENS, Answer, Row
 from tests.support.requests_table import TABLE
 
 pytestmark = pytest.mark.asyncio
@@ -22,9 +23,13 @@ EVERY_ANSWER: dict[str, str | None] = {"cache-control": "no-store, no-transform"
 without_httptools = pytest.mark.skipif(not find_spec("httptools"), reason="httptools is not installed")
 
 
+def authorizer_of(settings: Settings) -> JwtAuthorizer | None:
+    return JwtAuthorizer(SECRET) if settings is WITH_TOKENS else None
+
+
 @asynccontextmanager
 async def mounted(http: str, settings: Settings) -> AsyncIterator[str]:
-    started = Started(settings)
+    started = Started(settings, authorizer_of(settings))
     await started.start()
     await started.node.until_accepting()
     app = RealtimeApp(started, None, "/realtime", settings=settings)
@@ -37,7 +42,7 @@ async def mounted(http: str, settings: Settings) -> AsyncIterator[str]:
 async def door_of(name: str, settings: Settings) -> AsyncIterator[tuple[str, str]]:
     """The address of a door, and where its pages are."""
     if name == "dedicated":
-        async with dedicated(settings, None) as stage:
+        async with dedicated(settings, authorizer_of(settings)) as stage:
             yield stage.address, ""
     else:
         async with mounted(name, settings) as address:
@@ -103,7 +108,7 @@ def expected(row: Row, door: str, found: Answer) -> Answer:
         pytest.param("httptools", 2**20, marks=without_httptools),
     ],
 )
-@pytest.mark.parametrize("settings", [SETTINGS, OWN], ids=["listed", "own"])
+@pytest.mark.parametrize("settings", [SETTINGS, OWN, WITH_TOKENS], ids=["listed", "own", "with tokens"])
 async def test_a_request_has_the_answer_of_the_table(door: str, size: int, settings: Settings) -> None:
     wrong: dict[str, tuple[Answer, Answer]] = {}
     async with door_of(door, settings) as (address, at):

@@ -176,8 +176,8 @@ async def uvicorn_with(
 class Started:
     """A node that is started with its application."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self.node, self.log = make_node(settings or QUICK, None)
+    def __init__(self, settings: Settings | None = None, authorizer: Authorizer | None = None) -> None:
+        self.node, self.log = make_node(settings or QUICK, authorizer)
         self._runs = False
 
     async def start(self) -> Node:

@@ -10,6 +10,8 @@ from flowcraft.settings import Settings
 LISTED = "https://app.example.com"
 SETTINGS = Settings(drain_seconds=0.01, allowed_origins=(LISTED, "http://localhost:5173"))
 OWN = Settings(drain_seconds=0.01)
+WITH_TOKENS = Settings(drain_seconds=0.01, allowed_origins=(LISTED,), auth_timeout_seconds=600)
+"""Of a server that wants tokens. A missing one is answered at once, not after this time-out."""
 
 # The answers
 
@@ -58,6 +60,10 @@ PREFLIGHT = Answer(
         "vary": "Origin, Access-Control-Request-Headers",
     },
 )
+
+
+UNAUTHORIZED = Answer(401, "text", {"www-authenticate": "Bearer", "content-type": "application/json"})
+UNAUTHORIZED_HEAD = Answer(401, "none", UNAUTHORIZED.headers)
 
 
 def with_headers(answer: Answer, headers: Mapping[str, str | None]) -> Answer:

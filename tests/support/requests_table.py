@@ -40,6 +40,7 @@ from tests.support.request_rows import (
     SWITCHED,
     TOO_LARGE,
     TOOLS,
+    UNAUTHORIZED,
     UPGRADE,
     UPGRADE_HEAD,
     Answer,
@@ -49,6 +50,7 @@ from tests.support.request_rows import (
     posted,
     with_headers,
 )
+from tests.support.token_rows import TOKENS
 
 VERSIONS: dict[str, Row] = {
     "HTTP/1.1": Row(head(GET), OK),
@@ -126,7 +128,7 @@ FIELD_ROWS: dict[str, Row] = {
     "a POST with a proxy's fields": Row(posted(*PROXY_FIELDS, LENGTH), STREAM),
     "a WebSocket with a proxy's fields": Row(head(SOCKET, *HANDSHAKE, *PROXY_FIELDS), SWITCHED),
     "UTF-8 in a cookie": Row(head(STREAMED, "Cookie: n=\xc3\xa9\xe2\x82\xac"), STREAM),
-    "a token outside of ASCII": Row(head(STREAMED, "Authorization: Bearer \xe9"), STREAM),
+    "a token outside of ASCII": Row(head(STREAMED, "Authorization: Bearer \xe9"), UNAUTHORIZED),
     "Last-Event-ID outside of ASCII": Row(head(STREAMED, "Last-Event-ID: \xe9"), STREAM),
     "a folded line": Row(head(GET, "a: b", " c"), ERROR, {H11: 200, TOOLS: 400}),
     "a space before the colon": Row(head(GET, "a : b"), ERROR, BY_HOST),
@@ -386,7 +388,7 @@ TABLE = {
     for kind, rows in {
         "health": HEALTH,
         "version": VERSIONS, "method": METHODS, "field": FIELD_ROWS, "content": CONTENT,
-        "host": HOSTS, "target": TARGETS, "socket": SOCKETS, "cors": CORS,
+        "host": HOSTS, "target": TARGETS, "socket": SOCKETS, "cors": CORS, "token": TOKENS,
     }.items()
     for name, row in rows.items()
 }  # fmt: skip

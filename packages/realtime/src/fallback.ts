@@ -33,6 +33,8 @@ export class FallbackSocket {
   /** Whether the first stream was asked for, and whether it failed. */
   #hasBegun = false;
   #hasFailed = false;
+  /** The code to end with if the stream fails: that of a refused token. */
+  #code = LOST;
   /** Whether a frame waits to be sent, and whether a request is pending. */
   #hasFrames = false;
   #isRequesting = false;
@@ -98,7 +100,7 @@ export class FallbackSocket {
   #fail() {
     if (this.#isSocket) return;
     this.#hasFailed = true;
-    if (this.isStream || this.#isRefused) this.#end(LOST);
+    if (this.isStream || this.#isRefused) this.#end(this.#code);
   }
 
   /** A stream works: use it, unless a WebSocket opens that failed earlier. */
@@ -153,6 +155,10 @@ export class FallbackSocket {
     try {
       const response = await fetch(url, { method: "POST", body: this.#streams.begin(), signal: stream.signal });
       isAnswered = response.ok;
+      if (response.status === 401) {
+        const { code } = (await response.json()) as { readonly code?: unknown };
+        if (code === 4401 || code === 4500 || code === 4501) this.#code = code; // without one it is a proxy's
+      }
       return response.ok ? (response.body ?? undefined) : undefined;
     } catch {
       return undefined;

@@ -1,6 +1,7 @@
 /** The fallback as the client meets it; what it does is tested in a browser, behind a proxy that refuses WebSockets. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type Client, createClient } from "../src/index.js";
+import { FallbackSocket } from "../src/fallback.js";
 import { FakeSocket } from "./socket.js";
 
 let client: Client | undefined;
@@ -49,4 +50,31 @@ test("where the fallback cannot be had, as after a deploy, WebSockets go on", as
   });
   await fail(6);
   expect(FakeSocket.opened).toHaveLength(7);
+});
+
+/** The close code of a socket whose stream is answered so. */
+const codeOf = async (status: number, body: string, socket?: FakeSocket): Promise<number | undefined> => {
+  vi.stubGlobal("fetch", () => Promise.resolve(new Response(body, { status })));
+  let closed: number | undefined;
+  const fallback = new FallbackSocket("wss://flowcraft.example/realtime", "a token", socket as WebSocket | undefined, 0, "key");
+  fallback.onclose = ({ code }) => (closed = code);
+  await vi.advanceTimersByTimeAsync(10);
+  return closed;
+};
+
+test.each([4401, 4500, 4501])("a stream that is answered with 401 and %i ends with that code", async (code) => {
+  expect(await codeOf(401, JSON.stringify({ code, reason: "…" }))).toBe(code);
+});
+
+test.each(["", "<html>", "null", "7", "{}", '{"code":"4500"}', '{"code":1000}', '{"code":4505}'])("a 401 of a proxy, %j, is a lost connection", async (body) => {
+  expect(await codeOf(401, body)).toBe(1006);
+});
+
+test("another status is a lost connection, whatever its body has", async () => {
+  expect(await codeOf(403, '{"code":4500}')).toBe(1006);
+});
+
+test("while the WebSocket may still open, a 401 does not end the attempt", async () => {
+  const socket = new FakeSocket("wss://flowcraft.example/realtime");
+  expect(await codeOf(401, '{"code":4401}', socket)).toBeUndefined();
 });

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from flowcraft.adapters.cors import answer_headers, options
-from flowcraft.adapters.handshake import MALFORMED_HOST, Admitted, Refused, admit
+from flowcraft.adapters.handshake import MALFORMED_HOST, Admitted, Refused, admit, handshake_of, join_fields
 from flowcraft.adapters.host_limits import host_limits
 from flowcraft.adapters.http import FIELDS, HEAD_BYTES, NO_CONTENT, TEXT, head_too_large, parse_target
 from flowcraft.adapters.sockets import address_text
@@ -18,7 +18,7 @@ from flowcraft.adapters.uvicorn import DirectConnection, UvicornSocket
 from flowcraft.core.frames import Framing
 from flowcraft.errors import LogUnavailable
 from flowcraft.origins import is_authority
-from flowcraft.ports import GatewayPort, NodePort
+from flowcraft.ports import Entrance, GatewayPort, NodePort
 from flowcraft.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class AsgiConnection:
     """A WebSocket of an ASGI server, written to by one task; a `flowcraft.ports.Connection`."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
-        self._send = send
+        self.send = send
         self._chunks: deque[bytes] = deque()
         self._waiting = 0
         self._work = asyncio.Event()
@@ -85,8 +85,8 @@ class AsgiConnection:
             self._chunks.append(rest)
         self._closing = (code, reason)
         self._work.set()
-        if self._sender is not None:  # it may wait for a client that never reads
-            self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._sender.cancel)
+        if self._sender is not None:
+            self._end_in_time(self._sender)
 
     @property
     def is_direct(self) -> bool:
@@ -100,7 +100,13 @@ class AsgiConnection:
     def start(self) -> asyncio.Task[None]:
         """Start the task that sends; it ends when the connection has been closed."""
         self._sender = asyncio.create_task(self._send_all(), name="asgi connection")
+        if self._closing is not None:
+            self._end_in_time(self._sender)
         return self._sender
+
+    def _end_in_time(self, sender: asyncio.Task[None]) -> None:
+        """End a task that may wait for a client that never reads."""
+        self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, sender.cancel)
 
     def ended(self) -> None:
         """Release everything: the connection is gone, and it and its gateway refer to each other."""
@@ -126,10 +132,10 @@ class AsgiConnection:
 
     async def _send_chunk(self, chunk: bytes) -> None:
         for message in split_sequence(chunk):
-            await self._send({"type": "websocket.send", "text": message.decode()})
+            await self.send({"type": "websocket.send", "text": message.decode()})
 
     async def _send_close(self, code: int, reason: str) -> None:
-        await _send_close(self._send, code, reason)
+        await _send_close(self.send, code, reason)
 
 
 async def serve_websocket(
@@ -144,29 +150,32 @@ async def serve_websocket(
     if isinstance(admitted, Refused):
         await _refuse(scope, send, admitted, answer_headers(headers, node.settings))
         return
+    handshake = partial(handshake_of, path_of(scope), headers, admitted.address, node.settings)
+    entrance = Entrance(handshake, "later")
     found = UvicornSocket.find(scope, send)
     host_limits.set(send, node.settings.message_bytes)
     await send({"type": "websocket.accept"})
     if found is None or not await found.is_accepted():
-        await _carry_by_messages(AsgiConnection(scope, send), receive, node, admitted)
+        await _carry_by_messages(AsgiConnection(scope, send), receive, node, admitted, entrance)
         return
     found.call_on_shutdown(node.begin_drain)
     try:
         if direct and not node.settings.compress:  # frames are compressed by uvicorn
-            await _carry_directly(receive, send, node, admitted, found)
+            connection = DirectConnection(node, found, partial(_send_close, send))
+            await _carry_directly(connection, receive, admitted, entrance)
         else:
-            await _carry_by_messages(AsgiConnection(scope, send), receive, node, admitted)
+            await _carry_by_messages(AsgiConnection(scope, send), receive, node, admitted, entrance)
     finally:
         found.release_shutdown()
 
 
 async def _carry_by_messages(
-    connection: AsgiConnection, receive: Receive, node: NodePort, admitted: Admitted
+    connection: AsgiConnection, receive: Receive, node: NodePort, admitted: Admitted, entrance: Entrance
 ) -> None:
     connection.address = admitted.address
     sending = connection.start()
     try:
-        gateway = connection.gateway = node.connect(connection, admitted.channels, admitted.since)
+        gateway = connection.gateway = node.connect(connection, admitted.channels, admitted.since, entrance)
     except LogUnavailable as error:  # the node was ready when the handshake began
         connection.close(1013, str(error))
         await end_tasks({sending}, cancel=False)
@@ -180,15 +189,14 @@ async def _carry_by_messages(
 
 
 async def _carry_directly(
-    receive: Receive, send: Send, node: NodePort, admitted: Admitted, found: UvicornSocket
+    connection: DirectConnection, receive: Receive, admitted: Admitted, entrance: Entrance
 ) -> None:
-    connection = DirectConnection(node, found, partial(_send_close, send))
     connection.begin()
     connection.client = admitted.address
     try:
-        gateway = connection.connect(admitted.channels, admitted.since)
+        gateway = connection.connect(admitted.channels, admitted.since, entrance)
     except LogUnavailable as error:
-        await _send_close(send, 1013, str(error))
+        await connection.send_close(1013, str(error))
         return
     try:
         await _read(receive, gateway, connection)
@@ -224,8 +232,7 @@ def headers_of(scope: Scope) -> dict[str, str]:
     """Return the headers of a request, their names in lower case, repeated ones joined (RFC 9110 §5.3)."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        join_fields(headers, raw_name.decode("latin-1").lower(), raw_value.decode("latin-1"))
     return headers
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 
 from flowcraft.adapters import server_sent
 from flowcraft.adapters.asgi import (
@@ -18,17 +20,18 @@ from flowcraft.adapters.asgi import (
     encoded,
     end_tasks,
     headers_of,
+    path_of,
     query_of,
 )
 from flowcraft.adapters.cors import answer_headers
-from flowcraft.adapters.handshake import Refused, admit, method_not_allowed
+from flowcraft.adapters.handshake import Refused, admit, handshake_of, method_not_allowed
 from flowcraft.adapters.http import check_content_length, content_too_large
 from flowcraft.adapters.request_socket import REQUEST_SECONDS, request_timeout
-from flowcraft.adapters.server_sent import BODY_BYTES, METHODS, client_messages
+from flowcraft.adapters.server_sent import BODY_BYTES, METHODS, client_messages, credential_of
 from flowcraft.adapters.sockets import address_text
 from flowcraft.adapters.uvicorn import StoppingServer
 from flowcraft.errors import LogUnavailable
-from flowcraft.ports import GatewayPort, NodePort
+from flowcraft.ports import Entrance, GatewayPort, NodePort
 
 _CHECK_SECONDS = 1.0
 """How often a stream checks whether the server is stopping: uvicorn does not notify responses."""
@@ -44,21 +47,31 @@ class AsgiEventStream(AsgiConnection):
     def __init__(self, scope: Scope, send: Send) -> None:
         super().__init__(scope, send)
         self.framing = server_sent.events_before_answer
+        self.decided = asyncio.Event()
+        """Set once the request is not refused, or the connection is closed: the response may begin."""
+        self.refused: Refused | None = None
+        """The response to a request that was refused before that."""
 
     def try_send(self, data: bytes) -> int:
         if self.framing is not server_sent.events and server_sent.has_position(data):
             self.framing = server_sent.events
         return super().try_send(data)
 
+    def close(self, code: int, reason: str, rest: bytes = b"") -> None:
+        super().close(code, reason, rest)
+        if not self.decided.is_set():
+            self.refused = server_sent.unauthorized(code, reason)
+            self.decided.set()
+
     async def send_part(self, part: bytes) -> None:
         """Send a part of the body."""
-        await self._send({"type": "http.response.body", "body": part, "more_body": True})
+        await self.send({"type": "http.response.body", "body": part, "more_body": True})
 
     async def _send_chunk(self, chunk: bytes) -> None:
         await self.send_part(chunk)
 
     async def _send_close(self, code: int, reason: str) -> None:
-        await self._send({"type": "http.response.body", "body": server_sent.close(code, reason)})
+        await self.send({"type": "http.response.body", "body": server_sent.close(code, reason)})
 
 
 async def serve_event_stream(scope: Scope, receive: Receive, send: Send, node: NodePort) -> None:
@@ -74,30 +87,50 @@ async def serve_event_stream(scope: Scope, receive: Receive, send: Send, node: N
     if isinstance(opened, Refused):
         await answer_request(scope, send, opened, node.settings)
         return
-    head = server_sent.HEADERS | answer_headers(headers, node.settings)
+    connection = AsgiEventStream(scope, send)
+    connection.address = opened.address
+    gone = asyncio.create_task(_until_gone(receive))
+    try:
+        if await _is_decided(connection, opened, gone, node):
+            await _answer(connection, scope, gone, node)
+    finally:
+        connection.ended()
+        await end_tasks({gone})
+
+
+async def _is_decided(
+    connection: AsgiEventStream, opened: _Opened, gone: asyncio.Task[None], node: NodePort
+) -> bool:
+    """Connect to the node and wait until it is known how to answer; return False if the client has left."""
+    try:
+        entrance = replace(opened.entrance, decided=connection.decided.set)
+        gateway = connection.gateway = node.connect(connection, entrance=entrance)
+    except LogUnavailable as error:  # the node was ready when the request arrived
+        connection.close(1013, str(error))
+        return True
+    await _process(opened.messages, gateway)
+    decided = asyncio.create_task(connection.decided.wait())
+    await asyncio.wait({decided, gone}, return_when=asyncio.FIRST_COMPLETED)
+    decided.cancel()
+    return connection.decided.is_set()
+
+
+async def _answer(
+    connection: AsgiEventStream, scope: Scope, gone: asyncio.Task[None], node: NodePort
+) -> None:
+    """Send the response, and events until the client or the server ends the stream."""
+    refused, send = connection.refused, connection.send
+    if refused is not None:
+        await answer_request(scope, send, refused, node.settings)
+        return
+    head = server_sent.HEADERS | answer_headers(headers_of(scope), node.settings)
     await send({"type": "http.response.start", "status": 200, "headers": encoded(head)})
     if scope["method"] == "HEAD":
         await send({"type": "http.response.body", "body": b""})
         return
-    connection = AsgiEventStream(scope, send)
-    connection.address, messages = opened
     await connection.send_part(server_sent.GREETING)
-    await _serve(connection, messages, receive, node)
-
-
-async def _serve(
-    connection: AsgiEventStream, messages: Iterator[str], receive: Receive, node: NodePort
-) -> None:
-    sending, gone = connection.start(), asyncio.create_task(_until_gone(receive))
+    sending = connection.start()
     try:
-        gateway = connection.gateway = node.connect(connection)
-    except LogUnavailable as error:  # the node was ready when the request arrived
-        connection.close(1013, str(error))
-        await end_tasks({sending}, cancel=False)
-        gone.cancel()
-        return
-    try:
-        await _process(messages, gateway)
         ended: set[asyncio.Task[None]] = set()
         while not ended:
             ended, _ = await asyncio.wait(
@@ -108,7 +141,7 @@ async def _serve(
                 node.begin_drain(server.drain_seconds)
     finally:
         connection.ended()
-        await end_tasks({sending, gone})
+        await end_tasks({sending})
 
 
 async def _process(messages: Iterator[str], gateway: GatewayPort) -> None:
@@ -118,10 +151,17 @@ async def _process(messages: Iterator[str], gateway: GatewayPort) -> None:
         await asyncio.sleep(0)  # other clients have their turn between two messages
 
 
-async def _open(
-    scope: Scope, headers: dict[str, str], receive: Receive, node: NodePort
-) -> tuple[str, Iterator[str]] | Refused:
-    """Admit a request and read its body; return address and messages of the client, or why it is refused."""
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A request that was admitted, with the client's address and messages."""
+
+    address: str
+    messages: Iterator[str]
+    entrance: Entrance
+
+
+async def _open(scope: Scope, headers: dict[str, str], receive: Receive, node: NodePort) -> _Opened | Refused:
+    """Admit a request and read its body, or return why it is refused."""
     if scope["method"] not in METHODS:
         return method_not_allowed(METHODS)
     admitted = check_head(scope, headers) or admit(
@@ -140,7 +180,10 @@ async def _open(
     if len(body) > BODY_BYTES:
         return content_too_large(BODY_BYTES)
     messages = client_messages(scope["method"], headers, bytes(body), admitted, node.settings)
-    return messages if isinstance(messages, Refused) else (admitted.address, iter(messages))
+    if isinstance(messages, Refused):
+        return messages
+    handshake = partial(handshake_of, path_of(scope), headers, admitted.address, node.settings)
+    return _Opened(admitted.address, iter(messages), Entrance(handshake, credential_of(headers, messages)))
 
 
 async def _body(receive: Receive) -> bytearray:

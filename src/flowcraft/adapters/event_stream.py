@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from flowcraft.adapters import server_sent
+from flowcraft.adapters import http, server_sent
 from flowcraft.adapters.sockets import ClientSocket
 from flowcraft.errors import LogUnavailable
-from flowcraft.ports import NodePort
+from flowcraft.ports import Entrance, NodePort
+from flowcraft.viewers import Handshake
 
 logger = logging.getLogger(__name__)
 
@@ -18,28 +20,65 @@ _CLOSING_SECONDS = 1.0
 """A client that has not read the last bytes after this time is disconnected."""
 
 
+@dataclass(frozen=True, slots=True)
+class StreamRequest:
+    """A request for a stream: the client's messages in it, and how it is answered."""
+
+    messages: Sequence[str]
+    entrance: Entrance
+    """Without `decided`, which is the connection's."""
+    headers: Mapping[str, str]
+    """Of every answer to it."""
+    is_head: bool
+    has_ended: bool
+    """Whether the client has closed its sending side."""
+
+
 class EventStreamConnection(ClientSocket):
-    """A response whose body does not end; a `flowcraft.ports.Connection`."""
+    """A response whose body does not end; a `flowcraft.ports.Connection`.
 
-    def __init__(self, node: NodePort) -> None:
+    The response begins once the request is not refused: until then what is sent is held.
+    """
+
+    def __init__(self, node: NodePort, request: StreamRequest) -> None:
         super().__init__(node, server_sent.events_before_answer)
+        self._request = request
+        self._held: list[bytes] | None = []
+        """The messages before the response has begun; None afterwards."""
+        self._is_decided = False
+        self._has_ended = request.has_ended
 
-    def begin(self, transport: asyncio.Transport, head: bytes, messages: Sequence[str]) -> None:
-        """Send the head of the response, and process the messages that the request contained."""
+    def begin(self, transport: asyncio.Transport) -> None:
+        """Connect to the node, and process the messages that the request contained."""
         self.connection_made(transport)
         raw: socket.socket | None = transport.get_extra_info("socket")
         if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
             # There is no ping in an event stream; the kernel ends a connection that acknowledges no bytes.
             silence = self._settings.heartbeat_seconds + self._settings.pong_timeout_seconds
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * silence))
-        transport.write(head + server_sent.GREETING)
-        self._begin_sending(transport)
+        entrance = replace(self._request.entrance, decided=self._decided)
+        messages, self._request = self._request.messages, replace(self._request, messages=(), entrance=_PAST)
         try:
-            self._gateway = self._node.connect(self)
+            gateway = self._node.connect(self, entrance=entrance)
         except LogUnavailable as error:
             self.close(1013, str(error))
             return
+        except Exception:
+            self._held = None
+            transport.write(http.response(500, "internal server error\n"))
+            raise
+        self._gateway = gateway
+        if self._is_decided:
+            self._decided()
         self._process(iter(messages))
+
+    def eof_received(self) -> bool | None:
+        """Answer first, if that is possible soon: a client may close its sending side after its request."""
+        self._has_ended = True
+        if self._held is None:
+            return None
+        self._end_within(_CLOSING_SECONDS)
+        return True
 
     def data_received(self, data: bytes) -> None:
         """Ignore it: a stream has no messages from the client beside those of its request."""
@@ -47,7 +86,7 @@ class EventStreamConnection(ClientSocket):
     def _process(self, messages: Iterator[str]) -> None:
         """Process one message, and the next in another turn of the event loop: others have theirs between."""
         message = next(messages, None)
-        if message is None or self._gateway is None or self._open is None:
+        if message is None or self._gateway is None or (self._open is None and self._held is None):
             return
         try:
             self._gateway.received(message)
@@ -59,16 +98,67 @@ class EventStreamConnection(ClientSocket):
     def try_send(self, data: bytes) -> int:
         if self.framing is not server_sent.events and server_sent.has_position(data):
             self.framing = server_sent.events
+        if self._held is not None:
+            self._held.append(data)
+            return len(data)
         return super().try_send(data)
 
     def ping(self) -> None:
         """Do nothing: a client that is gone is found by the bytes that it does not acknowledge."""
 
     def close(self, code: int, reason: str, rest: bytes = b"") -> None:
-        transport = self._open
-        if transport is None:
+        transport = self._transport if self._open is None else self._open
+        if transport is None or (self._open is None and self._held is None):
             return
-        transport.write(rest + server_sent.close(code, reason))
+        if self._held is None or not self._refuse(transport, code, reason):
+            self._begin_response(transport)
+            if not self._request.is_head:
+                transport.write(rest + server_sent.close(code, reason))
+        self._end(transport)
+
+    def _decided(self) -> None:
+        """Begin the response: the request is not refused."""
+        self._is_decided = True
+        transport = self._transport
+        if self._gateway is None or transport is None or self._held is None:
+            return
+        self._begin_response(transport)
+        if self._request.is_head or self._has_ended:
+            self._end(transport)
+        elif not transport.get_write_buffer_size():  # otherwise the event loop reports it
+            self._gateway.writable()
+
+    def _begin_response(self, transport: asyncio.Transport) -> None:
+        """Send the head of the response and what was held, unless that was done."""
+        held, self._held = self._held, None
+        if held is None:
+            return
+        head = http.response_head(200, server_sent.HEADERS | dict(self._request.headers))
+        transport.write(head)
+        if not self._request.is_head:
+            transport.write(server_sent.GREETING + b"".join(held))
+            self._begin_sending(transport)
+
+    def _refuse(self, transport: asyncio.Transport, code: int, reason: str) -> bool:
+        """Send an error response if the close says that the token is refused; return whether it does."""
+        refused = server_sent.unauthorized(code, reason)
+        if refused is None:
+            return False
+        self._held = None
+        headers, is_head = dict(self._request.headers) | dict(refused.headers), self._request.is_head
+        transport.write(
+            http.response(refused.status, refused.reason + "\n", headers=headers, is_head=is_head)
+        )
+        return True
+
+    def _end(self, transport: asyncio.Transport) -> None:
         self._stop_sending()
         transport.close()
         self._end_within(_CLOSING_SECONDS)
+
+
+def _no_handshake() -> Handshake:
+    raise AssertionError("the request is past")
+
+
+_PAST = Entrance(_no_handshake, "later")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from http.cookies import SimpleCookie
 from urllib.parse import unquote_plus
 
 from flowcraft.adapters.forwarded import client_address
-from flowcraft.origins import is_allowed, is_listed_host
+from flowcraft.origins import is_allowed, is_listed_host, may_send_cookies
 from flowcraft.ports import NodePort
 from flowcraft.settings import Settings
+from flowcraft.viewers import Handshake, Headers
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +67,36 @@ def admit(query: str, headers: Mapping[str, str], node: NodePort, peer: str) -> 
         logger.info("a request from %s was refused: connections_per_address is reached", address)
         return _unavailable(node, "too many connections from this address")
     return replace(checked, address=address)
+
+
+def handshake_of(path: str, fields: Mapping[str, str], address: str, settings: Settings) -> Handshake:
+    """Return an admitted request for the authorizer; without cookies that any page may have had sent."""
+    origin, cookie = fields.get("origin"), fields.get("cookie")
+    site, host = fields.get("sec-fetch-site"), fields.get("host")
+    if cookie is not None and not may_send_cookies(origin, site, host, settings.allowed_origins):
+        logger.info(
+            "cookies from %s were ignored: origin %r is not listed by name, nor the server's own",
+            *(address or "an unknown address", origin and origin[:64]),
+        )
+        fields = {name: value for name, value in fields.items() if name != "cookie"}
+        cookie = None
+    return Handshake(path, Headers(fields), parse_cookies(cookie or ""), origin, address)
+
+
+def parse_cookies(text: str) -> dict[str, str]:
+    """Parse a Cookie field as frameworks do: leniently, the last of two cookies with one name counts."""
+    pairs = [pair.partition("=") for pair in text.split(";")]
+    # Not SimpleCookie(text): it drops every cookie after one that does not follow the grammar.
+    decode: Callable[[str], tuple[str, str]] = SimpleCookie().value_decode
+    named = {name.strip(): value.strip() for name, equals, value in pairs if equals}
+    return {name: decode(value)[0] for name, value in named.items() if name}
+
+
+def join_fields(fields: dict[str, str], name: str, value: str) -> None:
+    """Add a field to those before it; a repeated one is joined (RFC 9110 §5.3, RFC 9113 §8.2.3)."""
+    if name in fields:
+        value = f"{fields[name]}{'; ' if name == 'cookie' else ', '}{value}"
+    fields[name] = value
 
 
 def _unavailable(node: NodePort, why: str) -> Refused:

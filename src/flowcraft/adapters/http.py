@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import TypeAlias
 
 from flowcraft.adapters.chunks import ChunkReader
-from flowcraft.adapters.handshake import MALFORMED_HOST, Refused
+from flowcraft.adapters.handshake import MALFORMED_HOST, Refused, join_fields
 from flowcraft.origins import is_authority
 
 NO_CONTENT = HTTPStatus.NO_CONTENT
@@ -261,7 +261,7 @@ def _headers(fields: str) -> dict[str, str] | Refused:
 def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in fields:
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        join_fields(headers, name, value)
     return headers
 
 

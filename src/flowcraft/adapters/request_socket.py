@@ -154,8 +154,8 @@ class RequestSocket(PingedSocket):
             self._refuse(
                 Refused(400, "bad request: the connection was closed before the request was complete")
             )
-        if self._has_ended and self._arriving is None:
-            transport.close()
+        if self._has_ended and self._arriving is None and transport.get_protocol() is self:
+            transport.close()  # an event stream closes it itself, perhaps after it has checked a token
 
     def _read_head(self, arriving: RequestReader, transport: asyncio.Transport) -> Request | None:
         head = arriving.read_head()

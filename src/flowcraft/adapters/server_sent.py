@@ -7,11 +7,13 @@ back as Last-Event-ID: a stream that broke inside a batch is replayed from befor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
 from flowcraft.adapters.handshake import Admitted, Refused
-from flowcraft.core.client_frames import Subscribe, encode_subscribe
+from flowcraft.core.client_frames import Auth, Subscribe, decode_client_frame, encode_subscribe
+from flowcraft.errors import BadRequest
 from flowcraft.settings import Settings
 
 PATH = "/events"
@@ -35,6 +37,10 @@ _CLOSING = (*ANSWERS, b'{"cursor"')
 _BYE = b'{"bye"'
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
 """In JSON line breaks are white space between two tokens; in an event stream they would end the line."""
+
+
+_TOKEN_CODES = (4401, 4500, 4501)
+"""The close codes of a token that is refused or missing."""
 
 
 class _Positioned(msgspec.Struct):
@@ -68,6 +74,17 @@ def close(code: int, reason: str) -> bytes:
     return b"event: close\ndata: %b\n\n" % msgspec.json.encode({"code": code, "reason": reason})
 
 
+def unauthorized(code: int, reason: str) -> Refused | None:
+    """Return the answer to a request whose stream would begin with a close; None if a stream has it.
+
+    A token that is refused or missing is answered before the stream, with the code for the client.
+    """
+    if code not in _TOKEN_CODES:
+        return None
+    body = msgspec.json.encode({"code": code, "reason": reason}).decode()
+    return Refused(401, body, {"Content-Type": "application/json", "WWW-Authenticate": "Bearer"})
+
+
 def events(messages: Sequence[bytes]) -> bytes:
     """Return messages as events; a `flowcraft.core.frames.Framing`."""
     return b"".join(map(event, messages))
@@ -97,9 +114,9 @@ def client_messages(
     client would send through a WebSocket, one message a line.
     """
     messages: list[str] = []
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        messages.append(msgspec.json.encode({"auth": token.strip()}).decode())
+    token = _bearer_token(headers)
+    if token is not None:
+        messages.append(msgspec.json.encode({"auth": token}).decode())
     if url.channels:
         since = headers.get("last-event-id") or url.since
         messages.append(encode_subscribe(Subscribe(url.channels, since)).decode())
@@ -109,6 +126,29 @@ def client_messages(
         return Refused(400, "bad request: a GET has no content")
     content = _content_messages(body, settings.message_bytes)
     return content if isinstance(content, Refused) else (*messages, *content)
+
+
+def credential_of(
+    headers: Mapping[str, str], messages: Sequence[str]
+) -> Literal["header", "content", "absent"]:
+    """Return where a request has its token; `messages` are the client's in it."""
+    if _bearer_token(headers) is not None:
+        return "header"
+    return "content" if any(map(_is_auth, messages)) else "absent"
+
+
+def _bearer_token(headers: Mapping[str, str]) -> str | None:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _is_auth(message: str) -> bool:
+    if "auth" not in message and "\\u" not in message:  # most are subscriptions: not decoded twice
+        return False
+    try:
+        return isinstance(decode_client_frame(message), Auth)
+    except BadRequest:
+        return False
 
 
 def _content_messages(body: bytes, longest: int) -> tuple[str, ...] | Refused:

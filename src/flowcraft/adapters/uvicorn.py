@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from flowcraft.adapters.pinged_socket import TOO_MUCH, PingedSocket
-from flowcraft.ports import GatewayPort, NodePort
+from flowcraft.ports import Entrance, GatewayPort, NodePort
 
 _BYTES_PER_TURN = 4096
 _CLOSING_SECONDS = 1.0
@@ -107,7 +107,7 @@ class DirectConnection(PingedSocket):
         super().__init__(node)
         self._protocol, self._machine = socket.protocol, socket.machine
         self._open_state: object = socket.machine.state
-        self._send_close = send_close
+        self.send_close = send_close
         self._closing: asyncio.Task[None] | None = None
         self._arrived = bytearray()
         self._is_flooded = False
@@ -119,13 +119,13 @@ class DirectConnection(PingedSocket):
         self.connection_made(transport)
         self._begin_sending(transport)
 
-    def connect(self, channels: Sequence[str], since: str | None) -> GatewayPort:
+    def connect(self, channels: Sequence[str], since: str | None, entrance: Entrance) -> GatewayPort:
         """Connect to the node.
 
         Raises:
             LogUnavailable: see `NodePort.connect`.
         """
-        self._gateway = self._node.connect(self, channels, since)
+        self._gateway = self._node.connect(self, channels, since, entrance)
         return self._gateway
 
     async def end(self) -> None:
@@ -220,7 +220,7 @@ class DirectConnection(PingedSocket):
             self._open.write(rest)
         self._stop()
         if is_open:
-            self._closing = asyncio.ensure_future(self._send_close(code, reason))
+            self._closing = asyncio.ensure_future(self.send_close(code, reason))
 
     # for both
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
+from functools import partial
 from urllib.parse import unquote
 
 from flowcraft.adapters import deflate, http, rfc6455, server_sent
 from flowcraft.adapters.cors import answer_headers, options
-from flowcraft.adapters.event_stream import EventStreamConnection
-from flowcraft.adapters.handshake import Admitted, Refused, admit, method_not_allowed
+from flowcraft.adapters.event_stream import EventStreamConnection, StreamRequest
+from flowcraft.adapters.handshake import Admitted, Refused, admit, handshake_of, method_not_allowed
 from flowcraft.adapters.http import HttpAnswer, Request, normal_path
 from flowcraft.adapters.pinged_socket import TOO_MUCH
 from flowcraft.adapters.request_socket import AcceptQueue, RequestSocket
@@ -18,7 +19,8 @@ from flowcraft.adapters.rfc6455 import FrameReader, ProtocolError, Received
 from flowcraft.adapters.sockets import deflated_text_frames
 from flowcraft.core.rates import Bucket
 from flowcraft.errors import LogUnavailable
-from flowcraft.ports import NodePort
+from flowcraft.ports import Entrance, NodePort
+from flowcraft.viewers import Handshake
 
 _PINGS_PER_SECOND, _PINGS_AT_ONCE = 10.0, 64
 _CLOSING_SECONDS = 1.0
@@ -151,7 +153,7 @@ class WebSocketConnection(RequestSocket):
             self._state = _State.OPEN
             self._begin_sending(self._transport)
             self.client = admitted.address
-            self._begin(admitted.channels, admitted.since)
+            self._begin(admitted, Entrance(self._handshake(request, admitted), "later"))
 
     def _open_event_stream(self, request: Request, content: bytes) -> None:
         admitted = self._admit(request)
@@ -162,15 +164,22 @@ class WebSocketConnection(RequestSocket):
         if isinstance(messages, Refused):
             self._refuse(messages)
             return
-        head = http.response_head(200, server_sent.HEADERS | answer_headers(headers, self._settings))
-        if request.method == "HEAD":
-            self._send_last(head)
-            return
+        place = server_sent.credential_of(headers, messages)
+        asked = StreamRequest(
+            messages[:1] if request.method == "HEAD" and place == "header" else messages,
+            Entrance(self._handshake(request, admitted), place),
+            answer_headers(headers, self._settings),
+            is_head=request.method == "HEAD",
+            has_ended=self._has_ended,
+        )
         self._begin_answer()
-        stream = EventStreamConnection(self._node)
+        stream = EventStreamConnection(self._node, asked)
         stream.client = admitted.address
         self._transport.set_protocol(stream)
-        stream.begin(self._transport, head, messages)
+        stream.begin(self._transport)
+
+    def _handshake(self, request: Request, admitted: Admitted) -> Callable[[], Handshake]:
+        return partial(handshake_of, _path(request), request.headers, admitted.address, self._settings)
 
     def _admit(self, request: Request) -> Admitted | None:
         """Admit a request, or send the refusal and return None."""
@@ -180,9 +189,9 @@ class WebSocketConnection(RequestSocket):
         self._refuse(admitted)
         return None
 
-    def _begin(self, channels: tuple[str, ...], since: str | None) -> None:
+    def _begin(self, admitted: Admitted, entrance: Entrance) -> None:
         try:
-            self._gateway = self._node.connect(self, channels, since)
+            self._gateway = self._node.connect(self, admitted.channels, admitted.since, entrance)
         except LogUnavailable as error:
             self.close(1013, str(error))
 

@@ -67,6 +67,11 @@ class Authenticate:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthenticateRequest:
+    """Ask whether the request proves a viewer, then call `authenticated`, `unproven` or `rejected`."""
+
+
+@dataclass(frozen=True, slots=True)
 class GuardQuestion:
     """One guarded channel, and the value of its parameter."""
 
@@ -127,6 +132,7 @@ class Close:
 Effect: TypeAlias = (
     Send
     | Authenticate
+    | AuthenticateRequest
     | Authorize
     | BeginSubscription
     | ResetSubscription
@@ -182,17 +188,30 @@ class Session:
         return self._waiting.size
 
     def open(
-        self, cursor: Cursor, schema: str, channels: Sequence[str] = (), since: str | None = None
+        self,
+        cursor: Cursor,
+        schema: str,
+        channels: Sequence[str] = (),
+        since: str | None = None,
+        *,
+        by_request: bool = False,
     ) -> list[Effect]:
-        """Send `hello`; `channels` and `since` are of the URL."""
+        """Send `hello`; `channels` and `since` are of the URL.
+
+        `by_request`: whether the request proves a viewer is asked first.
+        """
         heartbeat = self._settings.heartbeat_seconds
-        greeting = Send(frames.hello(schema=schema, heartbeat_seconds=heartbeat, cursor=cursor))
-        if not channels:
-            return [greeting]
-        request = Subscribe(tuple(dict.fromkeys(channels)), since)
-        if self._is_before_token:
-            return [greeting, *self._wait(encode_subscribe(request), BEFORE_TOKEN)]
-        return [greeting, *self._handle(request)]
+        effects: list[Effect] = [
+            Send(frames.hello(schema=schema, heartbeat_seconds=heartbeat, cursor=cursor))
+        ]
+        if by_request:
+            self._deciding = True
+            effects.append(AuthenticateRequest())
+        if channels:
+            request = Subscribe(tuple(dict.fromkeys(channels)), since)
+            waits = self._is_before_token or self._deciding
+            effects += self._keep(encode_subscribe(request)) if waits else self._handle(request)
+        return effects
 
     def received(self, message: str | bytes, now: float = 0.0) -> list[Effect]:
         """Process one message of the client, or keep it until a token or a decision arrives.
@@ -208,11 +227,7 @@ class Session:
         if not self._deciding and not self._is_before_token:
             return self._process(message)
         encoded = message.encode() if isinstance(message, str) else message
-        return (
-            self._before_token(encoded)
-            if self._is_before_token
-            else self._wait(encoded, self._decision_bounds)
-        )
+        return self._before_token(encoded) if self._is_before_token else self._keep(encoded)
 
     def authenticated(self, viewer: Viewer, expires_in: int | None = None) -> list[Effect]:
         """Go on: the token is valid, for so many seconds.
@@ -227,6 +242,20 @@ class Session:
         self._deciding = False
         answer = Send(frames.authenticated(expires_in))
         return [answer, *self._ask_again(viewer, tuple(self._subscribed)), *self._continue()]
+
+    def unproven(self) -> list[Effect]:
+        """Go on: the request proves no viewer. What has arrived waits for a token, if one is required."""
+        if self._closed:
+            return []
+        self._deciding = False
+        if not self.lacks_token:
+            return self._continue()
+        arrived = [self._waiting.take() for _ in range(len(self._waiting))]
+        effects: list[Effect] = []
+        for message in arrived:
+            if not self._closed:
+                effects += self._before_token(message) if self._is_before_token else self._keep(message)
+        return effects
 
     def rejected(self, error: TokenInvalid) -> list[Effect]:
         """Close: the token is invalid or expired, or cannot be checked yet."""
@@ -288,7 +317,7 @@ class Session:
 
     def auth_deadline(self) -> list[Effect]:
         """Close: no token has arrived in time. First answer malformed messages, which may explain why."""
-        if self._closed or not self._lacks_token:
+        if self._closed or not self.lacks_token:
             return []
         answers = [answer for message in self._waiting for answer in _malformed(message)]
         return [*answers, *self._close(4501, "no token in time")]
@@ -308,14 +337,14 @@ class Session:
         self._end()
 
     @property
-    def _lacks_token(self) -> bool:
+    def lacks_token(self) -> bool:
         """Whether no token was accepted, where one is required."""
         return self._token_required and self._viewer is None
 
     @property
     def _is_before_token(self) -> bool:
         """Whether no token has arrived, where one is required."""
-        return self._lacks_token and not self._deciding
+        return self.lacks_token and not self._deciding
 
     @property
     def _decision_bounds(self) -> Bounds:
@@ -330,6 +359,9 @@ class Session:
         except BadRequest:
             frame = None  # answered after a token: a client without one gets no answers
         return self._handle(frame) if isinstance(frame, Auth) else self._wait(message, BEFORE_TOKEN)
+
+    def _keep(self, message: bytes) -> list[Effect]:
+        return self._wait(message, BEFORE_TOKEN if self._is_before_token else self._decision_bounds)
 
     def _wait(self, message: bytes, bounds: Bounds) -> list[Effect]:
         if self._waiting.put(message, bounds):

@@ -11,10 +11,10 @@ from typing import Generic, TypeVar
 
 from flowcraft.core.session import GuardQuestion
 from flowcraft.errors import RealtimeError, TokenInvalid
-from flowcraft.ports import Authorizer
+from flowcraft.ports import Authorizer, RequestAuthorizer
 from flowcraft.runtime.isolation import is_stopping
 from flowcraft.runtime.supervisor import Supervisor
-from flowcraft.viewers import Viewer
+from flowcraft.viewers import Handshake, Viewer
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,21 @@ async def authenticate(authorizer: Authorizer | None, token: str) -> Viewer | Ba
         if isinstance(error, asyncio.CancelledError) and is_stopping():
             raise
         return error
+
+
+async def authenticate_request(
+    authorizer: RequestAuthorizer, handshake: Callable[[], Handshake]
+) -> Viewer | BaseException | None:
+    """Return the viewer that a request proves, or None; or what the authorizer raised, as `authenticate`."""
+    try:
+        viewer: object = await authorizer.authenticate_request(handshake())
+    except BaseException as error:  # an application's SystemExit would end the server
+        if isinstance(error, asyncio.CancelledError) and is_stopping():
+            raise
+        return error
+    if viewer is None or isinstance(viewer, Viewer):
+        return viewer
+    return TypeError(f"authenticate_request returned {type(viewer).__name__}; expected a Viewer or None")
 
 
 class Guards:

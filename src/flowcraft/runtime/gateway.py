@@ -17,8 +17,8 @@ from flowcraft.core.session import GuardQuestion, Session
 from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import TokenInvalid
-from flowcraft.ports import Authorizer, Connection
-from flowcraft.runtime.decisions import Decision, Guards, authenticate
+from flowcraft.ports import Authorizer, Connection, Entrance, RequestAuthorizer
+from flowcraft.runtime.decisions import Decision, Guards, authenticate, authenticate_request
 from flowcraft.runtime.sender import Sender, SenderContext
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.runtime.tally import Present
@@ -85,16 +85,32 @@ class Gateway(Sender):
         self._shared = context
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._decision: Decision[Any] | None = None
+        self._entrance: Entrance | None = None
+        """The request, until it is neither refused nor undecided."""
 
     @property
     def message_bytes(self) -> int:
         """The longest message that the client may send now."""
         return self._session.message_bytes
 
-    def open(self, cursor: Cursor, schema: str, channels: Sequence[str], since: str | None) -> None:
-        """Send `hello` and subscribe to the channels of the URL."""
-        self._later("auth", self._context.settings.auth_timeout_seconds, self._auth_deadline)
-        self._attempt(lambda: self._perform(self._session.open(cursor, schema, channels, since)))
+    def open(
+        self,
+        cursor: Cursor,
+        schema: str,
+        channels: Sequence[str],
+        since: str | None,
+        entrance: Entrance | None = None,
+    ) -> None:
+        """Send `hello`, and subscribe to the channels of the URL once it is known who the viewer is."""
+        self._entrance = entrance
+        asks = entrance is not None and isinstance(self._shared.authorizer, RequestAuthorizer)
+        if not asks:
+            self._await_token()
+        self._attempt(
+            lambda: self._perform(self._session.open(cursor, schema, channels, since, by_request=asks))
+        )
+        if not asks:
+            self._attempt(self._enter)
 
     def received(self, message: str | bytes) -> None:
         """Process one message of the client."""
@@ -113,7 +129,7 @@ class Gateway(Sender):
         """End: release everything of the connection, which is gone; idempotent."""
         if self._closed:
             return
-        self._closed, self._outbox = True, None
+        self._closed, self._outbox, self._entrance = True, None, None
         self._context.sweep.remove(self)
         self._session.ended()
         for timer in self._timers.values():
@@ -161,8 +177,12 @@ class Gateway(Sender):
                 hub.settle(self.number, xid)
             case sessions.Authenticate(token):
                 self._ask(
-                    "authenticate", partial(authenticate, self._shared.authorizer, token), self._authenticated
+                    "authenticate",
+                    partial(authenticate, self._shared.authorizer, token),
+                    self._token_answered,
                 )
+            case sessions.AuthenticateRequest():
+                self._ask_request()
             case sessions.Authorize(viewer, questions):
                 self._ask(
                     "authorize",
@@ -177,6 +197,51 @@ class Gateway(Sender):
     def _ask(self, name: str, ask: Callable[[], Awaitable[A]], answered: Callable[[A], None]) -> None:
         """Start a decision; a session has at most one at a time."""
         self._decision = Decision(self._shared.supervisor, name, ask, answered, self._undecided)
+
+    def _ask_request(self) -> None:
+        authorizer, entrance = self._shared.authorizer, self._entrance
+        assert entrance is not None
+        assert isinstance(authorizer, RequestAuthorizer)
+        self._later("request", self._context.settings.auth_timeout_seconds, self._request_deadline)
+        ask = partial(authenticate_request, authorizer, entrance.handshake)
+        self._ask("authenticate request", ask, self._request_answered)
+
+    def _request_answered(self, answer: Viewer | BaseException | None) -> None:
+        self._timers.pop("request").cancel()
+        if answer is None:
+            self._decision = None
+            self._await_token()
+            self._perform(self._session.unproven())
+        else:
+            self._authenticated(answer)
+        self._enter()
+
+    def _request_deadline(self) -> None:
+        if self._decision is not None:
+            self._decision.drop()
+        seconds = self._context.settings.auth_timeout_seconds
+        error = TimeoutError(f"authenticate_request did not answer within {seconds:g} s")
+        self._attempt(lambda: self._authenticated(error))
+
+    def _await_token(self) -> None:
+        self._later("auth", self._context.settings.auth_timeout_seconds, self._auth_deadline)
+
+    def _token_answered(self, answer: Viewer | BaseException) -> None:
+        self._authenticated(answer)
+        self._enter(is_token_checked=True)
+
+    def _enter(self, *, is_token_checked: bool = False) -> None:
+        """Have the carrier answer the request, unless its token is being checked; close if it is missing."""
+        entrance = self._entrance
+        if entrance is None or self._closed or (entrance.credential == "header" and not is_token_checked):
+            return
+        if entrance.credential == "absent" and self._session.lacks_token:
+            self._context.counts.refusals["token"] += 1
+            logger.info("%s: token refused: the request has none", self)
+            self._perform([sessions.Close(4501, "a token is required")])
+            return
+        self._entrance = None
+        entrance.decided()
 
     def _undecided(self, error: BaseException) -> None:
         # Without a decision the session would keep its client's messages for ever.

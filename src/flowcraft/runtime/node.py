@@ -22,7 +22,7 @@ from flowcraft.core.session import Session
 from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import LimitExceeded, LogUnavailable
-from flowcraft.ports import Authorizer, Clock, Connection, EventLog, Tracer, Wakeups
+from flowcraft.ports import Authorizer, Clock, Connection, Entrance, EventLog, Tracer, Wakeups
 from flowcraft.records import Ephemeral, Limit
 from flowcraft.runtime.decisions import Guards
 from flowcraft.runtime.delivery import Delivery, Telemetry
@@ -142,9 +142,13 @@ class Node:
         )
 
     def connect(
-        self, connection: Connection, channels: Sequence[str] = (), since: str | None = None
+        self,
+        connection: Connection,
+        channels: Sequence[str] = (),
+        since: str | None = None,
+        entrance: Entrance | None = None,
     ) -> Gateway:
-        """Connect a client whose handshake is complete.
+        """Connect a client whose request was admitted.
 
         Raises:
             LogUnavailable: the node is not `accepting`; the client should try again.
@@ -163,7 +167,7 @@ class Node:
         self._gateways[number] = gateway
         self.counts.connections += 1
         hub.connect(number)
-        gateway.open(hub.cursor, self._schema, channels, since)
+        gateway.open(hub.cursor, self._schema, channels, since, entrance)
         return gateway
 
     def begin_drain(self, within: float | None = None) -> None:

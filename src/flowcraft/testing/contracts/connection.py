@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 import pytest
 
 from flowcraft.core.counts import Counts
-from flowcraft.ports import Connection, NodePort
+from flowcraft.ports import Connection, Entrance, NodePort
 from flowcraft.settings import Settings
 
 _SECONDS = 20.0
@@ -103,7 +103,10 @@ class RecordingNode:
         connection: Connection,
         channels: Sequence[str] = (),  # noqa: ARG002  # the port's
         since: str | None = None,  # noqa: ARG002  # the port's
+        entrance: Entrance | None = None,
     ) -> RecordingGateway:
+        if entrance is not None:
+            entrance.decided()
         self._connected.set_result(connection)
         return self.gateway
 

@@ -27,6 +27,7 @@ ANSWERS = """\
 | status | why |
 |---|---|
 | 400 | a token in the address, where logs keep it; or a request that cannot be read |
+| 401 | an event stream whose token is refused or missing; the JSON has the close code as `code` |
 | 403 | the page's origin is not in `allowed_origins` |
 | 404 | another path |
 | 405 | another method; `Allow` names those that there are: GET, HEAD and OPTIONS, POST for streams |

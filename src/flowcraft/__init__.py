@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from flowcraft.entrypoints.realtime import Realtime
     from flowcraft.errors import DeclarationError, PayloadInvalid, RealtimeError
     from flowcraft.events import Event, Int64
-    from flowcraft.ports import Authorizer, Backend, RealtimeService
+    from flowcraft.ports import Authorizer, Backend, RealtimeService, RequestAuthorizer
     from flowcraft.settings import Settings
-    from flowcraft.viewers import Viewer
+    from flowcraft.viewers import Handshake, Viewer
 
 __all__ = [
     "Authorizer",
@@ -29,6 +29,7 @@ __all__ = [
     "Cursor",
     "DeclarationError",
     "Event",
+    "Handshake",
     "Int64",
     "Jwks",
     "JwtAuthorizer",
@@ -39,6 +40,7 @@ __all__ = [
     "Realtime",
     "RealtimeError",
     "RealtimeService",
+    "RequestAuthorizer",
     "Settings",
     "Table",
     "Viewer",
@@ -56,6 +58,7 @@ _HOMES = {
     "Cursor": "cursors",
     "DeclarationError": "errors",
     "Event": "events",
+    "Handshake": "viewers",
     "Int64": "events",
     "Jwks": "adapters.jwks",
     "JwtAuthorizer": "adapters.jwt",
@@ -66,6 +69,7 @@ _HOMES = {
     "Realtime": "entrypoints.realtime",
     "RealtimeError": "errors",
     "RealtimeService": "ports",
+    "RequestAuthorizer": "ports",
     "Settings": "settings",
     "Table": "channels",
     "Viewer": "viewers",

@@ -209,7 +209,7 @@ async def test_without_a_proof_messages_wait_for_a_token_within_its_bounds(door:
                 await asyncio.wait_for(asked.wait(), 10)
                 for ref in range(count):
                     await client.send(json.dumps({"subscribe": ["private.ann"], "ref": ref}))
-                await client.ping()  # all of them have arrived
+                await (await client.ping())  # all of them have arrived
                 answer.set()
                 if code is None:
                     await client.send(json.dumps({"auth": TOKEN}))

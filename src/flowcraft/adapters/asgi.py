@@ -20,6 +20,7 @@ from flowcraft.errors import LogUnavailable
 from flowcraft.origins import is_authority
 from flowcraft.ports import Entrance, GatewayPort, NodePort
 from flowcraft.settings import Settings
+from flowcraft.viewers import Handshake
 
 logger = logging.getLogger(__name__)
 
@@ -150,8 +151,7 @@ async def serve_websocket(
     if isinstance(admitted, Refused):
         await _refuse(scope, send, admitted, answer_headers(headers, node.settings))
         return
-    handshake = partial(handshake_of, path_of(scope), headers, admitted.address, node.settings)
-    entrance = Entrance(handshake, "later")
+    entrance = Entrance(partial(request_of, scope, admitted.address, node.settings), "later")
     found = UvicornSocket.find(scope, send)
     host_limits.set(send, node.settings.message_bytes)
     await send({"type": "websocket.accept"})
@@ -249,6 +249,11 @@ def path_of(scope: Scope) -> str:
         return path
     target = parse_target(path)
     return path if isinstance(target, Refused) else target.path
+
+
+def request_of(scope: Scope, address: str, settings: Settings) -> Handshake:
+    """Return an admitted request for the authorizer."""
+    return handshake_of(path_of(scope), headers_of(scope), address, settings)
 
 
 def check_head(scope: Scope, headers: Mapping[str, str]) -> Refused | None:

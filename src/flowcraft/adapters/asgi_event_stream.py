@@ -20,11 +20,11 @@ from flowcraft.adapters.asgi import (
     encoded,
     end_tasks,
     headers_of,
-    path_of,
     query_of,
+    request_of,
 )
 from flowcraft.adapters.cors import answer_headers
-from flowcraft.adapters.handshake import Refused, admit, handshake_of, method_not_allowed
+from flowcraft.adapters.handshake import Refused, admit, method_not_allowed
 from flowcraft.adapters.http import check_content_length, content_too_large
 from flowcraft.adapters.request_socket import REQUEST_SECONDS, request_timeout
 from flowcraft.adapters.server_sent import BODY_BYTES, METHODS, client_messages, credential_of
@@ -182,7 +182,7 @@ async def _open(scope: Scope, headers: dict[str, str], receive: Receive, node: N
     messages = client_messages(scope["method"], headers, bytes(body), admitted, node.settings)
     if isinstance(messages, Refused):
         return messages
-    handshake = partial(handshake_of, path_of(scope), headers, admitted.address, node.settings)
+    handshake = partial(request_of, scope, admitted.address, node.settings)
     return _Opened(admitted.address, iter(messages), Entrance(handshake, credential_of(headers, messages)))
 
 

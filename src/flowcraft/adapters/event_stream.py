@@ -140,7 +140,7 @@ class EventStreamConnection(ClientSocket):
             self._begin_sending(transport)
 
     def _refuse(self, transport: asyncio.Transport, code: int, reason: str) -> bool:
-        """Send an error response if the close says that the token is refused; return whether it does."""
+        """Send an error response if the close means that the token is refused; return whether it does."""
         refused = server_sent.unauthorized(code, reason)
         if refused is None:
             return False

@@ -7,7 +7,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from flowcraft.core.session import GuardQuestion
 from flowcraft.errors import RealtimeError, TokenInvalid
@@ -86,7 +86,7 @@ async def authenticate_request(
 ) -> Viewer | BaseException | None:
     """Return the viewer that a request proves, or None; or what the authorizer raised, as `authenticate`."""
     try:
-        viewer: object = await authorizer.authenticate_request(handshake())
+        viewer = cast(object, await authorizer.authenticate_request(handshake()))
     except BaseException as error:  # an application's SystemExit would end the server
         if isinstance(error, asyncio.CancelledError) and is_stopping():
             raise

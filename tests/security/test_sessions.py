@@ -34,7 +34,6 @@ def test_the_login_of_django_proves_the_viewer(tmp_path: Path) -> None:
 
 @pytest.mark.asyncio
 async def test_the_session_of_starlette_proves_the_viewer() -> None:
-    pytest.importorskip("itsdangerous")
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.middleware.sessions import SessionMiddleware

@@ -270,7 +270,8 @@ def by_h11(arrived: bytes) -> tuple[str, str, str, dict[str, str], bytes | None]
     headers: dict[str, str] = {}
     for raw_name, raw_value in event.headers:
         name, value = raw_name.decode(), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        separator = "; " if name == "cookie" else ", "  # RFC 9113 §8.2.3
+        headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
     return event.method.decode(), event.target.decode(), event.http_version.decode(), headers, content
 
 

@@ -130,8 +130,14 @@ def client_messages(
 
 def credential_of(
     headers: Mapping[str, str], messages: Sequence[str]
-) -> Literal["header", "content", "absent"]:
-    """Return where a request has its token; `messages` are the client's in it."""
+) -> Literal["header", "content", "absent", "later"]:
+    """Return where a request has its token; `messages` are the client's in it.
+
+    A request without messages asks for nothing: a page tries by it whether streams pass a proxy, and sends
+    its token with the next.
+    """
+    if not messages:
+        return "later"
     if _bearer_token(headers) is not None:
         return "header"
     return "content" if any(map(_is_auth, messages)) else "absent"

@@ -24,6 +24,14 @@ with warnings.catch_warnings():  # it would rather have another client than http
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+pytestmark = [
+    # asyncpg begins a release in a loop that ends meanwhile; the connection is closed with its pool.
+    pytest.mark.filterwarnings(
+        "ignore:.*PoolConnectionHolder.release:pytest.PytestUnraisableExceptionWarning"
+    ),
+    pytest.mark.filterwarnings("ignore:.*PoolConnectionHolder.release:RuntimeWarning"),
+]
+
 
 class Noted(Event):
     """A number."""

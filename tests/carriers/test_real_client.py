@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from flowcraft.core.session import Session
 from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
 from tests.support.carriers import OpenStage, dedicated, mounted, until
+from tests.support.strangers import Made
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ("node", "--experimental-websocket", "--no-warnings", "tests/support/subscribing.mjs")
@@ -55,18 +55,14 @@ async def subscribing(
         await client.wait()
 
 
-def waiting_bytes() -> int:
-    return sum(found.waiting_bytes for found in gc.get_objects() if type(found) is Session)
-
-
 @pytest.mark.parametrize("carrier", [dedicated, mounted], ids=["dedicated", "asgi"])
 @pytest.mark.parametrize("how", ["websocket", "streams"])
 @pytest.mark.parametrize("cursors", ["none", "one", "one each"])
 async def test_a_client_with_as_many_channels_as_it_may_have_waits_for_its_token_and_is_served(
-    carrier: OpenStage, how: str, cursors: str
+    carrier: OpenStage, how: str, cursors: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert {len(name) for name in NAMES} == {100}
-    slow = Slow()
+    slow, sessions = Slow(), Made(monkeypatch, Session)
     settings = Settings(drain_seconds=0.01, auth_timeout_seconds=60)
     async with asyncio.timeout(60), carrier(settings, slow) as stage:
         for n in range(MOST):
@@ -77,6 +73,6 @@ async def test_a_client_with_as_many_channels_as_it_may_have_waits_for_its_token
             channels = [c | {"since": f"1/1.0/{n}:"} for c, n in zip(channels, firsts, strict=True)]
         all_of_it = MOST * (100 + (len(SHORTEST_REQUEST) if cursors == "one each" else 0))
         async with subscribing(stage.address, how, channels) as printed:
-            await until(lambda: waiting_bytes() > all_of_it)
+            await until(lambda: sum(sessions.waiting_bytes()) > all_of_it)
             slow.released.set()
             assert json.loads(await printed.readline()) == {"status": "open", "attempts": 0, "code": None}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flowcraft.core import frames
 from flowcraft.errors import ChannelNameInvalid, LimitExceeded, RealtimeError
 
@@ -55,8 +57,8 @@ class Refusals:
 
     def limit(self, names: tuple[str, ...], error: LimitExceeded) -> bytes:
         """Return the frame for names that are one too many."""
-        channel = names[0] if len(names) == 1 else None
-        return frames.error(error, channel=channel, channels=() if channel else names, ref=self._ref)
+        (frame,) = self._frame(dict.fromkeys(names, error), error)
+        return frame
 
     def frames(self) -> list[bytes]:
         """Return the frames: at most one for each code."""
@@ -66,9 +68,7 @@ class Refusals:
             *self._frame(self._invalid, _NamesInvalid()),
         ]
 
-    def _frame(
-        self, errors: dict[str, Forbidden] | dict[str, ChannelNameInvalid], together: RealtimeError
-    ) -> list[bytes]:
+    def _frame(self, errors: Mapping[str, RealtimeError], together: RealtimeError) -> list[bytes]:
         names = tuple(errors)
         if len(names) == 1:
             return [frames.error(errors[names[0]], channel=names[0], ref=self._ref)]

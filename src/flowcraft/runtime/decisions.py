@@ -71,29 +71,37 @@ class Decision(Generic[A]):
 
 async def authenticate(authorizer: Authorizer | None, token: str) -> Viewer | BaseException:
     """Return the viewer that a token proves, or what the authorizer raised: `TokenInvalid` or a failure."""
-    try:
+
+    async def ask() -> Viewer:
         if authorizer is None:
             raise TokenInvalid("the server has no authorizer")
         return await authorizer.authenticate(token)
-    except BaseException as error:  # an application's SystemExit would end the server
-        if isinstance(error, asyncio.CancelledError) and is_stopping():
-            raise
-        return error
+
+    return await _outcome(ask)
 
 
 async def authenticate_request(
     authorizer: RequestAuthorizer, handshake: Callable[[], Handshake]
 ) -> Viewer | BaseException | None:
     """Return the viewer that a request proves, or None; or what the authorizer raised, as `authenticate`."""
-    try:
+
+    async def ask() -> Viewer | None:
         viewer = cast(object, await authorizer.authenticate_request(handshake()))
-    except BaseException as error:  # an application's SystemExit would end the server
+        if viewer is None or isinstance(viewer, Viewer):
+            return viewer
+        raise TypeError(f"authenticate_request returned {type(viewer).__name__}; expected a Viewer or None")
+
+    return await _outcome(ask)
+
+
+async def _outcome(ask: Callable[[], Awaitable[A]]) -> A | BaseException:
+    """Return what is answered or raised: an application's SystemExit would end the server."""
+    try:
+        return await ask()
+    except BaseException as error:
         if isinstance(error, asyncio.CancelledError) and is_stopping():
             raise
         return error
-    if viewer is None or isinstance(viewer, Viewer):
-        return viewer
-    return TypeError(f"authenticate_request returned {type(viewer).__name__}; expected a Viewer or None")
 
 
 class Guards:

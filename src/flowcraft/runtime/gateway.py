@@ -274,8 +274,6 @@ class Gateway(Sender):
         self._perform(effects)
         if withdrawal.ask and ended:
             # A guard may have read a replica that did not have the change yet.
-            if "again" in self._timers:
-                self._timers.pop("again").cancel()
             self._later("again", ASKED_ONCE_MORE_SECONDS, self._ask_again)
 
     def _ask_again(self) -> None:
@@ -291,8 +289,6 @@ class Gateway(Sender):
                 return
             self._counted_viewer = viewer.subject
         wall, longest = self._context.clock.wall(), self._context.settings.token_lifetime_seconds
-        if "expiry" in self._timers:
-            self._timers.pop("expiry").cancel()
         rest = None if viewer.expires_at is None else viewer.expires_at - wall
         # A token accepted after its end, because clocks differ, has the leeway left; others end in time.
         end = longest if rest is None else rest if rest > 0 else rest + viewer.leeway_seconds
@@ -318,4 +314,6 @@ class Gateway(Sender):
         self._attempt(lambda: self._perform(self._session.expired()))
 
     def _later(self, name: str, seconds: float, call: Callable[[], None]) -> None:
+        if name in self._timers:
+            self._timers[name].cancel()
         self._timers[name] = asyncio.get_running_loop().call_later(max(0.0, seconds), call)

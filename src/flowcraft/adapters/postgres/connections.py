@@ -58,14 +58,20 @@ _SINCE = {"transaction_timeout": 17}
 _WRITABLE = "set transaction read write, not deferrable;\n"
 
 
-async def connect(dsn: str, name: str = APPLICATION_NAME) -> Plain:
-    """Open a connection for few statements, which works behind a pooler too."""
+async def open_session(dsn: str, name: str = APPLICATION_NAME, *, timeout: float = CONNECT_SECONDS) -> Plain:
+    """Open a connection with the server's settings; behind a pooler, its session may be that of others."""
     connection: Plain = await asyncpg.connect(
         dsn,
-        timeout=CONNECT_SECONDS,
-        statement_cache_size=0,
+        timeout=timeout,
+        statement_cache_size=0,  # behind a pooler, another session may have a statement of the same name
         server_settings={"application_name": name},
     )
+    return connection
+
+
+async def connect(dsn: str, name: str = APPLICATION_NAME) -> Plain:
+    """Open a connection for few statements, which works behind a pooler too."""
+    connection = await open_session(dsn, name)
     try:
         # Behind a pooler the session is also that of others, who did not choose our settings.
         if not await is_pooled(connection):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import msgspec
 
-from flowcraft.adapters.postgres.connections import APPLICATION_NAME, pinned
+from flowcraft.adapters.postgres.connections import open_session, pinned
 from flowcraft.adapters.postgres.listen_connection import ANSWER_SECONDS, ListenConnection
 from flowcraft.adapters.postgres.pool import unavailable
 from flowcraft.adapters.postgres.statements import (
@@ -116,12 +116,7 @@ async def inspect(dsn: str, channels: Channels) -> DatabaseFacts:
 @asynccontextmanager
 async def _looking(dsn: str) -> AsyncIterator[Plain]:
     """Lend a connection in a transaction: one session, even behind a pooler."""
-    connection: Plain = await asyncpg.connect(
-        dsn,
-        timeout=ANSWER_SECONDS,
-        statement_cache_size=0,  # behind a pooler, another session may have a statement of the same name
-        server_settings={"application_name": APPLICATION_NAME},
-    )
+    connection = await open_session(dsn, timeout=ANSWER_SECONDS)
     try:
         async with pinned(connection, but=("search_path",), commit=False):
             await connection.execute(statement("pin"))

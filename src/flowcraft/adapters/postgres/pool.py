@@ -18,6 +18,7 @@ from flowcraft.adapters.postgres.connections import (
     APPLICATION_NAME,
     CONNECT_SECONDS,
     is_pooled,
+    open_session,
     pin,
     pinned,
 )
@@ -148,12 +149,7 @@ async def _close(pool: Pool | None) -> None:
 
 
 async def _finds_pooler(dsn: str) -> bool:
-    connection: Plain = await asyncpg.connect(
-        dsn,
-        timeout=CONNECT_SECONDS,
-        statement_cache_size=0,
-        server_settings={"application_name": APPLICATION_NAME},
-    )
+    connection = await open_session(dsn)
     try:
         pooled = await is_pooled(connection)
     finally:

@@ -11,8 +11,8 @@ import asyncpg
 import msgspec
 
 from flowcraft.adapters.postgres.connections import ANSWER_SECONDS
+from flowcraft.adapters.postgres.log_rows import UNDECODABLE, Texts, decode, records
 from flowcraft.adapters.postgres.pool import OwnPool, unavailable
-from flowcraft.adapters.postgres.rows import UNDECODABLE, Texts, decode, records
 from flowcraft.adapters.postgres.statements import REMOVED, statement
 from flowcraft.cursors import Cursor, Lineage, Snapshot, mark_of, marked
 from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound

@@ -1,4 +1,4 @@
-"""Rows: the rows of the log as records, each checked by itself; one that cannot be read stops no other."""
+"""The rows of the log as records, each checked by itself; one that cannot be read stops no other."""
 
 from __future__ import annotations
 

@@ -50,8 +50,6 @@ harness = msgspec.json.decode(os.environ.get("FLOWCRAFT_HARNESS", "{}"))
 # All clients of a run have one address and one viewer, and races subscribe as fast as they can.
 MANY = {"connections_per_address": 100_000, "connections_per_viewer": 100_000, "messages_at_once": 100_000}
 RATES = {"messages_per_second": 10_000.0, "joins_per_second": 10_000.0, "received_bytes_per_second": 1e9}
-settings = msgspec.convert(
-    {"allowed_origins": ("*",), **MANY, **RATES, **harness.get("settings", {})}, Settings
-)
+settings = msgspec.convert({"any_origin": True, **MANY, **RATES, **harness.get("settings", {})}, Settings)
 realtime = Realtime(channels, dsn=os.environ.get("DATABASE_URL"), settings=settings)
 msgspec.convert(harness.get("damage", {}), Damage).inflict()

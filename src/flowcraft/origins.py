@@ -18,8 +18,6 @@ _PAGE_SCHEMES = {"ws": "http", "wss": "https"}
 """The schemes of the pages that open WebSockets."""
 _PAGE_HOST = re.compile(r"\[[0-9a-f:.]+\]|[-_0-9a-z]+(?:\.[-_0-9a-z]+)*\.?")
 _LOOPBACK = re.compile(r"localhost\b|127\.|\[::1\]")
-ANY: Final = "*"
-"""In a list: every origin."""
 OPAQUE: Final = "null"
 """The Origin of a page that has none to show, such as a file or a sandboxed frame."""
 
@@ -59,8 +57,8 @@ def parse_origin(text: str) -> Origin | None:
 
 
 def is_listed(origin: str, listed: Collection[str]) -> bool:
-    """Return whether an Origin is in a list by its own name, not by `ANY`."""
-    if ANY in origin:  # a pattern of the list is no origin of a page
+    """Return whether an Origin is in a list, by its name or as `https://*.example.com`."""
+    if "*" in origin:  # a pattern of the list is no origin of a page
         return False
     if origin in listed:
         return True
@@ -79,15 +77,16 @@ def is_listed_host(authority: str, listed: Collection[str]) -> bool:
     return any(host == one or (one.startswith("*.") and _is_below(host, one[1:])) for one in listed)
 
 
-def is_allowed(origin: str, host: str | None, listed: Collection[str]) -> bool:
+def is_allowed(origin: str, host: str | None, listed: Collection[str], *, any_origin: bool = False) -> bool:
     """Return whether pages of an Origin may connect: listed ones, or without a list those of the own host.
 
-    The scheme of the server is not compared: behind a proxy that ends TLS it is not known.
+    With `any_origin`, those of every Origin that is well-formed. The scheme of the server is not compared:
+    behind a proxy that ends TLS it is not known.
     """
+    if any_origin:
+        return origin == OPAQUE or parse_origin(origin) is not None
     if listed:
-        return is_listed(origin, listed) or (
-            ANY in listed and (origin == OPAQUE or parse_origin(origin) is not None)
-        )
+        return is_listed(origin, listed)
     parsed = parse_origin(origin)
     return parsed is not None and host is not None and parsed.is_at(host)
 
@@ -108,12 +107,15 @@ def may_send_cookies(origin: str | None, site: str | None, host: str | None, lis
 def origin_fault(text: str) -> str | None:
     """Return what is wrong with an origin in a list and how to write it; None if browsers send it so."""
     parsed = parse_origin(text)
-    if text in (ANY, OPAQUE) or (parsed is not None and str(parsed) == text and _is_sent(parsed)):
+    if text == OPAQUE or (parsed is not None and str(parsed) == text and _is_sent(parsed)):
         return None
     if "://*." in text and (below := origin_fault(text.replace("://*.", "://any.", 1))) is None:
         return below
     if "*" in text:
-        return f"{text!r} has a wildcard; list each origin, or {ANY!r} alone for all"
+        return (
+            f"{text!r} has a wildcard; list each origin, write 'https://*.example.com' for the hosts below "
+            "a domain, or set any_origin=True where every page may connect"
+        )
     better = _spelling(text)
     if better is None:
         return f"{text!r} is not an origin; write a scheme and a host, such as 'https://app.example.com'"

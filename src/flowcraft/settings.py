@@ -122,8 +122,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Origins of pages that may connect, such as `https://app.example.com`; by default the server's own.
 
     Scheme, host and port as browsers send them: no path, no slash at the end, no default port, lower case.
-    `*` alone admits all, `null` pages without an origin, `https://*.example.com` every host below the domain.
+    `null` admits pages without an origin, `https://*.example.com` every host below the domain.
     """
+    any_origin: bool = False
+    """Pages of every origin may connect, without cookies: for public data, demonstrations and tests."""
     allowed_hosts: tuple[str, ...] = ()
     """Names in `Host` by which clients may connect, such as `app.example.com`; by default every name.
 

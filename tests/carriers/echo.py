@@ -47,7 +47,7 @@ class EchoReception:
         message_bytes=LARGEST_CASE,
         message_fragments=LARGEST_CASE,
         outbox_bytes=2 * LARGEST_CASE,
-        allowed_origins=("*",),
+        any_origin=True,
     )
     accepting = True
     counts = Counts()

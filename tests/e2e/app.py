@@ -29,5 +29,5 @@ items = channels.declare(
 )
 
 # The page is served by another process, and so from another origin.
-settings = Settings(allowed_origins=("*",), heartbeat_seconds=2, drain_seconds=0.5)
+settings = Settings(any_origin=True, heartbeat_seconds=2, drain_seconds=0.5)
 realtime = Realtime(channels, dsn=os.environ["DATABASE_URL"], settings=settings)

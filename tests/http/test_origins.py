@@ -34,13 +34,15 @@ def test_other_texts_are_none(text: str) -> None:
     assert parse_origin(text) is None
 
 
-def test_any_origin_is_allowed_by_a_star_but_listed_only_by_its_name() -> None:
-    assert is_allowed("https://a.example", None, ("*",))
-    assert is_allowed("null", None, ("*",))
-    assert not is_allowed("a.example", None, ("*",))
-    assert not is_listed("https://a.example", ("*",))
-    assert not is_listed("*", ("*",))
-    assert is_listed("HTTPS://A.example:443", ("*", "https://a.example"))
+@pytest.mark.parametrize("listed", [(), ("https://b.example",)])
+def test_any_origin_that_is_one_is_allowed_but_listed_only_by_its_name(listed: tuple[str, ...]) -> None:
+    for origin in ("https://a.example", "https://b.example", "null", "file://"):
+        assert is_allowed(origin, None, listed, any_origin=True)
+    for text in ("a.example", "*", "", "https://a.example/", "https://a.example, https://a.example"):
+        assert not is_allowed(text, None, listed, any_origin=True)
+    assert not is_listed("https://a.example", listed)
+    assert not is_listed("*", ("https://*.example",))
+    assert is_listed("HTTPS://A.example:443", ("https://a.example",))
     assert is_listed("null", ("null",))
 
 

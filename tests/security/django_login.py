@@ -56,7 +56,7 @@ def log_in() -> tuple[Any, Any]:
 async def main() -> None:
     page, user = await asyncio.to_thread(log_in)
     key = page.cookies[settings.SESSION_COOKIE_NAME].value
-    quick = Settings(drain_seconds=0.01, auth_timeout_seconds=0.3, allowed_origins=(ORIGIN, "*"))
+    quick = Settings(drain_seconds=0.01, auth_timeout_seconds=0.3, allowed_origins=(ORIGIN,), any_origin=True)
     authorizer = example("guides/security.md", "django_sessions.py").DjangoSessions()
     async with dedicated(quick, authorizer) as stage:
         found = {

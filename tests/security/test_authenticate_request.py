@@ -25,7 +25,7 @@ from tests.support.carriers import QUICK, SECRET, OpenStage, Stage, dedicated, m
 pytestmark = pytest.mark.asyncio
 LISTED = "https://app.example.com"
 LISTING = Settings(drain_seconds=0.01, allowed_origins=(LISTED, "https://*.shop.example", "null"))
-ANY = Settings(drain_seconds=0.01, allowed_origins=("*",))
+ANY = Settings(drain_seconds=0.01, any_origin=True)
 TOKEN = jwt.encode({"sub": "ann", "exp": 2**33}, SECRET)
 DOORS: dict[str, OpenStage] = {
     "dedicated": dedicated,

@@ -8,7 +8,7 @@ from flowcraft import Realtime, Settings
 realtime = Realtime(
     declared(),
     settings=Settings(
-        allowed_origins=("*",),
+        any_origin=True,
         connections=1_000_000,
         connections_per_address=1_000_000,
         heartbeat_seconds=600,

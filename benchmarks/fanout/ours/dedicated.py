@@ -34,7 +34,7 @@ def declared() -> Channels:
 async def running_node(log: MemoryLog) -> Node:
     """A node without limits that a benchmark would meet, which takes connections."""
     settings = Settings(
-        allowed_origins=("*",),
+        any_origin=True,
         connections=1_000_000,
         connections_per_address=1_000_000,
         heartbeat_seconds=600,

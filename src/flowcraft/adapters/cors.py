@@ -20,11 +20,13 @@ def answer_headers(request: Mapping[str, str], settings: Settings) -> dict[str, 
     """Return the headers of an answer, also of an error: a listed page can read why it was refused.
 
     `no-transform`: a proxy that compresses a stream would collect events for it. Credentials are for origins
-    that are listed by name; `*` and `null` are any page.
+    that are listed by name; `null`, or one that only `any_origin` allows, is any page.
     """
     answer = {"Cache-Control": "no-store, no-transform", "Vary": "Origin"}
-    origin = request.get("origin")
-    if origin is not None and is_allowed(origin, request.get("host"), settings.allowed_origins):
+    origin, host = request.get("origin"), request.get("host")
+    if origin is not None and is_allowed(
+        origin, host, settings.allowed_origins, any_origin=settings.any_origin
+    ):
         answer["Access-Control-Allow-Origin"] = origin
         answer["Access-Control-Expose-Headers"] = "Retry-After"
         if origin != OPAQUE and is_listed(origin, settings.allowed_origins):

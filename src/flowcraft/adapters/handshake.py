@@ -115,7 +115,9 @@ def check_request(
     """
     if settings.allowed_hosts and not is_listed_host(host or "", settings.allowed_hosts):
         return Refused(421, f"misdirected request: host {(host or '')[:64]!r} is not in allowed_hosts")
-    if origin is not None and not is_allowed(origin, host, settings.allowed_origins):
+    if origin is not None and not is_allowed(
+        origin, host, settings.allowed_origins, any_origin=settings.any_origin
+    ):
         return forbidden(origin)
     if len(query) > QUERY_BYTES:
         return Refused(414, f"URI too long: a query has at most {QUERY_BYTES} bytes; subscribe by messages")

@@ -4,6 +4,9 @@
 
 The steps run in their order; after a step in which a suite failed no other begins. A suite that exceeds its
 limit is ended with everything that it started, and has failed. The last line is that of `sum_reports.py`.
+
+A few tests that failed beside others are run once more, alone. Those that pass then are unstable: counted in
+the last line, and a bug of the test or of what it tests; on a machine that others use too they fail nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ WORKERS = str(2 * (os.cpu_count() or 1))
 """Half of the time a test waits: for a server that starts, a timer, a fault that lasts."""
 ENDING_SECONDS = 10.0
 """Between the signal that lets a suite end its servers and the one that it cannot refuse."""
+MOST_UNSTABLE = 4
+"""More failures than these have one cause, which is no accident."""
 processes: list[subprocess.Popen[str]] = []
 
 
@@ -41,11 +46,17 @@ class Suite:
     seconds: float
     reports: bool = True
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    again: Sequence[str] = ()
+    """The command that runs alone what failed, if the suite has one."""
 
 
 SUITES = {
     "check": Suite(("scripts/check",), 900, reports=False),
-    "python": Suite((*PYTEST, "-n", WORKERS, "--junitxml={report}"), 2400),
+    "python": Suite(
+        (*PYTEST, "-n", WORKERS, "--junitxml={report}"),
+        2400,
+        again=(*PYTEST, "--last-failed", "--last-failed-no-failures=none", "--junitxml={report}"),
+    ),
     "typescript": Suite((*VITEST, "--outputFile.junit={report}"), 600),
     "e2e": Suite((*VITEST, "--config", "tests/e2e/vitest.config.ts", "--outputFile.junit={report}"), 1200),
     "faults": Suite((".venv/bin/python", "-m", "faults", "--counts-only", "--junit", "{report}"), 1800),
@@ -60,17 +71,19 @@ def main(steps: Sequence[str], suites: Mapping[str, Suite] = SUITES) -> int:
         sys.exit(f"no suite is called {', '.join(unknown)}; there are {', '.join(suites)}")
     REPORTS.mkdir(parents=True, exist_ok=True)
     reported: list[str] = []
-    broken = 0
+    broken, unstable = 0, 0
     for names in plan:
         for name, status in side_by_side({name: suites[name] for name in names}).items():
             if suites[name].reports and report_of(name).exists():
                 reported.append(name)
-                broken += bool(status and not sum_up([report_of(name)]).failed)
+                failed = sum_up([report_of(name)]).failed
+                broken += bool(status and not failed)
+                unstable += failed if passes_alone(name, suites[name], failed) else 0
             else:
                 broken += bool(status) or suites[name].reports
-        if broken or sum_up(map(report_of, reported)).failed:
+        if broken or sum_up(map(report_of, reported), unstable=unstable).failed:
             break
-    totals = sum_up(map(report_of, reported), failed_besides=broken)
+    totals = sum_up(map(report_of, reported), failed_besides=broken, unstable=unstable)
     print(totals)
     return totals.status
 
@@ -82,6 +95,15 @@ def side_by_side(suites: Mapping[str, Suite]) -> dict[str, int]:
     with ThreadPoolExecutor(len(suites)) as pool:
         running = {name: pool.submit(run, name, suite, len(suites) > 1) for name, suite in suites.items()}
     return {name: future.result() for name, future in running.items()}
+
+
+def passes_alone(name: str, suite: Suite, failed: int) -> bool:
+    """Run what failed in a suite once more, if it is little; return whether all of it passes."""
+    if not suite.again or not 0 < failed <= MOST_UNSTABLE:
+        return False
+    print(f"== {name}: {failed} failed; once more, alone", flush=True)
+    second = Suite(suite.again, suite.seconds, environment=suite.environment)
+    return side_by_side({f"{name}-again": second}) == {f"{name}-again": 0}
 
 
 def report_of(name: str) -> Path:

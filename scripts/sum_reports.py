@@ -16,9 +16,12 @@ class Totals:
     passed: int
     failed: int
     skipped: int
+    unstable: int = 0
+    """Those of the passed that failed at first."""
 
     def __str__(self) -> str:
-        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+        unstable = f", {self.unstable} unstable" if self.unstable else ""
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped{unstable}"
 
     @property
     def status(self) -> int:
@@ -26,15 +29,15 @@ class Totals:
         return 1 if self.failed or not self.passed else 0
 
 
-def sum_up(paths: Iterable[Path], failed_besides: int = 0) -> Totals:
-    """Add up reports, and failures that stand in none of them."""
+def sum_up(paths: Iterable[Path], failed_besides: int = 0, unstable: int = 0) -> Totals:
+    """Add up reports, and failures that stand in none of them; `unstable` ones passed in the end."""
     total, failed, skipped = 0, 0, 0
     for path in paths:
         for suite in ET.fromstring(path.read_bytes()).iter("testsuite"):
             total += int(suite.get("tests", "0"))
             failed += int(suite.get("failures", "0")) + int(suite.get("errors", "0"))
             skipped += int(suite.get("skipped", "0"))
-    return Totals(total - failed - skipped, failed + failed_besides, skipped)
+    return Totals(total - failed - skipped + unstable, failed - unstable + failed_besides, skipped, unstable)
 
 
 def main(paths: list[str]) -> int:

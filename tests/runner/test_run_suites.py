@@ -16,8 +16,11 @@ RED = '<testsuite tests="3" failures="1" errors="1" skipped="0"/>'
 HANGS = "import sys, subprocess as s; s.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
 
 
-def run(folder: Path, steps: str, **suites: tuple[str, float]) -> tuple[int, list[str]]:
-    """Run steps of suites, given as Python and a limit; return the exit status and the printed lines."""
+def run(folder: Path, steps: str, again: str = "", **suites: tuple[str, float]) -> tuple[int, list[str]]:
+    """Run steps of suites, given as Python and a limit; return the exit status and the printed lines.
+
+    `again` is the Python that runs what failed once more.
+    """
     program = f"""
         import sys
         from pathlib import Path
@@ -29,8 +32,11 @@ def run(folder: Path, steps: str, **suites: tuple[str, float]) -> tuple[int, lis
         run_suites.REPORTS = Path({str(folder)!r})
         run_suites.ENDING_SECONDS = 0.5
         given = {suites!r}
+        again = (sys.executable, "-c", {again!r}, "{{report}}") if {again!r} else ()
         suites = {{
-            name: Suite((sys.executable, "-c", text, "{{report}}"), seconds, reports="check" not in name)
+            name: Suite(
+                (sys.executable, "-c", text, "{{report}}"), seconds, reports="check" not in name, again=again
+            )
             for name, (text, seconds) in given.items()
         }}
         sys.exit(run_suites.main({steps.split()!r}, suites))
@@ -65,6 +71,28 @@ def test_a_suite_that_broke_is_counted_and_nothing_follows(
     status, lines = run(tmp_path, "one+broken later", one=writes(GREEN), broken=broken, later=writes(GREEN))
     assert (status, lines[-1]) == (1, line)
     assert not any("later" in text for text in lines)
+
+
+def test_what_passes_alone_is_unstable_and_the_next_step_begins(tmp_path: Path) -> None:
+    status, lines = run(
+        tmp_path, "shaky later", again=writes(GREEN)[0], shaky=writes(RED, 1), later=writes(GREEN)
+    )
+    assert (status, lines[-1]) == (0, "5 passed, 0 failed, 1 skipped, 2 unstable")
+    assert "== shaky: 2 failed; once more, alone" in lines
+
+
+@pytest.mark.parametrize(
+    ("report", "again"),
+    [(RED, "raise SystemExit(1)"), (RED.replace("3", "9").replace("1", "4"), "")],
+    ids=["it fails again", "more than a few fail"],
+)
+def test_what_fails_alone_or_is_more_than_a_few_has_failed(tmp_path: Path, report: str, again: str) -> None:
+    status, lines = run(
+        tmp_path, "shaky later", again=again or "pass", shaky=writes(report, 1), later=writes(GREEN)
+    )
+    assert status == 1
+    assert lines[-1].split(", ")[1] in {"2 failed", "8 failed"}
+    assert any("once more" in line for line in lines) == bool(again)
 
 
 def test_a_gate_without_a_report_that_fails_is_counted(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +15,7 @@ from flowcraft.entrypoints.commands.doctor import command
 from flowcraft.entrypoints.proxy_check import check_way
 from flowcraft.settings import Settings
 from tests.support.carriers import Started, dedicated, uvicorn_with
+from tests.support.middlebox import Passes, middlebox
 
 CONNECTION = ["connection"]
 
@@ -134,3 +135,46 @@ async def test_what_is_well_is_well_on_both_servers() -> None:
         found = await check_way(f"ws://127.0.0.1:{port}/live", idle=False)
         assert [(one.about, one.verdict) for one in found] == [("websocket", "ok"), ("event stream", "ok")]
     await started.stop()
+
+
+FILTERED = {
+    Passes.NOTHING: "101, and no frame within 5 s",
+    Passes.FROM_CLIENT: "101, and no frame within 5 s",
+    Passes.FROM_SERVER: "101 and hello, and no pong within 5 s",
+    Passes.END: "101, and the connection ended before the first frame",
+    Passes.END_AT_A_FRAME: "101 and hello, and the connection ended at the client's first frame",
+}
+
+
+@asynccontextmanager
+async def on_uvicorn() -> AsyncIterator[str]:
+    started = Started()
+    async with uvicorn_with(RealtimeApp(started, None, "/live")) as (_, port):
+        yield f"ws://127.0.0.1:{port}/live"
+    await started.stop()
+
+
+@asynccontextmanager
+async def on_the_dedicated_server() -> AsyncIterator[str]:
+    async with dedicated(Settings(drain_seconds=0.01), None) as stage:
+        yield stage.address
+
+
+@pytest.mark.parametrize("server", [on_the_dedicated_server, on_uvicorn])
+async def test_a_middlebox_that_answers_101_and_passes_no_frames_is_named(
+    server: Callable[[], AbstractAsyncContextManager[str]],
+) -> None:
+    async def judged(passes: Passes) -> list[tuple[str, str, str]]:
+        async with middlebox(address, passes) as url:
+            found = await check_way(url, idle=False)
+        return [(one.about, one.verdict, one.sentence.partition(": ")[0]) for one in found]
+
+    async with server() as address:
+        stream = ("event stream", "ok", "opens, and sends hello at once")
+        assert await judged(Passes.ALL) == [
+            ("websocket", "ok", "opens, sends hello, and answers a ping"), stream
+        ]  # fmt: skip
+        outcomes = await asyncio.gather(*map(judged, FILTERED))
+        assert dict(zip(FILTERED, outcomes, strict=True)) == {
+            passes: [("websocket", "wrong", words), stream] for passes, words in FILTERED.items()
+        }

@@ -114,6 +114,7 @@ test.each<[Manner, string]>([
   ["refuses", ""],
   ["hangs", ""],
   ["swallows", ""],
+  ["ends", ""],
   ["hangs", "&token=4000"],
 ])("a proxy that %s is passed within 3 s after a token (%s), on every visit", async (manner, options) => {
   gatekeeper.manner = manner;

@@ -1,10 +1,10 @@
 /** A proxy as some companies have it: it lets requests through, and WebSockets only if it is told to. */
 
 /**
- * What happens to a handshake: an answer of 403; no answer; the 101 and none of the frames; all passes. `holds` is for
- * requests: their responses are held back, as a proxy does that compresses them.
+ * What happens to a handshake: an answer of 403; no answer; the 101 and none of the frames; the 101 and the end; all passes.
+ * `holds` is for requests: their responses are held back, as a proxy does that compresses them.
  */
-export type Manner = "refuses" | "hangs" | "swallows" | "passes";
+export type Manner = "refuses" | "hangs" | "swallows" | "ends" | "passes";
 
 import { createServer, request, type Server } from "node:http";
 import { once } from "node:events";
@@ -54,7 +54,13 @@ export class Gatekeeper {
       far.on("close", () => near.destroy());
       near.on("close", () => far.destroy());
       if (this.manner === "passes") near.pipe(far).pipe(near);
-      else far.once("data", (answer: Buffer) => near.write(answer.subarray(0, answer.indexOf("\r\n\r\n") + 4)));
+      else {
+        const { manner } = this;
+        far.once("data", (answer: Buffer) => {
+          near.write(answer.subarray(0, answer.indexOf("\r\n\r\n") + 4));
+          if (manner === "ends") near.end();
+        });
+      }
     });
   }
 

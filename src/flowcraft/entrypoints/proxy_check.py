@@ -37,9 +37,15 @@ PREFIX = (
     "nginx: `proxy_pass http://server/realtime;` replaces the path of its location, Caddy: "
     "`uri strip_prefix`, HAProxy: `http-request replace-path`"
 )
+FILTER = (
+    "a content filter, virus scanner or gateway that does not know WebSockets; over wss:// most let them "
+    "through, or exempt this address. Browsers use the event stream, if it passes"
+)
 _QUIET_PART = 0.8
 """A silence of this part of the heartbeat is one: heartbeats come in slices, and the network delays them."""
-_PING = 9
+_PING, _PONG = 9, 10
+_PROBE = bytes((0x80 | _PING, 0x80, 0, 0, 0, 0))
+"""An empty ping with the mask of a client (RFC 6455 §5.5.2); servers answer it before a token too."""
 
 
 async def check_way(url: str, *, idle: bool = True) -> list[DiagnosisLine]:
@@ -82,7 +88,7 @@ async def _check_websocket(address: Address) -> list[DiagnosisLine]:
         sentence = f"{str(error) or type(error).__name__}; {UPGRADE}"
     if sentence:
         return [DiagnosisLine(about, "wrong", sentence)]
-    return [DiagnosisLine(about, "ok", "opens, and sends hello")]
+    return [DiagnosisLine(about, "ok", "opens, sends hello, and answers a ping")]
 
 
 async def _open(address: Address, headers: dict[str, str]) -> tuple[int, str]:
@@ -93,23 +99,31 @@ async def _open(address: Address, headers: dict[str, str]) -> tuple[int, str]:
             return answer.status, _refusal(address, answer)
         if answer.headers.get("sec-websocket-accept") != accept:
             return 101, "101 with the Sec-WebSocket-Accept of another request: a cache answers"
-        frame = await _first_frame(answer)
-    if frame is None:
-        return 101, f"101, and no frame within {FRAME_SECONDS:g} s: the proxy passes none; {BUFFERS}"
-    if b'"hello"' not in frame:
-        return 101, "101, and its first frame is no hello: this is another WebSocket; is the path right?"
-    return 101, ""
+        return 101, await _judge_frames(answer)
 
 
-async def _first_frame(answer: Answer) -> bytes | None:
+async def _judge_frames(answer: Answer) -> str:
+    """Return what is wrong with an open WebSocket, in either direction; empty if nothing is."""
+    within = f"within {FRAME_SECONDS:g} s"
     try:
         async with asyncio.timeout(FRAME_SECONDS):
             _, content = await _read_frame(answer.reader)
     except TimeoutError:
-        return None
-    except asyncio.IncompleteReadError:
-        raise NoAnswer("101, and the connection was closed before the first frame") from None
-    return content
+        return f"101, and no frame {within}: something on the way passes none: {FILTER}"
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return f"101, and the connection ended before the first frame: something on the way ends it: {FILTER}"
+    if b'"hello"' not in content:
+        return "101, and its first frame is no hello: this is another WebSocket; is the path right?"
+    answer.writer.write(_PROBE)
+    try:
+        async with asyncio.timeout(FRAME_SECONDS):
+            while (await _read_frame(answer.reader))[0] != _PONG:
+                pass
+    except TimeoutError:
+        return f"101 and hello, and no pong {within}: frames of the client are not passed: {FILTER}"
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return f"101 and hello, and the connection ended at the client's first frame: {FILTER}"
+    return ""
 
 
 async def _read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:

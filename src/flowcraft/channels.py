@@ -22,6 +22,8 @@ from flowcraft.viewers import Viewer
 E = TypeVar("E")  # invariant on purpose: a covariant channel would accept any event in broadcast()
 P = TypeVar("P", UUID, int, str)
 _Answer = TypeVar("_Answer", bound=bool | Awaitable[bool])
+PERSON = "person"
+"""The field of `depends_on` whose column has the subject of the viewer."""
 Operation: TypeAlias = Literal["insert", "update", "delete"]
 
 
@@ -32,6 +34,8 @@ class Table:
     Fields of the event take the column of the same name, or the one named here: `Table("runs", run_id="id")`.
     If the channel carries a union, `event` is the member that a row becomes. A field with the name of an
     argument of this class goes into `columns`. For a delete, the columns are those of the deleted row.
+
+    In `guard(depends_on=...)` the fields are `person` and the channel's parameter: see `Channel.guard`.
     """
 
     name: str
@@ -88,6 +92,8 @@ class Declaration:
     durable: bool
     conflate: bool | str = False
     guard: Guard | None = field(default=None)
+    depends_on: tuple[Table, ...] = ()
+    """The tables that the guard reads: a change of a row has it asked again."""
 
     @property
     def prefix(self) -> str:
@@ -104,20 +110,39 @@ class Channel(Generic[E]):
         self.name = name
         self.declaration = declaration
 
-    def guard(self, check: Callable[[Viewer], _Answer]) -> Callable[[Viewer], _Answer]:
+    @overload
+    def guard(self, check: Callable[[Viewer], _Answer], /) -> Callable[[Viewer], _Answer]: ...
+
+    @overload
+    def guard(
+        self, /, *, depends_on: Table | Sequence[Table]
+    ) -> Callable[[Callable[[Viewer], _Answer]], Callable[[Viewer], _Answer]]: ...
+
+    def guard(
+        self,
+        check: Callable[[Viewer], _Answer] | None = None,
+        /,
+        *,
+        depends_on: Table | Sequence[Table] = (),
+    ) -> Callable[[Viewer], _Answer] | Callable[[Callable[[Viewer], _Answer]], Callable[[Viewer], _Answer]]:
         """Register the guard: called with the viewer, it returns whether this viewer may subscribe.
 
         A client without a viewer is refused without a call; an exception in the guard refuses too.
 
+        `depends_on` names tables that the guard reads, as `Table("staff", columns={"person": "login"})`.
+        An insert, update or delete of a row, or a TRUNCATE, has the guard asked again for that person, the
+        `Viewer.subject`: no event that commits with the change or later is delivered until it has allowed
+        again. Without `person` it is asked for every viewer. `on` without "insert" leaves inserts out.
+
         Raises:
-            DeclarationError: the channel has a guard already, or is one channel of a family.
+            DeclarationError: the channel has a guard already, or is one channel of a family; or a table of
+                `depends_on` has other columns.
         """
         if self.declaration.parameter is not None:
             raise DeclarationError(
                 f"{self.name} is one channel of a family; guard {self.declaration.name} as a whole"
             )
-        _set_guard(self.declaration, check)
-        return check
+        return _guard(self.declaration, check, depends_on)
 
     def __repr__(self) -> str:
         return f"Channel({self.name!r})"
@@ -148,19 +173,85 @@ class ChannelFamily(Generic[P, E]):
             raise ChannelNameInvalid(name)
         return Channel(name, self.declaration)
 
-    def guard(self, check: Callable[[Viewer, P], _Answer]) -> Callable[[Viewer, P], _Answer]:
+    @overload
+    def guard(self, check: Callable[[Viewer, P], _Answer], /) -> Callable[[Viewer, P], _Answer]: ...
+
+    @overload
+    def guard(
+        self, /, *, depends_on: Table | Sequence[Table]
+    ) -> Callable[[Callable[[Viewer, P], _Answer]], Callable[[Viewer, P], _Answer]]: ...
+
+    def guard(
+        self,
+        check: Callable[[Viewer, P], _Answer] | None = None,
+        /,
+        *,
+        depends_on: Table | Sequence[Table] = (),
+    ) -> (
+        Callable[[Viewer, P], _Answer]
+        | Callable[[Callable[[Viewer, P], _Answer]], Callable[[Viewer, P], _Answer]]
+    ):
         """Register the guard: called with viewer and parameter, it returns whether the viewer may subscribe.
 
         A client without a viewer is refused without a call; an exception in the guard refuses too.
 
+        `depends_on` names tables that the guard reads, as
+        `Table("members", columns={"person": "person", "team_id": "team"})`. An insert, update or delete of a
+        row, or a TRUNCATE, has the guard asked again for that person, the `Viewer.subject`, and that channel:
+        no event that commits with the change or later is delivered until it has allowed again. Without
+        `person` it is asked for every viewer, without the parameter for every channel of the family. `on`
+        without "insert" leaves inserts out.
+
         Raises:
-            DeclarationError: the family has a guard already.
+            DeclarationError: the family has a guard already, or a table of `depends_on` has other columns.
         """
-        _set_guard(self.declaration, check)
-        return check
+        return _guard(self.declaration, check, depends_on)
 
     def __repr__(self) -> str:
         return f"ChannelFamily({self.declaration.name!r})"
+
+
+_Check = TypeVar("_Check", bound=Callable[..., bool | Awaitable[bool]])
+
+
+def _guard(
+    declaration: Declaration, check: _Check | None, depends_on: Table | Sequence[Table]
+) -> _Check | Callable[[_Check], _Check]:
+    tables = (depends_on,) if isinstance(depends_on, Table) else tuple(depends_on)
+    for table in tables:
+        _check_dependency(declaration, table)
+
+    def register(check: _Check) -> _Check:
+        _set_guard(declaration, check)
+        declaration.depends_on = tables
+        return check
+
+    return register if check is None else register(check)
+
+
+def _check_dependency(declaration: Declaration, table: object) -> None:
+    parameter = None if declaration.parameter is None else declaration.parameter.name
+    where = f"the guard of {declaration.name}: depends_on"
+    if not isinstance(table, Table):
+        raise DeclarationError(f"{where} takes Table(...), got {type(table).__name__}")
+    where = f"{where}=Table({table.name!r})"
+    if table.event is not None:
+        raise DeclarationError(f"{where} makes no events; remove event=")
+    if parameter == PERSON:
+        raise DeclarationError(
+            f"{where}: {PERSON!r} is the column of the viewer, and the parameter of the family has this name "
+            "too; rename the parameter"
+        )
+    takes = [PERSON] if parameter is None else [PERSON, parameter]
+    example = ", ".join(f'"{name}": "<column>"' for name in takes)
+    for name in table.columns:
+        if name not in takes:
+            raise DeclarationError(f"{where} has the unknown field {name!r}; write columns={{{example}}}")
+    if not table.columns:
+        raise DeclarationError(
+            f"{where} does not name the columns of the viewer and the channel; write columns={{{example}}}, "
+            "or leave one out where a row concerns every viewer or every channel"
+        )
 
 
 def _set_guard(declaration: Declaration, check: Guard) -> None:

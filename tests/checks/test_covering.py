@@ -49,3 +49,29 @@ async def test_columns_whose_values_would_be_skipped_are_found(database: str) ->
             assert [rule for rule, _ in found] == [rule for rule, _ in expected], columns
             assert all(part in sentence for (_, sentence), (_, part) in zip(found, expected, strict=True))
             await connection.execute("drop table tasks; drop type state")
+
+
+async def test_triggers_of_a_guard_are_compared_and_a_table_that_does_not_fit_is_named(database: str) -> None:
+    channels = Channels()
+    teams = channels.declare("teams.{team}", Task, params={"team": str})
+    members = Table("members", person="login", team="team")
+    teams.guard(depends_on=members)(lambda _viewer, team: team == "a")
+    async with connected(database) as connection:
+
+        async def found() -> list[tuple[str, str]]:
+            facts = Facts("app:channels", channels=channels, database=await inspect(database, channels))
+            return [(one.rule.id, one.sentence) for one in findings(facts, DATABASE)]
+
+        await migrate(connection, Channels())
+        await connection.execute("create table members (login numeric, team text, seen timestamptz)")
+        ((rule, sentence),) = await found()
+        assert (rule, "whose column login is numeric: its text may differ" in sentence) == ("FC056", True)
+        await connection.execute("alter table members alter login type text")
+        ((rule, sentence),) = await found()
+        assert (rule, "rights that a change of its rows ends go on; run" in sentence) == ("FC060", True)
+        await migrate(connection, channels)
+        assert await found() == []
+        await connection.execute("alter table members disable trigger user")
+        assert {rule for rule, _ in await found()} == {"FC062"}
+        await connection.execute("alter table members enable trigger user, alter login type varchar(9)")
+        assert "FC061" in {rule for rule, _ in await found()}

@@ -145,7 +145,7 @@ FAULTS = {
         "create table flows_more () inherits (flows)",
         "FC061 FC070 FC072",
         "flow_update = ",
-        "rows that are written directly to public.flows_more, a part of public.flows, become no events",
+        "public.flows_more, a part of public.flows, has no triggers: if it is written to directly, its rows",
     ),
     "a table that is a part of another": fault(
         "create table flows_all (like flows); alter table flows inherit flows_all",

@@ -370,3 +370,44 @@ def test_an_upgrade_leaves_the_search_path_of_its_session(project: Project) -> N
     revision.write_text(revision.read_text().replace("\n\ndef downgrade", more))
     project.upgrade()
     assert project.query("select to_regclass('public.made_here')::text") == [("made_here",)]
+
+
+GUARD_REVISION = """
+    op.flowcraft_triggers(
+        channel='teams.{team_id}',
+        table='members',
+        event='@guard',
+        on=['insert', 'update', 'delete'],
+        parameter='team_id',
+        parameter_type='int',
+        fields=[
+            {'name': 'person', 'column': 'login', 'cast': 'text'},
+            {'name': 'team_id', 'cast': 'text'},
+        ],
+    )
+"""
+
+
+@by_both_drivers
+def test_a_guard_that_depends_on_a_table_is_generated_upgraded_and_downgraded(project: Project) -> None:
+    metadata = MetaData()
+    SqlTable("members", metadata, Column("login", Text), Column("team_id", Integer))
+    channels, unguarded = Channels(), Channels()
+    teams = channels.declare("teams.{team_id}", RunUpdate, params={"team_id": int})
+    unguarded.declare("teams.{team_id}", RunUpdate, params={"team_id": int})
+    members = Table("members", person="login", team_id="team_id")
+    teams.guard(depends_on=members)(lambda _viewer, team_id: team_id == 7)
+    project.declare(metadata, channels)
+    assert GUARD_REVISION in project.generate()
+    project.upgrade()
+    assert project.is_current()
+    assert project.triggers() == ALL
+    project.query("insert into members values ('ada', 7)")
+    withdrawn = [('{"viewer" : "ada", "channel" : "teams.7", "ask" : true}',)]
+    assert project.query("select payload from flowcraft.event where kind = 'w'") == withdrawn
+    project.declare(metadata, unguarded)
+    assert "op.flowcraft_drop_triggers(" in project.generate()
+    project.upgrade()
+    assert project.triggers() == []
+    project.downgrade()
+    assert project.triggers() == ALL

@@ -60,6 +60,10 @@ first = channels_of(Table("items", item_id="id"))
 changed = channels_of(Table("items", item_id="id", on=["delete"]))
 misfit = channels_of(Table("items", item_id="id", stock="amount"))
 nothing = channels_of(None)
+guarded = channels_of(None)
+guarded.declare("shelf_update", ItemUpdate).guard(depends_on=Table("items", person="stock"))(
+    lambda _viewer: True
+)
 
 
 class Project:
@@ -164,6 +168,20 @@ def test_a_channel_that_is_no_longer_declared_loses_its_triggers(project: Projec
     assert project.triggers() == []
     project.migrate("shop", "0002")
     assert project.triggers() == ALL
+
+
+def test_a_guard_that_depends_on_a_table_has_triggers_like_a_source(project: Project) -> None:
+    project.write(declared="guarded")
+    assert project.write("--check", declared="guarded").startswith("no changes: ")
+    project.migrate()
+    project.query("insert into items (stock) values (5)")
+    withdrawn = [('{"viewer" : "5", "channel" : "shelf_update", "ask" : true}',)]
+    assert project.query("select payload from flowcraft.event where kind = 'w'") == withdrawn
+    assert project.triggers() == ALL
+    assert project.checks(declared="guarded", database=True) == []
+    project.write(declared="nothing")
+    project.migrate()
+    assert project.triggers() == []
 
 
 def test_the_sql_of_a_migration_does_the_same(project: Project) -> None:

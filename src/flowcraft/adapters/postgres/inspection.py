@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import Plain
 
 _PROBE_SECONDS = 2.0  # a notification arrives within milliseconds
+_GUARD_FITS = "select pg_temp.flowcraft_guard($1::text::jsonb, pg_temp.flowcraft_table($1::text::jsonb))"
 _LONGEST_PREFIX = 48  # of 63 bytes of a name; the digest and the suffix of the operation take the rest
 
 
@@ -49,10 +50,10 @@ class Column(msgspec.Struct, frozen=True):
 class SourceFacts(msgspec.Struct, frozen=True):
     """One declared source and its triggers.
 
-    `name` is its table with the schema; `refused` is why the declared name does not mean one table; `same` is
-    whether the triggers do what is declared, None if that is not known. `wanted` are the operations that need
-    a trigger, `uncovered` the partitions and children that lack one; `parent` is of what the table is a part,
-    `without_key` why its rows are not found again by a key.
+    `name` is its table with the schema; `refused` is why the declared name does not mean one table, or a
+    guard cannot depend on it; `same` is whether the triggers do what is declared, None if that is not known.
+    `wanted` are the operations that need a trigger, `uncovered` the partitions and children that lack one;
+    `parent` is of what the table is a part, `without_key` why its rows are not found again by a key.
     """
 
     source: TableSource
@@ -237,6 +238,8 @@ async def _triggers(connection: Plain, table: SourceFacts) -> SourceFacts:
     try:
         async with connection.transaction():
             await connection.execute("select pg_temp.flowcraft_table($1::text::jsonb)", encoded)
+            if table.source.is_of_guard:
+                await connection.execute(_GUARD_FITS, encoded)
     except asyncpg.PostgresError as error:
         if error.sqlstate != DOES_NOT_FIT:
             raise

@@ -41,6 +41,7 @@ _FUNCTIONS = (
     "query(jsonb, jsonb, text, jsonb, jsonb)",
     "operations(jsonb, jsonb)",
     "settings(regclass, jsonb)",
+    "guard(jsonb, regclass)",
     "body(jsonb, regclass)",
     "function(jsonb, regclass)",
     "triggers(jsonb, regclass, text)",

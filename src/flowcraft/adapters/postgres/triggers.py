@@ -18,12 +18,13 @@ from uuid import UUID
 
 import msgspec
 
-from flowcraft.channels import Channels, Declaration, Table
+from flowcraft.channels import PERSON, Channels, Declaration, Table
 from flowcraft.errors import DeclarationError
 from flowcraft.events import EventField
 
 _IDENTIFIER = re.compile(r'"(?:[^"]|"")+"|[^".]+')
 _LONGEST_NAME = 63  # bytes of an identifier in PostgreSQL
+_GUARD = "@guard"  # no class has such a name
 _SEQUENCES = (list, tuple, set, frozenset, Sequence, Iterable, AbstractSet)
 
 
@@ -49,6 +50,9 @@ class TableSource(msgspec.Struct, frozen=True):
 
     `gone`: rows that are deleted have left the channel; `moves`: so have rows whose channel is another now.
     `place` counts the sources of one channel, table and event.
+
+    For a table that a guard depends on, `event` is "@guard", the fields are `person` and the parameter, as
+    far as they are named, and what its triggers write are withdrawals.
     """
 
     channel: str
@@ -65,18 +69,28 @@ class TableSource(msgspec.Struct, frozen=True):
     moves: bool = False
     place: int = 0
 
+    @property
+    def is_of_guard(self) -> bool:
+        """Whether a guard depends on the table; its rows become no events."""
+        return self.event == _GUARD
+
 
 def table_sources(channels: Channels) -> list[TableSource]:
-    """Return the table sources of all channels.
+    """Return the table sources of all channels, then the tables that guards depend on.
 
     Raises:
         DeclarationError: a table's name that cannot be one, or a field's name that PostgreSQL would cut.
     """
-    return [
+    sources = [
         _table_source(declaration, source)
         for declaration in channels
         for source in declaration.sources
         if isinstance(source, Table)
+    ]
+    return sources + [
+        _dependency(declaration, place)
+        for declaration in channels
+        for place in range(len(declaration.depends_on))
     ]
 
 
@@ -114,6 +128,26 @@ def _table_source(declaration: Declaration, source: Table) -> TableSource:
         gone=moves and not any("delete" in one.on for one in alike),
         moves=moves,
         place=[one for one in alike if (one.event or payload.members[0]) is member].index(source),
+    )
+
+
+def _dependency(declaration: Declaration, place: int) -> TableSource:
+    table, parameter = declaration.depends_on[place], declaration.parameter
+    named = parameter is not None and parameter.name in table.columns
+    names = [name for name in (PERSON, parameter.name if parameter else "") if name in table.columns]
+    return TableSource(
+        channel=declaration.name,
+        prefix=declaration.prefix,
+        parameter=parameter.name if parameter and named else None,
+        table=quoted(table.name),
+        # An update or a delete may end a right, whatever `on` names.
+        on=("insert", "update", "delete") if "insert" in table.on else ("update", "delete"),
+        event=_GUARD,
+        tag_field=None,
+        tag=None,
+        fields=tuple(SourceField(name, table.columns[name], "text", True, None) for name in names),
+        parameter_type=parameter.type.__name__.lower() if parameter and named else None,
+        place=[quoted(one.name) for one in declaration.depends_on[:place]].count(quoted(table.name)),
     )
 
 

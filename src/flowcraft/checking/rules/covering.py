@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from flowcraft.checking.facts import Facts
 from flowcraft.checking.findings import Fault
-from flowcraft.checking.rules.installing import fields, migrate_with, place_of, plain, sources
+from flowcraft.checking.rules.installing import fields, lost, migrate_with, place_of, plain, sources
 
 _NAMES = "'^[A-Za-z0-9_-]{1,64}$'"
 
@@ -16,8 +16,9 @@ def partitions_have_triggers(facts: Facts) -> Iterator[Fault]:
         if found.uncovered:
             yield Fault(
                 place_of(facts, found),
-                f"{found.source.channel}: rows that are written directly to {', '.join(found.uncovered)}, "
-                f"a part of {plain(found)}, become no events; run {migrate_with(facts)} after each new one",
+                f"{found.source.channel}: {', '.join(found.uncovered)}, a part of {plain(found)}, has no "
+                f"triggers: if it is written to directly, {lost(found)}; run {migrate_with(facts)} after "
+                "each new one",
             )
 
 
@@ -26,14 +27,15 @@ def is_no_part_of_another(facts: Facts) -> Iterator[Fault]:
         if found.parent is not None:
             yield Fault(
                 place_of(facts, found),
-                f"{found.source.channel}: {plain(found)} is a part of {found.parent}, and rows that are "
-                f"written through {found.parent} become no events; name {found.parent} in Table(...)",
+                f"{found.source.channel}: {plain(found)} is a part of {found.parent}: if it is written to "
+                f"through {found.parent}, {lost(found)}; name {found.parent} in Table(...)",
             )
 
 
 def rows_have_a_key(facts: Facts) -> Iterator[Fault]:
     for found in sources(facts):
-        if found.without_key is not None and "update" in found.source.on:
+        keyless = found.without_key is not None and not found.source.is_of_guard
+        if keyless and "update" in found.source.on:
             yield Fault(
                 place_of(facts, found),
                 f"{found.source.channel}: {found.without_key}, so no page receives that a row was deleted or "

@@ -148,8 +148,8 @@ def is_installed(facts: Facts) -> Iterator[Fault]:
         if found.installed is False or (found.installed and not found.operations):
             yield Fault(
                 place_of(facts, found),
-                f"{found.source.channel}: the trigger on {plain(found)} is not installed, so its "
-                f"rows become no events; run {migrate_with(facts)}",
+                f"{found.source.channel}: the trigger on {plain(found)} is not installed, so "
+                f"{lost(found)}; run {migrate_with(facts)}",
             )
 
 
@@ -176,8 +176,8 @@ def is_enabled(facts: Facts) -> Iterator[Fault]:
             table = plain(found)
             yield Fault(
                 place_of(facts, found),
-                f"{found.source.channel}: the trigger {trigger} on {table} is disabled, so its rows "
-                f"become no events; run `alter table {table} enable trigger {trigger}`",
+                f"{found.source.channel}: the trigger {trigger} on {table} is disabled, so "
+                f"{lost(found)}; run `alter table {table} enable trigger {trigger}`",
             )
 
 
@@ -257,8 +257,15 @@ def sources(facts: Facts) -> tuple[SourceFacts, ...]:
 def fields(facts: Facts) -> Iterator[tuple[SourceFacts, SourceField, Column | None]]:
     for found in sources(facts):
         columns = {column.name: column for column in found.columns}
-        for field in found.source.fields if found.is_table else ():
+        for field in found.source.fields if found.is_table and not found.source.is_of_guard else ():
             yield found, field, columns.get(field.column)
+
+
+def lost(found: SourceFacts) -> str:
+    """Return what a missing trigger costs."""
+    if found.source.is_of_guard:
+        return "rights that a change of its rows ends go on"
+    return "its rows become no events"
 
 
 def _schema(facts: Facts, found: SourceFacts, field: SourceField) -> tuple[JsonSchema, JsonSchema] | None:

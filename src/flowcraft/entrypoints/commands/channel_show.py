@@ -48,6 +48,9 @@ def _lines(declaration: Declaration) -> Iterator[str]:
         yield f"  one channel for each {parameter.name}, a {parameter.type.__name__}"
     yield f"  delivery  {_delivery(declaration)}"
     yield f"  guard     {_guard(declaration)}"
+    for table in declaration.depends_on:
+        columns = ", ".join(f"{field} in {column}" for field, column in table.columns.items())
+        yield f"            asked again when a row of {table.name} changes: {columns}"
     for source in declaration.sources:
         yield f"  source    {_source(source, declaration)}"
     if not declaration.sources:

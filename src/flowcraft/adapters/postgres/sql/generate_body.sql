@@ -53,6 +53,9 @@ declare
     comparable text := '(t.oid < 16384 or t.typtype = ''e'' or t.typtype = ''d'' and t.typbasetype < 16384)';
     field jsonb;
 begin
+    if source ->> 'event' = '@guard' then
+        return pg_temp.flowcraft_guard(source, relation);
+    end if;
     for field in select f from jsonb_array_elements(source -> 'fields') as f loop
         if (field ->> 'required')::boolean and not exists (select from jsonb_array_elements(plan -> 'fields') as f where f ->> 'name' = field ->> 'name') then
             raise exception 'channel %: table % has no column % for the field % of %; it has %', source ->> 'channel', relation,

@@ -74,6 +74,7 @@ end $$;
 
 \ir generate_columns.sql
 \ir generate_queries.sql
+\ir generate_guard.sql
 \ir generate_body.sql
 
 -- flowcraft_definition: the SQL that makes the trigger function of a source.

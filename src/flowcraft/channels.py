@@ -7,7 +7,7 @@ import hashlib
 import inspect
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeAlias, TypeVar, get_args, overload
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args, overload
 from uuid import UUID
 
 import msgspec
@@ -124,7 +124,7 @@ class Channel(Generic[E]):
         /,
         *,
         depends_on: Table | Sequence[Table] = (),
-    ) -> Callable[[Viewer], _Answer] | Callable[[Callable[[Viewer], _Answer]], Callable[[Viewer], _Answer]]:
+    ) -> Callable[..., Any]:
         """Register the guard: called with the viewer, it returns whether this viewer may subscribe.
 
         A client without a viewer is refused without a call; an exception in the guard refuses too.
@@ -187,10 +187,7 @@ class ChannelFamily(Generic[P, E]):
         /,
         *,
         depends_on: Table | Sequence[Table] = (),
-    ) -> (
-        Callable[[Viewer, P], _Answer]
-        | Callable[[Callable[[Viewer, P], _Answer]], Callable[[Viewer, P], _Answer]]
-    ):
+    ) -> Callable[..., Any]:
         """Register the guard: called with viewer and parameter, it returns whether the viewer may subscribe.
 
         A client without a viewer is refused without a call; an exception in the guard refuses too.

@@ -12,12 +12,13 @@ $$;
 -- Each costs 1 to 4 microseconds a statement, so those that no column depends on are left out.
 create or replace function pg_temp.flowcraft_settings(relation regclass, plan jsonb) returns text[] language sql stable as $$
     with printed(type) as (
-        select coalesce(e.typname, t.typname)
+        -- Both are read as JSON, which has one style.
+        select case when t.typname in ('timestamp', 'timestamptz') and t.oid::text = c ->> 'type' then 'json ' else '' end || coalesce(e.typname, t.typname)
         from jsonb_array_elements(plan -> 'columns') as c cross join lateral pg_temp.flowcraft_base((c ->> 'type')::oid) as b
         join pg_type as t on t.oid = b.id left join pg_type as e on t.typcategory = 'A' and e.oid = t.typelem
     ), needed(type, setting) as (
-        values ('timestamptz', 'timezone = utc'), ('date', 'datestyle = iso, ymd'), ('timestamp', 'datestyle = iso, ymd'),
-            ('timestamptz', 'datestyle = iso, ymd'), ('interval', 'intervalstyle = iso_8601'), ('float4', 'extra_float_digits = 1'),
+        values ('timestamptz', 'timezone = utc'), ('json timestamptz', 'timezone = utc'), ('timestamptz', 'datestyle = iso, ymd'),
+            ('date', 'datestyle = iso, ymd'), ('timestamp', 'datestyle = iso, ymd'), ('interval', 'intervalstyle = iso_8601'), ('float4', 'extra_float_digits = 1'),
             ('float8', 'extra_float_digits = 1'), ('bytea', 'bytea_output = hex'), ('money', format('lc_monetary = %s', quote_literal(
                 (select s.reset_val from pg_settings as s where s.name = 'lc_monetary')))), ('regclass', 'quote_all_identifiers = off')
     )
@@ -26,7 +27,7 @@ create or replace function pg_temp.flowcraft_settings(relation regclass, plan js
             where n.type in (select p.type from printed as p) or exists (
                 select from printed as p where p.type not in (select k.type from needed as k) and p.type not in ('bool', 'int2',
                     'int4', 'int8', 'text', 'varchar', 'bpchar', 'char', 'name', 'uuid', 'json', 'jsonb', 'numeric', 'oid', 'inet',
-                    'cidr', 'macaddr', 'bit', 'varbit', 'time', 'timetz', 'xid', 'xid8')) order by 1)
+                    'cidr', 'macaddr', 'bit', 'varbit', 'time', 'timetz', 'xid', 'xid8', 'json timestamp')) order by 1)
 $$;
 
 -- flowcraft_body: the text of the trigger function of a source.
@@ -78,24 +79,25 @@ begin
     keys := (select string_agg(format('pg_typeof((null::%s).%I)', plan ->> 'relation', c ->> 'name'), ', ') from jsonb_array_elements(plan -> 'columns') as c
         where exists (select from jsonb_array_elements(plan -> 'key') as k where k -> 'number' = c -> 'number'));
     foreach operation in array array_remove(pg_temp.flowcraft_operations(source, plan), 'truncate') loop
-        query := replace(pg_temp.flowcraft_query(source, plan, operation, now, old), plan ->> 'relation', relation::text);
+        query := replace(pg_temp.flowcraft_query(source, plan, operation, now, old, true), plan ->> 'relation', relation::text);
         by_statement := by_statement || format($text$
-                %s tg_op = %L then
-                    bulk := exists (select from %s offset 10000);
-                    if not bulk then
-                        select array_agg(r.kind), array_agg(r.channel), array_agg(r.payload) into kinds, channels, payloads from (%s) as r;
-                    end if;$text$,
+                %s tg_op = %L then%s
+                    select array_agg(r.kind), array_agg(r.channel), array_agg(r.payload) into kinds, channels, payloads from (%s limit 10001) as r;$text$,
             case when by_statement = '' then 'if' else 'elsif' end, upper(operation),
-            case operation when 'delete' then 'flowcraft_old' else 'flowcraft_new' end, query);
+            case when keyed and operation = 'update' then format($text$
+                    if not exists (select from (%s) as o left join (%s) as n on true where n.there is null or %s) then
+                        return null;
+                    end if;$text$, pg_temp.flowcraft_rows(plan, 'flowcraft_old', true), pg_temp.flowcraft_rows(plan, 'flowcraft_new', true),
+                pg_temp.flowcraft_differs(plan, 'o', 'n', true)) else '' end, query);
         by_row := by_row || format($text$
                 %s tg_op = %L then
                     select array_agg(r.kind), array_agg(r.channel), array_agg(r.payload) into kinds, channels, payloads from (%s) as r;$text$,
             case when by_row = '' then 'if' else 'elsif' end, upper(operation),
             replace(replace(query, 'flowcraft_old as x', '(select (old).*) as x'), 'flowcraft_new as x', '(select (new).*) as x'));
-        careful := careful || format(' when %L then %L', upper(operation), pg_temp.flowcraft_query(source, plan, operation, now_careful, old_careful));
+        careful := careful || format(' when %L then %L', upper(operation), pg_temp.flowcraft_query(source, plan, operation, now_careful, old_careful, false));
     end loop;
     if keyed then
-        careful := careful || format(' when ''TRUNCATE'' then %L', pg_temp.flowcraft_query(source, plan, 'truncate', now_careful, old_careful));
+        careful := careful || format(' when ''TRUNCATE'' then %L', pg_temp.flowcraft_query(source, plan, 'truncate', now_careful, old_careful, false));
     end if;
     return format($body$
 #variable_conflict use_column
@@ -104,7 +106,7 @@ declare
     channels text[];
     payloads text[];
     bulk boolean;
-    same boolean := tg_table_name = %1$L and tg_table_schema = %2$L;
+    same boolean;
     relation text;
     query text;
     written bigint := 1;
@@ -112,16 +114,18 @@ declare
     message text;
 begin
     -- `enable trigger user` enables the triggers of rows for every session; they are for those that replicate.
-    if tg_op <> 'TRUNCATE' and (tg_level = 'ROW') <> (current_setting('session_replication_role') = 'replica') then
+    if tg_level = 'ROW' and current_setting('session_replication_role') <> 'replica' then
         return null;
     end if;
     begin
-        same := tg_op <> 'TRUNCATE' and (same or coalesce(pg_partition_root(tg_relid)::regclass::text = %3$L, false));
+        same := tg_op <> 'TRUNCATE' and (tg_table_name = %1$L and tg_table_schema = %2$L
+            or coalesce(pg_partition_root(tg_relid)::regclass::text = %3$L, false));
         if same then
             same := %4$s;
         end if;
         if same and tg_level = 'STATEMENT' then%5$s
             end if;
+            bulk := cardinality(kinds) > 10000;
         elsif same then%6$s
             end if;
         elsif tg_level = 'ROW' then
@@ -131,9 +135,16 @@ begin
         else
             bulk := true;
         end if;
+        -- `enable always` enables those of statements for sessions that replicate.
+        if tg_level = 'STATEMENT' and tg_op <> 'TRUNCATE' and current_setting('session_replication_role') = 'replica' then
+            return null;
+        end if;
         if bulk then
             relation := coalesce(pg_partition_root(tg_relid), tg_relid)::regclass::text;
             query := replace(replace(case tg_op%8$s end, %11$L, relation), %12$L, tg_relid::regclass::text);%9$s
+            kinds := null;
+            channels := null;
+            payloads := null;
             execute 'select count(*) from (' || query || ') as r where octet_length(r.channel || r.payload) >= 0' into written;
             if tg_op = 'TRUNCATE' and written > 10000 then
                 kinds := array['r'::"char"];
@@ -159,8 +170,9 @@ begin
     if kinds is null then
         return null;
     end if;
-    insert into flowcraft.event (kind, channel, payload)
-    select r.kind, r.channel, r.payload from unnest(kinds, channels, payloads) as r(kind, channel, payload);
+    -- The slot is looked up once, not for every row.
+    insert into flowcraft.event (slot, kind, channel, payload)
+    select (select coalesce(pg_sequence_last_value('flowcraft.event_slot'), 0)), unnest(kinds), unnest(channels), unnest(payloads);
     perform flowcraft.wake();
     return null;
 end $body$,

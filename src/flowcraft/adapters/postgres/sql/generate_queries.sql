@@ -81,11 +81,12 @@ begin
             left join lateral (select f as field from jsonb_array_elements(fields) as f where f ->> 'column' = k.name limit 1) as c
                 on true),
         'columns', (select coalesce(jsonb_agg(jsonb_build_object(
-            'name', a.attname, 'number', u.number, 'type', a.atttypid::bigint,
+            'name', a.attname, 'number', u.number, 'type', a.atttypid::bigint, 'text', t.typname in ('text', 'varchar'),
+            'plain', t.oid < 16384 and t.typname in ('bool', 'int2', 'int4', 'int8', 'text', 'varchar', 'uuid', 'date', 'timestamp', 'timestamptz'),
             -- A transition table has no value of a virtual column.
             'virtual', case when a.attgenerated = 'v' then pg_get_expr(d.adbin, d.adrelid) end) order by u.number), '[]')
             from unnest(used) with ordinality as u(name, number)
-            join pg_attribute as a on a.attrelid = relation and a.attname = u.name
+            join pg_attribute as a on a.attrelid = relation and a.attname = u.name join pg_type as t on t.oid = a.atttypid
             left join pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum));
 end $$;
 
@@ -126,6 +127,27 @@ create or replace function pg_temp.flowcraft_pairs(plan jsonb, operation text, k
             (select string_agg(format('o.c%1$s = n.c%1$s', k ->> 'number'), ' and ') from jsonb_array_elements(plan -> 'key') as k),
             pg_temp.flowcraft_now(plan, 'coalesce(n.c#, o.c#)'))
     end
+$$;
+
+-- flowcraft_differs: whether two rows have different values: in any column, or in the one of this name.
+--
+-- What prints another text has another image. Of the `plain` types `=` compares nothing else than images, and in the fastest way; of
+-- other types it may be missing, or take for equal what prints differently. `exact`: no row has a type that was not there when
+-- the function was made.
+create or replace function pg_temp.flowcraft_differs(plan jsonb, a text, b text, exact boolean, name text default null)
+returns text language sql stable as $$
+    with compared as (
+        select c ->> 'number' as number, exact and (c ->> 'plain')::boolean as plain,
+            case when (c ->> 'text')::boolean then ' collate "C"' else '' end as compared
+        from jsonb_array_elements(plan -> 'columns') as c where coalesce(c ->> 'name' = flowcraft_differs.name, true)
+    )
+    select '(' || concat_ws(' or ',
+        string_agg(format('%s.c%s%s is distinct from %s.c%s%s', a, number, compared, b, number, compared), ' or ' order by number::int)
+            filter (where plain),
+        'not row(' || string_agg(format('%s.c%s', a, number), ', ' order by number::int) filter (where not plain)
+            || ')::record *= row(' || string_agg(format('%s.c%s', b, number), ', ' order by number::int) filter (where not plain) || ')::record'
+    ) || ')'
+    from compared
 $$;
 
 -- flowcraft_side: what the queries compute of a row `o` or `c`: its payload's columns, its channel, why it is unfit, its key.
@@ -183,7 +205,7 @@ begin
 end $$;
 
 -- flowcraft_query: the query of an operation: the kind, channel and payload of each record.
-create or replace function pg_temp.flowcraft_query(source jsonb, plan jsonb, operation text, now jsonb, old jsonb) returns text
+create or replace function pg_temp.flowcraft_query(source jsonb, plan jsonb, operation text, now jsonb, old jsonb, exact boolean) returns text
 language plpgsql stable as $$
 declare
     deletes boolean := coalesce((source -> 'on') ? 'delete', false);
@@ -196,7 +218,9 @@ declare
     family text := quote_literal((source ->> 'prefix') || '.*');
     rows text := pg_temp.flowcraft_pairs(plan, case when event and keyed and operation = 'delete' then 'deleted' else operation end,
         keyed and not (event and operation = 'truncate'));
-    changed text := (select string_agg(format('%s.c%s', '#', c ->> 'number'), ', ') from jsonb_array_elements(plan -> 'columns') as c);
+    -- Two rows of the same key whose columns are all plain print the same texts only if they are the same.
+    plain boolean := exact and not exists (select from jsonb_array_elements(plan -> 'columns') as c where not (c ->> 'plain')::boolean);
+    part text := (select f ->> 'column' from jsonb_array_elements(plan -> 'fields') as f where f ->> 'name' = source ->> 'parameter');
     fields text;
     filter text;
     reason text := 'coalesce(s.bad, case when octet_length(s.payload) > 262144 then ''{"reason":"too_large"}'' end)';
@@ -207,14 +231,16 @@ begin
         coalesce(now ->> 'unfit', 'null::text'));
     rows := rows || ' cross join lateral ' || (now ->> 'payload');
     if paired then
-        fields := fields || format(', %s as old_channel, case when o.there and c.there then row_to_json(po.*)::text end as old_payload, '
-            'case when o.there then row_to_json(k.*)::text end as key',
-            case when old ->> 'channel' is null then 'null::text' else format('case when o.there then %s end', old ->> 'channel') end);
+        fields := fields || format(', %s as old_channel, case when o.there is null or c.there is null then true when %s then %s else false end as differs, '
+            'case when o.there and (c.there is null%s) then row_to_json(k.*)::text end as key',
+            case when old ->> 'channel' is null then 'null::text' else format('case when o.there then %s end', old ->> 'channel') end,
+            pg_temp.flowcraft_differs(plan, 'o', 'c', exact),
+            case when plain then 'true' else 'row_to_json(po.*)::text is distinct from row_to_json(pc.*)::text' end,
+            case when part is null then '' else ' or ' || pg_temp.flowcraft_differs(plan, 'o', 'c', exact, part) end);
         rows := rows || ' cross join lateral ' || (old ->> 'payload') || ' cross join lateral ' || (old ->> 'key');
     end if;
     filter := case
-        when operation = 'update' and paired then format(
-            ' where o.there is null or n.there is null or not row(%s)::record *= row(%s)::record', replace(changed, '#', 'o'), replace(changed, '#', 'n'))
+        when operation = 'update' and paired then ' where o.there is null or n.there is null or ' || pg_temp.flowcraft_differs(plan, 'o', 'n', exact)
         when event and keyed and operation = 'delete' then ' where n.there is null'
         else '' end;
     rows := format('(select %s from %s%s offset 0) as s', fields, rows, filter);
@@ -228,12 +254,12 @@ begin
     elsif source ->> 'parameter' is null then
         return format('select case when s.there is null then ''g'' when %1$s is null then ''e'' else ''s'' end::"char" as kind, %2$L::text as channel, '
             'case when s.there is null then s.key else coalesce(%1$s, s.payload) end as payload '
-            'from %3$s where case when s.there then s.old_payload is distinct from s.payload else %4$s end', reason, source ->> 'channel', rows, moves);
+            'from %3$s where case when s.there then s.differs else %4$s end', reason, source ->> 'channel', rows, moves);
     end if;
     return format('select e.kind, e.channel, e.payload from %3$s cross join lateral (values '
         '(''g''::"char", s.old_channel, s.key, s.old_channel is not null and s.old_channel is distinct from s.channel and %4$s), '
         '(case when s.channel is null or %1$s is not null then ''s'' else ''e'' end::"char", coalesce(s.channel, %2$s), '
         'case when s.channel is null then ''{"reason":"channel_name"}'' else coalesce(%1$s, s.payload) end, '
-        's.given and (s.old_channel is distinct from s.channel or s.old_payload is distinct from s.payload))) '
+        's.given and (s.old_channel is distinct from s.channel or s.differs))) '
         'as e(kind, channel, payload, wanted) where e.wanted', reason, family, rows, moves);
 end $$;

@@ -72,9 +72,9 @@ test.each<[string, () => string | null]>([
 });
 
 test.each<[string, ClientOptions["token"], RegExp]>([
-  ["is never valid", () => jwt(60, "another secret of thirty-two char"), /token as invalid \(4500\)/],
-  ["is missing", undefined, /wants a token/],
-  ["is never there", () => "", /wants a token/],
+  ["is never valid", () => jwt(60, "another secret of thirty-two char"), /\(4500\): invalid token/],
+  ["is missing", undefined, /\(4501\): (no token in time|a token is required)/],
+  ["is never there", () => "", /\(4501\): (no token in time|a token is required)/],
 ])("a token that %s stops the client once, with the cause", async (_, token, cause) => {
   const { status, reports } = connect(token);
   await expect.poll(status, { timeout: 20_000 }).toBe("stopped");

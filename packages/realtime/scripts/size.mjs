@@ -6,13 +6,13 @@ const dist = new URL("../dist/", import.meta.url).pathname;
 const CLIENT = `export { createClient } from "${dist}client.js";`;
 const REACT = `export * from "${dist}react.js";`;
 
-// Of these, 0.9 KB are names, limits and transactions that have their own answers, 1.3 KB the causes of a close, the renewal of
+// Of these, 0.9 KB are names, limits and transactions that have their own answers, 1.1 KB the end of a connection, the renewal of
 // tokens, the time of each step, addresses outside of pages and the stream beside a slow WebSocket: they recover without the user.
-await measure("client", CLIENT, 5800);
-await measure("client and hooks", CLIENT + REACT, 6750);
-await measure("fallback, where no WebSocket comes through", `export * from "${dist}fallback.js";`, 2700);
-await measure("store", `export * from "${dist}store.js";`, 1200);
-await measure("query", `export * from "${dist}query.js";`, 1480);
+await measure("client", CLIENT, 5570);
+await measure("client and hooks", CLIENT + REACT, 6520);
+await measure("fallback, where no WebSocket comes through", `export * from "${dist}fallback.js";`, 2610);
+await measure("store", `export * from "${dist}store.js";`, 880);
+await measure("query", `export * from "${dist}query.js";`, 1450);
 
 async function measure(name, entry, limit) {
   const virtual = { name: "entry", resolveId: (id) => (id === "entry" ? id : null), load: (id) => (id === "entry" ? entry : null) };

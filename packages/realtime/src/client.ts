@@ -151,9 +151,10 @@ export const createClient = (options: ClientOptions = {}): Client => {
           else notify(s, s.options.onSkipped ?? reportOnce, missed(s.channel, String(value)));
         return;
       case "reset":
-        return notify(effect[1], effect[1].options.onReset ?? onError, effect[2]);
-      case "refused":
-        return notify(effect[1], effect[1].options.onError ?? onError, effect[2]);
+      case "refused": {
+        const [kind, s, error] = effect;
+        return notify(s, (kind === "reset" ? s.options.onReset : s.options.onError) ?? onError, error);
+      }
       case "fresh":
         return notify(effect[1], effect[1].options.onFresh, effect[2]);
       case "settled":
@@ -193,7 +194,7 @@ export const createClient = (options: ClientOptions = {}): Client => {
         opened: () => run(machine.opened(token, Date.now())),
         received: (data) => run(machine.received(data, Date.now())),
         reported: (message) => call(onError, new RealtimeError("stream_held", message)),
-        closed: (code) => run(machine.closed(code, Date.now())),
+        closed: (code, reason) => run(machine.closed(code, Date.now(), reason)),
       });
     } catch (error) {
       if (mine !== attempt) return;
@@ -263,11 +264,10 @@ const transaction = (xid: unknown) => {
 /** The WebSocket's address. A worker made from a blob, or a frame with `srcdoc`, has its page's origin, but no address of its own. */
 const address = (url: string | URL = "/realtime") => {
   let text = String(url);
-  if (!/^\w+:/i.test(text)) {
+  if (!/^\w+:/.test(text)) {
     const base = [page.location?.href, page.origin].find((one) => one?.startsWith("http"));
-    if (base === undefined) throw new TypeError(`no page to which ${text} is relative: createClient({ url: "wss://…" })`);
-    text = new URL(text, base).href;
+    text = base === undefined ? text : new URL(text, base).href;
   }
-  if (!/^(ws|http)s?:/i.test(text)) throw new TypeError(`${text} is no address of a WebSocket`);
+  if (!/^(ws|http)s?:/i.test(text)) throw new TypeError(`${text} is no address of a WebSocket: createClient({ url: "wss://…" })`);
   return text.replace(/^http/i, "ws");
 };

@@ -14,7 +14,7 @@ export type WebSocketLike = {
 export type Listeners = {
   readonly opened: () => void;
   readonly received: (data: unknown) => void;
-  readonly closed: (code: number) => void;
+  readonly closed: (code: number, reason?: string) => void;
   readonly reported: (message: string) => void;
 };
 
@@ -29,6 +29,7 @@ export const page: Partial<
 const SLOW_MS = 1_500;
 /** Where an earlier page of this session needed a stream. */
 const SLOW_AGAIN_MS = 300;
+const CLOSED = 3; // the state of a WebSocket
 
 /** Storage may be missing, or refuse every access. */
 const isStored = (key: string) => {
@@ -47,8 +48,7 @@ export const createDial = (Socket?: new (url: string) => WebSocketLike) => {
   return (url: string, token: string | undefined, { opened, received, closed, reported }: Listeners): Dialed => {
     const key = `flowcraft streams ${url}`;
     let isDone = false;
-    let isLoading = false;
-    let ended: number | undefined; // while the fallback loads
+    let loading: Promise<void> | undefined; // the fallback
     let stream: FallbackSocket | undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
     let socket: WebSocketLike | undefined;
@@ -62,9 +62,10 @@ export const createDial = (Socket?: new (url: string) => WebSocketLike) => {
         clearTimeout(timer);
         received(data);
       };
-      next.onclose = ({ code }: { readonly code: number }) => {
-        if (isLoading) ended = code;
-        else end(code);
+      next.onclose = ({ code, reason }: { readonly code: number; readonly reason?: string }) => {
+        const last = () => socket === next && end(code, reason);
+        if (loading) void loading.then(last);
+        else last();
       };
       // After an error of a WebSocket `close` follows, with the code.
       next.onerror = ({ message }: { readonly message?: string }) => {
@@ -73,22 +74,18 @@ export const createDial = (Socket?: new (url: string) => WebSocketLike) => {
       };
     };
 
-    const end = (code: number) => {
+    const end = (code: number, reason?: string) => {
       clearTimeout(timer);
       if (!isDone) failures++;
-      closed(code);
+      closed(code, reason);
     };
 
     const fallBack = async (wait: number) => {
-      isLoading = true;
       const module = await import("./fallback.js").catch(() => undefined);
-      isLoading = false;
-      if (isDone) {
-        if (ended !== undefined) end(ended);
-      } else if (module) {
-        const first = ended === undefined ? (socket as WebSocket | undefined) : undefined; // ours is the native one
-        attach((stream = new module.FallbackSocket(url, token, first, wait, key)));
-      } else if (ended !== undefined || !socket) end(ended ?? 0);
+      if (isDone) return;
+      const first = socket as WebSocket | undefined; // ours is the native one
+      if (module) attach((stream = module.createFallback(url, token, first?.readyState === CLOSED ? undefined : first, wait, key)));
+      else if (!first) end(0);
     };
 
     const Native = page.WebSocket;
@@ -97,8 +94,9 @@ export const createDial = (Socket?: new (url: string) => WebSocketLike) => {
       const isBlocked = !Native || failures > 1 || isStored(key);
       if (Native) attach(new Native(url));
       // Loaded on demand: most pages never need its 2 KB.
-      if (isBlocked) void fallBack(Native ? SLOW_AGAIN_MS : 0);
-      else timer = setTimeout(() => void fallBack(0), SLOW_MS);
+      const load = (wait: number) => void (loading = fallBack(wait));
+      if (isBlocked) load(Native ? SLOW_AGAIN_MS : 0);
+      else timer = setTimeout(load, SLOW_MS, 0);
     }
 
     return {
@@ -106,10 +104,11 @@ export const createDial = (Socket?: new (url: string) => WebSocketLike) => {
       close: (code) => {
         clearTimeout(timer);
         isDone = true;
-        ended = undefined;
-        if (!socket) return;
-        socket.onopen = socket.onmessage = socket.onclose = null;
-        socket.close(code);
+        const last = socket;
+        socket = undefined;
+        if (!last) return;
+        last.onopen = last.onmessage = last.onclose = null;
+        last.close(code);
       },
     };
   };

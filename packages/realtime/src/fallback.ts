@@ -6,208 +6,218 @@ const STREAM_MS = 5_000;
 /** Once a stream works, a WebSocket that failed earlier has this long to open: the server may have been down. */
 const AGAIN_MS = 1_000;
 const LOST = 1006;
+/** Closing for a refused token. */
+const REFUSED = [4401, 4500, 4501];
+type Closing = { readonly code: number; readonly reason?: string };
+
+export type FallbackSocket = {
+  onopen: (() => void) | null;
+  onmessage: ((event: { readonly data: unknown }) => void) | null;
+  onclose: ((event: Closing) => void) | null;
+  onerror: ((event: { readonly message: string }) => void) | null;
+  isStream: boolean;
+  send(data: string): void;
+  close(code?: number): void;
+};
 
 /**
  * A socket that uses the WebSocket or the stream whose first message arrives first. A stream is a request to `/events`
  * below the WebSocket's address: one request at a time, repeated for each frame to send.
+ *
+ * `socket`: one that is opening; a stream is asked for after `wait`, or once the socket has failed. `key`: where session
+ * storage has that a stream was needed.
  */
-export class FallbackSocket {
-  onopen: (() => void) | null = null;
-  onmessage: ((event: { readonly data: unknown }) => void) | null = null;
-  onclose: ((event: { readonly code: number }) => void) | null = null;
-  onerror: ((event: { readonly message: string }) => void) | null = null;
-  isStream = false;
-  readonly #url: string;
-  /** Where session storage has that a stream was needed. */
-  readonly #key: string;
-  readonly #streams = createStreams();
-  #socket: WebSocket | undefined;
-  #stream = new AbortController();
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #isClosed = false;
+export const createFallback = (url: string, token: string | undefined, socket: WebSocket | undefined, wait: number, key: string) => {
+  const streams = createStreams();
+  let stream = new AbortController();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let isClosed = false;
   /** Whether the WebSocket has delivered a message, and whether it has failed before. */
-  #isSocket = false;
-  #isRefused = true;
-  #isRetried = false;
-  #decide: (() => void) | undefined;
+  let isSocket = false;
+  let isRefused = true;
+  let isRetried = false;
+  let decide: (() => void) | undefined;
   /** Whether the first stream was asked for, and whether it failed. */
-  #hasBegun = false;
-  #hasFailed = false;
-  /** The code to end with if the stream fails: that of a refused token. */
-  #code = LOST;
+  let hasBegun = false;
+  let hasFailed = false;
+  /** How to end if the stream fails. */
+  let closing: Closing = { code: LOST };
   /** Whether a frame waits to be sent, and whether a request is pending. */
-  #hasFrames = false;
-  #isRequesting = false;
+  let hasFrames = false;
+  let isRequesting = false;
 
-  /** `socket`: one that is opening; a stream is asked for after `wait`, or once the socket has failed. */
-  constructor(url: string, token: string | undefined, socket: WebSocket | undefined, wait: number, key: string) {
-    this.#url = url;
-    this.#key = key;
-    if (token !== undefined) this.#streams.send(JSON.stringify({ auth: token }));
-    if (socket) this.#try(socket);
-    this.#timer = setTimeout(() => void this.#begin(), wait);
-  }
-
-  send(data: string) {
-    if (!this.isStream) this.#socket?.send(data);
-    else if (this.#streams.send(data)) {
-      this.#hasFrames = true;
-      queueMicrotask(() => this.#flush());
-    }
-  }
-
-  close(code?: number) {
-    this.#isClosed = true;
-    clearTimeout(this.#timer);
-    this.#stream.abort();
-    this.#leaveSocket(code);
-    this.#decide?.();
-  }
+  const face: FallbackSocket = {
+    onopen: null,
+    onmessage: null,
+    onclose: null,
+    onerror: null,
+    isStream: false,
+    send(data) {
+      if (!face.isStream) socket?.send(data);
+      else if (streams.send(data)) {
+        hasFrames = true;
+        queueMicrotask(flush);
+      }
+    },
+    close(code) {
+      isClosed = true;
+      clearTimeout(timer);
+      stream.abort();
+      leaveSocket(code);
+      decide?.();
+    },
+  };
 
   /** Use a WebSocket if its first message arrives before that of a stream. */
-  #try(socket: WebSocket) {
-    this.#socket = socket;
-    this.#isRefused = false;
-    socket.onopen = null;
-    socket.onmessage = ({ data }: { readonly data: unknown }) => {
-      if (!this.#isSocket) {
-        this.#isSocket = true;
-        clearTimeout(this.#timer);
-        this.#stream.abort();
-        this.#decide?.();
-        this.#remember(false);
-        this.onopen?.();
+  const race = (next: WebSocket) => {
+    socket = next;
+    isRefused = false;
+    next.onopen = null;
+    next.onmessage = ({ data }: { readonly data: unknown }) => {
+      if (!isSocket) {
+        isSocket = true;
+        clearTimeout(timer);
+        stream.abort();
+        decide?.();
+        remember(false);
+        face.onopen?.();
       }
-      this.onmessage?.({ data });
+      face.onmessage?.({ data });
     };
-    socket.onclose = ({ code }) => {
-      this.#isRefused = true;
-      this.#decide?.();
-      if (this.#isSocket || this.#hasFailed) this.#end(code);
-      else void this.#begin();
+    next.onclose = ({ code, reason }) => {
+      isRefused = true;
+      decide?.();
+      if (isSocket || hasFailed) end({ code, reason });
+      else void begin();
     };
-  }
+  };
 
-  async #begin() {
-    if (this.#hasBegun || this.#isSocket || this.#isClosed) return;
-    this.#hasBegun = true;
-    const body = await this.#request();
-    if (body) void this.#read(body);
-    else this.#fail();
-  }
+  const begin = async () => {
+    if (hasBegun || isSocket || isClosed) return;
+    hasBegun = true;
+    await open();
+  };
+
+  const open = async () => {
+    const body = await request();
+    isRequesting = false;
+    if (body) void read(body);
+    else fail();
+  };
 
   /** The stream failed: while it is the first one, the WebSocket may still open. */
-  #fail() {
-    if (this.#isSocket) return;
-    this.#hasFailed = true;
-    if (this.isStream || this.#isRefused) this.#end(this.#code);
-  }
+  const fail = () => {
+    if (isSocket) return;
+    hasFailed = true;
+    if (face.isStream || isRefused) end(closing);
+  };
 
   /** A stream works: use it, unless a WebSocket opens that failed earlier. */
-  async #useStream(): Promise<boolean> {
-    if (this.#isRefused && !this.#isRetried && typeof WebSocket !== "undefined") {
-      this.#isRetried = true;
-      this.#try(new WebSocket(this.#url));
+  const chooseStream = async (): Promise<boolean> => {
+    if (isRefused && !isRetried && typeof WebSocket !== "undefined") {
+      isRetried = true;
+      race(new WebSocket(url));
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, AGAIN_MS);
-        this.#decide = () => {
-          clearTimeout(timer);
+        const late = setTimeout(resolve, AGAIN_MS);
+        decide = () => {
+          clearTimeout(late);
           resolve();
         };
       });
     }
-    if (this.#isSocket || this.#isClosed) return false;
-    this.#leaveSocket();
-    this.isStream = true;
-    this.#remember(true);
-    this.onopen?.();
+    if (isSocket || isClosed) return false;
+    leaveSocket();
+    face.isStream = true;
+    remember(true);
+    face.onopen?.();
     return true;
-  }
+  };
 
-  #leaveSocket(code?: number) {
-    if (this.#socket) this.#socket.onmessage = this.#socket.onclose = null;
-    this.#socket?.close(code);
-  }
+  const leaveSocket = (code?: number) => {
+    if (socket) socket.onmessage = socket.onclose = null;
+    socket?.close(code);
+  };
 
   /** The next page of this session asks for a stream sooner. */
-  #remember(needsStreams: boolean) {
+  const remember = (needsStreams: boolean) => {
     try {
-      if (needsStreams) sessionStorage.setItem(this.#key, "");
-      else sessionStorage.removeItem(this.#key);
+      if (needsStreams) sessionStorage.setItem(key, "");
+      else sessionStorage.removeItem(key);
     } catch {
       // no storage here
     }
-  }
+  };
 
   /** Begin a stream; undefined without a successful response. */
-  async #request(): Promise<ReadableStream<Uint8Array<ArrayBuffer>> | undefined> {
-    this.#stream.abort();
-    const stream = (this.#stream = new AbortController());
-    clearTimeout(this.#timer);
+  const request = async (): Promise<ReadableStream<Uint8Array<ArrayBuffer>> | undefined> => {
+    stream.abort();
+    const mine = (stream = new AbortController());
+    clearTimeout(timer);
     let isAnswered = false;
-    this.#timer = setTimeout(() => {
-      stream.abort();
-      if (isAnswered) this.onerror?.({ message: "a proxy holds back the event stream: turn off buffering and compression of text/event-stream" });
-      this.#fail();
+    timer = setTimeout(() => {
+      mine.abort();
+      if (isAnswered) face.onerror?.({ message: "a proxy holds back the event stream: turn off buffering and compression of text/event-stream" });
+      fail();
     }, STREAM_MS);
-    const url = new URL(this.#url.replace(/^ws/, "http"));
-    url.pathname = url.pathname.replace(/\/?$/, "/events");
+    const events = new URL(url.replace(/^ws/, "http"));
+    events.pathname = events.pathname.replace(/\/?$/, "/events");
     try {
-      const response = await fetch(url, { method: "POST", body: this.#streams.begin(), signal: stream.signal });
+      const response = await fetch(events, { method: "POST", body: streams.begin(), signal: mine.signal });
       isAnswered = response.ok;
       if (response.status === 401) {
-        const { code } = (await response.json()) as { readonly code?: unknown };
-        if (code === 4401 || code === 4500 || code === 4501) this.#code = code; // without one it is a proxy's
+        const answer = (await response.json()) as Closing;
+        if (REFUSED.includes(answer.code)) closing = answer; // without a code it is a proxy's
       }
       return response.ok ? (response.body ?? undefined) : undefined;
     } catch {
       return undefined;
     }
-  }
+  };
 
   /** Begin a new stream for waiting frames, once the last request is answered. */
-  #flush() {
-    if (!this.#hasFrames || this.#isRequesting || this.#isClosed || !this.#streams.isResumed()) return;
-    this.#hasFrames = false;
-    this.#isRequesting = true;
-    void this.#request().then((body) => {
-      this.#isRequesting = false;
-      if (body) void this.#read(body);
-      else this.#fail();
-    });
-  }
+  const flush = () => {
+    if (!hasFrames || isRequesting || isClosed || !streams.isResumed()) return;
+    hasFrames = false;
+    isRequesting = true;
+    void open();
+  };
 
-  async #read(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
-    const { signal } = this.#stream;
+  const read = async (body: ReadableStream<Uint8Array<ArrayBuffer>>) => {
+    const { signal } = stream;
     let rest = "";
     try {
-      this.#flush();
-      for (const reader = stream.pipeThrough(new TextDecoderStream()).getReader(); ; ) {
+      flush();
+      for (const reader = body.pipeThrough(new TextDecoderStream()).getReader(); ; ) {
         const { value, done } = await reader.read();
         if (done) break;
         const events = (rest + value).split("\n\n");
         rest = events.pop() ?? "";
-        for (const event of events) if (!signal.aborted) await this.#receive(event);
-        this.#flush();
+        for (const event of events) if (!signal.aborted) await receive(event);
+        flush();
       }
     } catch {
       // the stream broke, or was aborted
     }
-    if (!signal.aborted) this.#fail();
-  }
+    if (!signal.aborted) fail();
+  };
 
-  async #receive(event: string) {
+  const receive = async (event: string) => {
     const data = /^data: (.*)$/m.exec(event)?.[1];
     if (data === undefined) return;
-    clearTimeout(this.#timer);
-    if (!this.isStream && !(await this.#useStream())) return;
-    if (event.startsWith("event: close")) this.#end((JSON.parse(data) as { readonly code: number }).code);
-    else for (const message of this.#streams.receive(data)) if (!this.#isClosed) this.onmessage?.({ data: message });
-  }
+    clearTimeout(timer);
+    if (!face.isStream && !(await chooseStream())) return;
+    if (event.startsWith("event: close")) end(JSON.parse(data) as Closing);
+    else for (const message of streams.receive(data)) if (!isClosed) face.onmessage?.({ data: message });
+  };
 
-  #end(code: number) {
-    if (this.#isClosed) return;
-    this.close();
-    this.onclose?.({ code });
-  }
-}
+  const end = (how: Closing) => {
+    if (isClosed) return;
+    face.close();
+    face.onclose?.(how);
+  };
+
+  if (token !== undefined) streams.send(JSON.stringify({ auth: token }));
+  if (socket) race(socket);
+  timer = setTimeout(() => void begin(), wait);
+  return face;
+};

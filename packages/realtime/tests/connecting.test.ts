@@ -152,13 +152,10 @@ describe("a WebSocket that does not answer", () => {
   const fallBack = (open: () => void = () => undefined) => {
     first.length = 0;
     vi.doMock("../src/fallback.js", () => ({
-      FallbackSocket: class extends FakeSocket {
-        isStream = true;
-        constructor(url: string, ...more: unknown[]) {
-          super(url);
-          first.push(...more.slice(0, 3));
-          open();
-        }
+      createFallback: (url: string, ...more: unknown[]) => {
+        first.push(...more.slice(0, 3));
+        open();
+        return Object.assign(new FakeSocket(url), { isStream: true });
       },
     }));
     vi.stubGlobal("WebSocket", FakeSocket);

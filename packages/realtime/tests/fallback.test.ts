@@ -1,7 +1,7 @@
 /** The fallback as the client meets it; what it does is tested in a browser, behind a proxy that refuses WebSockets. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type Client, createClient } from "../src/index.js";
-import { FallbackSocket } from "../src/fallback.js";
+import { createFallback } from "../src/fallback.js";
 import { FakeSocket } from "./socket.js";
 
 let client: Client | undefined;
@@ -33,7 +33,7 @@ test("after two failures the fallback is loaded, and not before", async () => {
   const loaded = vi.fn();
   vi.doMock("../src/fallback.js", () => {
     loaded();
-    return { FallbackSocket: FakeSocket };
+    return { createFallback: (url: string) => new FakeSocket(url) };
   });
   await fail(1);
   expect(loaded).not.toHaveBeenCalled();
@@ -56,7 +56,7 @@ test("where the fallback cannot be had, as after a deploy, WebSockets go on", as
 const codeOf = async (status: number, body: string, socket?: FakeSocket): Promise<number | undefined> => {
   vi.stubGlobal("fetch", () => Promise.resolve(new Response(body, { status })));
   let closed: number | undefined;
-  const fallback = new FallbackSocket("wss://flowcraft.example/realtime", "a token", socket as WebSocket | undefined, 0, "key");
+  const fallback = createFallback("wss://flowcraft.example/realtime", "a token", socket as WebSocket | undefined, 0, "key");
   fallback.onclose = ({ code }) => (closed = code);
   await vi.advanceTimersByTimeAsync(10);
   return closed;

@@ -54,8 +54,8 @@ export class Page {
     return this;
   }
 
-  lose(code = 1006): this {
-    return this.do(this.machine.closed(code, this.now));
+  lose(code = 1006, reason?: string): this {
+    return this.do(this.machine.closed(code, this.now, reason));
   }
 
   wait(ms: number): this {

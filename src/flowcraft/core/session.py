@@ -261,7 +261,7 @@ class Session:
         """Close: the token is invalid or expired, or cannot be checked yet."""
         if self._closed:
             return []
-        code, reason = _REJECTIONS.get(type(error), (4500, "invalid token"))
+        code, reason = _REJECTIONS.get(type(error), _INVALID)
         return self._close(code, reason, frames.error(error))
 
     def authorized(self, allowed: frozenset[str]) -> list[Effect]:
@@ -517,6 +517,7 @@ class Session:
         self._waiting.clear()
 
 
+_INVALID = 4500, "invalid token: secret, issuer, audience or clock differ, or none is wanted"
 _REJECTIONS: dict[type[TokenInvalid], tuple[int, str]] = {
     TokenExpired: (4401, "token expired"),
     TokenNotUsableYet: (4401, "the token cannot be checked yet; try again"),

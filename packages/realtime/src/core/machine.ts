@@ -9,7 +9,7 @@
  * that closes it: a commit point delivers it to all live subscribers, `subscribed` only to those of that replay. So
  * after a lost connection the client drops the open group and subscribes again from each cursor.
  */
-import { createVerdicts, INVALID_TOKEN } from "./closing.js";
+import { BAD_FRAME, createVerdicts, INVALID_TOKEN } from "./closing.js";
 import type { Connection, Delivery, Effect, Limits, Status, Subscriber } from "./effects.js";
 import { missed, RealtimeError, stopped } from "./error.js";
 import { type ClosingFrame, type Cursor, decode, type ErrorFrame, type EventFrame } from "./frames.js";
@@ -41,7 +41,7 @@ const PROBE_MS = 5_000;
 const STALE = 2; // heartbeats
 const SILENCE = 2.5; // heartbeats
 const NORMAL = 1000;
-const BAD_FRAME = 4002;
+const TOO_LONG = 1009;
 const TOO_MUCH = 4429;
 /** The most names in one request: with the longest, it is below every limit of a message. */
 const MOST_NAMES = 100;
@@ -76,7 +76,6 @@ export const createMachine = <S extends Subscriber, T>(
   let dormant = true;
   let attempts = 0;
   let code: number | undefined;
-  let renew = false;
   let isFetching = false; // the token of the next connection
   let isUnused = false; // no handler, and no transaction to wait for
   let expires = 0; // milliseconds that the last token had when it was accepted
@@ -139,7 +138,7 @@ export const createMachine = <S extends Subscriber, T>(
     dormant = false;
     status = "connecting";
     isFetching = hasTokens;
-    push("connect", renew);
+    push("connect", verdicts.renews());
     push("timer", MAIN_TIMER, hasTokens ? TOKEN_MS : CONNECT_MS);
   };
 
@@ -152,27 +151,28 @@ export const createMachine = <S extends Subscriber, T>(
     for (const s of subscribers) s.ref = IDLE;
   };
 
-  const lost = (closeCode: number) => {
+  const stop = (what: string) => {
+    status = "stopped";
+    push("report", stopped(what));
+  };
+
+  const lost = (closeCode: number, reason = "") => {
     forget();
     code = closeCode;
     isPaced ||= code === TOO_MUCH;
-    const verdict = verdicts.closed(code);
-    if (verdict.shorter) mostNames = Math.ceil(mostNames / 10);
-    if (verdict.report) push("report", verdict.report);
-    if (verdict.final === undefined) {
+    const { final, patience, report } = verdicts.closed(code, reason, mostNames < 2);
+    if (code === TOO_LONG) mostNames = Math.ceil(mostNames / 10);
+    if (report) push("report", report);
+    if (final === undefined) {
       status = "waiting";
-      push("timer", MAIN_TIMER, hint + retryDelay(random, attempts++) * Math.min(10, verdict.patience));
-    } else {
-      status = "stopped";
-      push("report", stopped(verdict.final));
-    }
-    renew = verdict.renew;
+      push("timer", MAIN_TIMER, hint + retryDelay(random, attempts++) * patience);
+    } else stop(final);
     hint = 0;
   };
 
-  const drop = (closeCode: number) => {
+  const drop = (closeCode: number, reason?: string) => {
     push("close", closeCode);
-    lost(closeCode);
+    lost(closeCode, reason);
   };
 
   const deliver = (events: Iterable<EventFrame>, ref: number | undefined) => {
@@ -192,7 +192,7 @@ export const createMachine = <S extends Subscriber, T>(
       // The missing events may be older than delivered ones: a replay could deliver them out of order.
       if (unsure && sent > counted)
         for (const s of subscribers) if (s.ref === LIVE) push("reset", s, missed(s.channel, "lost"));
-      drop(BAD_FRAME);
+      drop(BAD_FRAME, "events are missing");
       return;
     }
     unsure = frame.sent === undefined && (unsure || (ref === LIVE && !reason));
@@ -216,7 +216,6 @@ export const createMachine = <S extends Subscriber, T>(
 
   const works = () => {
     attempts = 0;
-    renew = false;
     verdicts.works();
   };
 
@@ -350,7 +349,7 @@ export const createMachine = <S extends Subscriber, T>(
       try {
         frame = decode(message);
       } catch {
-        drop(BAD_FRAME);
+        drop(BAD_FRAME, "a malformed message");
         return finish(now);
       }
       switch (frame?.type) {
@@ -406,16 +405,15 @@ export const createMachine = <S extends Subscriber, T>(
       return finish(now);
     },
 
-    closed(closeCode: number, now: number) {
-      lost(closeCode);
+    closed(closeCode: number, now: number, reason?: string) {
+      lost(closeCode, reason);
       return finish(now);
     },
 
     /** A connection cannot be opened at all: another attempt would fail in the same way. */
     failed(what: string, now: number) {
       forget();
-      status = "stopped";
-      push("report", stopped(what));
+      stop(what);
       return finish(now);
     },
 

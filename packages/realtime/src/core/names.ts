@@ -16,5 +16,7 @@ export const cursorOf = (since: unknown): Cursor | undefined => {
 
 export const badName = (name: unknown): RealtimeError =>
   typeof name === "string"
-    ? new RealtimeError("bad_channel", `"${name.slice(0, 64)}" is not the name of a channel, such as runs.7`, name)
-    : new RealtimeError("bad_channel", `the name of a channel is a string, not ${name === null ? "null" : typeof name}`);
+    ? notName(JSON.stringify(name.slice(0, 64)), name)
+    : notName(name === null ? "null" : typeof name);
+const notName = (shown: string, channel?: string) =>
+  new RealtimeError("bad_channel", `${shown} is not the name of a channel, such as runs.7`, channel);

@@ -35,6 +35,8 @@ export const createStreams = () => {
   /** The number of events with an `id` passed on to the client, and received on this stream. */
   let passed = 0;
   let received = 0;
+  /** Whether the last commit point that was passed on had a count, which the resume then continues. */
+  let exact = true;
   let group: BufferedEvent[] = [];
   const waiting: Waiting[] = [];
   const settled: string[] = [];
@@ -74,10 +76,13 @@ export const createStreams = () => {
     // A wrong count makes the client close with 4002 and resume.
     if (events.length !== n || again) return passOn([], { cursor, n: -1 });
     if (!resuming) position = cursor;
-    if (type === "cursor" && (!resuming || missing)) return passOn(events, { cursor, n, sent: missing === undefined ? missing : passed + n + missing });
+    if (type === "cursor" && (!resuming || missing)) {
+      exact = missing !== undefined;
+      return passOn(events, { cursor, n, sent: missing === undefined ? missing : passed + n + missing });
+    }
     if (!resuming) return answer({ channels, ref, events, reason }, cursor);
     if (ref === RESUME)
-      return [...passOn(events, type === "reset" ? { reset: channels, reason, cursor } : { cursor, n }), ...release(cursor)];
+      return [...passOn(events, type === "reset" ? { reset: channels, reason, cursor } : { cursor, n, sent: exact ? passed + n : undefined }), ...release(cursor)];
     if (ref !== undefined) waiting.push({ channels, ref, events, reason });
     else
       for (const one of waiting) {

@@ -1,0 +1,32 @@
+/** One connection over many requests: what the client receives of them. */
+import { expect, test } from "vitest";
+import { createStreams } from "../src/core/streams.js";
+
+const RESUME = Number.MAX_SAFE_INTEGER;
+const hello = { hello: { protocol: 1, schema: "s", heartbeat: 10, cursor: "c0" } };
+const event = (id: number) => ({ channel: "run_update", payload: {}, id });
+
+/** A client with a live channel, whose stream has ended after a commit point with or without a count. */
+const resuming = (sent?: number) => {
+  const streams = createStreams();
+  const receive = (...frames: object[]) => frames.flatMap((frame) => streams.receive(JSON.stringify(frame))).map((text) => JSON.parse(text) as unknown);
+  streams.begin();
+  streams.send(JSON.stringify({ subscribe: ["run_update"], ref: 1 }));
+  streams.begin();
+  receive(hello, { subscribed: ["run_update"], cursor: "c0", n: 0, ref: 1 }, event(1), { cursor: "c1", n: 1, sent });
+  streams.send(JSON.stringify({ settle: "0" }));
+  expect(streams.begin().split("\n")[0]).toBe(JSON.stringify({ subscribe: ["run_update"], since: "c1", ref: RESUME }));
+  return receive;
+};
+
+test("the reply to a resume goes on with a count that was complete: a group that is lost next is replayed, without a reset", () => {
+  const receive = resuming(1);
+  const reply = receive(hello, event(2), { subscribed: ["run_update"], cursor: "c2", n: 1, ref: RESUME });
+  expect(reply).toEqual([event(2), { cursor: "c2", n: 1, sent: 2 }]);
+  expect(receive({ cursor: "c3", n: 0, sent: 2 })).toEqual([{ cursor: "c3", n: 0, sent: 3 }]);
+});
+
+test("a count that was missing before the resume is not made up for", () => {
+  const reply = resuming()(hello, { subscribed: ["run_update"], cursor: "c2", n: 0, ref: RESUME });
+  expect(reply).toEqual([{ cursor: "c2", n: 0 }]);
+});

@@ -177,6 +177,22 @@ async def test_a_statement_of_any_size_is_sent_and_the_next_small_one_is_as_fast
     assert await count(connection) == {"g": 20_001}
 
 
+async def test_a_session_that_began_with_a_small_table_does_not_scan_it_when_it_is_large(
+    connection: Plain,
+) -> None:
+    await migrate(connection, declared())
+    await connection.execute("insert into tasks values (0, 'a')")
+    await connection.execute("analyze tasks")
+    await connection.execute(
+        "begin; insert into tasks values (1, 'a'); update tasks set note = 'n' where id = 1"
+    )
+    await connection.execute("insert into tasks select n, 'a' from generate_series(2, 5000) as n")
+    scans = "select pg_stat_get_xact_numscans('tasks'::regclass)"
+    before = await connection.fetchval(scans)
+    await connection.execute("insert into tasks values (5001, 'a')")
+    assert await connection.fetchval(scans) == before
+
+
 async def count(connection: Plain) -> dict[str, int]:
     rows = await connection.fetch("select kind, count(*) as n from flowcraft.event group by kind")
     await connection.execute("truncate flowcraft.event")

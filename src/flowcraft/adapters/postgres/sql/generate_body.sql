@@ -22,7 +22,9 @@ create or replace function pg_temp.flowcraft_settings(relation regclass, plan js
             ('float8', 'extra_float_digits = 1'), ('bytea', 'bytea_output = hex'), ('money', format('lc_monetary = %s', quote_literal(
                 (select s.reset_val from pg_settings as s where s.name = 'lc_monetary')))), ('regclass', 'quote_all_identifiers = off')
     )
+    -- A plan that was made when the table was small is kept while it grows: rows are found by the index also then.
     select array['search_path = pg_catalog, pg_temp', 'row_security = off', 'jit = off']
+        || case when (plan ->> 'keyed')::boolean then array['enable_seqscan = off'] else '{}' end
         || array(select distinct n.setting from needed as n
             where n.type in (select p.type from printed as p) or exists (
                 select from printed as p where p.type not in (select k.type from needed as k) and p.type not in ('bool', 'int2',

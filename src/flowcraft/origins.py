@@ -34,9 +34,9 @@ class Origin:
         return f"{self.scheme}://{self.host}{self.port and ':'}{self.port}"
 
     def is_at(self, authority: str) -> bool:
-        """Return whether a Host field names the host and port of this origin."""
+        """Return whether a Host field names the host and port of this origin, one of http or https."""
         match = _AUTHORITY.fullmatch(authority)
-        if match is None:
+        if match is None or self.scheme not in _DEFAULT_PORTS:
             return False
         host, port = _host(match[1]).removesuffix("."), _port(self.scheme, match[2])
         return bool(host) and (host, port) == (self.host.removesuffix("."), self.port)
@@ -50,7 +50,7 @@ def is_authority(text: str) -> bool:
 def parse_origin(text: str) -> Origin | None:
     """Parse an Origin; None if it is malformed or opaque (`null`)."""
     match = _ORIGIN.fullmatch(text)
-    if match is None:
+    if match is None or not 0 < int(match[3] or 1) < 65536:
         return None
     scheme = match[1].lower()
     return Origin(scheme, _host(match[2]), _port(scheme, match[3]))
@@ -134,8 +134,7 @@ def _is_sent(origin: Origin) -> bool:
     """Return whether browsers send such an origin: not with the scheme of a WebSocket, or odd characters."""
     if origin.scheme not in _DEFAULT_PORTS:
         return origin.scheme not in _PAGE_SCHEMES and "*" not in origin.host
-    is_port = not origin.port or 0 < int(origin.port) < 65536
-    return is_port and _PAGE_HOST.fullmatch(origin.host) is not None
+    return _PAGE_HOST.fullmatch(origin.host) is not None
 
 
 def _spelling(text: str) -> str | None:
@@ -181,5 +180,5 @@ def _host(text: str) -> str:
 
 
 def _port(scheme: str, text: str | None) -> str:
-    port = (text or "").lstrip("0")
-    return "" if port == _DEFAULT_PORTS.get(scheme) else port
+    port = text and (text.lstrip("0") or "0")
+    return "" if not port or port == _DEFAULT_PORTS.get(scheme) else port

@@ -13,6 +13,7 @@ import pytest
 from flowcraft.adapters.jwt import JwtAuthorizer
 from flowcraft.entrypoints.asgi import RealtimeApp
 from flowcraft.settings import Settings
+from tests.support.authority_rows import ANY, NAMED
 from tests.support.carriers import SECRET, Started, dedicated, uvicorn_with
 from tests.support.request_rows import OWN, SETTINGS, WITH_TOKENS, Answer, Row
 from tests.support.requests_table import TABLE
@@ -108,7 +109,11 @@ def expected(row: Row, door: str, found: Answer) -> Answer:
         pytest.param("httptools", 2**20, marks=without_httptools),
     ],
 )
-@pytest.mark.parametrize("settings", [SETTINGS, OWN, WITH_TOKENS], ids=["listed", "own", "with tokens"])
+@pytest.mark.parametrize(
+    "settings",
+    [SETTINGS, OWN, WITH_TOKENS, ANY, NAMED],
+    ids=["listed", "own", "with tokens", "any", "named"],
+)
 async def test_a_request_has_the_answer_of_the_table(door: str, size: int, settings: Settings) -> None:
     wrong: dict[str, tuple[Answer, Answer]] = {}
     async with door_of(door, settings) as (address, at):

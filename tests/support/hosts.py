@@ -19,7 +19,7 @@ PACKAGES = (
     "uvicorn", "fastapi[standard]", "hypercorn", "daphne", "granian", "gunicorn", "uvicorn-worker",
     "httptools", "wsproto", "uvloop", "websockets>=15", "h2", "httpx", "httpx-ws", "asgi-lifespan",
     "channels", "asyncpg", "msgspec", "PyJWT[crypto]", "click", "typing_extensions", "prometheus-client",
-    "sqlalchemy[asyncio]",
+    "sqlalchemy[asyncio]", "litestar", "django", "psycopg[binary]",
 )  # fmt: skip
 HOSTS = {
     "uvicorn": "uvicorn --port {port}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from flowcraft.adapters.http import FIELDS, HEAD_BYTES, TARGET_BYTES
 from flowcraft.adapters.server_sent import BODY_BYTES
+from tests.support.authority_rows import AUTHORITIES, UPGRADES
 from tests.support.health_rows import HEALTH
 from tests.support.request_rows import (
     BY_HOST,
@@ -389,6 +390,7 @@ TABLE = {
         "health": HEALTH,
         "version": VERSIONS, "method": METHODS, "field": FIELD_ROWS, "content": CONTENT,
         "host": HOSTS, "target": TARGETS, "socket": SOCKETS, "cors": CORS, "token": TOKENS,
+        "authority": AUTHORITIES, "upgrade": UPGRADES,
     }.items()
     for name, row in rows.items()
 }  # fmt: skip

@@ -26,4 +26,4 @@ def test_requests_have_the_same_answers_with_httptools(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert (run.returncode, "3 passed" in run.stdout, "skipped" in run.stdout) == (0, True, False), run.stdout
+    assert (run.returncode, "6 passed" in run.stdout, "skipped" in run.stdout) == (0, True, False), run.stdout

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from flowcraft.adapters.cors import answer_headers, options
 from flowcraft.adapters.handshake import MALFORMED_HOST, Admitted, Refused, admit, handshake_of, join_fields
 from flowcraft.adapters.host_limits import host_limits
-from flowcraft.adapters.http import FIELDS, HEAD_BYTES, NO_CONTENT, TEXT, head_too_large, parse_target
+from flowcraft.adapters.http import FIELDS, HEAD_BYTES, NO_CONTENT, TEXT, Target, head_too_large, parse_target
 from flowcraft.adapters.sockets import address_text
 from flowcraft.adapters.uvicorn import DirectConnection, UvicornSocket
 from flowcraft.core.frames import Framing
@@ -229,10 +229,17 @@ async def end_tasks(tasks: set[asyncio.Task[None]], *, cancel: bool = True) -> N
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """Return the headers of a request, their names in lower case, repeated ones joined (RFC 9110 §5.3)."""
+    """Return the headers of a request, their names in lower case, repeated ones joined (RFC 9110 §5.3).
+
+    The host of a target in absolute form counts instead of Host (RFC 9112 §3.2.2).
+    """
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
-        join_fields(headers, raw_name.decode("latin-1").lower(), raw_value.decode("latin-1"))
+        value = raw_value.decode("latin-1").strip(" \t")  # httptools leaves some (RFC 9110 §5.5)
+        join_fields(headers, raw_name.decode("latin-1").lower(), value)
+    target = _absolute_target(scope)
+    if target is not None and target.authority is not None:
+        headers["host"] = target.authority
     return headers
 
 
@@ -243,12 +250,17 @@ def query_of(scope: Scope) -> str:
 
 
 def path_of(scope: Scope) -> str:
-    """Return the path of a request; some servers leave a target in absolute form (RFC 9112 §3.2.2)."""
+    """Return the path of a request, also of a target in absolute form."""
+    target = _absolute_target(scope)
+    path: str = scope["path"] if target is None else target.path
+    return path
+
+
+def _absolute_target(scope: Scope) -> Target | None:
+    """Return the target that some servers leave in absolute form; None if it is in another."""
     path: str = scope["path"]
-    if path.startswith("/"):
-        return path
-    target = parse_target(path)
-    return path if isinstance(target, Refused) else target.path
+    target = None if path.startswith("/") else parse_target(path)
+    return None if isinstance(target, Refused) else target
 
 
 def request_of(scope: Scope, address: str, settings: Settings) -> Handshake:

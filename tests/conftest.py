@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from flowcraft.adapters.postgres.embedded import Binaries, EmbeddedPostgres, all_binaries
+from flowcraft.adapters.postgres.embedded.binaries import ENVIRONMENT_VARIABLE
 from flowcraft.testing.databases import DatabaseServer as Server
 
 serial = itertools.count(1)
-BINARIES = () if os.environ.get("FLOWCRAFT_TEST_DSN") else all_binaries()
+NAMED = os.environ.get("FLOWCRAFT_TEST_DSN") or os.environ.get(ENVIRONMENT_VARIABLE)
+BINARIES = () if NAMED else all_binaries()
 
 
 @pytest.fixture(

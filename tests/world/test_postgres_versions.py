@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from flowcraft.adapters.postgres.embedded import Binaries, EmbeddedPostgres, all_binaries
+from flowcraft.adapters.postgres.embedded import Binaries, all_binaries
+from flowcraft.adapters.postgres.embedded.binaries import ENVIRONMENT_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = [
@@ -31,16 +32,16 @@ def test_every_test_that_uses_a_database_passes_on_this_version(binaries: Binari
         *FOLDERS,
     ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    with EmbeddedPostgres.start(binaries=binaries, settings={"max_connections": "300"}) as server:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**environment, "FLOWCRAFT_TEST_DSN": server.dsn},
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+    # Each worker has a server of its own: transaction ids and locks are those of the whole server.
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**environment, ENVIRONMENT_VARIABLE: str(binaries.directory)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None

@@ -35,7 +35,8 @@ $$;
 -- flowcraft_body: the text of the trigger function of a source.
 --
 -- What is computed is computed in a block that catches every error and writes nothing: such a block takes no transaction id. The
--- error of a statement is a record of kind `s`, never an error of the application's write.
+-- error of a statement is a record of kind `s`, never an error of the application's write. Only the events of many rows are written
+-- in such a block, which takes one id: they are not kept in memory.
 create or replace function pg_temp.flowcraft_body(source jsonb, relation regclass) returns text language plpgsql stable as $$
 declare
     plan jsonb := pg_temp.flowcraft_plan(source, relation);
@@ -111,7 +112,7 @@ declare
     same boolean;
     relation text;
     query text;
-    written bigint := 1;
+    written bigint;
     state text;
     message text;
 begin
@@ -141,36 +142,46 @@ begin
         if tg_level = 'STATEMENT' and tg_op <> 'TRUNCATE' and current_setting('session_replication_role') = 'replica' then
             return null;
         end if;
-        if bulk then
-            relation := coalesce(pg_partition_root(tg_relid), tg_relid)::regclass::text;
-            query := replace(replace(case tg_op%8$s end, %11$L, relation), %12$L, tg_relid::regclass::text);%9$s
-            kinds := null;
-            channels := null;
-            payloads := null;
-            execute 'select count(*) from (' || query || ') as r where octet_length(r.channel || r.payload) >= 0' into written;
-            if tg_op = 'TRUNCATE' and written > 10000 then
-                kinds := array['r'::"char"];
-            end if;
-        end if;
     exception
         when serialization_failure or deadlock_detected then
             raise;
         when others then
             get stacked diagnostics state = returned_sqlstate, message = message_text;
             kinds := array[case when tg_op = 'TRUNCATE' then 'r' else 's' end::"char"];
+            -- An array has at most 1 GB.
+            bulk := tg_level = 'STATEMENT' and state in ('54000', '53200', 'XX000');
     end;
-    if kinds[1] in ('r', 's') and channels is null then
+    if bulk then
+        kinds := null;
+        channels := null;
+        payloads := null;
+        begin
+            relation := coalesce(pg_partition_root(tg_relid), tg_relid)::regclass::text;
+            query := replace(replace(case tg_op%8$s end, %11$L, relation), %12$L, tg_relid::regclass::text);%9$s
+            execute 'insert into flowcraft.event (kind, channel, payload) ' || query;
+            get diagnostics written = row_count;
+            if tg_op = 'TRUNCATE' and written > 10000 then
+                raise exception using errcode = 'RT005';
+            elsif written = 0 then
+                return null;
+            end if;
+            perform flowcraft.wake();
+            return null;
+        exception
+            when serialization_failure or deadlock_detected then
+                raise;
+            when others then
+                get stacked diagnostics state = returned_sqlstate, message = message_text;
+                kinds := array[case when tg_op = 'TRUNCATE' then 'r' else 's' end::"char"];
+        end;
+    end if;
+    if kinds is null then
+        return null;
+    elsif channels is null then
         channels := array[%10$s];
         payloads := array[case when tg_op = 'TRUNCATE' then '{"reason":"truncated"}' else json_build_object('reason', 'error', 'sqlstate', state,
             -- The message of any other error may have a value in it.
             'message', case when state like '42%%' or state = 'RT005' then message end, 'table', tg_relid::regclass::text)::text end];
-    elsif bulk and written > 0 then
-        execute 'insert into flowcraft.event (kind, channel, payload) ' || query;
-        perform flowcraft.wake();
-        return null;
-    end if;
-    if kinds is null then
-        return null;
     end if;
     -- The slot is looked up once, not for every row.
     insert into flowcraft.event (slot, kind, channel, payload)

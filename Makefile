@@ -36,7 +36,7 @@ test: setup build $(BROWSER_READY) ## everything that must hold: static gates, t
 	@npm run --silent build -w $(WEB) -w $(ORDERS)
 	@$(SUITES) check typescript python e2e faults
 
-test-world: setup build ## what takes longer: every PostgreSQL, every version of what we plug into, strangers' projects
+test-world: setup build $(BROWSER_READY) ## what takes longer: every PostgreSQL, every version of what we plug into, strangers' projects
 	@$(SUITES) world
 
 check: setup build ## static gates only: lint, format, types, layers, drift

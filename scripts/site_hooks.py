@@ -1,4 +1,4 @@
-"""The site's hooks: navigation from the folders, and pages of what docs/ links to outside of it."""
+"""The site's hooks: navigation from the folders, pages of what docs/ links to outside of it, and access."""
 
 from __future__ import annotations
 
@@ -103,6 +103,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         text = "".join(line for _, line in lines)  # a link may go on on the next line
         parts.append(text if fenced else _LINK.sub(led, text))
     return "".join(parts)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Give screen readers what the theme leaves out: a name of the search, and no heading without text."""
+    named = output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
+    return named.replace("<th></th>", "<td></td>")
 
 
 def _navigation(pages: list[str]) -> Iterator[dict[str, list[str | dict[str, str]]]]:

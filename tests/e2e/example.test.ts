@@ -67,12 +67,16 @@ test("a triggered flow is followed step by step to its end, and nothing is lost,
   await page.close();
 });
 
-test("a cancelled run says so at once, and settles", async () => {
+test("a cancelled run says so at once, settles, and is not begun again by a second click", async () => {
   const { page, errors } = await visit("/flows");
   const id = await trigger(page);
+  const place = await page.getByTestId("cancel").boundingBox();
   await page.getByTestId("cancel").click();
   await page.locator('[data-testid="run"][data-status="cancelled"]').waitFor();
   await page.getByTestId("run-pending").waitFor({ state: "detached" });
+  await page.locator('[data-testid="retry"]:enabled').waitFor();
+  if (place) await page.mouse.click(place.x + place.width / 2, place.y + place.height / 2);
+  expect(await page.getByTestId("run-pending").count()).toBe(0);
   expect(await psql(dsn, `select status from runs where id = '${id}'`)).toBe("cancelled");
   expect(errors).toEqual([]);
   await page.close();

@@ -133,10 +133,10 @@ function Latest({ run }: { run: RunUpdate | undefined }) {
       to={paths.run(run.run_id)}
       data-testid="flow-latest"
       data-status={run.status}
-      aria-label={`Run ${run.number}, ${run.status}`}
       className="group flex min-w-0 flex-1 items-center gap-2 rounded-md text-[13px] text-muted hover:text-text"
     >
       <StatusIcon status={run.status} />
+      <span className="sr-only">{capitalized(run.status)} run</span>
       {run.status === "running" ? (
         <>
           <span className="shrink-0 tabular-nums">#{run.number}</span>

@@ -44,6 +44,7 @@ export function RunPage({ runId }: { runId: string }) {
       ) : missing ? (
         <Card>
           <title>Run not found · FlowCraft</title>
+          <h1 className="sr-only">Run not found</h1>
           <Empty icon={SearchX} title="There is no such run">
             It may have been pruned: finished runs are kept for a while only.{" "}
             <Link to={paths.runs()} className="font-medium text-accent hover:underline">
@@ -79,16 +80,13 @@ function RunHeader({ run: known }: { run: RunUpdate }) {
           </span>
         )}
         <div className="ml-auto flex gap-2 empty:hidden max-sm:order-last max-sm:w-full max-sm:*:flex-1">
-          {canRetry(run) && (
-            <Button look="primary" onClick={retry} disabled={pending} data-testid="retry">
-              <RotateCcw aria-hidden className="size-4" /> Retry
-            </Button>
-          )}
-          {!isFinished(run.status) && (
-            <Button look="danger" onClick={cancel} disabled={pending || !canCancel(run)} data-testid="cancel">
-              <Square aria-hidden className="size-3.5 fill-current" /> Cancel
-            </Button>
-          )}
+          {/* Each in its own place: a second click on Cancel must not meet Retry. */}
+          <Button look={canRetry(run) ? "primary" : "secondary"} onClick={retry} disabled={pending || !canRetry(run)} data-testid="retry">
+            <RotateCcw aria-hidden className="size-4" /> Retry
+          </Button>
+          <Button look="danger" onClick={cancel} disabled={pending || !canCancel(run)} data-testid="cancel">
+            <Square aria-hidden className="size-3.5 fill-current" /> Cancel
+          </Button>
         </div>
       </div>
       <Facts run={run} />

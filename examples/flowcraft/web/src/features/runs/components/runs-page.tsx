@@ -55,7 +55,7 @@ function Filters({ filter, counts }: { filter: RunFilter; counts: Readonly<Recor
           )}
         >
           {capitalized(option)}
-          {counts !== undefined && <span className="text-xs tabular-nums opacity-65">{count(counts[option])}</span>}
+          {counts !== undefined && <span className="text-xs tabular-nums">{count(counts[option])}</span>}
         </button>
       ))}
     </div>

@@ -40,6 +40,7 @@ ANSWERS = """\
 | 501, 505 | a transfer coding other than `chunked`; another version of HTTP than 1.0 and 1.1 |
 | 503 | not ready, or full (`connections`); `Retry-After` has the time to wait |"""
 _CALLED = {"broadcast", "broadcast_ephemeral", "cursor", "rotate", "purge", "revoke", "ask_again"}
+_INCLUDED = re.compile(r"^\\ir (functions_\w+)\.sql$", re.MULTILINE)
 _FUNCTION = re.compile(
     r"((?:^--.*\n)+)create or replace function flowcraft\.(\w+)\((.*)\) returns (\w+)", re.MULTILINE
 )
@@ -255,15 +256,20 @@ def typescript_page() -> str:
 def sql_page() -> str:
     """Return the functions that services and operators call, with the comments above them."""
     parts = ["# SQL: the schema `flowcraft`", "For services in any language, and for operators."]
-    for file in sorted((ROOT / "src/flowcraft/adapters/postgres/sql").glob("functions_*.sql")):
-        for comment, name, arguments, returns in _FUNCTION.findall(file.read_text("utf-8")):
-            if name in _CALLED:
-                text = "\n".join(line.removeprefix("--").strip() for line in comment.strip().splitlines())
-                parts += [
+    sql, newest = ROOT / "src/flowcraft/adapters/postgres/sql", dict[str, list[str]]()
+    for migration in sorted(sql.glob("0*.sql")):  # a later one replaces functions of an earlier one
+        for included in _INCLUDED.findall(migration.read_text("utf-8")):
+            text = (sql / f"{included}.sql").read_text("utf-8")
+            for comment, name, arguments, returns in _FUNCTION.findall(text):
+                lines = [line.removeprefix("--").strip() for line in comment.strip().splitlines()]
+                newest[f"{name}({arguments})"] = [
                     f"## `flowcraft.{name}({arguments})`",
                     f"Returns `{returns}`.",
-                    _sentence(name, text),
+                    _sentence(name, "\n".join(lines)),
                 ]
+    for signature, described in newest.items():
+        if signature.partition("(")[0] in _CALLED:
+            parts += described
     parts.append(
         "Which role may call which function: [privileges](../guides/managed-postgres.md#which-privileges)."
     )

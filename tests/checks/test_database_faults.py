@@ -151,7 +151,7 @@ FAULTS = {
         "create table flows_all (like flows); alter table flows inherit flows_all",
         "FC071",
         "flow_update = ",
-        "public.flows is a part of public.flows_all, and rows that are written through public.flows_all",
+        "public.flows is a part of public.flows_all: if it is written to through public.flows_all, its rows",
     ),
     "a table without a key": fault(
         "alter table flows drop constraint flows_pkey cascade",
@@ -289,7 +289,7 @@ def test_a_role_without_grants_is_told_which_it_lacks(service: Project, product:
     assert f"flowcraft.broadcast, flowcraft.broadcast_ephemeral, flowcraft.cursor to {name}" in found["FC065"]
     assert (
         "flowcraft.reached, flowcraft.changes, flowcraft.proofs, flowcraft.renew, flowcraft.wake, "
-        f"flowcraft.rotate, flowcraft.purges to {name}" in found["FC066"]
+        f"flowcraft.rotate, flowcraft.purges, flowcraft.ephemeral_key to {name}" in found["FC066"]
     )
 
 

@@ -130,6 +130,8 @@ async def test_a_copy_beside_the_original_works_after_migrate(
     await insert(there, 7)
     assert await payloads(other, start) == ['{"type":"Thing","id":7}']
     await other.close()
+    async with connected(there) as connection:
+        await connection.execute("select flowcraft.broadcast_ephemeral('typing_update', '{}')")
     async with connected(named(log.dsn, "postgres")) as admin:
         await admin.execute(f'drop database "{copy}" with (force)')
 

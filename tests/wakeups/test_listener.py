@@ -237,13 +237,16 @@ async def test_ephemeral_events_and_foreign_notifications_are_checked_and_handed
     ):
         await asyncio.wait_for(listener.until_connected(), 10)
         progress = f'{{"type":"Progress","run_id":"{RUN}","percent":5}}'
+        by_function = "select flowcraft.broadcast_ephemeral($1, $2::text::json)"
+        await connection.execute(by_function, f"progress.{RUN}", progress)
+        # Refused: a durable channel, and an unknown one.
+        await connection.execute(by_function, "note_update", '{"type":"Noted","n":666}')
+        await connection.execute(by_function, "nothing_update", '{"type":"Noted","n":666}')
         for topic, payload in (
-            ("flowcraft_ephemeral", f'{{"channel":"progress.{RUN}","payload":{progress}}}'),
             ("Old Channel", '{"type":"Noted","n":1}'),
             ("progress", progress.replace(str(RUN), str(RUN).upper()).replace(",", ", ")),
-            # Refused: a durable channel, an unknown one, no JSON, not fitting, no parameter, another's.
-            ("flowcraft_ephemeral", '{"channel":"note_update","payload":{"type":"Noted","n":666}}'),
-            ("flowcraft_ephemeral", '{"channel":"nothing_update","payload":{"type":"Noted","n":666}}'),
+            # Refused: by a stranger, no JSON, not fitting, no parameter, another's.
+            ("flowcraft_ephemeral", f'{{"channel":"progress.{RUN}","payload":{progress}}}'),
             ("flowcraft_ephemeral", "666"),
             ("Old Channel", '{"type":"Noted","n":"666"}'),
             ("progress", '{"type":"Progress","percent":666}'),
@@ -260,7 +263,7 @@ async def test_ephemeral_events_and_foreign_notifications_are_checked_and_handed
             Ephemeral(f"progress.{RUN}", progress),
             Ephemeral("legacy_update", '{"type":"Noted","n":2}'),
         ]
-        assert listener.rejected == 6
+        assert listener.rejected == 7
         assert "666" not in caplog.text
 
 

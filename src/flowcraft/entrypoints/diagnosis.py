@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from flowcraft.adapters.postgres.event_lookup import (
     EventLookup,
     FoundEvent,
+    HeldLock,
     examine,
     find_events,
     new_transaction,
@@ -134,6 +135,7 @@ def _judge(found: EventLookup) -> Iterator[DiagnosisLine]:
         yield DiagnosisLine(
             "servers", "wrong", "no server reads the log of this database; is one running, on this database?"
         )
+    yield from map(_judge_lock, found.held)
     verdict: Verdict = "wrong" if found.queue > FULL_QUEUE else "ok"
     yield DiagnosisLine(
         "queue", verdict, f"PostgreSQL's notification queue is {100 * found.queue:.0f} % full"
@@ -146,6 +148,30 @@ def _judge(found: EventLookup) -> Iterator[DiagnosisLine]:
             f"{who}: {one.state} for {one.seconds:,.0f} s; its events arrive when it commits, and retention "
             "removes nothing from the log before that",
         )
+
+
+_COSTS = {
+    1: "so writers send no wakeups, and each event arrives up to a second later",
+    2: "so servers cannot show writers that they read, and each event may arrive up to a second later",
+    3: "so every migration waits",
+    4: "so nothing is removed from the log, which grows",
+}
+
+
+def _judge_lock(held: HeldLock) -> DiagnosisLine:
+    name = f" ({held.name!r})" if held.name else ""
+    if held.pid is None:
+        who = f"prepared transaction {held.gid} of role {held.role}"
+        run = f"rollback prepared '{held.gid}'"
+    else:
+        who = f"process {held.pid}{name} of role {held.role}"
+        run = f"select pg_terminate_backend({held.pid})"
+    return DiagnosisLine(
+        "locks",
+        "wrong",
+        f"{who} holds advisory lock {held.lock} of FlowCraft without a use for it, {_COSTS[held.lock]}; "
+        f"any role can: run `{run}`, and ask who it is",
+    )
 
 
 def _judge_migrations(found: EventLookup) -> Iterator[DiagnosisLine]:

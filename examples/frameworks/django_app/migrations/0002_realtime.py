@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     operations = [
         flowcraft.adapters.django.migrations.RealtimeLog(
-            version=7,
+            version=8,
             previous=0,
         ),
         flowcraft.adapters.django.migrations.RealtimeTriggers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import Plain
 
 SKIPPED_SECONDS = 3.0
+_AGAIN_SECONDS = 0.2
 PROBE_SECONDS = 2.0  # a notification arrives within milliseconds
 
 
@@ -28,6 +30,20 @@ class OpenTransaction:
     pid: int | None
     state: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """An advisory lock of ours that a session holds whose role has no use for it.
+
+    `gid` is of a prepared transaction, which has no process.
+    """
+
+    lock: int
+    pid: int | None
+    role: str | None
+    name: str
+    gid: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +84,7 @@ class EventLookup:
     missing: tuple[str, ...] = ()
     differing: tuple[str, ...] = ()
     skipped: tuple[SkippedEvents, ...] = ()
+    held: tuple[HeldLock, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +114,11 @@ async def examine(dsn: str, *, open_seconds: float) -> EventLookup:
             applied = await connection.fetch(statement("applied")) if row["readable"] else None
             running = await connection.fetch(statement("lookup_open"), open_seconds)
             skipped = await _skipped(connection) if log is not None else ()
+            held = await held_locks(connection)
+            if held:
+                # A writer of any role tests a lock for microseconds.
+                await asyncio.sleep(_AGAIN_SECONDS)
+                held = tuple(one for one in await held_locks(connection) if one in held)
         pooled = await is_pooled(connection)
     finally:
         await connection.close()
@@ -113,7 +135,13 @@ async def examine(dsn: str, *, open_seconds: float) -> EventLookup:
         missing=() if applied is None else _missing(applied),
         differing=() if applied is None else differences_of(applied),
         skipped=tuple(SkippedEvents(**dict(one)) for one in skipped),
+        held=held,
     )
+
+
+async def held_locks(connection: Plain) -> tuple[HeldLock, ...]:
+    """Return the advisory locks of ours that sessions hold whose roles have no use for them."""
+    return tuple(HeldLock(**dict(one)) for one in await connection.fetch(statement("lock_holders")))
 
 
 async def _skipped(connection: Plain) -> Sequence[asyncpg.Record]:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, final
 
 from flowcraft.adapters.postgres.connections import APPLICATION_NAME, connect, is_pooled
+from flowcraft.adapters.postgres.ephemeral import EphemeralKey
 from flowcraft.adapters.postgres.pool import unavailable
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.errors import LogUnavailable
@@ -23,6 +24,8 @@ ANSWER_SECONDS = 2.0
 """Its statements take microseconds; without an answer in this time the connection counts as lost."""
 COUNT_SECONDS = 1.0
 """How often the readers are counted; until then a new one polls at its own pace."""
+JOINS, JOIN_SECONDS = 20, 0.01
+"""How often, and how fast, the readers lock is tried: a writer has it for microseconds."""
 ROUND_TRIPS = 8
 """Statements of which the fastest counts as the round trip: on a busy machine some take longer."""
 
@@ -97,9 +100,26 @@ class ListenConnection:
             del self._probes[token]
         return True
 
-    async def join(self) -> None:
-        """Take the readers lock, by which writers find that there are readers."""
-        await self._ask("join")
+    async def join(self) -> bool:
+        """Take the readers lock, by which writers find that there are readers; return whether it was free."""
+        for _ in range(JOINS):
+            if await self._ask("join"):
+                return True
+            await asyncio.sleep(JOIN_SECONDS)
+        return False
+
+    async def may_check(self) -> bool | None:
+        """Return whether this role may read the key of ephemeral events; None where there is none."""
+        answer = await self._ask("may_check")
+        return None if answer is None else bool(answer)
+
+    async def ephemeral_key(self) -> tuple[EphemeralKey, int] | None:
+        """Return the key of ephemeral events, and the newest number; None if the log has lost it."""
+        async with self._statement_turn():
+            row = await self._connection.fetchrow(statement("ephemeral_key"))
+        if row is None or row["inner_key"] is None:
+            return None
+        return EphemeralKey(row["inner_key"], row["outer_key"]), row["newest"]
 
     async def writers_notify(self) -> bool:
         """Return whether every writer may notify: not where a transaction can be prepared."""

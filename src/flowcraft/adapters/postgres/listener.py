@@ -64,6 +64,7 @@ class PostgresListener:
         self.notifications = 0
         self.polling = False
         self.last_error: str | None = None
+        self._joined = False
         self._dsn = dsn
         self._ephemeral = EphemeralNotifications(channels, on_ephemeral)
         self._safety_seconds = safety_seconds
@@ -173,8 +174,8 @@ class PostgresListener:
                     "reading every %.1f s instead; give the listener a direct connection",
                     self._polling_seconds,
                 )
-            else:
-                await connection.join()
+            self._joined = self.polling or await self._join(connection)
+            await self._read_key(connection, is_new=True)
             self._machine = WakeupMachine(safety_seconds=await self._longest_wait(connection))
             self._connection = connection
             self.last_error = None
@@ -183,6 +184,31 @@ class PostgresListener:
             # Read after LISTEN, not before: a commit in between would notify no listener.
             self._woken.set()
             await self._check_connection(connection)
+
+    async def _join(self, connection: ListenConnection) -> bool:
+        joined = await connection.join()
+        if not joined:
+            logger.error(
+                "another session holds the readers lock for itself, so writers may send no wakeups; the log "
+                "is read every %.1f s; `flowcraft doctor` names the session",
+                self._safety_seconds,
+            )
+        return joined
+
+    async def _read_key(self, connection: ListenConnection, *, is_new: bool = False) -> None:
+        """Read the key of ephemeral events; on a new connection, those from now on are delivered."""
+        allowed = await connection.may_check()
+        if allowed is None:
+            self._ephemeral.trust_all()
+            return
+        found = await connection.ephemeral_key() if allowed else None
+        if found is None and is_new:
+            logger.error(
+                "ephemeral events are rejected: the server's role may not read their key; run `grant execute "
+                "on function flowcraft.ephemeral_key to` this role, or `flowcraft migrate` if it may"
+            )
+        key, newest = found or (None, 0)
+        self._ephemeral.trust(key, newest, begin=is_new)
 
     async def _longest_wait(self, connection: ListenConnection) -> float:
         if await connection.writers_notify():
@@ -201,6 +227,8 @@ class PostgresListener:
                     await connection.lost.wait()
             except TimeoutError:
                 if await connection.proves_notifications(self._probe_seconds) is not self.polling:
+                    self._joined = self._joined or await self._join(connection)
+                    await self._read_key(connection)
                     continue
                 raise LogUnavailable(
                     "notifications began or ceased to arrive; the listener connects again"

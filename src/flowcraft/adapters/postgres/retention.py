@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from flowcraft.adapters.postgres.pool import OwnPool, unavailable
-from flowcraft.adapters.postgres.statements import statement
+from flowcraft.adapters.postgres.statements import ROTATE_LOCK, statement
 
 if TYPE_CHECKING:
-    from flowcraft.adapters.postgres.connections import Pool
+    from flowcraft.adapters.postgres.connections import AnyConnection, Pool
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class PostgresRetention:
         self._keep = timedelta(seconds=keep_seconds)
         self._pause = min(LONGEST_PAUSE_SECONDS, keep_seconds / TICKS_PER_WINDOW)
         self._ticked = ticked
+        self._reported: frozenset[int | None] = frozenset()
 
     async def run(self) -> None:
         """Rotate the log until cancelled.
@@ -57,7 +58,22 @@ class PostgresRetention:
         with unavailable():
             async with self._pool.connection() as connection:
                 done: str | None = await connection.fetchval(statement("rotate"), self._keep)
+                if done is None:
+                    await self._report_holders(connection)
                 return done
+
+    async def _report_holders(self, connection: AnyConnection) -> None:
+        """Log who keeps the log from being rotated: any role can hold its lock."""
+        holders = await connection.fetch(statement("lock_holders"))
+        pids = {row["pid"]: row["role"] for row in holders if row["lock"] == ROTATE_LOCK}
+        for pid in pids.keys() - self._reported:
+            logger.error(
+                "retention: process %s of role %s holds the lock of the retention, so no event is removed "
+                "and the log grows; `flowcraft doctor` shows how to end it",
+                pid,
+                pids[pid],
+            )
+        self._reported = frozenset(pids)
 
     async def close(self) -> None:
         """Close the connection, if it is our own."""

@@ -33,6 +33,7 @@ _LOCKS = {
     "migrate_lock": 3,
     "rotate_lock": 4,
 }
+ROTATE_LOCK = _LOCKS["rotate_lock"]
 _INCLUDED = re.compile(r"^\\ir (\w+)\.sql$", re.MULTILINE)
 _DETAILS = re.compile(r"\n(?:DETAIL|HINT|CONTEXT):.*", re.DOTALL)  # what psycopg puts after a message
 _VARIABLE = re.compile(rf"(?<![:\w]):({'|'.join(_LOCKS)})\b")

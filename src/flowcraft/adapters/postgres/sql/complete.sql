@@ -12,6 +12,9 @@ begin
     if to_regclass('flowcraft.event') is null or to_regclass('flowcraft.event_floor') is null then
         return;
     end if;
+    if to_regclass('flowcraft.ephemeral_key') is not null then
+        insert into flowcraft.ephemeral_key default values on conflict do nothing;
+    end if;
     if not exists (select from flowcraft.migration) then
         if to_regprocedure('flowcraft.applied()') is not null then
             execute 'select flowcraft.applied()' into versions;

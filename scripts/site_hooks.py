@@ -105,7 +105,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return "".join(parts)
 
 
-def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+def on_post_page(output: str, **_: object) -> str:
     """Give screen readers what the theme leaves out: a name of the search, and no heading without text."""
     named = output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
     return named.replace("<th></th>", "<td></td>")

@@ -165,7 +165,10 @@ def test_without_a_required_token_in_time_the_connection_is_closed() -> None:
     [
         (TokenExpired("exp is in the past"), (4401, "token expired")),
         (TokenNotUsableYet("unknown key"), (4401, "the token cannot be checked yet; try again")),
-        (TokenInvalid(), (4500, "invalid token: secret, issuer, audience or clock differ, or none is wanted")),
+        (
+            TokenInvalid(),
+            (4500, "invalid token: secret, issuer, audience or clock differ, or none is wanted"),
+        ),
     ],
 )
 def test_a_bad_token_is_answered_the_same_whatever_is_wrong_and_closes(

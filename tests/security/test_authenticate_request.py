@@ -235,7 +235,11 @@ async def test_a_viewer_of_a_request_expires(door: str) -> None:
 
 
 REFUSALS: dict[str, tuple[Exception, int, str]] = {
-    "invalid": (TokenInvalid("forged"), 4500, "invalid token: secret, issuer, audience or clock differ, or none is wanted"),
+    "invalid": (
+        TokenInvalid("forged"),
+        4500,
+        "invalid token: secret, issuer, audience or clock differ, or none is wanted",
+    ),
     "expired": (TokenExpired(), 4401, "token expired"),
 }
 

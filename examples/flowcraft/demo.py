@@ -43,7 +43,9 @@ async def demo(dsn: str, at: socket.socket) -> None:
         tasks.create_task(run_worker(dsn, "worker-b"))
         if not os.environ.get("DEMO_QUIET"):
             tasks.create_task(keep_alive(dsn))
-        print(f"http://{HOST}:{port}/", f"ws://{HOST}:{port}/realtime", dsn, sep="\n", flush=True)
+        print(f"page       http://{HOST}:{port}/")
+        print(f"WebSocket  ws://{HOST}:{port}/realtime")
+        print(f"database   {dsn}", flush=True)
 
 
 async def prepare(dsn: str) -> None:

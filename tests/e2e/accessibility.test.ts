@@ -5,7 +5,7 @@ import type { AxeResults } from "axe-core";
 import type { Browser, Page } from "playwright-core";
 import { preview, type PreviewServer } from "vite";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { freePort, Program, psql, root, startBrowser } from "./harness.js";
+import { freePort, Program, psql, root, startBrowser, startDemo } from "./harness.js";
 
 const axe = readFileSync(`${root}node_modules/axe-core/axe.min.js`, "utf8");
 type Axe = { run(options: { runOnly?: readonly string[] }): Promise<AxeResults> };
@@ -52,10 +52,7 @@ const look = async (addresses: readonly string[], ready: string): Promise<string
 };
 
 test("the example's pages", async () => {
-  const demo = new Program(["-m", "examples.flowcraft.demo"], { environment: { PORT: "0", DEMO_QUIET: "1" } });
-  const address = await demo.line();
-  await demo.line();
-  const dsn = await demo.line();
+  const { demo, page: address, dsn } = await startDemo();
   const runs = await psql(dsn, "select distinct on (status) id from runs order by status, created_at");
   const paths = ["", "flows", "runs", "system", "runs/none", "nowhere", ...runs.split("\n").map((id) => `runs/${id}`)];
   expect(runs.split("\n").length).toBeGreaterThan(1);

@@ -72,6 +72,13 @@ export class Program {
   }
 }
 
+/** The example as `make demo` starts it, with nobody who triggers flows, and the addresses that it prints. */
+export const startDemo = async (): Promise<{ demo: Program; page: string; webSocket: string; dsn: string }> => {
+  const demo = new Program(["-m", "examples.flowcraft.demo"], { environment: { PORT: "0", DEMO_QUIET: "1" } });
+  const address = async () => (await demo.line()).split(/\s+/)[1] ?? "";
+  return { demo, page: await address(), webSocket: await address(), dsn: await address() };
+};
+
 export const startStage = async (...options: string[]): Promise<{ stage: Program; dsn: string }> => {
   const stage = new Program(["-m", "tests.e2e.stage", ...options]);
   const { dsn } = JSON.parse(await stage.line()) as { dsn: string };

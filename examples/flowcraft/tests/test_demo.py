@@ -42,7 +42,9 @@ async def test_the_demo_prints_three_addresses_that_work_and_stops_at_once_when_
     assert demo.stdout is not None
     try:
         async with asyncio.timeout(SECONDS):
-            page, socket, dsn = [(await demo.stdout.readline()).decode().strip() for _ in range(3)]
+            lines = [(await demo.stdout.readline()).decode().split() for _ in range(3)]
+            assert [label for label, _ in lines] == ["page", "WebSocket", "database"]
+            page, socket, dsn = [address for _, address in lines]
             async with httpx.AsyncClient(base_url=page) as http:
                 runs = (await http.get("api/runs")).json()
             async with connect(f"{socket}?channel=run_update&since={runs['cursor']}") as browser:

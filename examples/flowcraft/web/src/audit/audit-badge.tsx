@@ -1,10 +1,9 @@
 import * as Popover from "@radix-ui/react-popover";
 import { classes } from "@/lib/classes";
-import { count } from "@/lib/format";
 import { useAudit } from "./audit";
 import { Delivery, HealthDot, healthLook, isSound, useHealth } from "./delivery";
 
-/** Connection, freshness, and what the audit has counted; details on demand. */
+/** Connection and freshness, and whether the audit has found something; what it counts, on demand. */
 export function AuditBadge() {
   const health = useHealth();
   const report = useAudit();
@@ -27,13 +26,7 @@ export function AuditBadge() {
           <span data-testid="badge-health" className="font-medium">
             {healthLook[health].word}
           </span>
-          <span aria-hidden className="hidden h-3.5 w-px bg-line-strong sm:block" />
-          <span className={classes("truncate tabular-nums", sound ? "text-muted" : "font-medium text-failed")}>
-            lost <b data-testid="badge-lost" className="font-medium">{count(report.lost)}</b> · doubled{" "}
-            <b data-testid="badge-doubled" className="font-medium">{count(report.doubled)}</b>
-            <span> · out of order </span>
-            <b data-testid="badge-out-of-order" className="font-medium">{count(report.outOfOrder)}</b>
-          </span>
+          {!sound && <span className="font-medium text-failed">check the delivery</span>}
         </button>
       </Popover.Trigger>
       <Popover.Portal>

@@ -58,9 +58,9 @@ export function Delivery() {
       <p className="mt-1 text-pretty text-muted">{healthLook[health].sentence}</p>
 
       <dl className="mt-3.5 grid grid-cols-3 gap-2">
-        <Figure name="Lost" value={report.lost} />
-        <Figure name="Doubled" value={report.doubled} />
-        <Figure name="Out of order" value={report.outOfOrder} />
+        <Figure name="Lost" value={report.lost} data-testid="audit-lost" />
+        <Figure name="Doubled" value={report.doubled} data-testid="audit-doubled" />
+        <Figure name="Out of order" value={report.outOfOrder} data-testid="audit-out-of-order" />
       </dl>
 
       <dl className="mt-3.5 space-y-1.5 border-t pt-3">
@@ -72,17 +72,18 @@ export function Delivery() {
         {report.restarts > 0 && <Line name="Restarted after a reset">{count(report.restarts)}</Line>}
       </dl>
       <p className="mt-3 text-xs text-pretty text-faint">
-        Computed on this page: every row counts its changes in the database, and a number that is missing, repeated or late shows here.
+        Computed on this page: every row counts its changes in the database. A number that never came is lost, one that came twice is doubled, one that came after a later
+        one is out of order.
       </p>
     </div>
   );
 }
 
-function Figure({ name, value }: { name: string; value: number }) {
+function Figure({ name, value, ...rest }: { name: string; value: number; "data-testid": string }) {
   return (
     <div className={classes("rounded-lg border px-2.5 py-2", value === 0 ? "bg-subtle/60" : "border-failed/40 bg-failed/8")}>
       <dt className="truncate text-xs text-muted">{name}</dt>
-      <dd className={classes("text-lg leading-6 font-semibold tabular-nums", value !== 0 && "text-failed")}>{count(value)}</dd>
+      <dd {...rest} className={classes("text-lg leading-6 font-semibold tabular-nums", value !== 0 && "text-failed")}>{count(value)}</dd>
     </div>
   );
 }

@@ -80,11 +80,13 @@ STATES = {
 
 
 @pytest.mark.parametrize(("ddl", "kind"), STATES.values(), ids=STATES)
+@pytest.mark.parametrize("role", ["origin", "replica"])
 async def test_a_table_that_was_changed_since_the_migration(
-    connection: Plain, database: str, ddl: str, kind: str
+    connection: Plain, database: str, ddl: str, kind: str, role: str
 ) -> None:
     await migrate(connection, declared())
     async with connected(database) as live:
+        await live.execute(f"set session_replication_role = {role}")
         await live.execute("insert into tasks values (1, 'a', 'open', 'n')")
         await records(live)
         await connection.execute(ddl)

@@ -32,6 +32,11 @@ create or replace function pg_temp.flowcraft_settings(relation regclass, plan js
                     'cidr', 'macaddr', 'bit', 'varbit', 'time', 'timetz', 'xid', 'xid8', 'json timestamp')) order by 1)
 $$;
 
+-- flowcraft_everywhere: the name on which a record for all rows stands: the channel, or that of the whole family.
+create or replace function pg_temp.flowcraft_everywhere(source jsonb) returns text language sql immutable as $$
+    select case when source ->> 'parameter' is null then source ->> 'channel' else (source ->> 'prefix') || '.*' end
+$$;
+
 -- flowcraft_body: the text of the trigger function of a source.
 --
 -- What is computed is computed in a block that catches every error and writes nothing: such a block takes no transaction id. The
@@ -46,7 +51,7 @@ declare
     now_careful jsonb := to_jsonb(pg_temp.flowcraft_side(source, plan, 'c', true));
     old_careful jsonb := to_jsonb(pg_temp.flowcraft_side(source, plan, 'o', true));
     place record;
-    everywhere text := quote_literal(case when source ->> 'parameter' is null then source ->> 'channel' else (source ->> 'prefix') || '.*' end);
+    everywhere text := quote_literal(pg_temp.flowcraft_everywhere(source));
     operation text;
     by_statement text := '';
     by_row text := '';
@@ -121,6 +126,13 @@ begin
         return null;
     end if;
     begin
+        -- A partition that has left its table has rows of another one.
+        if tg_nargs > 2 and not exists (
+            select from pg_inherits as i join pg_trigger as t on t.tgrelid = i.inhparent and left(t.tgname, 18) = left(tg_name, 18)
+            where i.inhrelid = tg_relid
+        ) then
+            return null;
+        end if;
         same := tg_op <> 'TRUNCATE' and (tg_table_name = %1$L and tg_table_schema = %2$L
             or coalesce(pg_partition_root(tg_relid)::regclass::text = %3$L, false));
         if same then
@@ -131,8 +143,6 @@ begin
             bulk := cardinality(kinds) > 10000;
         elsif same then%6$s
             end if;
-        elsif tg_level = 'ROW' then
-            raise exception using errcode = 'RT005', message = 'the table or the type of a column has changed';
         elsif tg_op = 'TRUNCATE' and %7$s then
             kinds := array['r'::"char"];
         else
@@ -158,7 +168,10 @@ begin
         begin
             relation := coalesce(pg_partition_root(tg_relid), tg_relid)::regclass::text;
             query := replace(replace(case tg_op%8$s end, %11$L, relation), %12$L, tg_relid::regclass::text);%9$s
-            execute 'insert into flowcraft.event (kind, channel, payload) ' || query;
+            if tg_level = 'ROW' then
+                query := replace(replace(query, 'flowcraft_old as x', '(select ($1).*) as x'), 'flowcraft_new as x', '(select ($2).*) as x');
+            end if;
+            execute 'insert into flowcraft.event (kind, channel, payload) ' || query using old, new;
             get diagnostics written = row_count;
             if tg_op = 'TRUNCATE' and written > 10000 then
                 raise exception using errcode = 'RT005';
@@ -217,6 +230,7 @@ returns table (place oid, name text, definition text) language plpgsql stable as
 declare
     plan jsonb := pg_temp.flowcraft_plan(source, relation);
     operations text[] := pg_temp.flowcraft_operations(source, plan);
+    arguments text := format('%L, %L', pg_temp.flowcraft_everywhere(source), case when 'truncate' = any (operations) then 'truncate' else '' end);
     made record;
 begin
     for made in
@@ -232,18 +246,20 @@ begin
     loop
         place := made.oid;
         name := format('flowcraft_%s_%s', right(function, 8), made.operation);
-        definition := format('create or replace trigger %I %s %s on %s%s for each statement execute function flowcraft.%I();', name,
+        definition := format('create or replace trigger %I %s %s on %s%s for each statement execute function flowcraft.%I(%s);', name,
             case made.operation when 'truncate' then 'before' else 'after' end, made.operation, made.oid::regclass,
             case made.operation when 'truncate' then '' when 'insert' then ' referencing new table as flowcraft_new'
                 when 'delete' then ' referencing old table as flowcraft_old'
-                else ' referencing old table as flowcraft_old new table as flowcraft_new' end, function)
+                else ' referencing old table as flowcraft_old new table as flowcraft_new' end, function,
+                arguments || case when made.top then '' else ', ''part''' end)
             || case when made.operation = 'truncate' and made.owned then format(' alter table %s enable always trigger %I;', made.oid::regclass, name) else '' end;
         return next;
         -- The partitions get the triggers of rows from their table. Who only has the privilege TRIGGER cannot enable them like this.
         if made.operation <> 'truncate' and made.owned and (made.top or not made.relispartition) then
             name := format('flowcraft_%s_%s_replica', right(function, 8), made.operation);
-            definition := format('create or replace trigger %I after %s on %s for each row execute function flowcraft.%I();'
-                ' alter table %s enable replica trigger %I;', name, made.operation, made.oid::regclass, function, made.oid::regclass, name);
+            definition := format('create or replace trigger %I after %s on %s for each row execute function flowcraft.%I(%s);'
+                ' alter table %s enable replica trigger %I;', name, made.operation, made.oid::regclass, function,
+                arguments || case when made.top then '' else ', ''part''' end, made.oid::regclass, name);
             return next;
         end if;
     end loop;

@@ -76,6 +76,7 @@ end $$;
 \ir generate_queries.sql
 \ir generate_guard.sql
 \ir generate_body.sql
+\ir generate_partitions.sql
 
 -- flowcraft_definition: the SQL that makes the trigger function of a source.
 create or replace function pg_temp.flowcraft_definition(source jsonb, relation regclass, function text) returns text
@@ -136,9 +137,11 @@ begin
     loop
         execute format('drop trigger %I on %s', made.name, made.relation);
     end loop;
+    perform set_config('flowcraft.installing', 'on', true);
     for made in select t.definition from pg_temp.flowcraft_triggers(source, relation, function) as t loop
         execute made.definition;
     end loop;
+    perform set_config('flowcraft.installing', 'off', true);
     return format('%s: %s the triggers on %s (%s)', source ->> 'channel',
         case when old is null then 'created' else 'replaced' end, relation,
         (select string_agg(operation, ', ') from jsonb_array_elements_text(source -> 'on') as operation));
@@ -219,4 +222,5 @@ begin
         execute format('comment on function flowcraft.%I() is %L', made.function,
             concat(regexp_replace(made.mark, ' app=.*', ''), ' app=' || name));
     end loop;
+    return query select done from pg_temp.flowcraft_follow() as done where done is not null;
 end $$;

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from flowcraft.adapters.memory import MemoryBackend
     from flowcraft.adapters.postgres.backend import PostgresBackend
     from flowcraft.adapters.postgres.schema import migrate
-    from flowcraft.channels import Channel, ChannelFamily, Channels, Notify, Table
+    from flowcraft.channels import Channel, ChannelFamily, Channels, Notify, RowsChannel, RowsFamily, Table
     from flowcraft.cursors import Cursor
     from flowcraft.entrypoints.realtime import Realtime
     from flowcraft.errors import DeclarationError, PayloadInvalid, RealtimeError
@@ -41,6 +41,8 @@ __all__ = [
     "RealtimeError",
     "RealtimeService",
     "RequestAuthorizer",
+    "RowsChannel",
+    "RowsFamily",
     "Settings",
     "Table",
     "Viewer",
@@ -70,6 +72,8 @@ _HOMES = {
     "RealtimeError": "errors",
     "RealtimeService": "ports",
     "RequestAuthorizer": "ports",
+    "RowsChannel": "channels",
+    "RowsFamily": "channels",
     "Settings": "settings",
     "Table": "channels",
     "Viewer": "viewers",

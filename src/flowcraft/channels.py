@@ -16,7 +16,7 @@ from typing_extensions import TypeForm
 from flowcraft.errors import ChannelNameInvalid, ChannelUnknown, DeclarationError
 from flowcraft.events import JsonSchema, Payload
 from flowcraft.events.schemas import shape
-from flowcraft.names import Parameter, is_name, parameter_of
+from flowcraft.names import Parameter, is_name, parameter_of, rows_parameter_of
 from flowcraft.viewers import Viewer
 
 E = TypeVar("E")  # invariant on purpose: a covariant channel would accept any event in broadcast()
@@ -77,6 +77,24 @@ class Notify:
             raise DeclarationError(f"Notify({self.name!r}): PostgreSQL's channel names have 1 to 63 bytes")
 
 
+@dataclass(frozen=True, slots=True, init=False)
+class Rows(Table):
+    """The rows of a table that a channel of rows has: those for which `where` is true; see `Channels.rows`.
+
+    `key` has the fields by which a row is known. `where` is a condition over the columns, in SQL.
+    """
+
+    key: tuple[str, ...]
+    where: str | None
+
+    def __init__(
+        self, name: str, /, *, key: Sequence[str], where: str | None, columns: Mapping[str, str] | None
+    ) -> None:
+        Table.__init__(self, name, columns=columns)
+        object.__setattr__(self, "key", tuple(key))
+        object.__setattr__(self, "where", where)
+
+
 Source: TypeAlias = Table | Notify
 Guard: TypeAlias = Callable[..., bool | Awaitable[bool]]
 
@@ -100,9 +118,14 @@ class Declaration:
         """The part of the name before the dot."""
         return self.name.partition(".")[0]
 
+    @property
+    def rows(self) -> Rows | None:
+        """The rows that the channel has, if it is a channel of rows."""
+        return next((source for source in self.sources if isinstance(source, Rows)), None)
 
-class Channel(Generic[E]):
-    """One channel by its full name: `run_update`, or `runs.42` of a family."""
+
+class _One(Generic[E]):
+    """One channel by its full name."""
 
     __slots__ = ("declaration", "name")
 
@@ -145,24 +168,33 @@ class Channel(Generic[E]):
         return _guard(self.declaration, check, depends_on)
 
     def __repr__(self) -> str:
-        return f"Channel({self.name!r})"
+        return f"{type(self).__name__}({self.name!r})"
 
 
-class ChannelFamily(Generic[P, E]):
-    """The channels of one kind of entity, one for each id: `run(run_id)` is the channel `runs.<run_id>`."""
+class Channel(_One[E]):
+    """One channel by its full name: `run_update`, or `runs.42` of a family."""
+
+    __slots__ = ()
+
+
+class RowsChannel(_One[E]):
+    """One channel of rows by its full name: `user_rows`, or `task_rows.7` of a family.
+
+    It is no `Channel`: its rows are those of the table, so nothing is broadcast on it.
+    """
+
+    __slots__ = ()
+
+
+class _Family(Generic[P]):
+    """The channels of one kind of entity."""
 
     __slots__ = ("declaration",)
 
     def __init__(self, declaration: Declaration) -> None:
         self.declaration = declaration
 
-    def __call__(self, value: P) -> Channel[E]:
-        """Return the channel of one entity.
-
-        Raises:
-            TypeError: the value is not of the declared type.
-            ChannelNameInvalid: its text cannot stand in a channel's name.
-        """
+    def _name(self, value: P) -> str:
         parameter = self.declaration.parameter
         assert parameter is not None
         if not isinstance(value, parameter.type) or isinstance(value, bool):
@@ -171,7 +203,7 @@ class ChannelFamily(Generic[P, E]):
         name = f"{self.declaration.prefix}.{value}"
         if not is_name(name) or not parameter.reads(str(value)):
             raise ChannelNameInvalid(name)
-        return Channel(name, self.declaration)
+        return name
 
     @overload
     def guard(self, check: Callable[[Viewer, P], _Answer], /) -> Callable[[Viewer, P], _Answer]: ...
@@ -205,7 +237,37 @@ class ChannelFamily(Generic[P, E]):
         return _guard(self.declaration, check, depends_on)
 
     def __repr__(self) -> str:
-        return f"ChannelFamily({self.declaration.name!r})"
+        return f"{type(self).__name__}({self.declaration.name!r})"
+
+
+class ChannelFamily(_Family[P], Generic[P, E]):
+    """The channels of one kind of entity, one for each id: `run(run_id)` is the channel `runs.<run_id>`."""
+
+    __slots__ = ()
+
+    def __call__(self, value: P) -> Channel[E]:
+        """Return the channel of one entity.
+
+        Raises:
+            TypeError: the value is not of the declared type.
+            ChannelNameInvalid: its text cannot stand in a channel's name.
+        """
+        return Channel(self._name(value), self.declaration)
+
+
+class RowsFamily(_Family[P], Generic[P, E]):
+    """The channels with the rows of each entity: `task_rows(7)` is the channel `task_rows.7`."""
+
+    __slots__ = ()
+
+    def __call__(self, value: P) -> RowsChannel[E]:
+        """Return the channel of one entity.
+
+        Raises:
+            TypeError: the value is not of the declared type.
+            ChannelNameInvalid: its text cannot stand in a channel's name.
+        """
+        return RowsChannel(self._name(value), self.declaration)
 
 
 _Check = TypeVar("_Check", bound=Callable[..., bool | Awaitable[bool]])
@@ -319,18 +381,80 @@ class Channels:
                 `conflate` does not fit.
         """
         parameter = parameter_of(name, params or {})
-        prefix = name.partition(".")[0]
+        sources = (source,) if isinstance(source, Table | Notify) else tuple(source)
+        declaration = Declaration(name, Payload(payload), parameter, sources, durable, conflate)
+        self._add(declaration)
+        return Channel(name, declaration) if parameter is None else ChannelFamily(declaration)
+
+    @overload
+    def rows(
+        self,
+        name: str,
+        row: type[E],
+        *,
+        table: str,
+        key: str | Sequence[str],
+        params: None = None,
+        where: str | None = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> RowsChannel[E]: ...
+
+    @overload
+    def rows(
+        self,
+        name: str,
+        row: type[E],
+        *,
+        table: str,
+        key: str | Sequence[str],
+        params: Mapping[str, type[P]],
+        where: str | None = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> RowsFamily[P, E]: ...
+
+    def rows(
+        self,
+        name: str,
+        row: type[E],
+        *,
+        table: str,
+        key: str | Sequence[str],
+        params: Mapping[str, type[P]] | None = None,
+        where: str | None = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> RowsChannel[E] | RowsFamily[P, E]:
+        """Declare a channel with the rows of a table, or with `params` a family of them.
+
+        A client that subscribes receives the rows, and then every change of them: at each commit point it
+        has exactly what a `select` of these columns returns `where` the condition is true and the parameter
+        has the channel's value.
+
+        `row` is an event type; its fields take the columns of the same name, or those named in `columns`.
+        `key` is the field, or the fields, by which a row is known: a primary key of the table or a unique
+        index. `where` is a condition over the table's columns in SQL, such as `not archived`, made of
+        immutable functions. The name is `<entity>_rows`, or `<entity>_rows.{param}`.
+
+        Raises:
+            DeclarationError: the name breaks the convention, `row` is not an event, or `key`, `columns` or
+                the parameter name no field of it.
+        """
+        parameter = rows_parameter_of(name, params or {})
+        source = Rows(table, key=(key,) if isinstance(key, str) else key, where=where, columns=columns)
+        declaration = Declaration(name, Payload(row), parameter, (source,), durable=True)
+        _check_rows(declaration, source)
+        self._add(declaration)
+        return RowsChannel(name, declaration) if parameter is None else RowsFamily(declaration)
+
+    def _add(self, declaration: Declaration) -> None:
+        prefix = declaration.prefix
         if prefix in self._declarations:
             other = self._declarations[prefix].name
             raise DeclarationError(
-                f"{name!r} overlaps with {other!r}; there is one channel or family per prefix"
+                f"{declaration.name!r} overlaps with {other!r}; there is one channel or family per prefix"
             )
-        sources = (source,) if isinstance(source, Table | Notify) else tuple(source)
-        declaration = Declaration(name, Payload(payload), parameter, sources, durable, conflate)
         _check_sources(declaration)
         _check_conflation(declaration)
         self._declarations[prefix] = declaration
-        return Channel(name, declaration) if parameter is None else ChannelFamily(declaration)
 
     def __iter__(self) -> Iterator[Declaration]:
         return iter(self._declarations.values())
@@ -368,7 +492,10 @@ class Channels:
     def schema_hash(self) -> str:
         """Return 16 hex digits that change when a name, a type or the durability of a channel does."""
         described = [
-            (d.name, d.parameter and d.parameter.type.__name__, d.durable, shape(d.payload.schema()))
+            (
+                *(d.name, d.parameter and d.parameter.type.__name__, d.durable, shape(d.payload.schema())),
+                *(() if d.rows is None else d.rows.key),
+            )
             for d in sorted(self, key=lambda d: d.name)
         ]
         return hashlib.sha256(msgspec.json.encode(described, order="deterministic")).hexdigest()[:16]
@@ -406,6 +533,22 @@ def _check_table(declaration: Declaration, source: Table) -> None:
                 f"{where}: {event.__name__} has no field {name!r}; it has {', '.join(fields)}"
             )
     _check_parameter(declaration, event, where)
+
+
+def _check_rows(declaration: Declaration, source: Rows) -> None:
+    where = f"{declaration.name}: rows of {source.name!r}"
+    if len(declaration.payload.members) != 1:
+        raise DeclarationError(f"{where} are of one type, not of {declaration.payload}")
+    fields = [field.name for field in declaration.payload.fields(declaration.payload.members[0])]
+    if not source.key or len(set(source.key)) != len(source.key):
+        raise DeclarationError(f"{where} need key=, the field or the fields by which a row is known")
+    for name in source.key:
+        if name not in fields:
+            raise DeclarationError(
+                f"{where}: key={name!r} is no field of {declaration.payload}; it has {', '.join(fields)}"
+            )
+    if source.where is not None and not source.where.strip():
+        raise DeclarationError(f"{where}: where= is empty; leave it out, or write a condition in SQL")
 
 
 def _check_notify(declaration: Declaration, source: Notify) -> None:

@@ -91,6 +91,27 @@ class LimitExceeded(RealtimeError):
     code = "limit_exceeded"
 
 
+class RowsLimitExceeded(LimitExceeded):
+    """The rows of a channel are more than the settings allow; `limit` is the name of the setting."""
+
+    def __init__(
+        self, channel: str, limit: Literal["rows_per_channel", "rows_bytes"], value: int, advice: str
+    ) -> None:
+        what = "rows" if limit == "rows_per_channel" else "bytes of rows"
+        super().__init__(f"{channel} has more than {value} {what}{advice}")
+        self.limit: Literal["rows_per_channel", "rows_bytes"] = limit
+
+
+class RowsUnreadable(RealtimeError):
+    """The rows of a channel cannot be read now. `reason` is for the server's log."""
+
+    code = "rows_unreadable"
+
+    def __init__(self, channel: str, reason: str = "") -> None:
+        super().__init__(f"the rows of {channel} cannot be read now; ask again later")
+        self.reason = reason
+
+
 class CursorUnusable(RealtimeError):
     """The records after a cursor cannot be replayed; the client must reload its state.
 

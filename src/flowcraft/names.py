@@ -12,6 +12,7 @@ from flowcraft.errors import DeclarationError
 NAME_GRAMMAR = r"^[a-z][a-z0-9_]{0,47}(\.[A-Za-z0-9_-]{1,64})?$"
 _NAME = re.compile(NAME_GRAMMAR, re.ASCII)
 _STATIC = re.compile(r"[a-z][a-z0-9_]*_update|system|dashboard", re.ASCII)
+_ROWS = re.compile(r"[a-z][a-z0-9_]*_rows", re.ASCII)
 _FAMILY = re.compile(r"([a-z][a-z0-9_]{0,47})\.\{([a-z][a-z0-9_]*)\}", re.ASCII)
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,18})", re.ASCII)
 
@@ -77,6 +78,24 @@ def parameter_of(name: str, params: Mapping[str, type[UUID] | type[int] | type[s
     if params[key] not in (UUID, int, str):
         raise DeclarationError(f"{name!r}: the type of {key} is UUID, int or str, not {params[key]!r}")
     return Parameter(key, params[key])
+
+
+def rows_parameter_of(
+    name: str, params: Mapping[str, type[UUID] | type[int] | type[str]]
+) -> Parameter | None:
+    """Return the parameter of a family of rows; None for one channel of rows.
+
+    Raises:
+        DeclarationError: the name breaks the convention, or `params` does not fit it.
+    """
+    family = _FAMILY.fullmatch(name)
+    prefix = name if family is None else family[1]
+    if not _ROWS.fullmatch(prefix) or not is_name(prefix):
+        raise DeclarationError(
+            f"{name!r} breaks the naming convention of rows: '<entity>_rows', or '<entity>_rows.{{id}}' with "
+            "params; lower case, at most 48 characters before the dot"
+        )
+    return parameter_of(name, params) if family is not None or params else None
 
 
 def _near_miss(name: str) -> str:

@@ -11,7 +11,7 @@ from flowcraft.core.counts import Counts
 from flowcraft.core.frames import Framing
 from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor
-from flowcraft.records import Batch, Ephemeral, Limit, Record
+from flowcraft.records import Batch, Ephemeral, Limit, Record, TableRows
 from flowcraft.settings import Settings
 from flowcraft.viewers import Handshake, Viewer
 
@@ -116,6 +116,20 @@ class EventLog(Protocol):
         ...
 
 
+class RowsReader(Protocol):
+    """Reads the rows of channels of rows. `flowcraft.testing.contracts.RowsContract` is its contract."""
+
+    async def read(self, channel: str, limit: Limit) -> TableRows:
+        """Return the rows of a channel by its full name, and the cursor of the one snapshot that has them.
+
+        Raises:
+            RowsLimitExceeded: there are more than `limit.events`, or more than `limit.bytes`.
+            RowsUnreadable: they cannot be read; the reason is for operators.
+            LogUnavailable: the database cannot be read now.
+        """
+        ...
+
+
 class Wakeups(Protocol):
     """Hints to one reader that the log may have grown. A lost hint delays events and loses none.
 
@@ -166,6 +180,8 @@ class LogReader:
     """The log. Only the relay calls its `tail`."""
     wakeups: Wakeups
     """The hints for the relay when to call `tail`."""
+    rows: RowsReader | None = None
+    """The rows of tables; None if the backend has no tables."""
     upkeep: Mapping[str, Callable[[], Awaitable[None]]] = field(
         default_factory=dict[str, Callable[[], Awaitable[None]]]
     )

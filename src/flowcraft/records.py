@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -50,9 +50,16 @@ class Record:
     """The trace of the broadcast, as a W3C `traceparent`; not validated."""
     kind: Kind = Kind.EVENT
 
-    def skipped(self, reason: str) -> Record:
-        """Return the record that subscribers get in the place of this one."""
-        return Record(self.xid, self.id, self.channel, f'{{"reason":"{reason}"}}', kind=Kind.SKIPPED)
+    def skipped(self, reason: str, key: Sequence[str] = ()) -> Record:
+        """Return the record that subscribers get in the place of this one, an event.
+
+        `key` has the fields by which its row is known, if it is one.
+        """
+        content: dict[str, object] = {"reason": reason}
+        if key:
+            row = json.loads(self.payload)
+            content["key"] = {name: row[name] for name in key}
+        return Record(self.xid, self.id, self.channel, _compact(content), kind=Kind.SKIPPED)
 
     @property
     def reason(self) -> str:
@@ -64,6 +71,20 @@ class Record:
         reason = cast("dict[str, object]", content).get("reason") if isinstance(content, dict) else None
         is_known = reason in _RESET_REASONS if self.kind is Kind.RESET else _REASON.fullmatch(str(reason))
         return str(reason) if is_known else "unreadable"
+
+    @property
+    def key(self) -> Mapping[str, object] | None:
+        """The key of the row that a skipped event is about, if it is about one."""
+        try:
+            content: object = json.loads(self.payload)
+        except (ValueError, RecursionError):
+            return None
+        key = cast("dict[str, object]", content).get("key") if isinstance(content, dict) else None
+        return cast("dict[str, object]", key) if isinstance(key, dict) else None
+
+
+def _compact(content: object) -> str:
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False)
 
 
 def family_of(channel: str) -> str | None:
@@ -109,6 +130,18 @@ class Limit:
 
     events: int
     bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableRows:
+    """The rows of one channel as JSON, in no particular order, and the cursor of the snapshot that has them.
+
+    `skipped` is how many more there are which cannot be sent.
+    """
+
+    cursor: Cursor
+    rows: Sequence[str]
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

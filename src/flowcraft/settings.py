@@ -93,6 +93,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A replay longer than this is answered with `reset` (`expired`)."""
     replay_bytes: int = 32 * 1024 * 1024
     """A replay with more bytes of payload is answered with `reset` too: it is in memory while it is sent."""
+    rows_per_channel: int = 10_000
+    """A client that asks for the rows of a channel with more rows is refused (`limit_exceeded`)."""
+    rows_bytes: int = 8 * 1024 * 1024
+    """The same for rows with more bytes of JSON: they are in memory while they are sent."""
     backlog_events: int = 200_000
     """A server with a larger backlog goes on from the end of the log and resets its clients (`expired`)."""
     backlog_bytes: int = 128 * 1024 * 1024

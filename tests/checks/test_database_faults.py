@@ -289,7 +289,8 @@ def test_a_role_without_grants_is_told_which_it_lacks(service: Project, product:
     assert f"flowcraft.broadcast, flowcraft.broadcast_ephemeral, flowcraft.cursor to {name}" in found["FC065"]
     assert (
         "flowcraft.reached, flowcraft.changes, flowcraft.proofs, flowcraft.renew, flowcraft.wake, "
-        f"flowcraft.rotate, flowcraft.purges, flowcraft.ephemeral_key to {name}" in found["FC066"]
+        f"flowcraft.rotate, flowcraft.purges, flowcraft.ephemeral_key, flowcraft.rows to {name}"
+        in found["FC066"]
     )
 
 

@@ -76,7 +76,10 @@ class Client:
 
 
 @pytest.mark.parametrize(
-    "conversation", [c for c in CONVERSATIONS if "plain" not in c], ids=lambda c: str(c["name"])
+    "conversation",
+    # The reference client asks for no rows.
+    [c for c in CONVERSATIONS if "plain" not in c and not c["name"].startswith("rows-")],
+    ids=lambda c: str(c["name"]),
 )
 def test_a_golden_conversation(conversation: dict[str, Any]) -> None:
     client = Client()

@@ -161,7 +161,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> It
 
 
 REVISION = """
-    op.flowcraft_log(8)
+    op.flowcraft_log(9)
     op.flowcraft_triggers(
         channel='run_update',
         table='runs',
@@ -342,7 +342,7 @@ def test_a_log_of_a_development_version_is_taken_over_by_the_next_revision(proje
     with project.engine.begin() as connection:
         connection.execution_options(no_parameters=True).exec_driver_sql(DEVELOPMENT_LOG)
     project.declare(tables("status"), channels_of())
-    assert "op.flowcraft_log(8)" in project.generate()
+    assert "op.flowcraft_log(9)" in project.generate()
     project.upgrade()
     assert project.told() == ['{"type":"RunUpdate","run_id":1,"status":null,"note":"none : %(s)s"}']
     hashes = "select version, hash from flowcraft.migration order by 1"

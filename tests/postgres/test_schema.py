@@ -73,6 +73,8 @@ async def test_the_second_time_there_is_nothing_to_do(connection: Plain, databas
         "schema flowcraft: 0005_kinds",
         "schema flowcraft: 0006_databases",
         "schema flowcraft: 0007_rights",
+        "schema flowcraft: 0008_ephemeral",
+        "schema flowcraft: 0009_rows",
         "run_update: created the triggers on public.runs (insert, update)",
     ]
     before = await catalog(connection)

@@ -19,8 +19,9 @@ import flowcraft
 from flowcraft.core import client_frames, frames, refusals
 from flowcraft.core.client_frames import Subscribe
 from flowcraft.core.frames import Bundle, Live
+from flowcraft.core.states import State
 from flowcraft.cursors import Cursor, Lineage, Snapshot
-from flowcraft.errors import BadRequest, CursorUnusable, RealtimeError
+from flowcraft.errors import BadRequest, CursorUnusable, RealtimeError, RowsLimitExceeded
 from flowcraft.records import Ephemeral, Kind, LoggedResetReason, Record
 
 SPEC = Path(__file__).parents[2] / "spec"
@@ -36,6 +37,7 @@ WRITTEN: Mapping[str, list[bytes]] = {
         frames.event(
             Record(7, 3, "runs.42", '{"reason":"payload_invalid","path":"$.id"}', kind=Kind.SKIPPED)
         ),
+        frames.event(Record(7, 3, "task_rows.7", '{"reason":"too_large","key":{"id":3}}', kind=Kind.SKIPPED)),
         frames.event(Ephemeral("typing_update", "{}")),
     ],
     "hello": [frames.hello(schema="0", heartbeat_seconds=25.0, cursor=HERE)],
@@ -43,13 +45,18 @@ WRITTEN: Mapping[str, list[bytes]] = {
         frames.commit_point(HERE, 2, NOON),
         *Bundle([frames.commit_point(HERE, 0, NOON)], live=Live((), HERE, NOON)).counted(3).messages,
     ],
-    "subscribed": [frames.subscribed(["run_update"], HERE, 3, 7)],
+    "rows": [frames.rows("task_rows.7", ["id"], ['{"id":1}', '{"id":2}'])],
+    "subscribed": [
+        frames.subscribed(["run_update"], HERE, 3, 7),
+        frames.subscribed(["task_rows.7"], HERE, 3, 7, State("task_rows.7", HERE, 2, 1, ())),
+    ],
     "reset": [frames.reset(["run_update"], "expired", HERE, 7)],
     "settled": [frames.settled(757, HERE)],
     "authenticated": [frames.authenticated(280), frames.authenticated(None)],
     "error": [
         frames.error(BadRequest("no"), channel="x", ref=7),
         frames.error(BadRequest("no"), channels=("x", "y"), ref=7),
+        frames.error(RowsLimitExceeded("task_rows.7", "rows_bytes", 10, ""), channel="task_rows.7", ref=7),
     ],
     "bye": [frames.bye(0)],
 }
@@ -58,6 +65,7 @@ WRITTEN_FOR_CLIENTS: Mapping[str, list[bytes]] = {
     "encode_subscribe": [
         client_frames.encode_subscribe(Subscribe(("run_update",))),
         client_frames.encode_subscribe(Subscribe(("run_update", "runs.42"), str(HERE), 7)),
+        client_frames.encode_subscribe(Subscribe(("task_rows.7",), str(HERE), 7, rows=True)),
     ],
 }
 """Frames that the server writes in the place of a client: those of a request's URL."""

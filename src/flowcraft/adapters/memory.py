@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,13 +13,13 @@ from itertools import count
 from operator import attrgetter
 from typing import TypeVar
 
-from flowcraft.channels import Channel
+from flowcraft.channels import Channel, Channels
 from flowcraft.core.wakeup import StateWord
 from flowcraft.core.withdrawals import RESERVED, Withdrawal, encode_withdrawal
 from flowcraft.cursors import Cursor, Lineage, Snapshot
-from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound
+from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound, RowsLimitExceeded
 from flowcraft.ports import BackendContext, LogReader
-from flowcraft.records import Batch, Ephemeral, Kind, Limit, Record
+from flowcraft.records import Batch, Ephemeral, Kind, Limit, Record, TableRows
 
 E = TypeVar("E")
 _xid = attrgetter("xid")
@@ -105,6 +106,12 @@ class MemoryLog:
         if limit is not None and _is_more(wanted, limit):
             raise CursorExpired(str(after))
         return replace(batch, records=wanted)
+
+    def visible_now(self, channel: str) -> list[Record]:
+        """Return all records of a channel that are visible now, in their order."""
+        now = self.snapshot()
+        found = [r for r in self._records if r.channel == channel and now.covers(r.xid)]
+        return sorted(found, key=attrgetter("id"))
 
     def rewound_now(self, last: Cursor) -> Batch:
         """Begin a new generation, as `rewound` does; only once for all readers that found the same one."""
@@ -275,6 +282,35 @@ class MemoryRealtimeService:
             transaction.commit()
 
 
+class MemoryRows:
+    """The rows of channels in memory, where there are no tables: those in the log that are not gone.
+
+    It needs a log from which nothing was removed.
+    """
+
+    def __init__(self, log: MemoryLog, channels: Channels) -> None:
+        self._log = log
+        self._channels = channels
+
+    async def read(self, channel: str, limit: Limit) -> TableRows:
+        source = self._channels.resolve(channel)[0].rows
+        assert source is not None
+        now = self._log.position_now()
+        rows: dict[tuple[str, ...], str] = {}
+        for record in self._log.visible_now(channel):
+            row: dict[str, object] = json.loads(record.payload)
+            if record.kind in {Kind.EVENT, Kind.GONE}:
+                key = tuple([json.dumps(row[name]) for name in source.key])
+                rows.pop(key, None)
+                if record.kind is Kind.EVENT:
+                    rows[key] = record.payload
+        if len(rows) > limit.events:
+            raise RowsLimitExceeded(channel, "rows_per_channel", limit.events, "")
+        if limit.bytes is not None and sum([len(row.encode()) for row in rows.values()]) > limit.bytes:
+            raise RowsLimitExceeded(channel, "rows_bytes", limit.bytes, "")
+        return TableRows(now.cursor, tuple(rows.values()))
+
+
 class MemoryBackend:
     """A `Backend` in this process's memory, for tests and experiments. Its log ends with the process.
 
@@ -289,7 +325,7 @@ class MemoryBackend:
     def open(self, context: BackendContext) -> LogReader:
         self.service.deliver = context.deliver
         self._wakeups = MemoryWakeups(self.log, safety_seconds=context.settings.safety_poll_seconds)
-        return LogReader(self.log, self._wakeups)
+        return LogReader(self.log, self._wakeups, MemoryRows(self.log, context.channels))
 
     async def close(self) -> None:
         self.service.deliver = _lose

@@ -135,6 +135,18 @@ METRICS = (
         lambda m: m.counts.replay_reads,
     ),
     Metric(
+        "states",
+        "counter",
+        "subscriptions answered with the rows of their channel",
+        lambda m: m.counts.states,
+    ),
+    Metric(
+        "state_reads",
+        "counter",
+        "reads of the rows of a channel; clients that ask together share them",
+        lambda m: m.counts.state_reads,
+    ),
+    Metric(
         "resets",
         "counter",
         "subscriptions reset, after which a client reloads its state, by reason",

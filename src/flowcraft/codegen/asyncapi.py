@@ -241,7 +241,7 @@ def _frame_parts() -> Object:
     """Return the parts that frames share, such as a cursor or a channel's name."""
     frames = {"serverFrame", "clientFrame", *_kinds("serverFrame"), *_kinds("clientFrame")}
     parts = ((name, schema) for name, schema in _frames().items() if name not in frames)
-    return {f"wire.{name}": as_draft7(schema, _part) for name, schema in parts if name != "payload"}
+    return {f"wire.{name}": as_draft7(schema, _part) for name, schema in parts}
 
 
 @cache

@@ -20,11 +20,15 @@ class Auth:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Subscribe to channels, after a cursor if one is given."""
+    """Subscribe to channels, after a cursor if one is given.
+
+    With `rows` the client wants the rows of the channels, unless what follows its cursor can be sent.
+    """
 
     channels: tuple[str, ...]
     since: str | None = None
     ref: int | None = None
+    rows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class _Incoming(msgspec.Struct, forbid_unknown_fields=True):
     unsubscribe: list[str] | msgspec.UnsetType = msgspec.UNSET
     settle: str | msgspec.UnsetType = msgspec.UNSET
     since: str | None = None
+    rows: bool = False
     ref: _Ref | None = None
 
 
@@ -78,7 +83,8 @@ def decode_client_frame(message: str | bytes) -> ClientFrame:
         frames.append(Auth(incoming.auth))
     if incoming.subscribe is not msgspec.UNSET:
         # dict.fromkeys, not a set: each name once, in the order of the client
-        frames.append(Subscribe(tuple(dict.fromkeys(incoming.subscribe)), incoming.since, incoming.ref))
+        names = tuple(dict.fromkeys(incoming.subscribe))
+        frames.append(Subscribe(names, incoming.since, incoming.ref, incoming.rows))
     if incoming.unsubscribe is not msgspec.UNSET:
         frames.append(Unsubscribe(tuple(incoming.unsubscribe)))
     if incoming.settle is not msgspec.UNSET:
@@ -90,7 +96,8 @@ def decode_client_frame(message: str | bytes) -> ClientFrame:
 
 def encode_subscribe(request: Subscribe) -> bytes:
     """Return a subscription as a client sends it."""
-    members = {"subscribe": request.channels, "since": request.since, "ref": request.ref}
+    rows = request.rows or None
+    members = {"subscribe": request.channels, "since": request.since, "rows": rows, "ref": request.ref}
     return msgspec.json.encode({name: value for name, value in members.items() if value is not None})
 
 

@@ -12,7 +12,7 @@ from flowcraft.records import Batch, LoggedResetReason
 
 Refusal: TypeAlias = Literal["token", "origin", "guard"]
 """What a server refuses a client by."""
-Failure: TypeAlias = Literal["relay", "replay", "delivery", "connection", "telemetry", "event"]
+Failure: TypeAlias = Literal["relay", "replay", "delivery", "connection", "telemetry", "event", "state"]
 """The kinds of work in which one item may fail alone; `event` is an event of the log that cannot be read."""
 
 _RESETS = (*get_args(ResetReason), *get_args(LoggedResetReason))
@@ -57,6 +57,10 @@ class Counts:
     """Replays answered from reads of the log."""
     replays_from_memory: int = 0
     """Replays answered without a read."""
+    state_reads: int = 0
+    """Reads of the rows of a channel."""
+    states: int = 0
+    """Subscriptions answered with the rows of their channel."""
     resets: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_RESETS, 0))
     """Resets by reason."""
     refusals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(get_args(Refusal), 0))

@@ -15,8 +15,9 @@ import msgspec
 
 from flowcraft.core.counts import Counts
 from flowcraft.core.hub import Deliver, DeliverEphemeral, Reset, SessionId, Settled, Subscribed
+from flowcraft.core.states import State
 from flowcraft.cursors import Cursor
-from flowcraft.errors import RealtimeError
+from flowcraft.errors import RealtimeError, RowsLimitExceeded
 from flowcraft.records import Ephemeral, Kind, Record
 
 PROTOCOL_VERSION = 1
@@ -92,11 +93,16 @@ class Pages:
     """The events of one replay and the frame that closes it, encoded page by page as the client reads.
 
     Clients whose replays come from the same read share its records; each has only one page of its own in
-    memory, however slowly it reads. On the wire the replay is one batch: pages are not visible there.
+    memory, however slowly it reads. On the wire the replay is one batch: pages are not visible there. Before
+    the events stand the pages of a state, which all of its clients share.
     """
 
-    def __init__(self, records: Sequence[Record], closing: bytes, size: int) -> None:
+    def __init__(
+        self, records: Sequence[Record], closing: bytes, size: int, state: Sequence[Bundle] = ()
+    ) -> None:
         self._records = records
+        self._state = state
+        self._next_of_state = 0
         self._closing = closing
         self.size = size
         """About how many bytes all pages have together."""
@@ -106,6 +112,9 @@ class Pages:
 
     def take(self) -> Bundle:
         """Return the next page; the last one ends with the closing frame."""
+        if self._next_of_state < len(self._state):
+            self._next_of_state += 1
+            return self._state[self._next_of_state - 1]
         messages: list[bytes] = []
         size, first = 0, self._next
         while self._next < len(self._records) and size < PAGE_BYTES:
@@ -131,7 +140,7 @@ def resets_instead(effect: Outgoing) -> list[Reset]:
         case Deliver(records, cursor, _, to):
             channels = tuple(dict.fromkeys(record.channel for record in records))
             return [Reset(session, channels, "unreadable", cursor, None) for session in to if channels]
-        case Subscribed(session, channels, _, cursor, ref):
+        case Subscribed(session, channels, _, cursor, ref, _):
             return [Reset(session, channels, "unreadable", cursor, ref)]
         case DeliverEphemeral() | Reset() | Settled():
             return []
@@ -173,19 +182,28 @@ class Encoder:
             case DeliverEphemeral(ephemeral, to):
                 self._counts.ephemeral += len(to)
                 return Bundle([event(ephemeral)]), to
-            case Subscribed(session, channels, records, cursor, ref):
+            case Subscribed(session, channels, records, cursor, ref, state):
                 self._counts.replayed += len(records)
-                closing = subscribed(channels, cursor, len(records), ref)
-                size = sum(len(record.payload) + _FRAME_BYTES for record in records)
-                if size > PAGE_BYTES:
-                    return Pages(records, closing, size), (session,)
-                return self._batch(records, closing), (session,)
+                self._counts.states += state is not None
+                closing = subscribed(channels, cursor, len(records), ref, state)
+                return self._subscribed(records, closing, state), (session,)
             case Reset(session, channels, reason, cursor, ref):
                 self._counts.resets[reason] += 1
                 return Bundle([reset(channels, reason, cursor, ref)]), (session,)
             case Settled(session, xid, cursor):
                 return Bundle([settled(xid, cursor)]), (session,)
         assert_never(effect)
+
+    def _subscribed(self, records: tuple[Record, ...], closing: bytes, state: State | None) -> Part:
+        size = sum(len(record.payload) + _FRAME_BYTES for record in records)
+        pages: tuple[Bundle, ...] = ()
+        if state is not None:
+            pages = state.pages
+            size += sum([page.size for page in pages])
+        if size > PAGE_BYTES:
+            return Pages(records, closing, size, pages)
+        messages = [message for page in pages for message in page.messages]
+        return Bundle([*messages, *map(self._event, records), closing], len(records))
 
     def _batch(self, records: tuple[Record, ...], closing: bytes, live: Live | None = None) -> Bundle:
         return Bundle([*map(self._event, records), closing], len(records), live)
@@ -216,8 +234,8 @@ def _content(record: Record) -> bytes:
         case Kind.GONE:
             return b',"gone":' + record.payload.encode()
         case Kind.SKIPPED:
-            # The reason alone: the rest of the payload is for operators.
-            return b',"skipped":' + _control(reason=record.reason)
+            # The reason and the key alone: the rest of the payload is for operators.
+            return b',"skipped":' + _control(reason=record.reason, **_optional(key=record.key))
         case Kind.RESET | Kind.WITHDRAWAL:
             raise ValueError(f"record {record.id} on {record.channel} is no event")
     assert_never(record.kind)
@@ -237,9 +255,18 @@ def commit_point(cursor: Cursor, n: int, at: datetime) -> bytes:
     return _control(cursor=str(cursor), n=n, at=_timestamp(at))
 
 
-def subscribed(channels: Sequence[str], cursor: Cursor, n: int, ref: int | None) -> bytes:
-    """Return the frame that answers a subscription and closes its replay of `n` events."""
-    return _control(subscribed=list(channels), cursor=str(cursor), n=n, **_optional(ref=ref))
+def rows(channel: str, key: Sequence[str], items: Iterable[str]) -> bytes:
+    """Return the frame with rows of a channel, a part of its state; the items are inserted as they are."""
+    head = _control(rows=channel, key=list(key))
+    return b'%b,"items":[%b]}' % (head[:-1], ",".join(items).encode())
+
+
+def subscribed(
+    channels: Sequence[str], cursor: Cursor, n: int, ref: int | None, state: State | None = None
+) -> bytes:
+    """Return the frame that answers a subscription and closes its state and its replay of `n` events."""
+    counts = {} if state is None else {"rows": state.count, **_optional(skipped=state.skipped or None)}
+    return _control(subscribed=list(channels), cursor=str(cursor), n=n, **counts, **_optional(ref=ref))
 
 
 def reset(channels: Sequence[str], reason: str, cursor: Cursor, ref: int | None) -> bytes:
@@ -265,7 +292,8 @@ def error(
     ref: int | None = None,
 ) -> bytes:
     """Return the frame for a request that failed, with one channel or several; the connection stays open."""
-    names = _optional(channel=channel, channels=list(channels) or None, ref=ref)
+    limit = failure.limit if isinstance(failure, RowsLimitExceeded) else None
+    names = _optional(channel=channel, channels=list(channels) or None, limit=limit, ref=ref)
     return _control(error={"code": failure.code, "message": str(failure), **names})
 
 

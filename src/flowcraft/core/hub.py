@@ -19,6 +19,7 @@ from flowcraft.core.counts import Counts
 from flowcraft.core.kinds import by_reason, part
 from flowcraft.core.recent import Recent
 from flowcraft.core.replay import Replay
+from flowcraft.core.states import State, StateRequest
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.records import Batch, Ephemeral, Kind, Record, family_of
 from flowcraft.settings import Settings
@@ -60,14 +61,22 @@ class ReadReplay:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadState:
+    """Read the rows of a channel, then call `state_read` or `state_failed`."""
+
+    request: StateRequest
+
+
+@dataclass(frozen=True, slots=True)
 class Subscribed:
-    """Send a replay and the frame that closes it."""
+    """Send a state if there is one, a replay, and the frame that closes it."""
 
     session: SessionId
     channels: tuple[str, ...]
     records: tuple[Record, ...]
     cursor: Cursor
     ref: int | None
+    state: State | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +105,9 @@ class ReadNow:
     """Have the relay read the log now, without waiting for the next wakeup."""
 
 
-Effect: TypeAlias = Deliver | DeliverEphemeral | ReadReplay | Subscribed | Reset | Settled | ReadNow
+Effect: TypeAlias = (
+    Deliver | DeliverEphemeral | ReadReplay | ReadState | Subscribed | Reset | Settled | ReadNow
+)
 
 
 class Hub:
@@ -118,6 +129,7 @@ class Hub:
         self._replaying: dict[str, dict[Replay, None]] = {}
         self._replays: dict[SessionId, dict[Replay, None]] = {}
         self._ahead: dict[Replay, None] = {}
+        self._states: dict[SessionId, dict[StateRequest, None]] = {}
         self._settling: dict[SessionId, dict[int, None]] = {}
 
     @property
@@ -152,25 +164,40 @@ class Hub:
             self._end_live(session, channel)
         for replay in tuple(self._replays.get(session, ())):
             self._finish(replay)
+        self._states.pop(session, None)
         self._settling.pop(session, None)
 
     def subscribe(
-        self, session: SessionId, channels: Iterable[str], since: Cursor | None = None, ref: int | None = None
+        self,
+        session: SessionId,
+        channels: Iterable[str],
+        since: Cursor | None = None,
+        ref: int | None = None,
+        *,
+        rows: bool = False,
     ) -> list[Effect]:
-        """Subscribe from the hub's position, or after a cursor by a replay from memory or from the log."""
+        """Subscribe from the hub's position, or after a cursor by a replay from memory or from the log.
+
+        With `rows`, the rows of the channels are read first; with a cursor only if there is no replay.
+        """
         names = tuple(channels)
-        if since is None:
-            return self._go_live(session, names, (), ref)
-        replay = Replay(session, set(names), since, ref)
-        if not self._recent.reaches(since):
-            self._begin(replay)
-            return [ReadReplay(replay)]
-        if replay.can_end_at(self._position.snapshot):
-            self._counts.replays_from_memory += 1
-            return self._go_live(session, names, self._recent.after(since, names), ref)
-        self._begin(replay)
-        self._ahead[replay] = None
-        return [ReadNow()]
+        if since is not None:
+            return self._start(Replay(session, set(names), since, ref, rows), names)
+        if rows:
+            return self._read_states(session, names, ref)
+        return self._go_live(Replay(session, set(names), self.cursor, ref), names, ())
+
+    def state_read(self, request: StateRequest, state: State) -> list[Effect]:
+        """Take the rows of a channel: they are sent with what followed, once the hub is past their cursor."""
+        if not self._drop_request(request):
+            return []
+        channel, attempts = request.channel, request.attempts
+        replay = Replay(request.session, {channel}, state.cursor, request.ref, True, state, attempts)
+        return self._start(replay, (channel,))
+
+    def state_failed(self, request: StateRequest) -> bool:
+        """End a request whose rows cannot be read; return whether its client still waits for it."""
+        return self._drop_request(request)
 
     def replayed(self, replay: Replay, batch: Batch) -> list[Effect]:
         """Take a replay's records from the log, and end the replay once the hub is past its cursor."""
@@ -187,7 +214,10 @@ class Hub:
         if not self._is_pending(replay):
             return []
         self._finish(replay)
-        return self.reset(replay.session, tuple(sorted(replay.channels)), reason, replay.ref)
+        names = tuple(sorted(replay.channels))
+        if replay.wants_rows:
+            return self._read_states(replay.session, names, replay.ref, replay.attempts + 1)
+        return self.reset(replay.session, names, reason, replay.ref)
 
     def reset(
         self, session: SessionId, channels: tuple[str, ...], reason: ResetReason, ref: int | None
@@ -195,6 +225,10 @@ class Hub:
         """Make a session live from the hub's position, with a reset: earlier events cannot be replayed."""
         self._begin_live(session, channels)
         return [Reset(session, channels, reason, self.cursor, ref)]
+
+    def remembers(self, since: Cursor) -> bool:
+        """Return whether what followed a cursor is in memory."""
+        return self._recent.reaches(since)
 
     def unsubscribe(self, session: SessionId, channels: Iterable[str]) -> None:
         """End subscriptions; a no-op for channels that are not subscribed."""
@@ -208,6 +242,8 @@ class Hub:
                 replay.channels.discard(channel)
                 for name in before - replay.names:
                     _discard(self._replaying, name, replay)
+            for request in [one for one in self._states.get(session, ()) if one.channel == channel]:
+                self._drop_request(request)
 
     def broadcast(self, batch: Batch, now: float = 0.0) -> list[Effect]:
         """Move to the position of a batch and fan out its records. `now` is monotonic, in seconds."""
@@ -241,9 +277,10 @@ class Hub:
         return effects
 
     def is_live(self, session: SessionId, channel: str) -> bool:
-        """Return whether a session is live on a channel, and waits for no replay of it."""
+        """Return whether a session is live on a channel, and waits for no replay or state of it."""
         waits = any(channel in replay.channels for replay in self._replays.get(session, ()))
-        return session in self._live.get(channel, ()) and not waits
+        asks = any(channel == request.channel for request in self._states.get(session, ()))
+        return session in self._live.get(channel, ()) and not waits and not asks
 
     def heartbeat(self, sessions: Iterable[SessionId] | None = None) -> list[Effect]:
         """Send the position to some sessions, or to all, also when there were no events."""
@@ -310,19 +347,51 @@ class Hub:
                 del self._settling[session]
         return effects
 
+    def _start(self, replay: Replay, names: tuple[str, ...]) -> list[Effect]:
+        since = replay.since
+        if not self._recent.reaches(since):
+            self._begin(replay)
+            return [ReadReplay(replay)]
+        if replay.can_end_at(self._position.snapshot):
+            self._counts.replays_from_memory += 1
+            return self._go_live(replay, names, self._recent.after(since, names))
+        self._begin(replay)
+        self._ahead[replay] = None
+        return [ReadNow()]
+
     def _go_live(
-        self, session: SessionId, channels: tuple[str, ...], records: tuple[Record, ...], ref: int | None
+        self, replay: Replay, channels: tuple[str, ...], records: tuple[Record, ...]
     ) -> list[Effect]:
-        """Answer a subscription: with its replay, and with a reset of the channels that the log has reset."""
-        self._begin_live(session, channels)
+        """Answer a subscription: with its replay, and with a reset of the channels that the log has reset.
+
+        Where the client wants rows, these channels are not reset: their rows are read.
+        """
+        session, ref = replay.session, replay.ref
         parted = part(records, lambda family: [c for c in channels if family_of(c) == family])
-        effects: list[Effect] = []
         rest = tuple([channel for channel in channels if channel not in parted.resets])
+        self._begin_live(session, rest if replay.wants_rows else channels)
+        effects: list[Effect] = []
         if rest or not parted.resets:
-            effects.append(Subscribed(session, rest, parted.records, self.cursor, ref))
+            effects.append(Subscribed(session, rest, parted.records, self.cursor, ref, replay.state))
+        if replay.wants_rows:
+            again = [channel for channel in channels if channel in parted.resets]
+            return [*effects, *self._read_states(session, again, ref, replay.attempts + 1)]
         for reason, names in by_reason(parted.resets, channels).items():
             effects.append(Reset(session, tuple(names), reason, self.cursor, ref))
         return effects
+
+    def _read_states(
+        self, session: SessionId, channels: Iterable[str], ref: int | None, attempts: int = 0
+    ) -> list[Effect]:
+        requests = [StateRequest(session, channel, ref, attempts) for channel in channels]
+        if requests:
+            self._states.setdefault(session, {}).update(dict.fromkeys(requests))
+        return [ReadState(request) for request in requests]
+
+    def _drop_request(self, request: StateRequest) -> bool:
+        is_pending = request in self._states.get(request.session, ())
+        _discard(self._states, request.session, request)
+        return is_pending
 
     def _begin_live(self, session: SessionId, channels: Iterable[str]) -> None:
         subscribed = self._sessions[session]
@@ -370,7 +439,7 @@ class Hub:
             del self._ahead[replay]
             return [ReadReplay(replay)]
         self._finish(replay)
-        return self._go_live(replay.session, names, records, replay.ref)
+        return self._go_live(replay, names, records)
 
     def _is_pending(self, replay: Replay) -> bool:
         return replay in self._replays.get(replay.session, ())

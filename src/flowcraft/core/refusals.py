@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flowcraft.core import frames
-from flowcraft.errors import ChannelNameInvalid, LimitExceeded, RealtimeError
+from flowcraft.errors import BadRequest, ChannelNameInvalid, LimitExceeded, RealtimeError
 
 _ECHOED = 64
 """Characters of a refused name that are sent back: the length of the longest part of a valid one."""
@@ -45,6 +45,7 @@ class Refusals:
         self._ref = ref
         self._forbidden: dict[str, Forbidden] = {}
         self._invalid: dict[str, ChannelNameInvalid] = {}
+        self._without_rows: dict[str, BadRequest] = {}
 
     def forbid(self, name: str, hint: str = "") -> None:
         """Refuse a channel that is unknown or not allowed."""
@@ -54,6 +55,10 @@ class Refusals:
     def invalid(self, name: str, error: ChannelNameInvalid) -> None:
         """Refuse a name outside the grammar."""
         self._invalid[name[:_ECHOED]] = error
+
+    def has_no_rows(self, name: str) -> None:
+        """Refuse the rows of a channel that has none."""
+        self._without_rows[name] = BadRequest(f'channel {name!r} has no rows; subscribe without "rows"')
 
     def limit(self, names: tuple[str, ...], error: LimitExceeded) -> bytes:
         """Return the frame for names that are one too many."""
@@ -66,6 +71,9 @@ class Refusals:
         return [
             *self._frame(self._forbidden, Forbidden(None, hints)),
             *self._frame(self._invalid, _NamesInvalid()),
+            *self._frame(
+                self._without_rows, BadRequest('these channels have no rows; subscribe without "rows"')
+            ),
         ]
 
     def _frame(self, errors: Mapping[str, RealtimeError], together: RealtimeError) -> list[bytes]:

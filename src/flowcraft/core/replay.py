@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from flowcraft.core.states import State
 from flowcraft.cursors import Cursor, Snapshot
 from flowcraft.records import Record, with_families
 
@@ -26,6 +27,12 @@ class Replay:
     channels: set[str]
     since: Cursor
     ref: int | None
+    wants_rows: bool = False
+    """Whether the rows of the channels are sent where these records cannot be."""
+    state: State | None = None
+    """The rows at `since`, to be sent before the records."""
+    attempts: int = 0
+    """How many states were read before that could not be sent."""
     missed: list[Record] = field(default_factory=list[Record])
     replayed: tuple[Record, ...] | None = None
     patience: int = 2

@@ -44,6 +44,7 @@ from flowcraft.errors import (
     ChannelUnknown,
     CursorUnusable,
     LimitExceeded,
+    RealtimeError,
     TokenExpired,
     TokenInvalid,
     TokenNotUsableYet,
@@ -95,6 +96,8 @@ class BeginSubscription:
     channels: tuple[str, ...]
     since: Cursor | None
     ref: int | None
+    rows: bool = False
+    """Whether the client wants the rows of the channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +312,12 @@ class Session:
         self._suspended.update(dict.fromkeys(held, cursor))
         return [EndSubscription(tuple(held)), *([] if self._deciding else self._ask_suspended())]
 
+    def rows_failed(self, channel: str, error: RealtimeError, ref: int | None) -> list[Effect]:
+        """End a subscription whose rows cannot be sent."""
+        if self._closed:
+            return []
+        return [*self._end_subscriptions((channel,)), Send(frames.error(error, channel=channel, ref=ref))]
+
     def ask_again(self) -> list[Effect]:
         """Ask the guards of all subscriptions again, unless a decision is pending, which asks them too."""
         if self._closed or self._deciding or self._viewer is None:
@@ -416,6 +425,9 @@ class Session:
             question = self._question(name, refusals)
             if question is None:
                 continue
+            if request.rows and question.declaration.rows is None:
+                refusals.has_no_rows(name)
+                continue
             names.append(name)
             if question.declaration.guard is not None:
                 questions.append(question)
@@ -501,10 +513,12 @@ class Session:
             return []
         self._subscribed.update(dict.fromkeys(names))
         if request.since is None:
-            return [BeginSubscription(names, None, request.ref)]
+            return [BeginSubscription(names, None, request.ref, request.rows)]
         try:
-            return [BeginSubscription(names, Cursor.parse(request.since), request.ref)]
+            return [BeginSubscription(names, Cursor.parse(request.since), request.ref, request.rows)]
         except CursorUnusable as error:
+            if request.rows:
+                return [BeginSubscription(names, None, request.ref, rows=True)]
             return [ResetSubscription(names, error.reason, request.ref)]
 
     def _close(self, code: int, reason: str, *last: bytes) -> list[Effect]:

@@ -11,8 +11,9 @@ from dataclasses import replace
 from flowcraft.channels import Channels
 from flowcraft.core.counts import CommitDelay, Counts
 from flowcraft.core.frames import Encoder, Outgoing, Part, recipients, resets_instead
-from flowcraft.core.hub import Deliver, Effect, Hub, ReadNow, ReadReplay, SessionId
+from flowcraft.core.hub import Deliver, Effect, Hub, ReadNow, ReadReplay, ReadState, SessionId
 from flowcraft.core.replay import Replay
+from flowcraft.core.states import StateRequest
 from flowcraft.core.withdrawals import EVERYTHING, Withdrawal
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.ports import Clock, Tracer, Wakeups
@@ -40,12 +41,18 @@ class Delivery:
         clock: Clock,
         wakeups: Wakeups,
         read_replay: Callable[[Replay], None],
+        read_state: Callable[[StateRequest], None],
         withdraw: Callable[[Withdrawal, Cursor], None],
     ) -> None:
-        """`read_replay` reads the log for a replay and answers the hub; `withdraw` ends rights."""
+        """Take the parts.
+
+        `read_replay` reads the log for a replay and answers the hub, `read_state` does so for the rows of a
+        channel; `withdraw` ends rights.
+        """
         self._withdraw = withdraw
         self._wakeups = wakeups
         self._read_replay = read_replay
+        self._read_state = read_state
         self._settings = settings
         self._counts = isolation.counts
         self._clock = clock
@@ -144,6 +151,8 @@ class Delivery:
             match effect:
                 case ReadReplay(replay):
                     self._read_replay(replay)
+                case ReadState(request):
+                    self._read_state(request)
                 case ReadNow():
                     with self._isolation.guard("relay", "a wakeup"):
                         self._wakeups.hurry()

@@ -16,7 +16,7 @@ from flowcraft.core.hub import SessionId
 from flowcraft.core.session import GuardQuestion, Session
 from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor, ResetReason
-from flowcraft.errors import TokenInvalid
+from flowcraft.errors import RealtimeError, TokenInvalid
 from flowcraft.ports import Authorizer, Connection, Entrance, RequestAuthorizer
 from flowcraft.runtime.decisions import Decision, Guards, authenticate, authenticate_request
 from flowcraft.runtime.sender import Sender, SenderContext
@@ -37,7 +37,13 @@ class HubPort(Protocol):
     """The hub of a node, for its gateways."""
 
     def subscribe(
-        self, session: SessionId, channels: tuple[str, ...], since: Cursor | None, ref: int | None
+        self,
+        session: SessionId,
+        channels: tuple[str, ...],
+        since: Cursor | None,
+        ref: int | None,
+        *,
+        rows: bool,
     ) -> None: ...
 
     def reset_subscription(
@@ -121,6 +127,10 @@ class Gateway(Sender):
         """End subscriptions, or have their guards asked again; `cursor` is the hub's position."""
         self._attempt(lambda: self._withdraw(withdrawal, cursor))
 
+    def rows_failed(self, channel: str, error: RealtimeError, ref: int | None) -> None:
+        """End a subscription whose rows cannot be sent."""
+        self._attempt(lambda: self._perform(self._session.rows_failed(channel, error, ref)))
+
     def drain(self, reconnect_after_ms: int) -> None:
         """Close with `bye`: the client reconnects after so many milliseconds."""
         self._attempt(lambda: self._perform(self._session.drain(reconnect_after_ms)))
@@ -167,8 +177,8 @@ class Gateway(Sender):
         match effect:
             case sessions.Send(message):
                 self._write(Bundle((message,)))
-            case sessions.BeginSubscription(channels, since, ref):
-                hub.subscribe(self.number, channels, since, ref)
+            case sessions.BeginSubscription(channels, since, ref, rows):
+                hub.subscribe(self.number, channels, since, ref, rows=rows)
             case sessions.ResetSubscription(channels, reason, ref):
                 hub.reset_subscription(self.number, channels, reason, ref)
             case sessions.EndSubscription(channels):

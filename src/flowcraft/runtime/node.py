@@ -19,10 +19,11 @@ from flowcraft.core.hub import SessionId
 from flowcraft.core.replay import Replay
 from flowcraft.core.report import NodeReport, State
 from flowcraft.core.session import Session
+from flowcraft.core.states import StateRequest
 from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import LimitExceeded, LogUnavailable
-from flowcraft.ports import Authorizer, Clock, Connection, Entrance, EventLog, Tracer, Wakeups
+from flowcraft.ports import Authorizer, Clock, Connection, Entrance, EventLog, RowsReader, Tracer, Wakeups
 from flowcraft.records import Ephemeral, Limit
 from flowcraft.runtime.decisions import Guards
 from flowcraft.runtime.delivery import Delivery, Telemetry
@@ -32,6 +33,8 @@ from flowcraft.runtime.outbox_sweep import OutboxSweep
 from flowcraft.runtime.relay import Relay
 from flowcraft.runtime.replays import ReplayAnswers, Replays
 from flowcraft.runtime.sender import SLICE, FanOut, SenderContext
+from flowcraft.runtime.state_answers import StateAnswers
+from flowcraft.runtime.states import States
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.runtime.tally import Present, Tally
 from flowcraft.settings import Settings
@@ -45,12 +48,13 @@ _MISSED_POLLS = 5
 class Node:
     """Serves connections from one log. Start it in a running event loop; stop it before the loop ends."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the parts that it joins
         self,
         channels: Channels,
         log: EventLog,
         wakeups: Wakeups,
         *,
+        rows: RowsReader | None = None,
         settings: Settings,
         authorizer: Authorizer | None,
         clock: Clock,
@@ -78,10 +82,20 @@ class Node:
             clock=clock,
             wakeups=wakeups,
             read_replay=self._read_replay,
+            read_state=self._read_state,
             withdraw=self._withdraw,
         )
         answers = ReplayAnswers(self._delivery, self._gateways, self._isolation, self._reconnect)
         self._replays = Replays(log, self.supervisor, answers.take, settings, self._isolation)
+        self._states = States(
+            rows,
+            channels,
+            StateAnswers(self._delivery, self._gateways, self._isolation, self._reconnect),
+            supervisor=self.supervisor,
+            settings=settings,
+            isolation=self._isolation,
+            clock=clock,
+        )
         limit = Limit(settings.backlog_events, settings.backlog_bytes)
         self._relay = Relay(log, wakeups, self._delivery, limit=limit)
         self._sweep = OutboxSweep(settings.outbox_seconds, clock, self.counts.loop_delay)
@@ -200,10 +214,17 @@ class Node:
     # called by gateways (runtime.gateway.HubPort)
 
     def subscribe(
-        self, session: SessionId, channels: tuple[str, ...], since: Cursor | None, ref: int | None
+        self,
+        session: SessionId,
+        channels: tuple[str, ...],
+        since: Cursor | None,
+        ref: int | None,
+        *,
+        rows: bool,
     ) -> None:
         self.counts.resumes += since is not None
-        self._delivery.perform(self._delivery.require_hub().subscribe(session, channels, since, ref))
+        hub = self._delivery.require_hub()
+        self._delivery.perform(hub.subscribe(session, channels, since, ref, rows=rows))
 
     def reset_subscription(
         self, session: SessionId, channels: tuple[str, ...], reason: ResetReason, ref: int | None
@@ -249,6 +270,9 @@ class Node:
     def _read_replay(self, replay: Replay) -> None:
         self._replays.add(replay)
 
+    def _read_state(self, request: StateRequest) -> None:
+        self._states.add(request)
+
     def _reconnect(self, session: SessionId) -> None:
         # Its subscription has no answer: the client reconnects and subscribes again when the log can be read.
         gateway = self._gateways.get(session)
@@ -269,6 +293,7 @@ class Node:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._settings.heartbeat_seconds)
+            self._states.forget_old()
             sessions = list(self._gateways)
             for first in range(0, len(sessions), SLICE):
                 self._send_position(sessions[first : first + SLICE])

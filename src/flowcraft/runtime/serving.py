@@ -35,6 +35,7 @@ class Serving:
             channels,
             log,
             self._reader.wakeups,
+            rows=self._reader.rows,
             settings=settings,
             authorizer=authorizer,
             clock=clock or SystemClock(),

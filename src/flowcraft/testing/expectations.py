@@ -18,6 +18,10 @@ class EventMissing(AssertionError):
     """The expected event did not arrive; the text lists the events that did, and the next step."""
 
 
+class RowsMissing(AssertionError):
+    """The rows of a channel are not as expected; the text lists both, and the next step."""
+
+
 class EventUnexpected(AssertionError):
     """An event arrived where a test expected none."""
 
@@ -138,6 +142,23 @@ def missing(expectation: Expectation | GoneExpectation, after: str, context: Fai
         others = [f"{record.channel}: {record.payload}" for record in context.elsewhere]
         lines += ["committed meanwhile on other channels:", *_list(others)]
     return EventMissing("\n".join([*lines, f"next: {_advice(context)}"]))
+
+
+def rows_missing(
+    channel: str, expected: Sequence[object] | object, rows: Sequence[object], seconds: float
+) -> RowsMissing:
+    """Return the error for rows that are not as expected."""
+    after = f"within {seconds:g} s" if seconds else "with everything committed by now"
+    lines = [f"{channel} does not have the expected rows, {after}"]
+    if isinstance(expected, Sequence):
+        wanted = cast("Sequence[object]", expected)
+        lines += ["missing:", *_list([row for row in wanted if row not in rows])]
+        lines += ["not expected:", *_list([row for row in rows if row not in wanted])]
+    else:
+        lines += ["its rows:", *_list(rows)]
+    return RowsMissing(
+        "\n".join([*lines, "next: check that the code under test commits, and `where` and the parameter"])
+    )
 
 
 def unexpected(expectation: Expectation, channel: str, events: Sequence[object]) -> EventUnexpected:

@@ -12,7 +12,7 @@ from flowcraft.core.frames import Framing
 from flowcraft.records import Ephemeral, Kind, Record
 
 
-class _ServerFrame(msgspec.Struct):
+class Frame(msgspec.Struct):
     """The fields used here of any server frame; see `spec/protocol.md`."""
 
     channel: str | None = None
@@ -21,6 +21,9 @@ class _ServerFrame(msgspec.Struct):
     skipped: msgspec.Raw = msgspec.Raw()
     id: int | None = None
     n: int = 0
+    rows: str | int | None = None
+    key: list[str] = []
+    items: list[msgspec.Raw] = []
     cursor: str | None = None
     subscribed: list[str] | None = None
     reset: list[str] | None = None
@@ -29,7 +32,7 @@ class _ServerFrame(msgspec.Struct):
     error: dict[str, object] | None = None
 
 
-_decode = msgspec.json.Decoder(_ServerFrame).decode
+_decode = msgspec.json.Decoder(Frame).decode
 ReceivedEvent = Record | Ephemeral
 
 
@@ -58,7 +61,7 @@ class Inbox:
 
     def try_send(self, data: bytes) -> int:
         for message in split_sequence(data):
-            self._take(_decode(message))
+            self.take(_decode(message))
         self._news.set()
         return 0
 
@@ -70,7 +73,8 @@ class Inbox:
         self.closed = (code, reason)
         self._news.set()
 
-    def _take(self, frame: _ServerFrame) -> None:
+    def take(self, frame: Frame) -> None:
+        """Process one frame."""
         if frame.channel is not None:
             self._receive(frame.channel, *_content(frame), frame.id)
         elif frame.settled is not None:
@@ -94,7 +98,7 @@ class Inbox:
             self._group.append(Record(0, number, channel, payload, kind=kind))
 
 
-def _content(frame: _ServerFrame) -> tuple[Kind, str]:
+def _content(frame: Frame) -> tuple[Kind, str]:
     """Return the kind of an event frame, and its content as the log has it."""
     contents = {Kind.EVENT: frame.payload, Kind.GONE: frame.gone, Kind.SKIPPED: frame.skipped}
     return next((kind, bytes(raw).decode()) for kind, raw in contents.items() if bytes(raw))

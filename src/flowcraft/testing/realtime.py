@@ -19,7 +19,7 @@ from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.pool import OwnPool
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.adapters.postgres.statements import statement
-from flowcraft.channels import Channel, Channels
+from flowcraft.channels import Channel, Channels, RowsChannel
 from flowcraft.cursors import Cursor
 from flowcraft.errors import ChannelUnknown, TokenInvalid
 from flowcraft.ports import Backend, EventLog
@@ -28,6 +28,7 @@ from flowcraft.runtime.node import Node
 from flowcraft.runtime.serving import Serving
 from flowcraft.settings import Settings
 from flowcraft.testing.inbox import Inbox
+from flowcraft.testing.rows_subscription import RowsInbox, RowsSubscription
 from flowcraft.testing.subscription import Subscription, SubscriptionRefused
 from flowcraft.viewers import Viewer
 
@@ -89,6 +90,14 @@ class RealtimeUnderTest(ABC):
             SubscriptionRefused: the channel has a guard, or the log cannot be replayed from the cursor.
         """
         return await self.subscribe_as(channel, since, None)
+
+    async def rows(self, channel: RowsChannel[E]) -> RowsSubscription[E]:
+        """Open a page of a client without a token that shows the rows of a channel, once they have arrived.
+
+        Raises:
+            SubscriptionRefused: the channel has a guard, or its rows cannot be read.
+        """
+        return await self.rows_as(channel, None)
 
     def as_viewer(self, viewer: Viewer | str, **claims: object) -> AsViewer:
         """Return a client of a viewer: a `Viewer`, or a subject and its claims."""
@@ -176,18 +185,29 @@ class RealtimeUnderTest(ABC):
         if viewer is not None:
             gateway.received(_frame(auth=self._authorizer.admit(viewer)))
         gateway.received(_frame(subscribe=[channel.name], since=str(begun)))
-        async with asyncio.timeout(_ANSWER_SECONDS):
-            while inbox.answer is None:
-                if inbox.closed is not None:
-                    code, reason = inbox.closed
-                    raise ConnectionResetError(f"the server closed the connection ({code}, {reason})")
-                await inbox.news()
-        if inbox.answer != "subscribed":
+        answer = await _answered(inbox)
+        if answer != "subscribed":
             gateway.closed()
-            raise SubscriptionRefused(channel.name, inbox.answer, _reason(inbox.answer, viewer))
+            raise SubscriptionRefused(channel.name, answer, _reason(answer, viewer))
         return Subscription(channel, gateway, inbox, begun, self)
 
-    def _check_ours(self, channel: Channel[E]) -> None:
+    async def rows_as(self, channel: RowsChannel[E], viewer: Viewer | None) -> RowsSubscription[E]:
+        """Show rows as a viewer, or without one: the implementation of `rows` here and in `AsViewer`."""
+        self._check_ours(channel)
+        node, inbox = await self._start(), RowsInbox(channel=channel.name)
+        gateway = node.connect(inbox)
+        self._subscriptions.append(gateway.closed)
+        inbox.send = lambda frame: gateway.received(_frame(**frame))
+        if viewer is not None:
+            inbox.send({"auth": self._authorizer.admit(viewer)})
+        inbox.ask()
+        answer = await _answered(inbox)
+        if answer != "subscribed":
+            gateway.closed()
+            raise SubscriptionRefused(channel.name, answer, _reason(answer, viewer))
+        return RowsSubscription(channel, gateway, inbox, self)
+
+    def _check_ours(self, channel: Channel[E] | RowsChannel[E]) -> None:
         try:
             declaration, _ = self.channels.resolve(channel.name)
         except ChannelUnknown:
@@ -214,6 +234,14 @@ class AsViewer:
         """
         return await self.realtime.subscribe_as(channel, since, self.viewer)
 
+    async def rows(self, channel: RowsChannel[E]) -> RowsSubscription[E]:
+        """Show the rows of a channel as this viewer.
+
+        Raises:
+            SubscriptionRefused: the channel's guard refused, or its rows cannot be read.
+        """
+        return await self.realtime.rows_as(channel, self.viewer)
+
 
 class InMemoryRealtime(RealtimeUnderTest):
     """On a log in memory, with the guarantees of the log in PostgreSQL. Without triggers: broadcast events.
@@ -228,11 +256,25 @@ class InMemoryRealtime(RealtimeUnderTest):
         self.log = backend.log
 
     async def broadcast_gone(
-        self, channel: Channel[E], *, via: MemoryTransaction | None = None, **key: object
+        self, channel: Channel[E] | RowsChannel[E], *, via: MemoryTransaction | None = None, **key: object
     ) -> None:
         """Commit that the row with a key left a channel, as the trigger of a table does for a delete."""
         transaction = via or self.log.begin()
         transaction.broadcast(channel.name, msgspec.json.encode(key).decode(), Kind.GONE)
+        if via is None:
+            transaction.commit()
+
+    async def put_row(self, channel: RowsChannel[E], row: E, *, via: MemoryTransaction | None = None) -> None:
+        """Commit a row of a channel of rows, as an insert or an update of its table does.
+
+        In memory there are no tables: the rows of a channel are those that were put and have not left.
+
+        Raises:
+            PayloadInvalid: the row does not fit its type.
+        """
+        payload = channel.declaration.payload.encode(row)
+        transaction = via or self.log.begin()
+        transaction.broadcast(channel.name, payload)
         if via is None:
             transaction.commit()
 
@@ -350,7 +392,19 @@ def _frame(**members: object) -> str:
     return msgspec.json.encode(members).decode()
 
 
+async def _answered(inbox: Inbox) -> str:
+    async with asyncio.timeout(_ANSWER_SECONDS):
+        while inbox.answer is None:
+            if inbox.closed is not None:
+                code, reason = inbox.closed
+                raise ConnectionResetError(f"the server closed the connection ({code}, {reason})")
+            await inbox.news()
+    return inbox.answer
+
+
 def _reason(code: str, viewer: Viewer | None) -> str:
+    if code in {"limit_exceeded", "rows_unreadable"}:
+        return "its rows cannot be sent: see the log of `flowcraft`, and `rows_per_channel` and `rows_bytes`"
     if code != "forbidden":
         return "the log cannot be replayed from the cursor; subscribe without a cursor, or from a newer one"
     if viewer is None:

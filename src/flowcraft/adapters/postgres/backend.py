@@ -10,6 +10,7 @@ from flowcraft.adapters.postgres.listener import PostgresListener
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.retention import PostgresRetention
 from flowcraft.adapters.postgres.service import PostgresRealtimeService
+from flowcraft.adapters.postgres.table_rows import PostgresRows
 from flowcraft.ports import BackendContext, LogReader
 
 
@@ -44,7 +45,7 @@ class PostgresBackend:
         return self._service
 
     def open(self, context: BackendContext) -> LogReader:
-        """Return the log, a listener, and the tasks `listener` and `retention`.
+        """Return the log, a listener, the rows, and the tasks `listener` and `retention`.
 
         Raises:
             NoDatabase: no address was passed, and none is in the environment.
@@ -80,9 +81,11 @@ class _Reader:
         self._retention = PostgresRetention(
             dsn, keep_seconds=settings.retention_seconds, ticked=lambda: context.recovered("retention")
         )
+        self._rows = PostgresRows(dsn, context.channels)
         upkeep = {"listener": self.listener.run, "retention": self._retention.run}
-        self.parts = LogReader(self._log, self.listener, upkeep)
+        self.parts = LogReader(self._log, self.listener, self._rows, upkeep)
 
     async def close(self) -> None:
         await self._retention.close()
+        await self._rows.close()
         await self._log.close()

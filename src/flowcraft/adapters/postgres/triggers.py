@@ -18,7 +18,7 @@ from uuid import UUID
 
 import msgspec
 
-from flowcraft.channels import PERSON, Channels, Declaration, Table
+from flowcraft.channels import PERSON, Channels, Declaration, Rows, Table
 from flowcraft.errors import DeclarationError
 from flowcraft.events import EventField
 
@@ -49,7 +49,8 @@ class TableSource(msgspec.Struct, frozen=True):
     """One source of one channel, with the event that its rows become.
 
     `gone`: rows that are deleted have left the channel; `moves`: so have rows whose channel is another now.
-    `place` counts the sources of one channel, table and event.
+    `place` counts the sources of one channel, table and event. Of a channel of rows, `key` has the fields by
+    which a row is known, and `where` the condition under which it is shown.
 
     For a table that a guard depends on, `event` is "@guard", the fields are `person` and the parameter, as
     far as they are named, and what its triggers write are withdrawals.
@@ -68,6 +69,9 @@ class TableSource(msgspec.Struct, frozen=True):
     gone: bool = False
     moves: bool = False
     place: int = 0
+    # Left out where there is none: the triggers of other sources have the names that they had before.
+    key: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    where: str | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def is_of_guard(self) -> bool:
@@ -128,6 +132,8 @@ def _table_source(declaration: Declaration, source: Table) -> TableSource:
         gone=moves and not any("delete" in one.on for one in alike),
         moves=moves,
         place=[one for one in alike if (one.event or payload.members[0]) is member].index(source),
+        key=source.key if isinstance(source, Rows) else msgspec.UNSET,
+        where=source.where or msgspec.UNSET if isinstance(source, Rows) else msgspec.UNSET,
     )
 
 

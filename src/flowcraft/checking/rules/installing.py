@@ -14,7 +14,7 @@ from flowcraft.checking.findings import Fault
 from flowcraft.events import JsonSchema
 
 _TO_BROADCAST = ("broadcast", "broadcast_ephemeral", "cursor")
-_TO_READ = ("reached", "changes", "proofs", "renew", "wake", "rotate", "purges", "ephemeral_key")
+_TO_READ = ("reached", "changes", "proofs", "renew", "wake", "rotate", "purges", "ephemeral_key", "rows")
 
 
 def can_be_reached(facts: Facts) -> Iterator[Fault]:

@@ -10,7 +10,7 @@ begin
     same := exists (
         select from pg_proc as p
         where p.pronamespace = to_regnamespace('flowcraft') and p.proname = function
-            and pg_temp.flowcraft_is(p.oid, source, relation)
+            and pg_temp.flowcraft_is(p.oid, source, relation) and pg_temp.flowcraft_has_state(source, relation, function)
             and array(select format('%s %s', t.place, t.name) from pg_temp.flowcraft_triggers(source, relation, function) as t order by 1)
                 = array(select format('%s %s', t.place, t.name) from pg_temp.flowcraft_present(function) as t where t.fits order by 1)
     );
@@ -29,6 +29,11 @@ create or replace function pg_temp.flowcraft_text(function text) returns text la
                     case t.tgenabled when 'A' then 'always' else 'replica' end, t.tgname) else '' end,
                 '' order by t.tgrelid::regclass::text, t.tgname)
             from pg_trigger as t where t.tgfoid = p.oid and t.tgparentid = 0), '')
+        || coalesce((
+            select e'\n' || rtrim(pg_get_functiondef(s.oid), e'\n') || format(
+                e';\nrevoke all on function flowcraft.%1$I(text, bigint, bigint) from public;\n'
+                'comment on function flowcraft.%1$I(text, bigint, bigint) is %2$L;', s.proname, obj_description(s.oid, 'pg_proc'))
+            from pg_proc as s where s.pronamespace = p.pronamespace and s.proname = pg_temp.flowcraft_state_name(p.proname)), '')
     from pg_proc as p
     where p.pronamespace = to_regnamespace('flowcraft') and p.proname = function
 $$;

@@ -13,4 +13,5 @@ declare
     ), $1);
 begin
     execute pg_catalog.format('drop function if exists flowcraft.%I() cascade', function);
+    execute pg_catalog.format('drop function if exists flowcraft.%I(text, bigint, bigint)', function || '_rows');
 end $flowcraft_drop$

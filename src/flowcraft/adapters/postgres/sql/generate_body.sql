@@ -37,6 +37,28 @@ create or replace function pg_temp.flowcraft_everywhere(source jsonb) returns te
     select case when source ->> 'parameter' is null then source ->> 'channel' else (source ->> 'prefix') || '.*' end
 $$;
 
+-- flowcraft_comparable: that a type `t` is compared by functions of PostgreSQL, not of the table's owner.
+create or replace function pg_temp.flowcraft_comparable() returns text language sql immutable as $$
+    select '(t.oid < 16384 or t.typtype = ''e'' or t.typtype = ''d'' and t.typbasetype < 16384)'
+$$;
+
+-- flowcraft_compared: whether the queries compare a column: one of the key or of the condition.
+create or replace function pg_temp.flowcraft_compared(source jsonb, relation regclass, plan jsonb, col jsonb) returns boolean language sql stable as $$
+    select exists (select from jsonb_array_elements(plan -> 'key') as k where k -> 'number' = col -> 'number')
+        or col ->> 'name' = any (pg_temp.flowcraft_condition(source, relation))
+$$;
+
+-- flowcraft_types: whether the columns of a source, and those of its key or its condition, have the types that they have now.
+create or replace function pg_temp.flowcraft_types(source jsonb, relation regclass, plan jsonb) returns text language sql stable as $$
+    -- A type of PostgreSQL has the same id in every database.
+    select coalesce(string_agg(case when (c ->> 'type')::bigint < 16384
+            then format('pg_typeof((null::%s).%I)::oid = %s', relation, c ->> 'name', c ->> 'type')
+            else format('exists (select from pg_type as t where t.oid = pg_typeof((null::%s).%I) and %s)', relation, c ->> 'name',
+                pg_temp.flowcraft_comparable()) end, ' and '), 'true')
+    from jsonb_array_elements(plan -> 'columns') as c
+    where (c ->> 'type')::bigint < 16384 or pg_temp.flowcraft_compared(source, relation, plan, c)
+$$;
+
 -- flowcraft_body: the text of the trigger function of a source.
 --
 -- What is computed is computed in a block that catches every error and writes nothing: such a block takes no transaction id. The
@@ -59,7 +81,7 @@ declare
     query text;
     types text;
     keys text;
-    comparable text := '(t.oid < 16384 or t.typtype = ''e'' or t.typtype = ''d'' and t.typbasetype < 16384)';
+    comparable text := pg_temp.flowcraft_comparable();
     field jsonb;
 begin
     if source ->> 'event' = '@guard' then
@@ -77,15 +99,9 @@ begin
     end loop;
     select c.relname as name, c.relnamespace::regnamespace::text as schema, n.nspname as nspname into place
     from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = relation;
-    -- A type of PostgreSQL has the same id in every database.
-    types := (select string_agg(case when (c ->> 'type')::bigint < 16384
-            then format('pg_typeof((null::%s).%I)::oid = %s', relation, c ->> 'name', c ->> 'type')
-            else format('exists (select from pg_type as t where t.oid = pg_typeof((null::%s).%I) and %s)', relation, c ->> 'name', comparable) end,
-            ' and ')
-        from jsonb_array_elements(plan -> 'columns') as c
-        where (c ->> 'type')::bigint < 16384 or exists (select from jsonb_array_elements(plan -> 'key') as k where k -> 'number' = c -> 'number'));
+    types := pg_temp.flowcraft_types(source, relation, plan);
     keys := (select string_agg(format('pg_typeof((null::%s).%I)', plan ->> 'relation', c ->> 'name'), ', ') from jsonb_array_elements(plan -> 'columns') as c
-        where exists (select from jsonb_array_elements(plan -> 'key') as k where k -> 'number' = c -> 'number'));
+        where pg_temp.flowcraft_compared(source, relation, plan, c));
     foreach operation in array array_remove(pg_temp.flowcraft_operations(source, plan), 'truncate') loop
         query := replace(pg_temp.flowcraft_query(source, plan, operation, now, old, true), plan ->> 'relation', relation::text);
         by_statement := by_statement || format($text$
@@ -195,20 +211,28 @@ begin
         payloads := array[case when tg_op = 'TRUNCATE' then '{"reason":"truncated"}' else json_build_object('reason', 'error', 'sqlstate', state,
             -- The message of any other error may have a value in it.
             'message', case when state like '42%%' or state = 'RT005' then message end, 'table', tg_relid::regclass::text)::text end];
-    end if;
+%13$s    end if;
     -- The slot is looked up once, not for every row.
     insert into flowcraft.event (slot, kind, channel, payload)
     select (select coalesce(pg_sequence_last_value('flowcraft.event_slot'), 0)), unnest(kinds), unnest(channels), unnest(payloads);
     perform flowcraft.wake();
     return null;
 end $body$,
-        place.name, place.nspname, relation::text, coalesce(types, 'true'), by_statement, by_row,
+        place.name, place.nspname, relation::text, types, by_statement, by_row,
         case when keyed then 'current_setting(''transaction_isolation'') not in (''read committed'', ''read uncommitted'')' else 'true' end,
         careful, case when keyed then format($text$
             execute replace(%1$L, %2$L, relation) into same;
             if not same then
                 raise exception using errcode = 'RT005', message = 'the type of a column of the key has changed';
-            end if;$text$, format('select bool_and(%s) from pg_type as t where t.oid in (%s)', comparable, keys), plan ->> 'relation') else '' end, everywhere, plan ->> 'relation', plan ->> 'table');
+            end if;$text$, format('select bool_and(%s) from pg_type as t where t.oid in (%s)', comparable, keys), plan ->> 'relation') else '' end, everywhere, plan ->> 'relation', plan ->> 'table',
+        -- Which rows have changed is not known: the pages read them again.
+        case when source ? 'key' then $text$
+        if kinds[1] = 's' then
+            kinds := kinds || 'r'::"char";
+            channels := channels || channels;
+            payloads := payloads || '{"reason":"unreadable"}'::text;
+        end if;
+$text$ else '' end);
 end $$;
 
 -- flowcraft_function: the name of the trigger function of a source on a table.

@@ -3,6 +3,7 @@
 -- For each key in old and new, let c be the row of the table now. A record `gone` is for each channel where the old row was
 -- shown and c is not; an event with c is for the channel of c; there is none if c's values equal the old row's as text. The
 -- row of a transition table may be out of date: a trigger of the application can have changed it since.
+-- Rows of a channel of rows are shown where their condition `where` is true.
 -- In a query the columns of the table have the names c1, c2, …: no name of a column can be taken for one of ours.
 
 -- flowcraft_role: the role that the trigger functions belong to.
@@ -56,6 +57,53 @@ begin
     end if;
 end $$;
 
+-- flowcraft_declared_key: the columns of the key that a source of rows declares; and why a row is not found again by them.
+create or replace function pg_temp.flowcraft_declared_key(source jsonb, relation regclass, out key name[], out missing text)
+language plpgsql stable as $$
+declare
+    found record;
+begin
+    key := array(
+        select f ->> 'column' from jsonb_array_elements_text(source -> 'key') with ordinality as k(name, place)
+        join jsonb_array_elements(source -> 'fields') as f on f ->> 'name' = k.name order by k.place);
+    select bool_or(i.indimmediate) as immediate, bool_or(i.indpred is null) as whole, bool_or(k.filled) as filled,
+        bool_or(k.exact) as exact, bool_or(k.safe) as safe,
+        bool_or(i.indimmediate and i.indpred is null and k.filled and k.exact and k.safe) as fit
+    into found
+    from pg_index as i
+    cross join lateral (
+        select array_agg(a.attname order by a.attname) as columns, bool_and(a.attnotnull) as filled,
+            bool_and(l.oid is null or l.collisdeterministic) as exact,
+            bool_and(t.oid < 16384 or t.typtype = 'e' or t.typtype = 'd' and t.typbasetype < 16384) as safe
+        from unnest(i.indkey[0:i.indnkeyatts - 1]) as c(number)
+        join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = c.number
+        join pg_type as t on t.oid = a.atttypid
+        left join pg_collation as l on l.oid = a.attcollation
+    ) as k
+    where i.indrelid = relation and i.indisunique and i.indisvalid and i.indexprs is null and not i.indisexclusion
+        and k.columns = array(select c from unnest(key) as c order by c);
+    if exists (select from pg_inherits as i join pg_class as c on c.oid = i.inhparent where c.oid = relation and c.relkind = 'r') then
+        missing := format('%s has inheritance children, whose rows its key does not cover', relation);
+    elsif not coalesce(found.fit, false) then
+        missing := format('the key (%s) is no key of %s: %s', (select string_agg(quote_ident(c), ', ') from unnest(key) as c), relation, case
+            when found.immediate is null then 'there is no primary key and no unique index over exactly these columns'
+            when not found.immediate then 'its constraint is deferrable, so that two rows can have one key within a transaction'
+            when not found.whole then 'its unique index is partial'
+            when not found.filled then 'a column of it may be null'
+            when not found.exact then 'a column of it has a collation that is not deterministic'
+            else 'a column of it has a type whose comparison is not PostgreSQL''s own' end);
+    end if;
+    if missing is not null then
+        key := null;
+    end if;
+end $$;
+
+-- flowcraft_condition: the columns that the condition of a source may name. One more than it does costs a comparison.
+create or replace function pg_temp.flowcraft_condition(source jsonb, relation regclass) returns name[] language sql stable as $$
+    select array(select a.attname from pg_attribute as a where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
+        and position(lower(a.attname) in lower(source ->> 'where')) > 0 order by a.attname)
+$$;
+
 -- flowcraft_plan: what the queries of a source need, and what `check` reports of it.
 create or replace function pg_temp.flowcraft_plan(source jsonb, relation regclass) returns jsonb
 language plpgsql stable as $$
@@ -67,14 +115,16 @@ declare
     carried name[] := array(
         select a.attname from jsonb_array_elements(fields) as f
         join pg_attribute as a on a.attrelid = relation and a.attname = f ->> 'column' and a.attnum > 0 and not a.attisdropped);
-    found record := pg_temp.flowcraft_key(relation, carried);
-    used name[] := array(select distinct name from unnest(carried || coalesce(found.key, '{}')) as name order by 1);
+    found record := case when source ? 'key' then pg_temp.flowcraft_declared_key(source, relation)
+        else pg_temp.flowcraft_key(relation, carried) end;
+    used name[] := array(select distinct name
+        from unnest(carried || coalesce(found.key, '{}') || pg_temp.flowcraft_condition(source, relation)) as name order by 1);
     denied text := case when found.key is not null then pg_temp.flowcraft_readable(relation, used) end;
 begin
     return jsonb_build_object(
         -- What stands for the names of tables in the queries, and in none of their other texts.
         'relation', format('{relation %s}', md5(source::text || used::text)), 'table', format('{table %s}', md5(source::text || used::text)),
-        'fields', fields, 'keyed', found.key is not null and denied is null, 'without_key', coalesce(found.missing, denied),
+        'where', source ->> 'where', 'fields', fields, 'keyed', found.key is not null and denied is null, 'without_key', coalesce(found.missing, denied),
         'key', (select coalesce(jsonb_agg(jsonb_build_object('name', coalesce(c.field ->> 'name', k.name),
             'number', array_position(used, k.name), 'field', c.field) order by k.place), '[]')
             from unnest(found.key) with ordinality as k(name, place)
@@ -91,10 +141,13 @@ begin
 end $$;
 
 -- flowcraft_rows: a query for rows of a table: each column as c1, c2, …; of old and new rows virtual columns by their expressions.
+--
+-- The condition is evaluated here, where the columns have their own names: `shown`.
 create or replace function pg_temp.flowcraft_rows(plan jsonb, source text, transition boolean) returns text language sql immutable as $$
     select format('select true as there%s from %s as x', string_agg(format(', %s as c%s',
         case when transition and c ->> 'virtual' is not null then '(' || (c ->> 'virtual') || ')' else format('x.%I', c ->> 'name') end,
-        c ->> 'number'), '' order by (c ->> 'number')::int), source)
+        c ->> 'number'), '' order by (c ->> 'number')::int)
+        || coalesce(e', (' || (plan ->> 'where') || e'\n) is true as shown', ''), source)
     from jsonb_array_elements(plan -> 'columns') as c
 $$;
 
@@ -153,6 +206,7 @@ $$;
 -- flowcraft_side: what the queries compute of a row `o` or `c`: its payload's columns, its channel, why it is unfit, its key.
 create or replace function pg_temp.flowcraft_side(source jsonb, plan jsonb, alias text, safely boolean,
     out payload text, out value text, out channel text, out unfit text, out key text) language plpgsql stable as $$
+-- The channel of a row that is not shown is null.
 declare
     field jsonb;
     col jsonb;
@@ -189,6 +243,10 @@ begin
             end if;
         end if;
     end loop;
+    if source ? 'key' then
+        channel := coalesce(channel, quote_literal(source ->> 'channel') || '::text');
+        channel := case when source ->> 'where' is null then channel else format('case when %s.shown then %s end', alias, channel) end;
+    end if;
     payload := format('(select %s) as p%s', array_to_string(columns, ', '), alias);
     unfit := 'case ' || nullif(array_to_string(array_remove(tests, null), ' '), '') || ' end';
     -- The key as the event has it; a column that the event has not as JSON has it.
@@ -219,24 +277,35 @@ declare
     rows text := pg_temp.flowcraft_pairs(plan, case when event and keyed and operation = 'delete' then 'deleted' else operation end,
         keyed and not (event and operation = 'truncate'));
     -- Two rows of the same key whose columns are all plain print the same texts only if they are the same.
-    plain boolean := exact and not exists (select from jsonb_array_elements(plan -> 'columns') as c where not (c ->> 'plain')::boolean);
+    plain boolean := exact and source ->> 'where' is null
+        and not exists (select from jsonb_array_elements(plan -> 'columns') as c where not (c ->> 'plain')::boolean);
     part text := (select f ->> 'column' from jsonb_array_elements(plan -> 'fields') as f where f ->> 'name' = source ->> 'parameter');
     fields text;
     filter text;
     reason text := 'coalesce(s.bad, case when octet_length(s.payload) > 262144 then ''{"reason":"too_large"}'' end)';
+    shows boolean := source ? 'key';
 begin
+    if shows then
+        -- The record names the row, which leaves the page.
+        reason := 'left(' || reason || ', -1) || '',"key":'' || s.own_key || ''}''';
+    end if;
     fields := format('c.there as there, %s as channel, %s as given, case when c.there then row_to_json(pc.*)::text end as payload, '
         'case when c.there then %s end as bad', case when now ->> 'channel' is null then 'null::text' else format('case when c.there then %s end', now ->> 'channel') end,
-        case when now ->> 'value' is null then 'c.there' else format('c.there and num_nonnulls(%s) = 1', now ->> 'value') end,
+        case when shows then format('c.there and (%s) is not null', now ->> 'channel') when now ->> 'value' is null then 'c.there'
+            else format('c.there and num_nonnulls(%s) = 1', now ->> 'value') end,
         coalesce(now ->> 'unfit', 'null::text'));
     rows := rows || ' cross join lateral ' || (now ->> 'payload');
+    if shows then
+        fields := fields || ', case when c.there then row_to_json(kc.*)::text end as own_key';
+        rows := rows || ' cross join lateral ' || regexp_replace(now ->> 'key', ' as k$', ' as kc');
+    end if;
     if paired then
         fields := fields || format(', %s as old_channel, case when o.there is null or c.there is null then true when %s then %s else false end as differs, '
             'case when o.there and (c.there is null%s) then row_to_json(k.*)::text end as key',
             case when old ->> 'channel' is null then 'null::text' else format('case when o.there then %s end', old ->> 'channel') end,
             pg_temp.flowcraft_differs(plan, 'o', 'c', exact),
             case when plain then 'true' else 'row_to_json(po.*)::text is distinct from row_to_json(pc.*)::text' end,
-            case when part is null then '' else ' or ' || pg_temp.flowcraft_differs(plan, 'o', 'c', exact, part) end);
+            case when shows then ' or true' when part is null then '' else ' or ' || pg_temp.flowcraft_differs(plan, 'o', 'c', exact, part) end);
         rows := rows || ' cross join lateral ' || (old ->> 'payload') || ' cross join lateral ' || (old ->> 'key');
     end if;
     filter := case
@@ -244,14 +313,14 @@ begin
         when event and keyed and operation = 'delete' then ' where n.there is null'
         else '' end;
     rows := format('(select %s from %s%s offset 0) as s', fields, rows, filter);
-    if not paired and source ->> 'parameter' is null then
+    if not paired and source ->> 'parameter' is null and not shows then
         return format('select case when %1$s is null then ''e'' else ''s'' end::"char" as kind, %2$L::text as channel, '
             'coalesce(%1$s, s.payload) as payload from %3$s where s.there', reason, source ->> 'channel', rows);
     elsif not paired then
         return format('select case when s.channel is null or %1$s is not null then ''s'' else ''e'' end::"char" as kind, '
             'coalesce(s.channel, %2$s) as channel, case when s.channel is null then ''{"reason":"channel_name"}'' else coalesce(%1$s, s.payload) end as payload '
             'from %3$s where s.given', reason, family, rows);
-    elsif source ->> 'parameter' is null then
+    elsif source ->> 'parameter' is null and not shows then
         return format('select case when s.there is null then ''g'' when %1$s is null then ''e'' else ''s'' end::"char" as kind, %2$L::text as channel, '
             'case when s.there is null then s.key else coalesce(%1$s, s.payload) end as payload '
             'from %3$s where case when s.there then s.differs else %4$s end', reason, source ->> 'channel', rows, moves);

@@ -9,7 +9,7 @@ with relation as (
 )
 select
     p.oid is not null as installed,
-    pg_temp.flowcraft_is(p.oid, $1::text::jsonb, r.id) and not exists (select from present as t where not t.fits) as same,
+    pg_temp.flowcraft_is(p.oid, $1::text::jsonb, r.id) and pg_temp.flowcraft_has_state($1::text::jsonb, r.id, r.function) and not exists (select from present as t where not t.fits) as same,
     array(select split_part(t.name, '_', 3) from present as t where t.place = r.id and t.name !~ '_replica$' order by 1) as operations,
     array(select split_part(t.name, '_', 3) from wanted as t where t.place = r.id and t.name !~ '_replica$' order by 1) as wanted,
     array(select t.name from present as t where t.place = r.id and t.name !~ '_replica$' and t.enabled not in ('O', 'A') order by 1)

@@ -77,6 +77,7 @@ end $$;
 \ir generate_guard.sql
 \ir generate_body.sql
 \ir generate_partitions.sql
+\ir generate_state.sql
 
 -- flowcraft_definition: the SQL that makes the trigger function of a source.
 create or replace function pg_temp.flowcraft_definition(source jsonb, relation regclass, function text) returns text
@@ -118,8 +119,13 @@ declare
     owned boolean := (select pg_has_role(c.relowner, 'usage') from pg_class as c where c.oid = relation);
     made record;
 begin
-    if regexp_replace(old, ' app=.*', '') = mark and (present = wanted or not owned and present @> wanted) then
+    if regexp_replace(old, ' app=.*', '') = mark and (present = wanted or not owned and present @> wanted)
+        and pg_temp.flowcraft_has_state(source, relation, function)
+    then
         return null;
+    end if;
+    if source ? 'key' then
+        perform pg_temp.flowcraft_check_rows(source, relation);
     end if;
     if to_regprocedure('flowcraft.wake()') is null or not exists (
         select from pg_attribute as a where a.attrelid = 'flowcraft.event'::regclass and a.attname = 'kind'
@@ -142,6 +148,9 @@ begin
         execute made.definition;
     end loop;
     perform set_config('flowcraft.installing', 'off', true);
+    if source ? 'key' then
+        perform pg_temp.flowcraft_install_state(source, relation, function);
+    end if;
     return format('%s: %s the triggers on %s (%s)', source ->> 'channel',
         case when old is null then 'created' else 'replaced' end, relation,
         (select string_agg(operation, ', ') from jsonb_array_elements_text(source -> 'on') as operation));
@@ -216,6 +225,7 @@ begin
     end loop;
     for made in select * from pg_temp.flowcraft_leftovers(sources, prefixes, prune) loop
         execute format('drop function flowcraft.%I() cascade', made.function);
+        execute format('drop function if exists flowcraft.%I(text, bigint, bigint)', pg_temp.flowcraft_state_name(made.function));
         return next format('dropped the triggers of flowcraft.%s: no declared source has them', made.function);
     end loop;
     for made in select * from pg_temp.flowcraft_known() as k where k.prefix = any (prefixes) and k.app is distinct from name loop

@@ -19,6 +19,7 @@ with schema as (
     select format('function %s', f.oid::regprocedure), g.privilege_type, g.grantee, f.proowner
     from function as f cross join lateral aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) as g
     where f.prorettype = 'trigger'::regtype and obj_description(f.oid, 'pg_proc') like 'flowcraft:%'
+        or obj_description(f.oid, 'pg_proc') like 'flowcraft-rows:%'
 )
 select format('revoke %s on %s from %s cascade', lower(g.privilege), g.object,
     case g.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end) as statement

@@ -1,0 +1,36 @@
+"""States: the rows of a channel at a cursor, and the requests that wait for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowcraft.cursors import Cursor
+
+if TYPE_CHECKING:
+    from flowcraft.core.frames import Bundle
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StateRequest:
+    """A subscription that waits until the rows of its channel have been read."""
+
+    session: int
+    channel: str
+    ref: int | None
+    attempts: int = 0
+    """How many states were read for it that could not be sent."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """The rows of one channel at a cursor, encoded once for everybody who asks."""
+
+    channel: str
+    cursor: Cursor
+    count: int
+    """How many rows the pages have."""
+    skipped: int
+    """How many rows are not among them because they cannot be sent."""
+    pages: tuple[Bundle, ...]
+    """Frames with the rows, about a page each; at least one."""

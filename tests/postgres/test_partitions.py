@@ -10,6 +10,7 @@ import pytest
 
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.channels import Channels, Table
+from flowcraft.errors import DeclarationError
 from flowcraft.events import Event
 from tests.support.postgres import connected
 
@@ -149,3 +150,27 @@ async def test_who_is_no_superuser_has_no_event_triggers_and_a_partition_that_le
         await connection.execute(
             f"drop owned by {owner} cascade; alter database {name} owner to current_user; drop role {owner}"
         )
+
+
+@pytest.mark.parametrize("kind", ["partitions", "children"])
+async def test_a_foreign_part_is_refused_before_a_write_fails(connection: Plain, kind: str) -> None:
+    # A partitioned table with a foreign part has no unique index.
+    plain = kind == "partitions"
+    await connection.execute(RANGE.replace(" primary key", "") if plain else CHILD)
+    part = f"partition of tasks {HIGH}" if plain else "() inherits (tasks)"
+    foreign = f"create foreign table far {part} server nowhere"
+    await connection.execute(
+        "create foreign data wrapper none; create server nowhere foreign data wrapper none"
+    )
+    await connection.execute(foreign)
+    with pytest.raises(DeclarationError, match=r"public.far is a foreign table and a part of public.tasks"):
+        await migrate(connection, declared())
+    await connection.execute("drop foreign table far")
+    await migrate(connection, declared())
+    warnings: list[str] = []
+    connection.add_log_listener(lambda _, message: warnings.append(str(message.message)))
+    await connection.execute(foreign)
+    await connection.execute("select 1")
+    assert [one.partition(" through ")[0] for one in warnings] == [
+        "flowcraft: writes to the foreign table public.far"
+    ]

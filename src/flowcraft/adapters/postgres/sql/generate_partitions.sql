@@ -90,6 +90,13 @@ begin
             resets := resets || case when filled then array[made.everywhere] else '{}' end;
         end if;
     end loop;
+    for made in
+        select i.inhrelid::regclass as place, i.inhparent::regclass as parent from pg_inherits as i join pg_class as c on c.oid = i.inhrelid and c.relkind = 'f'
+        where exists (select from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid where t.tgrelid = i.inhparent and p.pronamespace = 'flowcraft'::regnamespace)
+    loop
+        raise warning 'flowcraft: writes to the foreign table % through % will fail, as a channel has % as a source; detach it, or declare '
+            'the other parts and run `flowcraft migrate`', made.place, made.parent, made.parent;
+    end loop;
     perform set_config('flowcraft.installing', 'off', true);
     if resets <> '{}' then
         insert into flowcraft.event (kind, channel, payload) select 'r', unnest(resets), '{"reason":"redeclared"}';
@@ -116,7 +123,8 @@ begin
     revoke all on function flowcraft.follow_partitions() from public;
     drop event trigger if exists flowcraft_partitions;
     drop event trigger if exists flowcraft_partitions_dropped;
-    create event trigger flowcraft_partitions on ddl_command_end when tag in ('CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA')
+    create event trigger flowcraft_partitions on ddl_command_end when tag in ('CREATE TABLE', 'ALTER TABLE', 'CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE',
+        'CREATE SCHEMA')
         execute function flowcraft.follow_partitions();
     create event trigger flowcraft_partitions_dropped on sql_drop when tag in ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
         execute function flowcraft.follow_partitions();

@@ -59,6 +59,13 @@ declare
         where c.relkind in ('r', 'p') and not c.relispartition and lower(c.relname) = lower(plain)
             and n.nspname !~ '^(pg_|information_schema$)'
     );
+    foreign_part regclass := (
+        with recursive tree as (
+            select relation::oid as id union select i.inhrelid from tree join pg_inherits as i on i.inhparent = tree.id
+        )
+        select c.oid from tree join pg_class as c on c.oid = tree.id and c.relkind = 'f' and c.oid <> relation
+        order by c.oid::regclass::text limit 1
+    );
 begin
     if relation is null then
         raise exception 'channel %: there is no table %; %', source ->> 'channel', source ->> 'table',
@@ -68,6 +75,11 @@ begin
     if (select c.relkind not in ('r', 'p') from pg_class as c where c.oid = relation) then
         raise exception 'channel %: % is not a table; name the table whose rows change in Table(...)',
             source ->> 'channel', relation using errcode = 'RT001';
+    end if;
+    if foreign_part is not null then
+        raise exception 'channel %: % is a foreign table and a part of %: PostgreSQL refuses writes to it through % where a trigger reads the '
+            'changed rows; detach it, or name the tables that are not foreign in Table(...)', source ->> 'channel', foreign_part, relation, relation
+            using errcode = 'RT001';
     end if;
     return relation;
 end $$;

@@ -75,3 +75,20 @@ async def test_triggers_of_a_guard_are_compared_and_a_table_that_does_not_fit_is
         assert {rule for rule, _ in await found()} == {"FC062"}
         await connection.execute("alter table members enable trigger user, alter login type varchar(9)")
         assert "FC061" in {rule for rule, _ in await found()}
+
+
+async def test_rows_that_are_looked_up_without_an_index_are_found(database: str) -> None:
+    channels = Channels()
+    channels.rows("task_rows.{team}", Task, table="tasks", key="id", params={"team": str})
+    async with connected(database) as connection:
+        await connection.execute(
+            TABLE % "team text check (team ~ '^a$') not null, "
+            "state text check (state in ('open', 'done')) not null"
+        )
+        await migrate(connection, channels)
+        facts = Facts("app:channels", channels=channels, database=await inspect(database, channels))
+        (found,) = findings(facts, DATABASE)
+        assert (found.rule.id, "create one on public.tasks (team)" in found.sentence) == ("FC075", True)
+        await connection.execute("create index on tasks (team)")
+        facts = Facts("app:channels", channels=channels, database=await inspect(database, channels))
+        assert list(findings(facts, DATABASE)) == []

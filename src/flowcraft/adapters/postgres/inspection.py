@@ -53,7 +53,8 @@ class SourceFacts(msgspec.Struct, frozen=True):
     `name` is its table with the schema; `refused` is why the declared name does not mean one table, or a
     guard cannot depend on it; `same` is whether the triggers do what is declared, None if that is not known.
     `wanted` are the operations that need a trigger, `uncovered` the partitions and children that lack one;
-    `parent` is of what the table is a part, `without_key` why its rows are not found again by a key.
+    `parent` is of what the table is a part, `without_key` why its rows are not found again by a key,
+    `without_index` the column by which the rows of a channel are looked up, if no index begins with it.
     """
 
     source: TableSource
@@ -70,6 +71,7 @@ class SourceFacts(msgspec.Struct, frozen=True):
     uncovered: tuple[str, ...] = ()
     parent: str | None = None
     without_key: str | None = None
+    without_index: str | None = None
 
 
 class Leftover(msgspec.Struct, frozen=True):
@@ -260,6 +262,7 @@ async def _triggers(connection: Plain, table: SourceFacts) -> SourceFacts:
         uncovered=tuple(row["uncovered"]),
         parent=row["parent"],
         without_key=row["without_key"],
+        without_index=row["without_index"],
     )
 
 

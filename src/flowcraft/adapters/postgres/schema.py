@@ -55,6 +55,7 @@ _FUNCTIONS = (
     "present(text)",
     "follow()",
     "wanted(jsonb, regclass)",
+    "without_index(jsonb, regclass)",
     "state_name(text)",
     "state(jsonb, regclass)",
     "state_definition(jsonb, regclass, text)",

@@ -40,6 +40,8 @@ class _Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     gone: bool = False
     moves: bool = False
     place: int = 0
+    key: tuple[str, ...] | None = None
+    where: str | None = None
     fields: tuple[str | _Field, ...]
 
 
@@ -58,6 +60,8 @@ def frozen(source: TableSource) -> dict[str, object]:
         gone=source.gone,
         moves=source.moves,
         place=source.place,
+        key=None if source.key is msgspec.UNSET else source.key,
+        where=None if source.where is msgspec.UNSET else source.where,
         fields=tuple(map(_frozen_field, source.fields)),
     )
     return _listed(cast(dict[str, object], msgspec.to_builtins(kept)))
@@ -88,6 +92,8 @@ def thawed(values: Mapping[str, object]) -> TableSource:
         gone=kept.gone,
         moves=kept.moves,
         place=kept.place,
+        key=msgspec.UNSET if kept.key is None else kept.key,
+        where=msgspec.UNSET if kept.where is None else kept.where,
         fields=tuple(map(_thawed_field, kept.fields)),
     )
 

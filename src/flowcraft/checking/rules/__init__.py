@@ -114,6 +114,7 @@ DATABASE: tuple[Rule, ...] = (
         "Every value of a column is one that its field lists",
         covering.values_are_listed,
     ),
+    Rule("FC075", "warning", "The rows of a channel are looked up by an index", covering.rows_have_an_index),
 )
 RULES: tuple[Rule, ...] = (*SERVICE, *WEB, *DATABASE)
 """The checklist, from the declaration to the database."""

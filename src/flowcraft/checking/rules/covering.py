@@ -34,6 +34,7 @@ def is_no_part_of_another(facts: Facts) -> Iterator[Fault]:
 
 def rows_have_a_key(facts: Facts) -> Iterator[Fault]:
     for found in sources(facts):
+        # Rows without a key are refused by `migrate`.
         keyless = found.without_key is not None and not found.source.is_of_guard
         if keyless and "update" in found.source.on:
             yield Fault(
@@ -41,6 +42,17 @@ def rows_have_a_key(facts: Facts) -> Iterator[Fault]:
                 f"{found.source.channel}: {found.without_key}, so no page receives that a row was deleted or "
                 "has another channel now, and of a row that a trigger changes again the last event may be an "
                 "earlier state; add a primary key, or the right to read, and migrate",
+            )
+
+
+def rows_have_an_index(facts: Facts) -> Iterator[Fault]:
+    for found in sources(facts):
+        if found.without_index is not None:
+            yield Fault(
+                place_of(facts, found),
+                f"{found.source.channel}: no index of {plain(found)} begins with {found.without_index}: the "
+                "whole table is read for the rows of one channel; create one on "
+                f"{plain(found)} ({found.without_index})",
             )
 
 

@@ -11,7 +11,7 @@ begin
     if source ->> 'parameter' is null then
         return;
     end if;
-    select a.attname as name, t.oid as id, t.typname, t.typtype, n.nspname as schema,
+    select a.attname as name, a.atttypid as declared, t.oid as id, t.typname, t.typtype, n.nspname as schema,
         case when l.collisdeterministic then format(' collate %I.%I', ln.nspname, l.collname) else '' end as collation,
         coalesce(l.collisdeterministic, true) as exact
     into found
@@ -28,8 +28,18 @@ begin
         when found.id = 'uuid'::regtype then 'uuid'
         when found.id in ('text'::regtype, 'varchar'::regtype) and found.exact then 'text'
         when found.typtype = 'e' then format('%I.%I', found.schema, found.typname) end;
-    test := format('x.%I = flowcraft_wanted%s', found.name, case when type = 'text' then found.collation else '' end);
+    test := format('x.%I%s = flowcraft_wanted%s', found.name,
+        case when found.typtype = 'e' and found.declared <> found.id then '::' || type else '' end,  -- a domain
+        case when type = 'text' then found.collation else '' end);
 end $$;
+
+-- flowcraft_without_index: the column by which the rows of a channel are looked up, if no index of their table begins with it.
+create or replace function pg_temp.flowcraft_without_index(source jsonb, relation regclass) returns name language sql stable as $$
+    select a.attname from jsonb_array_elements(source -> 'fields') as f
+    join pg_attribute as a on a.attrelid = relation and a.attname = f ->> 'column' and not a.attisdropped
+    where source ? 'key' and f ->> 'name' = source ->> 'parameter' and not exists (
+        select from pg_index as i where i.indrelid = relation and i.indisvalid and i.indkey[0] = a.attnum)
+$$;
 
 -- flowcraft_state_name: the name of the function, beside the trigger function of the same source.
 create or replace function pg_temp.flowcraft_state_name(function text) returns text language sql immutable as $$

@@ -17,6 +17,7 @@ select
     array(select distinct w.place::regclass::text from wanted as w where w.place <> r.id
         and not exists (select from present as t where t.place = w.place and t.name = w.name) order by 1) as uncovered,
     (select i.inhparent::regclass::text from pg_inherits as i where i.inhrelid = r.id limit 1) as parent,
-    case when not (r.plan ->> 'keyed')::boolean then r.plan ->> 'without_key' end as without_key
+    case when not (r.plan ->> 'keyed')::boolean then r.plan ->> 'without_key' end as without_key,
+    pg_temp.flowcraft_without_index($1::text::jsonb, r.id) as without_index
 from relation as r
 left join pg_proc as p on p.pronamespace = to_regnamespace('flowcraft') and p.proname = r.function

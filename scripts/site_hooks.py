@@ -37,7 +37,8 @@ FOLDERS = {
 GROUPS: dict[str, tuple[str, ...]] = {
     "Tutorials": ("tutorials/first-page.md", "tutorials/run-page.md", "tutorials/"),
     "Guides": (
-        *("guides/from-notify.md", "guides/from-centrifugo.md", "guides/from-supabase.md", "guides/"),
+        *("guides/compared.md", "guides/from-notify.md", "guides/from-supabase.md"),
+        *("guides/from-centrifugo.md", "guides/from-electric.md", "guides/from-convex.md", "guides/"),
         *("guides/security.md", "guides/deploying.md", "guides/workers.md", "guides/docker.md"),
         *("guides/kubernetes.md", "guides/poolers.md", "guides/managed-postgres.md", "guides/retention.md"),
         "guides/troubleshooting.md",
@@ -65,6 +66,9 @@ TITLES = {
     "checks.md": "Checks",
     "spec/protocol.md": "The protocol",
     "examples/flowcraft.md": "The example",
+    "guides/compared.md": "Compared with others",
+    "guides/from-electric.md": "Migrate from Electric",
+    "guides/from-convex.md": "Migrate from Convex or Zero",
     "guides/retention.md": "Retention",
     "guides/workers.md": "Several workers",
     "guides/troubleshooting.md": "Troubleshooting",

@@ -14,7 +14,7 @@ type Axe = { run(options: { runOnly?: readonly string[] }): Promise<AxeResults> 
 const COLOURS = ["color-contrast", "link-in-text-block"];
 
 /** Pages of the site with what the others consist of; `ALL_PAGES=1` looks at every page. */
-const KINDS = ["", "benchmarks/", "guides/security/", "guides/testing/", "reference/python/", "spec/protocol/"];
+const KINDS = ["", "benchmarks/", "guides/compared/", "guides/security/", "guides/testing/", "reference/python/", "spec/protocol/"];
 
 let browser: Browser;
 

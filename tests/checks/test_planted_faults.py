@@ -189,10 +189,10 @@ PAGES = {
     ),
     "a channel that is misspelt": fault(
         OUTCOMES,
-        'subscribe("run_update"',
-        'subscribe("runs_update"',
+        '"run_update"',
+        '"runs_update"',
         check="FC020",
-        at='subscribe("runs_update"',
+        at='"runs_update"',
         says="channel 'runs_update' is not declared … run_update",
     ),
     "a template that is misspelt": fault(
@@ -205,10 +205,10 @@ PAGES = {
     ),
     "one of a family, without an id that can be one": fault(
         OUTCOMES,
-        'subscribe("run_update"',
-        'subscribe("runs.all"',
+        '"run_update"',
+        '"runs.all"',
         check="FC020",
-        at='subscribe("runs.all"',
+        at='"runs.all"',
         says="runs.{run_id} takes a UUID, as in channel.runs(…)",
     ),
     "a value for a channel that takes none": fault(
@@ -221,8 +221,8 @@ PAGES = {
     ),
     "a name that is a constant in another file": fault(
         OUTCOMES,
-        'subscribe("run_update"',
-        "subscribe(FINISHED",
+        '"run_update"',
+        "FINISHED",
         (
             OUTCOMES,
             'import { isFinished } from "../runs";',
@@ -268,7 +268,7 @@ PAGES = {
     "a subscription in a component": fault(
         OUTCOMES_VIEW,
         "  const toast = useToast();",
-        '  useChannel("run_update", () => undefined);\n  const toast = useToast();',
+        '  useChannel("run_update", () => undefined, { onGone: () => undefined });\n  const toast = useToast();',
         (
             OUTCOMES_VIEW,
             "import { paths }",
@@ -324,6 +324,6 @@ def test_nothing_is_found_in_the_example(whole: Project) -> None:
     assert result.stderr == ""
     assert result.stdout.splitlines() == [
         "not checked: the database: no address is configured; use --dsn, or set DATABASE_URL",
-        "no problems found in 16 checks",
+        "no problems found in 17 checks",
     ]
     assert result.exit_code == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flowcraft import Channels, Event
+from flowcraft import Channels, Event, Table
 from flowcraft.checking.facts import Facts
 from flowcraft.checking.findings import findings
 from flowcraft.checking.rules import WEB
@@ -53,8 +53,32 @@ MISSPELT = {
 }
 
 
+KEPT = {
+    "no options": "useChannel('item_update', f);",
+    "other options": "useEffect(() => subscribe('item_update', f, { onReset: f }), []);",
+    "options elsewhere": "const options = { onReset: f }; useChannel('shops.7', f, options);",
+    "of a shared client": "useEffect(() => shared.subscribe('item_update', f), []);",
+}
+REMOVED = {
+    "named": "useChannel('item_update', f, { onGone: f });",
+    "short": "const onGone = f; useChannel('item_update', f, { onGone });",
+    "a method": "useChannel('shops.7', f, { onGone() {} });",
+    "unknown options": "useChannel('item_update', f, make());",
+    "options of others": "const made = make(); useChannel('item_update', f, { ...made });",
+    "a state": "useChannelState('item_update', { load: f, reduce: f });",
+    "one row": "useChannel('items.7', f);",
+    "an event for deletes": "useChannel('gone_update', f);",
+    "no source": "useChannel('system', f);",
+}
+
+
 class Announcement(Event):
     text: str
+
+
+class Item(Event):
+    item_id: int
+    shop_id: int
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +92,15 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     (folder / "src/lib/shared.ts").write_text(SHARED)
     for number, body in enumerate(DECLARED.values()):
         (hooks / f"declared{number}.ts").write_text(IMPORTS + HOOK.format(body=WS + body))
-    for number, body in enumerate(MISSPELT.values()):
-        (hooks / f"misspelt{number}.ts").write_text(IMPORTS + HOOK.format(body=WS + body))
+    for kind, bodies in {"misspelt": MISSPELT, "kept": KEPT, "removed": REMOVED}.items():
+        for number, body in enumerate(bodies.values()):
+            (hooks / f"{kind}{number}.ts").write_text(IMPORTS + HOOK.format(body=WS + body))
     channels = Channels()
     channels.declare("system", Announcement)
+    channels.declare("item_update", Item, source=Table("items"))
+    channels.declare("gone_update", Item, source=Table("items", on=["update", "delete"]))
+    channels.declare("items.{item_id}", Item, params={"item_id": int}, source=Table("items"))
+    channels.declare("shops.{shop_id}", Item, params={"shop_id": int}, source=Table("items"))
     web = read_typescript(folder)
     assert web.error is None
     rules = [rule for rule in WEB if rule.id not in ("FC012", "FC041")]
@@ -90,3 +119,15 @@ def test_a_declared_channel_is_left_alone(found: dict[str, list[str]], number: i
 @pytest.mark.parametrize("number", range(len(MISSPELT)), ids=list(MISSPELT))
 def test_a_channel_that_is_not_declared_is_found_once(found: dict[str, list[str]], number: int) -> None:
     assert found[f"misspelt{number}"] == ["FC020"]
+
+
+@pytest.mark.parametrize("number", range(len(KEPT)), ids=list(KEPT))
+def test_a_handler_that_keeps_rows_that_are_gone_is_found(found: dict[str, list[str]], number: int) -> None:
+    assert found[f"kept{number}"] == ["FC023"]
+
+
+@pytest.mark.parametrize("number", range(len(REMOVED)), ids=list(REMOVED))
+def test_a_handler_that_removes_rows_or_has_one_is_left_alone(
+    found: dict[str, list[str]], number: int
+) -> None:
+    assert found[f"removed{number}"] == []

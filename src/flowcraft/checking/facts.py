@@ -61,12 +61,13 @@ class ChannelRead(msgspec.Struct, frozen=True):
 
 
 class SubscribeCall(msgspec.Struct, frozen=True, rename="camel"):
-    """A call that subscribes to channels."""
+    """A call that subscribes to channels. `on_gone`: its options have `onGone`; None if that is not known."""
 
     place: SourceLocation
     how: str
     via_hook: bool
     channels: tuple[ChannelRead, ...]
+    on_gone: bool | None = None
 
 
 class Named(msgspec.Struct, frozen=True):

@@ -263,10 +263,19 @@ function subscriptions(file) {
   return all(file.source, ts.isCallExpression).flatMap((call) => {
     const how = valueOf(call.expression)?.tag;
     if (how !== "subscribe" && !FOLLOWS.includes(how)) return [];
-    const [channel] = call.arguments;
+    const [channel, , options] = call.arguments;
     const viaHook = how !== "subscribe" || comesFromHook(bare(call.expression));
-    return [{ place: place(call), how, viaHook, channels: channel ? channelsOf(channel) : [] }];
+    return [{ place: place(call), how, viaHook, channels: channel ? channelsOf(channel) : [], onGone: hasOnGone(options) }];
   });
+}
+
+/** Whether options have `onGone`; null if they are not all known. */
+function hasOnGone(options) {
+  if (!options) return false;
+  const { object } = valueOf(options) ?? {};
+  if (!object) return null;
+  if (object.properties.some((p) => p.name && ts.isIdentifier(p.name) && p.name.text === "onGone")) return true;
+  return object.properties.some((p) => ts.isSpreadAssignment(p) || !p.name || !ts.isIdentifier(p.name)) ? null : false;
 }
 
 function nameOfCallee(call) {

@@ -30,6 +30,12 @@ WEB: tuple[Rule, ...] = (
     Rule("FC021", "error", "Every builder of a channel's name exists", subscribing.builder_exists),
     Rule("FC022", "warning", "Every declared channel has a subscriber", subscribing.is_subscribed),
     Rule(
+        "FC023",
+        "warning",
+        "A handler of a channel of many rows has onGone",
+        subscribing.removes_what_is_gone,
+    ),
+    Rule(
         "FC040",
         "warning",
         "Hooks that subscribe are in features/<feature>/hooks",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 
-from flowcraft.channels import Channels, Declaration
+from flowcraft.channels import Channels, Declaration, Table
 from flowcraft.checking.facts import ChannelRead, Facts
 from flowcraft.checking.findings import Fault
 from flowcraft.codegen.typescript_text import camel_case
 from flowcraft.errors import ChannelNameInvalid, ChannelUnknown
 
 _SOMETHING = "${…}"
+_WITH_HANDLER = ("subscribe", "useChannel")
 
 
 def is_declared(facts: Facts) -> Iterator[Fault]:
@@ -44,6 +45,35 @@ def is_subscribed(facts: Facts) -> Iterator[Fault]:
                 f"such as features/{_feature(declaration)}/hooks/use-{_feature(declaration)}.ts, or remove "
                 "the channel",
             )
+
+
+def removes_what_is_gone(facts: Facts) -> Iterator[Fault]:
+    for call in facts.web.subscriptions if facts.web else ():
+        if call.how not in _WITH_HANDLER or call.on_gone is not False:
+            continue
+        prefixes = {_prefix(read, facts.channels or ()) for read in call.channels}
+        for declaration in facts.channels or ():
+            if declaration.prefix in prefixes and _is_list(declaration):
+                yield Fault(
+                    call.place,
+                    f"rows of {declaration.name} that are deleted, or are on another channel now, stay on the page: "
+                    f"the handler receives none of them; add {{ onGone }} to {call.how}(…), use useChannelState, "
+                    "or declare an event with on=['delete']",
+                )
+
+
+def _is_list(declaration: Declaration) -> bool:
+    """Return whether rows leave a channel on which others stay: whether it has more than one row of a table."""
+    tables = [source for source in declaration.sources if isinstance(source, Table)]
+    if any("delete" in one.on for one in tables):
+        return False
+    parameter = declaration.parameter.name if declaration.parameter else None
+    return any("update" in one.on and parameter not in _names_of_key(one) for one in tables)
+
+
+def _names_of_key(table: Table) -> tuple[str, ...]:
+    name = table.name.rpartition(".")[2].strip('"').lower()
+    return "id", f"{name}_id", f"{name.removesuffix('s')}_id"
 
 
 def _reads(facts: Facts) -> Iterator[ChannelRead]:

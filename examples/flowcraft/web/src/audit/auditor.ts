@@ -77,6 +77,7 @@ export function createAuditor(client: Pick<Client, "subscribe" | "settled">, rea
       },
       {
         onReset: restart,
+        onGone: () => void compare(),
         onFresh: (fresh) => {
           live = fresh;
           void compare();
@@ -101,7 +102,8 @@ export function createAuditor(client: Pick<Client, "subscribe" | "settled">, rea
         ledger.record(name, event);
         show();
       },
-      { onReset: restart, onError: () => undefined }, // the run page shows a refusal
+      // The run page shows a refusal, and what is gone.
+      { onReset: restart, onGone: () => undefined, onError: () => undefined },
     );
     return () => {
       unsubscribe();

@@ -10,9 +10,17 @@ export function useRunOutcomes(finished: (run: RunUpdate) => void): (runId: stri
 
   useEffect(
     () =>
-      subscribe("run_update", (run) => {
-        if (isFinished(run.status) && awaited.current.delete(run.run_id)) finished(run);
-      }),
+      subscribe(
+        "run_update",
+        (run) => {
+          if (isFinished(run.status) && awaited.current.delete(run.run_id)) finished(run);
+        },
+        {
+          onGone: ({ run_id }) => {
+            if (run_id !== undefined) awaited.current.delete(run_id);
+          },
+        },
+      ),
     [subscribe, finished],
   );
   return useCallback((runId: string) => void awaited.current.add(runId), []);

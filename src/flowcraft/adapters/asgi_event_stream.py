@@ -94,7 +94,7 @@ async def serve_event_stream(scope: Scope, receive: Receive, send: Send, node: N
         if await _is_decided(connection, opened, gone, node):
             await _answer(connection, scope, gone, node)
     finally:
-        connection.ended()
+        await connection.ended()
         await end_tasks({gone})
 
 
@@ -131,7 +131,7 @@ async def _answer(
     await connection.send_part(server_sent.GREETING)
     sending = connection.start()
     try:
-        ended: set[asyncio.Task[None]] = set()
+        ended: set[asyncio.Future[None]] = set()
         while not ended:
             ended, _ = await asyncio.wait(
                 {sending, gone}, timeout=_CHECK_SECONDS, return_when=asyncio.FIRST_COMPLETED
@@ -140,8 +140,7 @@ async def _answer(
             if server is not None and server.should_exit:
                 node.begin_drain(server.drain_seconds)
     finally:
-        connection.ended()
-        await end_tasks({sending})
+        await connection.ended()
 
 
 async def _process(messages: Iterator[str], gateway: GatewayPort) -> None:

@@ -21,6 +21,15 @@ class Change(Event):
     pad: str = ""
 
 
+class Task(Event):
+    """A row of the table that pages show."""
+
+    id: int
+    team: int | None
+    title: str
+    pad: str
+
+
 class Tree(msgspec.Struct, frozen=True):
     """A value within a value."""
 
@@ -44,6 +53,10 @@ item_update = channels.declare("item_update", Change, source=Table("items", row=
 lane = channels.declare("lanes.{lane}", Change, params={"lane": int})
 bulk_update = channels.declare("bulk_update", Change)
 document_update = channels.declare("document_update", Document)
+task_rows = channels.rows("task_rows", Task, table="tasks", key="id", where="not hidden")
+team_task_rows = channels.rows(
+    "team_task_rows.{team}", Task, table="tasks", key="id", params={"team": int}, where="not hidden"
+)
 dashboard = channels.declare("dashboard", Change, conflate="row")
 
 harness = msgspec.json.decode(os.environ.get("FLOWCRAFT_HARNESS", "{}"))

@@ -105,6 +105,10 @@ WORDING = {
         "latency without faults",
         "1,000 events/s to 100 subscribers",
     ),
+    "I25": (
+        "rows at every commit point are those of SQL at that cursor",
+        "8 writers: moves, key changes, nested triggers, cascades, savepoints, TRUNCATE, DDL; servers killed",
+    ),
     "I36": (
         "an unreadable or oversized item stops no other",
         "10 MB in a transaction over a line of 1.5 MB/s, payloads that are no JSON, impossible cursors",

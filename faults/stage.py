@@ -22,6 +22,7 @@ from faults.probe import Probe
 from faults.programs import ServerProgram, until
 from faults.proxy import FaultProxy
 from faults.sizes import Size
+from faults.task_writers import TASK_TABLES
 from faults.writers import HOT_ROWS, Writers
 from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
 from flowcraft.adapters.postgres.schema import migrate
@@ -88,6 +89,7 @@ class Cluster:
         connection = await asyncpg.connect(dsn)
         try:
             await connection.execute(TABLES)
+            await connection.execute(TASK_TABLES)
             await migrate(connection, channels)
         finally:
             await connection.close()

@@ -16,6 +16,7 @@ MODULES = (
     "churn",
     "payloads",
     "items",
+    "rows",
 )
 
 

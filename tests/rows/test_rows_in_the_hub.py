@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from faults.rows_page import RowsPage
 from flowcraft.adapters.memory import MemoryLog, MemoryTransaction
 from flowcraft.core.frames import Bundle, Encoder, Pages, rows
 from flowcraft.core.hub import Effect, Hub, ReadNow, ReadReplay, ReadState, Reset, Subscribed
@@ -16,7 +17,6 @@ from flowcraft.cursors import Cursor
 from flowcraft.errors import CursorUnusable
 from flowcraft.records import Kind
 from flowcraft.settings import Settings
-from tests.support.rows_page import RowsPage
 
 CHANNELS = ("task_rows.7", "task_rows.8")
 ME = 1

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from faults.rows_page import RowsPage
 from flowcraft import Channels, Event, Realtime, Settings, migrate
 from tests.support.postgres import connected
-from tests.support.rows_page import RowsPage
 from tests.support.served import SECONDS, served
 
 ROWS = 3_000

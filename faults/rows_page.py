@@ -56,7 +56,7 @@ class RowsPage:
             self.live -= set(frame["reset"])
             self.cursors.update(dict.fromkeys(frame["reset"]))
             return self.requests()
-        elif "subscribed" in frame or "cursor" in frame:
+        elif "settled" not in frame and ("subscribed" in frame or "cursor" in frame):
             self._close(frame)
         return []
 

@@ -174,3 +174,31 @@ async def test_a_foreign_part_is_refused_before_a_write_fails(connection: Plain,
     assert [one.partition(" through ")[0] for one in warnings] == [
         "flowcraft: writes to the foreign table public.far"
     ]
+
+
+async def test_the_owner_of_a_table_adds_partitions_though_another_role_migrated(
+    connection: Plain, database: str
+) -> None:
+    name = await connection.fetchval("select current_database()")
+    owner = f"owner_of_{name}"
+    await connection.execute(
+        f"create role {owner} login; grant create on schema public to {owner}; {RANGE};"
+        f"alter table tasks owner to {owner}"
+    )
+    await migrate(connection, declared())
+    try:
+        async with connected(database.replace("//postgres@", f"//{owner}@")) as own:
+            await own.execute(f"begin; {LOOSE} alter table tasks attach partition loose {HIGH}; rollback")
+            assert await records(connection) == []
+            await own.execute(f"{LOOSE} alter table tasks attach partition loose {HIGH}")
+            assert await records(connection) == RESETS
+            await own.execute("insert into loose values (12, 1); insert into tasks values (13, null)")
+            await connection.execute("set session_replication_role = replica; insert into loose values (14)")
+            await connection.execute("insert into tasks values (15); reset session_replication_role")
+            assert [one[2] for one in await records(connection)] == [12, 13, 14, 15, 12]
+            assert await migrate(connection, declared()) == []
+            await own.execute("drop table loose")
+            assert await records(connection) == RESETS
+    finally:
+        await connection.execute(f"reassign owned by {owner} to current_user; drop owned by {owner}")
+        await connection.execute(f"drop role {owner}")

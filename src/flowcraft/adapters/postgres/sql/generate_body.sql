@@ -255,6 +255,8 @@ declare
     plan jsonb := pg_temp.flowcraft_plan(source, relation);
     operations text[] := pg_temp.flowcraft_operations(source, plan);
     arguments text := format('%L, %L', pg_temp.flowcraft_everywhere(source), case when 'truncate' = any (operations) then 'truncate' else '' end);
+    -- The role that adds a partition to a table must have the right to call the functions of the triggers of rows that it gets from there.
+    inherited boolean := (select pg_has_role(c.relowner, pg_temp.flowcraft_role(), 'usage') from pg_class as c where c.oid = relation);
     made record;
 begin
     for made in
@@ -278,8 +280,8 @@ begin
                 arguments || case when made.top then '' else ', ''part''' end)
             || case when made.operation = 'truncate' and made.owned then format(' alter table %s enable always trigger %I;', made.oid::regclass, name) else '' end;
         return next;
-        -- The partitions get the triggers of rows from their table. Who only has the privilege TRIGGER cannot enable them like this.
-        if made.operation <> 'truncate' and made.owned and (made.top or not made.relispartition) then
+        -- Who only has the privilege TRIGGER cannot enable them like this.
+        if made.operation <> 'truncate' and made.owned and (inherited and (made.top or not made.relispartition) or not inherited and made.relkind = 'r') then
             name := format('flowcraft_%s_%s_replica', right(function, 8), made.operation);
             definition := format('create or replace trigger %I after %s on %s for each row execute function flowcraft.%I(%s);'
                 ' alter table %s enable replica trigger %I;', name, made.operation, made.oid::regclass, function,

@@ -65,7 +65,7 @@ begin
             union select tree.top, c.oid from tree join pg_inherits as i on i.inhparent = tree.place
                 join pg_class as c on c.oid = i.inhrelid and c.relkind in ('r', 'p')
         )
-        select c.oid::regclass as place, c.relkind, c.relispartition, t.proname, t.everywhere, o.operation, format('%s_%s', t.prefix, o.operation) as name,
+        select c.oid::regclass as place, c.relkind, t.proname, t.everywhere, o.operation, format('%s_%s', t.prefix, o.operation) as name,
             t.operations @> '{truncate}' as truncates
         from tops as t join tree on tree.top = t.top and tree.place <> t.top join pg_class as c on c.oid = tree.place
         cross join (select distinct unnest(array['insert', 'update', 'delete', 'truncate']) as operation) as o
@@ -80,7 +80,7 @@ begin
             case when made.truncates then 'truncate' else '' end);
         if made.operation = 'truncate' then
             execute format('alter table %s enable always trigger %I', made.place, made.name);
-        elsif not made.relispartition then
+        elsif made.relkind = 'r' and not exists (select from pg_trigger as t where t.tgrelid = made.place and t.tgname = made.name || '_replica') then
             execute format('create or replace trigger %I after %s on %s for each row execute function flowcraft.%I(%L, %L, ''part'')',
                 made.name || '_replica', made.operation, made.place, made.proname, made.everywhere, case when made.truncates then 'truncate' else '' end);
             execute format('alter table %s enable replica trigger %I', made.place, made.name || '_replica');

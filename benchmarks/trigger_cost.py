@@ -1,5 +1,7 @@
 """What a trigger costs a writer: medians of updates with and without it, in turn.
 
+Times depend on the load of the machine; CPU time of the writer's session, which Linux counts, depends less.
+
 python -m benchmarks.trigger_cost            prints a table; 40 s
 """
 
@@ -9,6 +11,7 @@ import asyncio
 import statistics
 import time
 from datetime import datetime
+from pathlib import Path
 
 import asyncpg
 
@@ -34,12 +37,22 @@ class BenchUpdate(Event):
     at: datetime
 
 
-async def measured(connection: asyncpg.Connection[asyncpg.Record], sql: str, times: int) -> float:
-    """Return the seconds of one update: each a transaction of its own."""
-    begun = time.perf_counter()
+async def measured(
+    connection: asyncpg.Connection[asyncpg.Record], sql: str, times: int
+) -> tuple[float, float]:
+    """Return the seconds of one update, and those of CPU in the session: each a transaction of its own."""
+    begun, used = time.perf_counter(), cpu_seconds(connection)
     for _ in range(times):
         await connection.execute(sql)
-    return (time.perf_counter() - begun) / times
+    return (time.perf_counter() - begun) / times, (cpu_seconds(connection) - used) / times
+
+
+def cpu_seconds(connection: asyncpg.Connection[asyncpg.Record]) -> float:
+    """Return the CPU time of a session's process; not a number where it is not known."""
+    try:
+        return int(Path(f"/proc/{connection.get_server_pid()}/schedstat").read_text().split()[0]) / 1e9
+    except OSError:
+        return float("nan")
 
 
 async def compare(dsn: str) -> None:
@@ -56,7 +69,7 @@ async def compare(dsn: str) -> None:
     trigger = await connection.fetchval(
         "select tgname from pg_trigger where tgname like 'flowcraft%\\_update'"
     )
-    times = {name: (list[float](), list[float]()) for name in UPDATES}
+    times = {name: (list[tuple[float, float]](), list[tuple[float, float]]()) for name in UPDATES}
     for _ in range(ROUNDS):
         for name, (sql, count) in UPDATES.items():
             for place, change in enumerate(("disable", "enable")):
@@ -66,11 +79,15 @@ async def compare(dsn: str) -> None:
                 await connection.execute("vacuum bench")
                 await measured(connection, sql, 3)
                 times[name][place].append(await measured(connection, sql, count))
-    print("| update | without, ms | with, ms | ratio |\n|---|---|---|---|")
+    print("| update | without, ms | with, ms | ratio | CPU without, ms | CPU with, ms |")
+    print("|---|---|---|---|---|---|")
     for name, (without, with_) in times.items():
-        ratio = statistics.median(b / a for a, b in zip(without, with_, strict=True))
-        medians = " | ".join(f"{statistics.median(all_) * 1e3:.3f}" for all_ in (without, with_))
-        print(f"| {name} | {medians} | {ratio:.2f} |")
+        ratio = statistics.median(b[0] / a[0] for a, b in zip(without, with_, strict=True))
+        took, used = (
+            [f"{statistics.median(one[place] for one in all_) * 1e3:.3f}" for all_ in (without, with_)]
+            for place in (0, 1)
+        )
+        print(f"| {name} | {' | '.join(took)} | {ratio:.2f} | {' | '.join(used)} |")
     await connection.close()
 
 

@@ -142,12 +142,14 @@ begin
         return null;
     end if;
     begin
-        -- A partition that has left its table has rows of another one.
-        if tg_nargs > 2 and not exists (
-            select from pg_inherits as i join pg_trigger as t on t.tgrelid = i.inhparent and left(t.tgname, 18) = left(tg_name, 18)
-            where i.inhrelid = tg_relid
-        ) then
-            return null;
+        -- A partition that has left its table has rows of another one. Two statements: a query costs 10 microseconds.
+        if tg_nargs > 2 then
+            if not exists (
+                select from pg_inherits as i join pg_trigger as t on t.tgrelid = i.inhparent and left(t.tgname, 18) = left(tg_name, 18)
+                where i.inhrelid = tg_relid
+            ) then
+                return null;
+            end if;
         end if;
         same := tg_op <> 'TRUNCATE' and (tg_table_name = %1$L and tg_table_schema = %2$L
             or coalesce(pg_partition_root(tg_relid)::regclass::text = %3$L, false));

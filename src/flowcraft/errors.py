@@ -112,6 +112,17 @@ class RowsUnreadable(RealtimeError):
         self.reason = reason
 
 
+class RowsUnsupported(RealtimeError):
+    """A channel of rows is declared on a backend that has no tables."""
+
+    code = "rows_unsupported"
+
+    def __init__(self, backend: str, channel: str) -> None:
+        super().__init__(
+            f"{backend} has no tables, whose rows {channel} needs; serve it from PostgresBackend"
+        )
+
+
 class CursorUnusable(RealtimeError):
     """The records after a cursor cannot be replayed; the client must reload its state.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowcraft.channels import Channels
+from flowcraft.errors import RowsUnsupported
 from flowcraft.ports import Authorizer, Backend, BackendContext, Clock, Tracer
 from flowcraft.records import Ephemeral
 from flowcraft.runtime.clock import SystemClock
@@ -27,9 +28,13 @@ class Serving:
         """Open the backend; nothing runs yet.
 
         Raises:
-            RealtimeError: the backend can never be read as it is configured.
+            RealtimeError: the backend can never be read as it is configured, or has no rows and a channel of
+                rows is declared.
         """
         self._reader = backend.open(BackendContext(channels, settings, self._deliver, self._note_recovery))
+        without = [declaration.name for declaration in channels if declaration.rows is not None]
+        if without and self._reader.rows is None:
+            raise RowsUnsupported(type(backend).__name__, without[0])
         log = ScreenedLog(self._reader.log, channels)
         self.node = Node(
             channels,

@@ -18,6 +18,14 @@ class StepCompleted(Event):
     step: str
 
 
+class Task(Event):
+    id: int
+    team_id: int
+    title: str
+    done: bool
+
+
 channels = Channels()
 run_update = channels.declare("run_update", RunUpdate, source=Table("runs", run_id="id"))
 run = channels.declare("runs.{run_id}", RunUpdate | StepCompleted, params={"run_id": UUID})
+task_rows = channels.rows("task_rows.{team_id}", Task, table="tasks", key="id", params={"team_id": int})

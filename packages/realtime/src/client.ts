@@ -1,9 +1,9 @@
 /** The client: one connection for the whole page; carries out the effects of the machine. */
 import { missed, RealtimeError } from "./core/error.js";
-import type { Cursor } from "./core/frames.js";
+import type { Content, Cursor } from "./core/frames.js";
 import { createDial, type Dialed, page, type WebSocketLike } from "./dial.js";
 import { type Connection, createMachine, type Effect, GONE, IDLE, type Subscriber } from "./core/machine.js";
-import type { ChannelName, Gone, Payload, Unsubscribe } from "./types.js";
+import type { ChannelName, Gone, Payload, State, Unsubscribe } from "./types.js";
 
 type Token = string | null | undefined;
 
@@ -36,6 +36,13 @@ export type SubscribeOptions<C extends ChannelName = ChannelName> = {
   readonly onReset?: (error: RealtimeError) => void;
   /** A row left the channel: it was deleted, or belongs to another channel of the family now. Called in the order of the events. */
   readonly onGone?: (key: Gone<C>) => void;
+  /**
+   * For a channel of rows: begin with the rows that it has now. Called before the events that follow, and again instead of
+   * `onReset`: replace what was.
+   */
+  readonly onRows?: (state: State<C>) => void;
+  /** Called once after all handlers of a group that has an event for this subscription; once for all that share the function. */
+  readonly onGroup?: () => void;
   /** One event cannot be delivered; `code` is the reason. Load the state again if it depends on that event. */
   readonly onSkipped?: (error: RealtimeError) => void;
   /** The server refused the channel. */
@@ -145,10 +152,8 @@ export const createClient = (options: ClientOptions = {}): Client => {
         return;
       }
       case "apply":
-        for (const [s, [kind, value]] of effect[1])
-          if (kind === "payload") notify(s, s.handler, value);
-          else if (kind === "gone") notify(s, s.options.onGone, value as Gone<ChannelName>);
-          else notify(s, s.options.onSkipped ?? reportOnce, missed(s.channel, String(value)));
+        for (const [s, content] of effect[1]) receive(s, content);
+        for (const f of new Set(effect[1].map(([s]) => s.ref !== GONE && s.options.onGroup))) if (f) call(f, undefined);
         return;
       case "reset":
       case "refused": {
@@ -166,6 +171,17 @@ export const createClient = (options: ClientOptions = {}): Client => {
         return call(onError, effect[1]);
       default:
         return effect satisfies never;
+    }
+  };
+
+  const receive = (s: Subscription, [kind, value, key]: Content) => {
+    const { options } = s;
+    if (kind === "payload") notify(s, s.handler, value);
+    else if (kind === "rows") notify(s, options.onRows, value as State<ChannelName>);
+    else {
+      const gone = kind === "gone" ? value : s.rows && key;
+      if (gone) notify(s, options.onGone, gone as Gone<ChannelName>);
+      if (kind === "skipped") notify(s, options.onSkipped ?? reportOnce, missed(s.channel, String(value)));
     }
   };
 
@@ -227,7 +243,7 @@ export const createClient = (options: ClientOptions = {}): Client => {
   return {
     subscribe: (channel, handler, options = {}) => {
       // The payload's type is unchecked here: client and server compare the schema hash when they connect.
-      const s: Subscription = { channel, handler, options, at: options.since, ref: IDLE, fresh: false };
+      const s: Subscription = { channel, handler, options, rows: options.onRows && true, at: options.since, ref: IDLE, fresh: false };
       run(machine.subscribe(s, Date.now()));
       return () => run(machine.unsubscribe(s, Date.now()));
     },

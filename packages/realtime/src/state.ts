@@ -38,7 +38,7 @@ let waiting = false;
  * Notify listeners after the current group, then at most once per frame. All states share the frame: two states that
  * one transaction changed are always rendered together.
  */
-const schedule = (publish: () => void) => {
+export const schedule = (publish: () => void) => {
   dirty.add(publish);
   if (waiting) return;
   waiting = true;

@@ -3,7 +3,7 @@ import { type Client, type ClientOptions, createClient } from "./client.js";
 import type { Cursor } from "./core/frames.js";
 import { flush } from "./state.js";
 import { type Connection, type ResetReason, Server } from "./testing/server.js";
-import type { ChannelName, Gone, Payload } from "./types.js";
+import type { ChannelName, Gone, Payload, RowsName } from "./types.js";
 
 export type { ResetReason } from "./testing/server.js";
 
@@ -32,6 +32,11 @@ export type TestRealtime = {
   readonly gone: <C extends ChannelName>(channel: C, key: Gone<C>) => Promise<Committed>;
   /** Commit an event that cannot be delivered: `onSkipped` is called with the reason. */
   readonly skip: (channel: ChannelName, reason?: string) => Promise<Committed>;
+  /**
+   * Make these the rows of a channel, in one transaction: what differs from the rows before is sent, and a page that comes
+   * later begins with all. `broadcast` and `gone` change single rows. `key`: the names of the key's fields, by default `id`.
+   */
+  readonly rows: <C extends RowsName>(channel: C, rows: readonly Payload<C>[], key?: readonly string[]) => Promise<Committed>;
   /** Commit several events in one transaction. */
   readonly commit: (events: readonly TestEvent[]) => Promise<Committed>;
   /** Broadcast an event of an ephemeral channel: only present subscribers receive it. */
@@ -80,6 +85,11 @@ export const createTestRealtime = (options: TestRealtimeOptions = {}): TestRealt
     broadcast: (channel, payload) => after(() => server.commit([{ channel, payload }])),
     gone: (channel, key) => after(() => server.commit([{ channel, gone: key }])),
     skip: (channel, reason = "payload_invalid") => after(() => server.commit([{ channel, skipped: { reason } }])),
+    rows: (channel, rows, key) =>
+      after(() => {
+        if (key) server.keys.set(channel, key);
+        return server.replace(channel, rows);
+      }),
     commit: (events) => after(() => server.commit(events)),
     broadcastEphemeral: (channel, payload) => after(() => server.broadcastEphemeral({ channel, payload })),
     disconnect: (code = 1006) =>

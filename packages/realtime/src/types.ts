@@ -18,9 +18,36 @@ export interface Unsubscribe {
   (): void;
 }
 
-/** The payload of a channel's events. Without a registration, `unknown`. */
-export type Payload<C extends ChannelName> = Registered[C];
+declare const carried: unique symbol;
+
+/** What a channel of rows has instead of a payload: the type of its rows, and the names of their key. Only a type. */
+export interface Rows<Row extends object, Key extends keyof Row & string> {
+  readonly [carried]: readonly [row: (row: Row) => Row, key: (key: Key) => Key];
+}
+
+/** The name of a channel of rows. Without a registration, any string. */
+export type RowsName = { [C in ChannelName]: IsRows<Registered[C]> extends true ? C : never }[ChannelName];
+type IsRows<P> = unknown extends P ? true : P extends { readonly [carried]: unknown } ? true : false;
+
+/** The payload of a channel's events; on a channel of rows, a row. Without a registration, `unknown`. */
+export type Payload<C extends ChannelName> = RowOf<Registered[C]>;
+type RowOf<P> = P extends { readonly [carried]: readonly [(row: never) => infer Row, unknown] } ? Row : P;
 
 /** The key of a row that left a channel: those fields of its events that are the key of the table. */
-export type Gone<C extends ChannelName> = KeyOf<Payload<C>>;
+export type Gone<C extends ChannelName> = GoneOf<Registered[C]>;
+type GoneOf<P> = P extends Rows<infer Row, infer Key> ? Readonly<Pick<Row, Key>> : KeyOf<P>;
+
+/** The rows of a channel, at one cursor, in no particular order. */
+export type State<C extends ChannelName> = {
+  readonly rows: readonly Payload<C>[];
+  /** The names of the key's fields. */
+  readonly key: readonly string[];
+  /** How many rows of the table cannot be sent. */
+  readonly skipped: number;
+};
+
+/** What finds a row: the value of its key, or an object of several. */
+export type RowKey<C extends ChannelName> = RowKeyOf<Registered[C]>;
+type RowKeyOf<P> = P extends Rows<infer Row, infer Key> ? (IsUnion<Key> extends true ? Readonly<Pick<Row, Key>> : Row[Key]) : unknown;
+type IsUnion<T, U = T> = T extends unknown ? ([U] extends [T] ? false : true) : never;
 type KeyOf<P> = P extends object ? Readonly<Partial<P>> : Readonly<Record<string, unknown>>;

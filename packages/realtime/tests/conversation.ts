@@ -1,9 +1,10 @@
 /** A golden conversation, replayed against the machine: what the server says goes in, what it sends is compared. */
 import { expect } from "vitest";
+import type { Content, RowsState } from "../src/core/frames.js";
 import { createMachine, type Effect, IDLE, type Subscriber } from "../src/core/machine.js";
 
 type Step =
-  | { readonly app: { readonly subscribe: string; readonly as: string; readonly since?: string } }
+  | { readonly app: { readonly subscribe: string; readonly as: string; readonly since?: string; readonly rows?: true } }
   | { readonly app: { readonly unsubscribe: string } }
   | { readonly app: { readonly settle: string } }
   | { readonly client: unknown }
@@ -20,7 +21,10 @@ type Step =
   | { readonly rollback: unknown }
   | { readonly ephemeral: unknown }
   | { readonly heartbeat: true }
-  | { readonly trim: true };
+  | { readonly trim: true }
+  | { readonly table: unknown }
+  | { readonly read: string }
+  | { readonly state: string };
 
 export type Conversation = {
   readonly name: string;
@@ -30,6 +34,13 @@ export type Conversation = {
 };
 
 type Handler = Subscriber & { readonly received: unknown[] };
+
+const shown = ([kind, value, key]: Content): unknown => {
+  if (kind === "payload") return value;
+  if (kind !== "rows") return { [kind]: value, ...(key !== undefined && { key }) };
+  const { rows, key: names } = value as RowsState;
+  return { rows, key: names };
+};
 
 export const replay = ({ steps }: Conversation): void => {
   const machine = createMachine<Handler, string>(() => 0.5, { linger: 1000, schema: "0" });
@@ -45,8 +56,9 @@ export const replay = ({ steps }: Conversation): void => {
       if (effect[0] === "send") sent.push(effect[1]);
       else if (effect[0] === "soon") carryOut(machine.ask(now));
       else if (effect[0] === "apply")
-        for (const [handler, [kind, value]] of effect[1]) handler.received.push(kind === "payload" ? value : { [kind]: value });
+        for (const [handler, content] of effect[1]) handler.received.push(shown(content));
       else if (effect[0] === "reset") effect[1].received.push({ reset: effect[2].code });
+      else if (effect[0] === "refused" && effect[1].rows) effect[1].received.push({ refused: effect[2].code });
       else if (effect[0] === "settled") settled.push(effect[1]);
       else if (effect[0] === "connect") connecting += 1;
       else if (effect[0] === "close") throw new Error(`the machine closed with ${effect[1]}`);
@@ -61,8 +73,8 @@ export const replay = ({ steps }: Conversation): void => {
   const app = (call: Extract<Step, { app: unknown }>["app"]): void => {
     if ("settle" in call) return carryOut(machine.settle(call.settle, call.settle, now));
     if ("unsubscribe" in call) return carryOut(machine.unsubscribe(named(call.unsubscribe), now));
-    const { subscribe: channel, as, since: at } = call;
-    const handler: Handler = { channel, at, ref: IDLE, fresh: false, received: [] };
+    const { subscribe: channel, as, since: at, rows } = call;
+    const handler: Handler = { channel, rows, at, ref: IDLE, fresh: false, received: [] };
     handlers.set(as, handler);
     carryOut(machine.subscribe(handler, now));
   };

@@ -17,7 +17,7 @@ describe("the decoder", () => {
   test("a row that is gone and a skipped event are event frames; one of a later version has no content", () => {
     const event = { type: "event", channel: "runs.7", id: 7 };
     expect(read({ channel: "runs.7", gone: { id: 3 }, id: 7 })).toEqual({ ...event, content: ["gone", { id: 3 }] });
-    expect(read({ channel: "runs.7", skipped: { reason: "too_large" }, id: 7 })).toEqual({ ...event, content: ["skipped", "too_large"] });
+    expect(read({ channel: "runs.7", skipped: { reason: "too_large" }, id: 7 })).toEqual({ ...event, content: ["skipped", "too_large", undefined] });
     expect(read({ channel: "runs.7", payload: { gone: 1 }, id: 7 })).toEqual({ ...event, content: ["payload", { gone: 1 }] });
     expect(read({ channel: "runs.7", moved: {}, id: 7 })).toEqual({ ...event, content: undefined });
   });

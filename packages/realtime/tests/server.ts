@@ -31,8 +31,8 @@ export class Page {
     return { page, handler };
   }
 
-  subscribe(channel = "run_update", since?: string, name = "h"): Handler {
-    const handler: Handler = { name, channel, at: since, ref: IDLE, fresh: false, heard: [] };
+  subscribe(channel = "run_update", since?: string, as: string | true = "h"): Handler {
+    const handler: Handler = { name: String(as), channel, at: since, ref: IDLE, fresh: false, heard: [], ...(as === true && { rows: true }) };
     this.do(this.machine.subscribe(handler, this.now));
     return handler;
   }

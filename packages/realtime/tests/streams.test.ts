@@ -30,3 +30,31 @@ test("a count that was missing before the resume is not made up for", () => {
   const reply = resuming()(hello, { subscribed: ["run_update"], cursor: "c2", n: 0, ref: RESUME });
   expect(reply).toEqual([{ cursor: "c2", n: 0 }]);
 });
+
+test("a resume that is answered in parts, with a reset of one channel, moves no cursor before the reset is passed on", () => {
+  const streams = createStreams();
+  const receive = (...frames: object[]) => frames.flatMap((frame) => streams.receive(JSON.stringify(frame))).map((text) => JSON.parse(text) as unknown);
+  streams.begin();
+  streams.send(JSON.stringify({ subscribe: ["run_update", "system"], ref: 1 }));
+  streams.begin();
+  receive(hello, { subscribed: ["run_update", "system"], cursor: "c0", n: 0, ref: 1 });
+  streams.send(JSON.stringify({ settle: "0" }));
+  streams.begin();
+  expect(receive(hello, event(1), { subscribed: ["run_update"], cursor: "c1", n: 1, ref: RESUME })).toEqual([]);
+  expect(receive({ reset: ["system"], reason: "truncated", cursor: "c1", ref: RESUME })).toEqual([
+    { reset: ["system"], reason: "truncated", cursor: "c1" },
+    event(1),
+    { subscribed: ["run_update"], cursor: "c1", n: 1, sent: 1 },
+  ]);
+});
+
+test("rows of a state do not count, and are held with their answer until the resume is answered", () => {
+  const receive = resuming(1);
+  const rows = { rows: "task_rows.7", key: ["id"], items: [{ id: 1 }] };
+  expect(receive(hello, rows, { subscribed: ["task_rows.7"], cursor: "c1", n: 0, rows: 1, ref: 2 })).toEqual([]);
+  expect(receive({ subscribed: ["run_update"], cursor: "c2", n: 0, ref: RESUME })).toEqual([
+    { cursor: "c2", n: 0, sent: 1 },
+    rows,
+    { subscribed: ["task_rows.7"], cursor: "c2", n: 0, rows: 1, ref: 2 },
+  ]);
+});

@@ -3,8 +3,14 @@
 /** A position in the log. Opaque: store it and send it back, but do not compare it. */
 export type Cursor = string;
 
-/** What an event frame holds: an event, the key of a row that left the channel, or the reason of a skipped event. */
-export type Content = readonly ["payload" | "gone" | "skipped", unknown];
+/**
+ * What a subscriber receives: an event; the key of a row that left the channel; the reason of a skipped event, with the
+ * key of a row that can no longer be sent; or a state (`RowsState`), which replaces all that was.
+ */
+export type Content = readonly [kind: "payload" | "gone" | "skipped" | "rows", value: unknown, key?: unknown];
+
+/** The rows that a channel has, the names of their key's fields, and how many rows could not be sent. */
+export type RowsState = { readonly rows: readonly unknown[]; readonly key: readonly string[]; readonly skipped: number };
 
 export type EventFrame = {
   readonly type: "event";
@@ -13,6 +19,14 @@ export type EventFrame = {
   readonly content: Content | undefined;
   /** Undefined for an ephemeral event. */
   readonly id: number | undefined;
+};
+
+/** Some of the rows of a state, which the next `subscribed` makes complete. */
+export type RowsFrame = {
+  readonly type: "rows";
+  readonly channel: string;
+  readonly key: readonly string[];
+  readonly items: readonly unknown[];
 };
 
 /** A frame that closes a group: `channels` become live, and `ref` is the request that the group answers. */
@@ -25,6 +39,9 @@ export type ClosingFrame = {
   readonly sent: number | undefined;
   readonly ref: number | undefined;
   readonly reason: string | undefined;
+  /** The number of rows of the state in this group; undefined if it has none. */
+  readonly rows: number | undefined;
+  readonly skipped: number | undefined;
 };
 
 export type ErrorFrame = {
@@ -34,10 +51,13 @@ export type ErrorFrame = {
   /** The refused names; undefined if the request was refused as a whole. */
   readonly channels: readonly string[] | undefined;
   readonly ref: number | undefined;
+  /** The limit of one channel's state that was exceeded. */
+  readonly limit: unknown;
 };
 
 export type ServerFrame =
   | EventFrame
+  | RowsFrame
   | ClosingFrame
   | ErrorFrame
   | { readonly type: "hello"; readonly schema: string; readonly heartbeat: number; readonly cursor: Cursor }
@@ -48,14 +68,14 @@ export type ServerFrame =
 
 export type ClientFrame =
   | { readonly auth: string }
-  | { readonly subscribe: readonly string[]; readonly since: Cursor | undefined; readonly ref: number }
+  | { readonly subscribe: readonly string[]; readonly since: Cursor | undefined; readonly rows?: true | undefined; readonly ref: number }
   | { readonly unsubscribe: readonly string[] }
   | { readonly settle: string };
 
 type Json = Readonly<Partial<Record<Member, unknown>>>;
 type Member =
   | ("channel" | "payload" | "gone" | "skipped" | "id" | "cursor" | "n" | "sent" | "subscribed" | "reset" | "reason" | "ref" | "settled" | "hello")
-  | ("authenticated" | "expires_in" | "error" | "bye" | "channels" | "schema" | "heartbeat" | "code" | "message" | "reconnect_after_ms");
+  | ("authenticated" | "expires_in" | "error" | "bye" | "channels" | "rows" | "key" | "items" | "limit" | "schema" | "heartbeat" | "code" | "message" | "reconnect_after_ms");
 
 const isJson = (value: unknown): value is Json => typeof value === "object" && value !== null;
 const malformed = (): never => {
@@ -64,14 +84,17 @@ const malformed = (): never => {
 const object = (value: unknown): Json => (isJson(value) ? value : malformed());
 const text = (value: unknown): string => (typeof value === "string" ? value : malformed());
 const number = (value: unknown): number => (typeof value === "number" ? value : malformed());
-const names = (value: unknown): string[] => (Array.isArray(value) ? value.map(text) : malformed());
+const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : malformed());
+const names = (value: unknown): string[] => list(value).map(text);
 const optional = <T>(read: (value: unknown) => T, value: unknown): T | undefined =>
   value === undefined ? value : read(value);
 
 const content = (frame: Json): Content | undefined => {
   if ("payload" in frame) return ["payload", frame.payload];
   if ("gone" in frame) return ["gone", object(frame.gone)];
-  return "skipped" in frame ? ["skipped", text(object(frame.skipped).reason)] : undefined;
+  if (!("skipped" in frame)) return undefined;
+  const { reason, key } = object(frame.skipped);
+  return ["skipped", text(reason), key];
 };
 
 /** Decode a message; `undefined` is a control frame of a later version, to be ignored. Throws on a malformed message. */
@@ -87,6 +110,8 @@ export const decode = (message: unknown): ServerFrame | undefined => {
     sent: optional(number, frame.sent),
     ref: optional(number, frame.ref),
     reason: optional(text, frame.reason),
+    rows: optional(number, frame.rows),
+    skipped: optional(number, frame.skipped),
   });
   const type = Object.keys(frame)[0] ?? "";
   switch (type) {
@@ -94,6 +119,8 @@ export const decode = (message: unknown): ServerFrame | undefined => {
     case "subscribed":
     case "reset":
       return closing(type);
+    case "rows":
+      return { type, channel: text(frame.rows), key: names(frame.key), items: list(frame.items) };
     case "hello": {
       const hello = object(frame.hello);
       return { type, schema: text(hello.schema), heartbeat: number(hello.heartbeat), cursor: text(hello.cursor) };
@@ -112,6 +139,7 @@ export const decode = (message: unknown): ServerFrame | undefined => {
         message: text(error.message),
         channels: error.channel === undefined ? optional(names, error.channels) : [text(error.channel)],
         ref: optional(number, error.ref),
+        limit: error.limit,
       };
     }
     case "bye":

@@ -12,7 +12,7 @@
 import { BAD_FRAME, createVerdicts, INVALID_TOKEN } from "./closing.js";
 import type { Connection, Delivery, Effect, Limits, Status, Subscriber } from "./effects.js";
 import { missed, RealtimeError, stopped } from "./error.js";
-import { type ClosingFrame, type Cursor, decode, type ErrorFrame, type EventFrame } from "./frames.js";
+import { type ClosingFrame, type Cursor, decode, type ErrorFrame, type EventFrame, type RowsFrame } from "./frames.js";
 import { badName, cursorOf, isName } from "./names.js";
 import { retryDelay } from "./retry.js";
 import { createSettling } from "./settling.js";
@@ -27,6 +27,7 @@ const REFUSED = -3;
 /** Keys of timers; all others are the names of lingering channels. */
 const MAIN_TIMER = "";
 const ROOM_TIMER = "room!";
+const ROWS_TIMER = "rows!";
 const RENEW_TIMER = "renew!";
 const IDLE_TIMER = "idle!";
 const TOKEN_MS = 20_000;
@@ -46,6 +47,10 @@ const TOO_MUCH = 4429;
 /** The most names in one request: with the longest, it is below every limit of a message. */
 const MOST_NAMES = 100;
 const NO_ROOM = "limit_exceeded";
+/** A state that cannot be read now is asked for again after a second, then less often, up to half a minute. */
+const UNREADABLE = "rows_unreadable";
+const ROWS_MS = 1_000;
+const ROWS_PATIENCE = 9;
 
 export const createMachine = <S extends Subscriber, T>(
   random: () => number,
@@ -62,7 +67,7 @@ export const createMachine = <S extends Subscriber, T>(
   const lingering = new Set<string>();
   /** Of these, the ones that have lingered long enough. */
   const leaving: string[] = [];
-  /** Subscribers that were refused for want of room, and whether they were notified. */
+  /** Subscribers that were refused for want of room, or whose rows cannot be read, and whether they were notified. */
   const crowded = new Map<S, boolean>();
   let roomRef = 0; // the last request before channels were left
   let mostNames = MOST_NAMES;
@@ -71,6 +76,9 @@ export const createMachine = <S extends Subscriber, T>(
   let namesAt = 0;
   const effects: Effect<S, T>[] = [];
   const group: EventFrame[] = [];
+  /** The rows of a state that is not complete. */
+  const pages: RowsFrame[] = [];
+  let unreadable = 0; // states in a row
   let connection: Connection = { status: "connecting", fresh: false, since: 0, attempts: 0, code: undefined };
   let status: Status = connection.status;
   let dormant = true;
@@ -91,6 +99,10 @@ export const createMachine = <S extends Subscriber, T>(
 
   const push = (...effect: Effect<S, T>) => effects.push(effect);
 
+  const askAgain = () => {
+    for (const s of crowded.keys()) if (s.ref === REFUSED) s.ref = IDLE;
+  };
+
   /** Unsubscribe, and ask again for what was refused for want of room. */
   const leave = (names: readonly string[]) => {
     for (const name of names) {
@@ -100,7 +112,7 @@ export const createMachine = <S extends Subscriber, T>(
     if (!names.length) return;
     for (let n = 0; n < names.length; n += mostNames) push("send", { unsubscribe: names.slice(n, n + mostNames) });
     roomRef = lastRef;
-    for (const s of crowded.keys()) if (s.ref === REFUSED) s.ref = IDLE;
+    askAgain();
   };
 
   /** Whether one more name may be asked for now; else the others follow later. */
@@ -112,26 +124,27 @@ export const createMachine = <S extends Subscriber, T>(
     return names >= 1 && names-- >= 1;
   };
 
-  /** Send requests for the subscribers without one: for each cursor as few as possible. */
+  /** Send requests for the subscribers without one: for each cursor as few as possible, those for rows first. */
   const ask = (now: number) => {
     const unasked = () => [...subscribers].filter((s) => s.ref === IDLE);
     const isTight = crowded.size > 0 || lingering.size + unasked().length > MOST_NAMES;
     leave([...leaving.splice(0), ...(isTight ? lingering : [])]);
     const idle = unasked();
-    for (const since of new Set(idle.map((s) => s.at))) {
-      const refs = new Map<string, number>();
-      let request: string[] = [];
-      for (const s of idle.filter(({ at }) => at === since)) {
-        if (!refs.has(s.channel)) {
-          if (!takesName(now)) return;
-          if (request.length % mostNames === 0) push("send", { subscribe: (request = []), since, ref: ++lastRef });
-          request.push(s.channel);
-          refs.set(s.channel, lastRef);
-          if (since === undefined) shared.set(s.channel, lastRef);
+    for (const rows of [true, undefined] as const)
+      for (const since of new Set(idle.map((s) => s.at))) {
+        const refs = new Map<string, number>();
+        let request: string[] = [];
+        for (const s of idle.filter((s) => s.at === since && s.rows === rows)) {
+          if (!refs.has(s.channel)) {
+            if (!takesName(now)) return;
+            if (request.length % mostNames === 0) push("send", { subscribe: (request = []), since, rows, ref: ++lastRef });
+            request.push(s.channel);
+            refs.set(s.channel, lastRef);
+            if (since === undefined && !rows) shared.set(s.channel, lastRef);
+          }
+          s.ref = refs.get(s.channel) ?? IDLE;
         }
-        s.ref = refs.get(s.channel) ?? IDLE;
       }
-    }
   };
 
   const connect = () => {
@@ -143,7 +156,7 @@ export const createMachine = <S extends Subscriber, T>(
   };
 
   const forget = () => {
-    group.length = 0;
+    group.length = pages.length = 0;
     shared.clear();
     lingering.clear();
     leaving.length = 0;
@@ -182,20 +195,31 @@ export const createMachine = <S extends Subscriber, T>(
     push("apply", deliveries);
   };
 
+  /** Events were missed. Rows are read again; what is shown stays until then. */
+  const miss = (s: S, reason: string) => {
+    if (s.rows) {
+      s.at = undefined;
+      s.ref = IDLE;
+      push("soon");
+    } else push("reset", s, missed(s.channel, reason));
+  };
+
   const close = (frame: ClosingFrame, now: number) => {
-    const { type, channels, cursor, n, sent = counted, ref = LIVE, reason } = frame;
+    const { type, channels, cursor, n, sent = counted, ref = LIVE, reason, rows: size, skipped = 0 } = frame;
     const events = group.splice(0);
+    const parts = pages.splice(0);
+    const rows = parts.flatMap(({ items }) => items);
     // Live events always come with a new cursor: with the last one, they are a repeated group. Without a `ref`,
     // `subscribed` brings what was held back while the server asked whether the viewer may still have it.
     const again = type === "cursor" && n > 0 && cursor === position;
-    if (events.length !== n || sent !== counted || again) {
+    if (rows.length !== (size ?? 0) || events.length !== n || sent !== counted || again) {
       // The missing events may be older than delivered ones: a replay could deliver them out of order.
-      if (unsure && sent > counted)
-        for (const s of subscribers) if (s.ref === LIVE) push("reset", s, missed(s.channel, "lost"));
+      if (unsure && sent > counted) for (const s of subscribers) if (s.ref === LIVE) miss(s, "lost");
       drop(BAD_FRAME, "events are missing");
       return;
     }
     unsure = frame.sent === undefined && (unsure || (ref === LIVE && !reason));
+    for (const { channel, key } of parts.slice(0, 1)) events.unshift({ type: "event", channel, id: undefined, content: ["rows", { rows, key, skipped }] });
     // An event that was skipped for a family has one id on all of its channels.
     deliver(new Map(events.map((event) => [`${event.id} ${event.channel}`, event])).values(), ref);
     position = cursor;
@@ -206,7 +230,8 @@ export const createMachine = <S extends Subscriber, T>(
         s.ref = LIVE;
         crowded.delete(s);
         shared.set(s.channel, LIVE);
-        if (reason) push("reset", s, missed(s.channel, reason));
+        if (s.rows) unreadable = 0;
+        if (reason) miss(s, reason);
       }
     cursorAt = now;
     attempts = 0;
@@ -229,21 +254,30 @@ export const createMachine = <S extends Subscriber, T>(
     return true;
   };
 
-  const refuse = ({ code, message, ref }: ErrorFrame, channel?: string) => {
+  const refuse = ({ code, message, ref, limit }: ErrorFrame, channel?: string) => {
     const error = new RealtimeError(code, message, channel);
     const asked = ref ?? (channel === undefined ? GONE : LIVE);
     const found = [...subscribers].filter((s) => s.ref === asked && s.channel === (channel ?? s.channel));
     for (const [name, request] of shared)
-      if (request === asked && name === (channel ?? name)) shared.delete(name);
-    const crowd = code === NO_ROOM;
+      if (channel === undefined ? request === asked : name === channel) shared.delete(name);
+    // A request that failed, for rows, has ended the channel for its other subscribers too.
+    for (const s of subscribers)
+      if (s.channel === channel && s.ref === LIVE && asked !== LIVE) {
+        s.ref = IDLE;
+        push("soon");
+      }
+    const crowd = code === NO_ROOM && limit === undefined;
+    const rests = code === UNREADABLE;
+    if (rests) push("timer", ROWS_TIMER, ROWS_MS + ROWS_PATIENCE * retryDelay(random, unreadable++));
     if (crowd && channel === undefined && (ref === undefined ? settling.refuse() : shorten(found))) return;
     // Lingering channels make room first; a subscriber without room is notified once.
     const roomy = crowd && (lingering.size > 0 || (ref !== undefined && ref <= roomRef));
     for (const s of found) {
       s.ref = roomy ? IDLE : REFUSED;
       const known = crowded.get(s);
-      if (crowd) crowded.set(s, known === true || !roomy);
+      if (crowd || rests) crowded.set(s, known === true || !roomy);
       if (!roomy && !known) push("refused", s, error);
+      if (s.rows && code === "bad_request") subscribers.delete(s);
     }
     if (roomy) push("soon");
     if (!found.length && code !== INVALID_TOKEN) push("report", error);
@@ -296,7 +330,7 @@ export const createMachine = <S extends Subscriber, T>(
       }
       s.at = cursorOf(s.at);
       lingering.delete(s.channel);
-      if (s.at === undefined) {
+      if (s.at === undefined && !s.rows) {
         s.ref = shared.get(s.channel) ?? IDLE;
         if (s.ref === LIVE) s.at = position;
       }
@@ -363,6 +397,9 @@ export const createMachine = <S extends Subscriber, T>(
           }
           deliver([frame], LIVE);
           break;
+        case "rows":
+          pages.push(frame);
+          return [];
         case "cursor":
         case "subscribed":
         case "reset":
@@ -431,7 +468,10 @@ export const createMachine = <S extends Subscriber, T>(
           drop(NORMAL);
         }
         else if (status === "open") watch(now);
-      } else if (key === ROOM_TIMER) push("soon");
+      } else if (key === ROOM_TIMER || key === ROWS_TIMER) {
+        askAgain();
+        push("soon");
+      }
       else if (key === RENEW_TIMER && status === "open") {
         push("renew");
         push("timer", RENEW_TIMER, Math.max(RENEW_MS, expires * RENEW_AGAIN));

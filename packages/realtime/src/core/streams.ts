@@ -12,13 +12,14 @@ import { type ClientFrame, type ClosingFrame, type Cursor, decode, type ErrorFra
 
 const RESUME = Number.MAX_SAFE_INTEGER; // the client's own `ref`s begin at 1
 type Subscribe = Extract<ClientFrame, { readonly subscribe: unknown }>;
-type Waiting = {
+type Waiting = Pick<ClosingFrame, "ref" | "rows" | "skipped"> & {
   readonly channels: readonly string[];
-  readonly ref: number | undefined;
   events: readonly BufferedEvent[];
   reason: string | undefined;
 };
-type BufferedEvent = { readonly channel: string; readonly text: string };
+/** An event, or rows of a state, which do not count. */
+type BufferedEvent = { readonly channel: string; readonly text: string; readonly counts: boolean };
+const count = (events: readonly BufferedEvent[]) => events.filter(({ counts }) => counts).length;
 
 export const createStreams = () => {
   /** The channels that the client subscribes to, and those of them that are answered. */
@@ -29,7 +30,11 @@ export const createStreams = () => {
   let auth: Extract<ClientFrame, { readonly auth: unknown }> | undefined;
   let position: Cursor | undefined;
   let greeted = false;
-  let resuming = false;
+  /** The channels of the resume that are not answered, and those that are; then its events, and its resets. */
+  let resuming = new Set<string>();
+  let resumed = new Set<string>();
+  let replayed: BufferedEvent[] = [];
+  const resets: { readonly reset: readonly string[]; readonly reason: string }[] = [];
   /** The last cursor of this stream. */
   let latest: Cursor | undefined;
   /** The number of events with an `id` passed on to the client, and received on this stream. */
@@ -41,61 +46,91 @@ export const createStreams = () => {
   const waiting: Waiting[] = [];
   const settled: string[] = [];
 
+  /** A request for a channel is answered, or withdrawn. */
   const forget = (channel: string, ref: number | undefined) => {
-    if (ref === RESUME) live.delete(channel);
     asked = asked
       .map((frame) => (frame.ref === ref ? { ...frame, subscribe: frame.subscribe.filter((name) => name !== channel) } : frame))
       .filter((frame) => frame.subscribe.length);
   };
 
   const passOn = (events: readonly BufferedEvent[], closing: object) => {
-    passed += events.length;
+    passed += count(events);
     return [...events.map(({ text }) => text), JSON.stringify(closing)];
   };
 
-  const answer = ({ channels, ref, events, reason }: Waiting, cursor: Cursor) =>
+  const answer = ({ channels, ref, events, reason, rows, skipped }: Waiting, cursor: Cursor) =>
     reason === undefined
-      ? passOn(events, { subscribed: channels, cursor, n: events.length, ref })
+      ? passOn(events, { subscribed: channels, cursor, n: count(events), ref, rows, skipped })
       : passOn([], { reset: channels, reason, cursor, ref });
 
-  /** After the reply to the resume, or without a channel to resume: pass on the held replies. */
+  /**
+   * The resume is answered: pass on its resets, then its events, then the held replies. Resets first: a commit point
+   * moves the cursors of all live channels. After them it is a `subscribed`, as a second frame with this cursor.
+   */
   const release = (cursor: Cursor) => {
-    resuming = false;
     position = cursor;
-    return [...waiting.splice(0).flatMap((one) => answer(one, cursor)), ...settled.splice(0)];
+    const events = replayed.splice(0);
+    const n = count(events);
+    const reset = resets.flatMap((one) => one.reset);
+    const subscribed = reset.length ? [...resumed].filter((name) => !reset.includes(name)) : undefined;
+    const messages = resets.splice(0).flatMap((one) => passOn([], { ...one, cursor }));
+    if (subscribed?.length !== 0) messages.push(...passOn(events, { subscribed, cursor, n, sent: exact ? passed + n : undefined }));
+    return [...messages, ...waiting.splice(0).flatMap((one) => answer(one, cursor)), ...settled.splice(0)];
   };
 
-  const close = ({ type, channels = [], cursor, n, sent, ref, reason }: ClosingFrame) => {
-    asked = asked.filter((frame) => frame.ref !== ref);
-    for (const name of channels) if (wanted.has(name)) live.add(name);
+  const close = ({ type, channels = [], cursor, n, sent, ref, reason, rows, skipped }: ClosingFrame) => {
+    for (const name of channels) {
+      forget(name, ref);
+      if (wanted.has(name)) live.add(name);
+    }
     const events = group.splice(0);
-    received += events.length;
+    const counted = count(events);
+    received += counted;
     const missing = sent === undefined ? undefined : sent - received;
     const again = type === "cursor" && n > 0 && cursor === latest;
     latest = cursor;
     // A wrong count makes the client close with 4002 and resume.
-    if (events.length !== n || again) return passOn([], { cursor, n: -1 });
-    if (!resuming) position = cursor;
-    if (type === "cursor" && (!resuming || missing)) {
+    if (counted !== n || again) return passOn([], { cursor, n: -1 });
+    const isResuming = resuming.size > 0;
+    if (!isResuming) position = cursor;
+    if (type === "cursor" && (!isResuming || missing)) {
       exact = missing !== undefined;
       return passOn(events, { cursor, n, sent: missing === undefined ? missing : passed + n + missing });
     }
-    if (!resuming) return answer({ channels, ref, events, reason }, cursor);
+    const one = { channels, ref, events, reason, rows, skipped };
+    if (!isResuming) return answer(one, cursor);
+    if (ref !== undefined && ref !== RESUME) {
+      waiting.push(one);
+      return [];
+    }
     if (ref === RESUME)
-      return [...passOn(events, type === "reset" ? { reset: channels, reason, cursor } : { cursor, n, sent: exact ? passed + n : undefined }), ...release(cursor)];
-    if (ref !== undefined) waiting.push({ channels, ref, events, reason });
-    else
-      for (const one of waiting) {
-        if (channels.some((name) => one.channels.includes(name))) one.reason = reason;
-        one.events = [...one.events, ...events.filter(({ channel }) => one.channels.includes(channel))];
+      for (const name of channels) {
+        resuming.delete(name);
+        resumed.add(name);
       }
-    return [];
+    else
+      for (const held of waiting) {
+        if (channels.some((name) => held.channels.includes(name))) held.reason = reason;
+        held.events = [...held.events, ...events.filter(({ channel }) => held.channels.includes(channel))];
+      }
+    if (reason !== undefined) {
+      const reset = channels.filter((name) => resumed.has(name));
+      replayed = replayed.filter(({ channel }) => !reset.includes(channel));
+      if (reset.length) resets.push({ reset, reason });
+    }
+    replayed.push(...events.filter(({ channel }) => resumed.has(channel)));
+    return resuming.size ? [] : release(cursor);
   };
 
-  const refuse = ({ code, message, channels, ref }: ErrorFrame) => {
-    for (const name of channels ?? []) forget(name, ref);
-    const error = { code, message, channels, ref: ref === RESUME ? undefined : ref };
-    return [JSON.stringify({ error }), ...(resuming && !live.size && latest !== undefined ? release(latest) : [])];
+  const refuse = ({ code, message, channels, ref, limit }: ErrorFrame) => {
+    const wasResuming = resuming.size > 0;
+    for (const name of channels ?? []) {
+      live.delete(name); // the client asks again, if it wants to
+      forget(name, ref);
+      if (ref === RESUME) resuming.delete(name);
+    }
+    const error = { code, message, channels, ref: ref === RESUME ? undefined : ref, limit };
+    return [JSON.stringify({ error }), ...(wasResuming && !resuming.size && latest !== undefined ? release(latest) : [])];
   };
 
   return {
@@ -118,16 +153,17 @@ export const createStreams = () => {
     },
 
     /** Whether a new stream may replace this one: its resume is answered. */
-    isResumed: () => !resuming,
+    isResumed: () => !resuming.size,
 
     /** Begin a stream; returns the body of its request. */
     begin(): string {
       group = [];
       received = 0;
-      resuming = live.size > 0;
+      resuming = new Set(live);
+      resumed = new Set();
       const frames: (ClientFrame | undefined)[] = [
         auth,
-        resuming ? { subscribe: [...live], since: position, ref: RESUME } : undefined,
+        live.size ? { subscribe: [...live], since: position, ref: RESUME } : undefined,
         ...asked,
         ...settling.map((settle) => ({ settle })),
       ];
@@ -147,7 +183,10 @@ export const createStreams = () => {
           return [];
         case "event":
           if (frame.id === undefined) return [text];
-          group.push({ channel: frame.channel, text });
+          group.push({ channel: frame.channel, text, counts: true });
+          return [];
+        case "rows":
+          group.push({ channel: frame.channel, text, counts: false });
           return [];
         case "hello":
           latest = frame.cursor;
@@ -161,7 +200,7 @@ export const createStreams = () => {
         case "settled": {
           const { xid } = frame;
           settling = settling.filter((asking) => asking !== xid);
-          if (!resuming) return [text];
+          if (!resuming.size) return [text];
           settled.push(text);
           return [];
         }

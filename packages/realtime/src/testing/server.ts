@@ -14,12 +14,16 @@ type Request = {
   readonly unsubscribe?: readonly string[];
   readonly settle?: string;
   readonly since?: Cursor;
+  readonly rows?: true;
   readonly ref?: number;
 };
+type Row = Readonly<Record<string, unknown>>;
 type CursorParts = { readonly era: number; readonly xid: number };
 
 /** Too long for any test, and below a timer's maximum of 24 days. */
 const HEARTBEAT_SECONDS = 100_000;
+/** Rows in a frame. */
+const PAGE = 100;
 const CURSOR = /^test\/(\d+)\/(\d+)$/;
 
 export class Server {
@@ -27,6 +31,8 @@ export class Server {
   xid = 0;
   readonly schema: string;
   readonly refusals = new Map<string, string>();
+  /** The names of the key of a channel's rows, where they are not `id`. */
+  readonly keys = new Map<string, readonly string[]>();
   readonly #log: Logged[] = [];
   readonly #connections = new Set<Connection>();
   /** For each era but the last, the reason why its cursors cannot be replayed. */
@@ -59,6 +65,38 @@ export class Server {
     for (const event of events) this.#log.push({ event, id: this.#log.length + 1, xid: this.xid });
     for (const connection of this.#connections) connection.deliver(this.xid - 1);
     return { xid: String(this.xid), cursor: this.cursor };
+  }
+
+  keyOf(channel: string) {
+    return this.keys.get(channel) ?? ["id"];
+  }
+
+  /** The rows of a channel now, by their key: what its events amount to. */
+  rows(channel: string): ReadonlyMap<string, Row> {
+    const rows = new Map<string, Row>();
+    for (const { event } of this.#log)
+      if (event.channel === channel)
+        if ("payload" in event) rows.set(this.#id(channel, event.payload), event.payload as Row);
+        else if ("gone" in event) rows.delete(this.#id(channel, event.gone));
+    return rows;
+  }
+
+  /** Commit the changes that make these the rows of a channel. */
+  replace(channel: string, wanted: readonly unknown[]) {
+    const before = this.rows(channel);
+    const left = new Map(before);
+    const events: Event[] = [];
+    for (const row of wanted) {
+      const id = this.#id(channel, row);
+      left.delete(id);
+      if (JSON.stringify(before.get(id)) !== JSON.stringify(row)) events.push({ channel, payload: row });
+    }
+    const gone = ([...left.values()]).map((row) => Object.fromEntries(this.keyOf(channel).map((field) => [field, row[field]])));
+    return this.commit([...gone.map((key) => ({ channel, gone: key })), ...events]);
+  }
+
+  #id(channel: string, row: unknown) {
+    return JSON.stringify(this.keyOf(channel).map((field) => (row as Row)[field]));
   }
 
   broadcastEphemeral(event: Event) {
@@ -147,23 +185,33 @@ export class Connection {
     if (this.#live.delete(channel)) this.#refuse(channel);
   }
 
-  #take({ subscribe, unsubscribe = [], settle, since, ref }: Request) {
+  #take({ subscribe, unsubscribe = [], settle, since, ref, rows }: Request) {
     if (this.#closed) return;
-    if (subscribe) this.#subscribe(subscribe, since, ref);
+    if (subscribe) this.#subscribe(subscribe, since, ref, rows);
     for (const channel of unsubscribe) this.#live.delete(channel);
     if (settle !== undefined) this.#settling.push(settle);
     this.#settle();
   }
 
-  #subscribe(names: readonly string[], since?: Cursor, ref?: number) {
+  #subscribe(names: readonly string[], since?: Cursor, ref?: number, rows?: true) {
     const { refusals } = this.#server;
     for (const name of names) if (refusals.has(name)) this.#refuse(name, ref);
     const channels = names.filter((name) => !refusals.has(name));
     if (!channels.length) return;
     for (const name of channels) this.#live.add(name);
     const events = since === undefined ? [] : this.#server.after(since, channels);
-    if (typeof events === "string") this.#reset(channels, events, ref);
+    if (rows && (since === undefined || typeof events === "string")) this.#states(channels, ref);
+    else if (typeof events === "string") this.#reset(channels, events, ref);
     else this.#group(events, { subscribed: channels, cursor: this.#server.cursor, n: events.length, ref });
+  }
+
+  #states(channels: readonly string[], ref?: number) {
+    for (const name of channels) {
+      const items = [...this.#server.rows(name).values()];
+      const key = this.#server.keyOf(name);
+      for (let n = 0; n === 0 || n < items.length; n += PAGE) this.#send({ rows: name, key, items: items.slice(n, n + PAGE) });
+      this.#send({ subscribed: [name], cursor: this.#server.cursor, n: 0, rows: items.length, ref });
+    }
   }
 
   #group(events: readonly Logged[], closing: object) {

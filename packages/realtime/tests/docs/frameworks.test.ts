@@ -9,6 +9,8 @@ import type { Runs } from "./api";
 import SvelteRuns from "./Runs.svelte";
 import VueRuns from "./Runs.vue";
 import { runStore } from "./runs";
+import SvelteTasks from "./Tasks.svelte";
+import VueTasks from "./Tasks.vue";
 import SvelteToast from "./Toast.svelte";
 import VueToast from "./Toast.vue";
 
@@ -112,20 +114,20 @@ describe("Svelte's contract", () => {
 
 type Mounted = { readonly update: () => Promise<void>; readonly leave: () => Promise<void> };
 const inSvelte = (component: typeof SvelteRuns): Mounted => {
-  const mounted = mount(component, { target: page, props: { client: realtime.client } });
+  const mounted = mount(component, { target: page, props: { client: realtime.client, teamId: 7 } });
   flushSync();
   return { update: () => Promise.resolve().then(() => flushSync()), leave: () => unmount(mounted) };
 };
 const inVue = (component: Component): Mounted => {
-  const app = createApp(component, { client: realtime.client });
+  const app = createApp(component, { client: realtime.client, teamId: 7 });
   app.mount(page);
   return { update: () => nextTick(), leave: () => Promise.resolve().then(() => app.unmount()) };
 };
 
 describe.each([
-  ["Svelte", () => inSvelte(SvelteRuns), () => inSvelte(SvelteToast)],
-  ["Vue", () => inVue(VueRuns), () => inVue(VueToast)],
-])("in %s", (_, showRuns, showToast) => {
+  ["Svelte", () => inSvelte(SvelteRuns), () => inSvelte(SvelteToast), () => inSvelte(SvelteTasks)],
+  ["Vue", () => inVue(VueRuns), () => inVue(VueToast), () => inVue(VueTasks)],
+])("in %s", (_, showRuns, showToast, showTasks) => {
   test("a component shows what is loaded and then what is committed", async () => {
     const { update, leave } = showRuns();
     expect(page.textContent.trim()).toBe("connecting");
@@ -138,6 +140,23 @@ describe.each([
     await update();
     expect(page.querySelector("p")?.textContent).toBe("waiting");
     await leave();
+    expect(realtime.subscriptions()).toEqual([]);
+  });
+
+  test("a component shows the rows of a table, and what becomes of them", async () => {
+    const task = (id: number, title: string) => ({ type: "Task" as const, id, title });
+    await realtime.rows("task_rows.7", [task(2, "two"), task(1, "one")]);
+    const { update, leave } = showTasks();
+    const shown = async () => {
+      await realtime.settle();
+      await update();
+      return [...page.querySelectorAll("li")].map((li) => li.textContent);
+    };
+    expect(await shown()).toEqual(["one", "two"]);
+    await realtime.rows("task_rows.7", [task(2, "2"), task(3, "three")]);
+    expect(await shown()).toEqual(["2", "three"]);
+    await leave();
+    await realtime.settle();
     expect(realtime.subscriptions()).toEqual([]);
   });
 

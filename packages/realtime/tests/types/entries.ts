@@ -63,7 +63,7 @@ void realtime.commit([
   { channel: "run_update", payload: run },
   { channel: "runs.42", payload: step },
 ]);
-expectTypeOf<TestEvent["channel"]>().toEqualTypeOf<"run_update" | "system" | `runs.${string}`>();
+expectTypeOf<TestEvent["channel"]>().toEqualTypeOf<"run_update" | "system" | "user_rows" | `task_rows.${number}` | `task_rows.${bigint}` | `seat_rows.${string}` | `runs.${string}`>();
 
 // What must not compile.
 // @ts-expect-error -- no such channel

@@ -8,7 +8,7 @@ declare const id: string;
 declare const loadRuns: () => Promise<{ data: readonly RunUpdate[]; cursor: string }>;
 const client = createClient({ schema: schemaHash });
 
-expectTypeOf<ChannelName>().toEqualTypeOf<"run_update" | "system" | `runs.${string}`>();
+expectTypeOf<ChannelName>().toEqualTypeOf<"run_update" | "system" | "user_rows" | `task_rows.${number}` | `task_rows.${bigint}` | `seat_rows.${string}` | `runs.${string}`>();
 expectTypeOf<Payload<"run_update">>().toEqualTypeOf<RunUpdate>();
 expectTypeOf<Payload<"system">>().toEqualTypeOf<Announcement>();
 expectTypeOf<Payload<"runs.42">>().toEqualTypeOf<RunUpdate | StepCompleted>();

@@ -1,0 +1,184 @@
+/** Rows: the rows that a channel has now, kept as one list whose rows change their identity only when they change. */
+import type { Client } from "./client.js";
+import { schedule } from "./state.js";
+import type { Payload, RowKey, RowsName } from "./types.js";
+
+/** The rows of a channel, sorted by their key. */
+export type RowList<C extends RowsName> = readonly Payload<C>[] & {
+  /** The row with a key: its value, or an object with the key's fields if there are several. */
+  // eslint-disable-next-line @typescript-eslint/no-redundant-type-constituents -- `unknown` only where no channel is registered
+  readonly get: (key: RowKey<C>) => Payload<C> | undefined;
+};
+
+export type RowsSnapshot<C extends RowsName> = {
+  /** Undefined until they have arrived for the first time. */
+  readonly rows: RowList<C> | undefined;
+  /** Whether `rows` are known to be all that is committed. */
+  readonly fresh: boolean;
+  /** The reason if not: the channel was refused, or its rows cannot be read now (which is tried again). */
+  readonly error: unknown;
+  /** Whether rows have not arrived, and may still. */
+  readonly loading: boolean;
+  /** How many rows of the table were found that cannot be sent: too large, or not of the declared type. */
+  readonly skipped: number;
+};
+
+/** A store for any framework, as `ChannelStore` is. One subscription serves all that use the same channel of a client. */
+export type RowsStore<C extends RowsName> = {
+  /** Calls `run` now and after each change; returns the function that unsubscribes. */
+  readonly subscribe: (run: (snapshot: RowsSnapshot<C>) => void) => () => void;
+  readonly get: () => RowsSnapshot<C>;
+};
+
+type Row = Readonly<Record<string, unknown>>;
+/** The value of a key, or the JSON text of several. */
+type Id = unknown;
+
+/** The stores with subscribers. */
+const stores = new WeakMap<Client, Map<string, object>>();
+
+export function rowsStore<C extends RowsName>(client: Client, channel: C | null): RowsStore<C> {
+  const shared = stores.get(client) ?? new Map<string, object>();
+  stores.set(client, shared);
+  const own = createStore(client, channel, shared);
+  // The one that has subscribers serves all. A store that is only created, as in a render that React gives up, leaves nothing.
+  const active = () => ((channel === null ? undefined : shared.get(channel)) as RowsStore<C> | undefined) ?? own;
+  return { get: () => active().get(), subscribe: (run) => active().subscribe(run) };
+}
+
+const createStore = <C extends RowsName>(client: Client, channel: C | null, shared: Map<string, object>): RowsStore<C> => {
+  type State = RowsSnapshot<C>;
+  const listeners = new Set<() => void>();
+  const blank: State = { rows: undefined, fresh: false, error: undefined, loading: channel !== null, skipped: 0 };
+  let shown = blank;
+  let next = blank;
+  /** By key; undefined until the rows have arrived. */
+  let rows: Map<Id, Row> | undefined;
+  let key: readonly string[] = [];
+  let isChanged = false;
+  /** The rows that were left out of the state, and those that were skipped since. */
+  let leftOut = 0;
+  const skipped = new Set<Id>();
+  let turn = {};
+  let unsubscribe: (() => void) | undefined;
+  let forget: () => void;
+
+  const publish = () => {
+    if (isChanged && rows) next = { ...next, rows: listOf<C>(rows, key) };
+    isChanged = false;
+    shown = next;
+    for (const listener of listeners) listener();
+  };
+
+  const set = (change: Partial<State>) => {
+    next = { ...next, skipped: leftOut + skipped.size, ...change };
+    schedule(publish);
+  };
+
+  const put = (row: Row) => {
+    const id = idOf(row, key);
+    skipped.delete(id);
+    if (isSame(rows?.get(id), row)) return;
+    rows?.set(id, row);
+    isChanged = true;
+    set({});
+  };
+
+  const follow = (channel: C) => {
+    let last: Id;
+    return client.subscribe(channel, (row) => put(row as Row), {
+      onRows(state) {
+        const before = rows;
+        ({ key, skipped: leftOut } = state);
+        skipped.clear();
+        rows = new Map();
+        for (const row of state.rows as readonly Row[]) {
+          const id = idOf(row, key);
+          const old = before?.get(id);
+          rows.set(id, old && isSame(old, row) ? old : row);
+        }
+        isChanged = true;
+        set({ loading: false, error: undefined });
+      },
+      onGone(gone) {
+        last = idOf(gone, key);
+        skipped.delete(last);
+        if (rows?.delete(last)) isChanged = true;
+        set({});
+      },
+      // `onGone` was called with its key.
+      onSkipped: () => {
+        skipped.add(last);
+        set({});
+      },
+      onError: (error) => set({ error, loading: next.loading && error.code === "rows_unreadable" }),
+      onFresh: (fresh) => set(fresh ? { fresh, error: undefined } : { fresh }),
+    });
+  };
+
+  /** The first listener has subscribed. */
+  const start = (channel: C) => {
+    if (!shared.has(channel)) shared.set(channel, store);
+    forget = client.connection.subscribe(() => {
+      const { status, code } = client.connection.get();
+      if (status !== "stopped" || code !== undefined) return;
+      rows = undefined;
+      leftOut = 0;
+      skipped.clear();
+      set(blank); // after `close()`
+    });
+    // Not for a listener that unsubscribes at once: Svelte's `get`, or the first of StrictMode's two mounts.
+    const mine = turn;
+    queueMicrotask(() => {
+      if (mine === turn) unsubscribe = follow(channel);
+    });
+  };
+
+  const stop = (channel: C) => {
+    if (shared.get(channel) === store) shared.delete(channel);
+    turn = {};
+    forget();
+    unsubscribe?.();
+    unsubscribe = undefined;
+    set({ fresh: false });
+  };
+
+  const store: RowsStore<C> = {
+    get: () => shown,
+    subscribe(run) {
+      const listener = () => run(shown);
+      if (!listeners.size && channel !== null) start(channel);
+      listeners.add(listener);
+      run(shown);
+      return () => {
+        if (listeners.delete(listener) && !listeners.size && channel !== null) stop(channel);
+      };
+    },
+  };
+  return store;
+};
+
+const idOf = (row: Row, key: readonly string[]): Id => {
+  const [only = "", ...more] = key;
+  return more.length ? JSON.stringify(key.map((field) => row[field])) : row[only];
+};
+
+/** Both are JSON of one server, which writes the fields of a row in one order. */
+const isSame = (a: Row | undefined, b: Row) => a !== undefined && JSON.stringify(a) === JSON.stringify(b);
+
+const compare = (key: readonly string[]) => (a: Row, b: Row) => {
+  for (const field of key) {
+    const x = a[field] as number; // or a text: `<` compares both
+    const y = b[field] as number;
+    if (x !== y) return x < y ? -1 : 1;
+  }
+  return 0;
+};
+
+const listOf = <C extends RowsName>(rows: ReadonlyMap<Id, Row>, key: readonly string[]): RowList<C> => {
+  const found = new Map(rows); // a list that is shown does not change
+  const get = (wanted: unknown) => found.get(key.length > 1 ? idOf(wanted as Row, key) : wanted);
+  const list = [...found.values()].sort(compare(key));
+  // Not a field of the list: two lists with the same rows are equal.
+  return Object.defineProperty(list, "get", { value: get }) as unknown as RowList<C>;
+};

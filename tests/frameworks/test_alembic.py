@@ -411,3 +411,40 @@ def test_a_guard_that_depends_on_a_table_is_generated_upgraded_and_downgraded(pr
     assert project.triggers() == []
     project.downgrade()
     assert project.triggers() == ALL
+
+
+def rows_of(where: str | None) -> Channels:
+    channels = Channels()
+    channels.rows("run_rows", RunUpdate, table="runs", key="run_id", where=where, columns={"run_id": "id"})
+    return channels
+
+
+@by_both_drivers
+def test_rows_are_generated_upgraded_and_downgraded_with_the_function_that_reads_them(
+    project: Project,
+) -> None:
+    readers = "select prosrc from pg_proc where proname like 'run\\_rows\\_%\\_rows'"
+    project.declare(tables("status", "note"), rows_of("status <> 'old'"))
+    revision = project.generate()
+    assert "channel='run_rows'" in revision
+    assert "        key=['run_id'],\n        where=\"status <> 'old'\",\n" in revision
+    project.upgrade()
+    assert project.is_current()
+    assert project.triggers() == ALL
+    ((first,),) = project.query(readers)
+    project.declare(tables("status", "note"), rows_of(None))
+    assert "op.flowcraft_triggers(" in project.generate()
+    project.upgrade()
+    assert project.is_current()
+    project.downgrade()
+    assert project.query(readers) == [(first,)]
+    resets = project.query("select count(*) from flowcraft.event where kind = 'r'")
+    assert resets == [(3,)]
+    project.declare(tables("status", "note"), channels_of(declare=False))
+    project.query("delete from alembic_version")
+    command.stamp(project.config, "head")
+    assert "op.flowcraft_drop_triggers(" in project.generate()
+    project.upgrade()
+    assert project.query(readers) == []
+    project.downgrade()
+    assert project.query(readers) == [(first,)]

@@ -60,6 +60,8 @@ first = channels_of(Table("items", item_id="id"))
 changed = channels_of(Table("items", item_id="id", on=["delete"]))
 misfit = channels_of(Table("items", item_id="id", stock="amount"))
 nothing = channels_of(None)
+rows = channels_of(None)
+rows.rows("item_rows", ItemUpdate, table="items", key="item_id", where="stock > 0", columns={"item_id": "id"})
 guarded = channels_of(None)
 guarded.declare("shelf_update", ItemUpdate).guard(depends_on=Table("items", person="stock"))(
     lambda _viewer: True
@@ -182,6 +184,20 @@ def test_a_guard_that_depends_on_a_table_has_triggers_like_a_source(project: Pro
     project.write(declared="nothing")
     project.migrate()
     assert project.triggers() == []
+
+
+def test_rows_have_their_triggers_and_the_function_that_reads_them(project: Project) -> None:
+    readers = "select count(*) from pg_proc where proname like 'item\\_rows\\_%\\_rows'"
+    project.write(declared="rows")
+    assert project.write("--check", declared="rows").startswith("no changes: ")
+    project.migrate()
+    assert (project.triggers(), project.query(readers)) == (ALL, [(1,)])
+    assert project.checks(declared="rows", database=True) == []
+    project.write(declared="nothing")
+    project.migrate()
+    assert (project.triggers(), project.query(readers)) == ([], [(0,)])
+    project.migrate("shop", "0002")
+    assert (project.triggers(), project.query(readers)) == (ALL, [(1,)])
 
 
 def test_the_sql_of_a_migration_does_the_same(project: Project) -> None:

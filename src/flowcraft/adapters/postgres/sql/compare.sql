@@ -32,7 +32,11 @@ create or replace function pg_temp.flowcraft_text(function text) returns text la
         || coalesce((
             select e'\n' || rtrim(pg_get_functiondef(s.oid), e'\n') || format(
                 e';\nrevoke all on function flowcraft.%1$I(text, bigint, bigint) from public;\n'
-                'comment on function flowcraft.%1$I(text, bigint, bigint) is %2$L;', s.proname, obj_description(s.oid, 'pg_proc'))
+                'comment on function flowcraft.%1$I(text, bigint, bigint) is %2$L;\n'
+                -- As `install_state` does: the pages read the rows again.
+                'insert into flowcraft.event (kind, channel, payload) values (''r'', %3$L, ''{"reason":"redeclared"}''); select flowcraft.wake();',
+                s.proname, obj_description(s.oid, 'pg_proc'),
+                (select split_part(encode(t.tgargs, 'escape'), '\000', 1) from pg_trigger as t where t.tgfoid = p.oid limit 1))
             from pg_proc as s where s.pronamespace = p.pronamespace and s.proname = pg_temp.flowcraft_state_name(p.proname)), '')
     from pg_proc as p
     where p.pronamespace = to_regnamespace('flowcraft') and p.proname = function

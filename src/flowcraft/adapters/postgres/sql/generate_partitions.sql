@@ -12,24 +12,35 @@ declare
     made record;
     found boolean;
     filled boolean;
+    dropped text[];
     resets text[] := '{}';
 begin
     if current_setting('flowcraft.installing', true) = 'on' then
         return;
     end if;
+    -- Tables come and go all the time, temporary ones among them: what is none of ours costs a look.
     if tg_event = 'sql_drop' then
+        dropped := array(
+            select distinct left(d.address_names[3], 18) from pg_event_trigger_dropped_objects() as d
+            where d.object_type = 'trigger' and d.address_names[3] like 'flowcraft\_%\_%');
+        if dropped = '{}' then
+            return;
+        end if;
         resets := array(
             select distinct split_part(encode(t.tgargs, 'escape'), '\000', 1)
-            from pg_event_trigger_dropped_objects() as d
-            join pg_trigger as t on left(t.tgname, 18) = left(d.address_names[3], 18) and t.tgparentid = 0 and t.tgnargs = 2
-            join pg_proc as p on p.oid = t.tgfoid and p.pronamespace = 'flowcraft'::regnamespace
-            where d.object_type = 'trigger' and d.address_names[3] like 'flowcraft\_%\_%');
-    elsif not exists (
-        select from pg_event_trigger_ddl_commands() as d where d.classid = 'pg_class'::regclass and not coalesce(d.schema_name = 'pg_temp', false)
-            and (exists (select from pg_inherits as i where i.inhrelid = d.objid)
-                or exists (select from pg_trigger as t where t.tgrelid = d.objid and t.tgname like 'flowcraft\_%'))
-    ) then
-        return;
+            from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid and p.pronamespace = 'flowcraft'::regnamespace
+            where left(t.tgname, 18) = any (dropped) and t.tgparentid = 0 and t.tgnargs = 2);
+    else
+        found := false;
+        for made in
+            select d.objid from pg_event_trigger_ddl_commands() as d where d.classid = 'pg_class'::regclass and d.schema_name <> 'pg_temp'
+        loop
+            found := found or exists (select from pg_inherits as i where i.inhrelid = made.objid)
+                or exists (select from pg_trigger as t where t.tgrelid = made.objid and t.tgname like 'flowcraft\_%');
+        end loop;
+        if not found then
+            return;
+        end if;
     end if;
     -- What follows alters tables.
     perform set_config('flowcraft.installing', 'on', true);

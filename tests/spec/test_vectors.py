@@ -17,7 +17,14 @@ from flowcraft.core.frames import Bundle, Encoder
 from flowcraft.core.hub import Effect, Hub, ReadNow, ReadReplay, ReadState
 from flowcraft.core.session import Session
 from flowcraft.core.states import State, StateRequest
-from flowcraft.errors import CursorUnusable, RealtimeError, RowsLimitExceeded, RowsUnreadable, TokenInvalid
+from flowcraft.errors import (
+    CursorExpired,
+    CursorUnusable,
+    RealtimeError,
+    RowsLimitExceeded,
+    RowsUnreadable,
+    TokenInvalid,
+)
 from flowcraft.events import Event
 from flowcraft.records import Ephemeral, Kind
 from flowcraft.settings import Settings
@@ -155,8 +162,9 @@ class Server:
             match effect:
                 case sessions.Send(message):
                     self.sent.append(json.loads(message))
-                case sessions.BeginSubscription(channels, since, ref, rows):
-                    self.fan_out(self.hub.subscribe(SESSION, channels, since, ref, rows=rows))
+                case sessions.BeginSubscription(channels, since, ref, rows, oldest):
+                    begun = self.hub.subscribe(SESSION, channels, since, ref, rows=rows, oldest=oldest)
+                    self.fan_out(begun)
                 case sessions.ResetSubscription(channels, reason, ref):
                     self.fan_out(self.hub.reset(SESSION, channels, reason, ref))
                 case sessions.EndSubscription(channels):
@@ -197,6 +205,9 @@ class Server:
         try:
             batch = self.log.replay_now(request.replay.since, request.channels)
         except CursorUnusable as error:
+            if isinstance(error, CursorExpired) and error.floor and request.replay.is_from_oldest:
+                request.replay.begin_at(error.floor)
+                return self.replay(request)
             self.fan_out(self.hub.replay_failed(request.replay, error.reason))
         else:
             self.fan_out(self.hub.replayed(request.replay, batch))

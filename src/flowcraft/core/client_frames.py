@@ -48,6 +48,8 @@ class Settle:
 ClientFrame: TypeAlias = Auth | Subscribe | Unsubscribe | Settle
 
 
+OLDEST = "oldest"
+"""In the place of a cursor: everything that the log still has, then live."""
 _LARGEST_REF = 2**53 - 1
 """The largest integer that every JSON reader has exactly (RFC 8259 §6); others could not be answered."""
 _Ref: TypeAlias = Annotated[int, msgspec.Meta(ge=-_LARGEST_REF, le=_LARGEST_REF)]

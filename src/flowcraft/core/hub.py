@@ -20,12 +20,14 @@ from flowcraft.core.kinds import by_reason, part
 from flowcraft.core.recent import Recent
 from flowcraft.core.replay import Replay
 from flowcraft.core.states import State, StateRequest
-from flowcraft.cursors import Cursor, ResetReason
+from flowcraft.cursors import Cursor, ResetReason, Snapshot
 from flowcraft.records import Batch, Ephemeral, Kind, Record, family_of
 from flowcraft.settings import Settings
 
 SessionId: TypeAlias = int
 _EVENT = Kind.EVENT
+FIRST = Snapshot(1)
+"""Before every transaction: the read of the log reports where it begins."""
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -175,12 +177,18 @@ class Hub:
         ref: int | None = None,
         *,
         rows: bool = False,
+        oldest: bool = False,
     ) -> list[Effect]:
         """Subscribe from the hub's position, or after a cursor by a replay from memory or from the log.
 
-        With `rows`, the rows of the channels are read first; with a cursor only if there is no replay.
+        With `oldest`, the replay is everything that the log still has. With `rows`, the rows of the channels
+        are read first; with a cursor only if there is no replay.
         """
         names = tuple(channels)
+        if oldest:
+            replay = Replay(session, set(names), Cursor(self.cursor.lineage, FIRST), ref, is_from_oldest=True)
+            self._begin(replay)
+            return [ReadReplay(replay)]
         if since is not None:
             return self._start(Replay(session, set(names), since, ref, rows), names)
         if rows:

@@ -33,6 +33,8 @@ class Replay:
     """The rows at `since`, to be sent before the records."""
     attempts: int = 0
     """How many states were read before that could not be sent."""
+    is_from_oldest: bool = False
+    """Whether it begins where the log does: `since` is moved there when that is known."""
     missed: list[Record] = field(default_factory=list[Record])
     replayed: tuple[Record, ...] | None = None
     patience: int = 2
@@ -40,6 +42,10 @@ class Replay:
 
     2: the read that is under way may have begun before the page read its state; the one after it has not.
     """
+
+    def begin_at(self, floor: int) -> None:
+        """Begin at the oldest transaction that the log still has."""
+        self.since = Cursor(self.since.lineage, Snapshot(floor))
 
     def can_end_at(self, position: Snapshot) -> bool:
         """Return whether a position is at or past `since`."""

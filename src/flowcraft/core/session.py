@@ -19,6 +19,7 @@ from uuid import UUID
 from flowcraft.channels import Channels, Declaration
 from flowcraft.core import frames
 from flowcraft.core.client_frames import (
+    OLDEST,
     Auth,
     ClientFrame,
     Settle,
@@ -98,6 +99,8 @@ class BeginSubscription:
     ref: int | None
     rows: bool = False
     """Whether the client wants the rows of the channels."""
+    oldest: bool = False
+    """Whether it wants everything that the log still has of the channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -512,8 +515,10 @@ class Session:
         if not names:
             return []
         self._subscribed.update(dict.fromkeys(names))
-        if request.since is None:
+        if request.since is None or (request.since == OLDEST and request.rows):
             return [BeginSubscription(names, None, request.ref, request.rows)]
+        if request.since == OLDEST:
+            return [BeginSubscription(names, None, request.ref, oldest=True)]
         try:
             return [BeginSubscription(names, Cursor.parse(request.since), request.ref, request.rows)]
         except CursorUnusable as error:

@@ -44,6 +44,7 @@ class HubPort(Protocol):
         ref: int | None,
         *,
         rows: bool,
+        oldest: bool,
     ) -> None: ...
 
     def reset_subscription(
@@ -177,8 +178,8 @@ class Gateway(Sender):
         match effect:
             case sessions.Send(message):
                 self._write(Bundle((message,)))
-            case sessions.BeginSubscription(channels, since, ref, rows):
-                hub.subscribe(self.number, channels, since, ref, rows=rows)
+            case sessions.BeginSubscription(channels, since, ref, rows, oldest):
+                hub.subscribe(self.number, channels, since, ref, rows=rows, oldest=oldest)
             case sessions.ResetSubscription(channels, reason, ref):
                 hub.reset_subscription(self.number, channels, reason, ref)
             case sessions.EndSubscription(channels):

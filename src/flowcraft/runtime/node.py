@@ -221,10 +221,11 @@ class Node:
         ref: int | None,
         *,
         rows: bool,
+        oldest: bool,
     ) -> None:
-        self.counts.resumes += since is not None
+        self.counts.resumes += since is not None or oldest
         hub = self._delivery.require_hub()
-        self._delivery.perform(hub.subscribe(session, channels, since, ref, rows=rows))
+        self._delivery.perform(hub.subscribe(session, channels, since, ref, rows=rows, oldest=oldest))
 
     def reset_subscription(
         self, session: SessionId, channels: tuple[str, ...], reason: ResetReason, ref: int | None

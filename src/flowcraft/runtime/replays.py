@@ -153,8 +153,13 @@ class Replays:
         if error.floor is not None:
             floor = error.floor
             expired, rest = _partition(replays, lambda c: c.since.snapshot.xmin < floor)
-            await self._answer_all(expired or replays, lambda c: CursorExpired(str(c.since), floor))
-            return [rest] if expired else []
+            oldest, expired = _partition(expired, lambda c: c.is_from_oldest)
+            for replay in oldest:
+                replay.begin_at(floor)
+            if not oldest and not expired:
+                expired, rest = replays, []
+            await self._answer_all(expired, lambda c: CursorExpired(str(c.since), floor))
+            return [part for part in (rest, oldest) if part]
         if len(_ranges(replays)) == 1:
             return [replays]  # excessive now, unless a client has unsubscribed meanwhile
         return _halves(replays)

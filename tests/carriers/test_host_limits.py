@@ -85,7 +85,7 @@ class Stream:
 
 
 async def test_the_limits_of_hypercorn_and_daphne_are_set_for_each_websocket() -> None:
-    stream, protocol = Stream(), SimpleNamespace(maxMessagePayloadSize=0)
+    stream, protocol = Stream(), SimpleNamespace(maxMessagePayloadSize=0, sendMessage=print)
     HostLimits().set(stream.app_send, LIMIT // 2)
     HostLimits().set(partial(print, protocol), LIMIT // 2)
     assert (stream.buffer.max_length, protocol.maxMessagePayloadSize) == (LIMIT, LIMIT)
@@ -95,3 +95,31 @@ async def test_the_limits_of_hypercorn_and_daphne_are_set_for_each_websocket() -
 async def test_an_unknown_server_is_left_alone(send: object, caplog: pytest.LogCaptureFixture) -> None:
     HostLimits().set(send, LIMIT)
     assert warned(caplog) == []
+
+
+class Autobahn:
+    """A protocol as Daphne has it: one limit, for what it receives and for what it sends."""
+
+    def __init__(self, limit: int) -> None:
+        self.maxMessagePayloadSize = limit
+        self.sent: list[bytes] = []
+
+    def sendMessage(self, payload: bytes, binary: bool = False) -> None:  # noqa: N802
+        if 0 < self.maxMessagePayloadSize < len(payload):
+            raise ValueError("exceeds the payload limit")
+        assert not binary
+        self.sent.append(payload)
+
+
+@pytest.mark.parametrize("own", [0, LIMIT - 1, 10 * LIMIT])
+async def test_the_limit_of_daphne_is_for_what_it_receives(own: int) -> None:
+    protocol = Autobahn(own)
+    for _ in range(2):
+        HostLimits().set(partial(print, protocol), LIMIT // 2)
+        assert protocol.maxMessagePayloadSize == min(own or LIMIT, LIMIT)
+        protocol.sendMessage(b"x" * (own or 5 * LIMIT), binary=False)
+        assert protocol.maxMessagePayloadSize == min(own or LIMIT, LIMIT)
+    if own:  # what the server itself does not allow
+        with pytest.raises(ValueError, match="exceeds"):
+            protocol.sendMessage(b"x" * (own + 1))
+        assert protocol.maxMessagePayloadSize == min(own, LIMIT)

@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -102,7 +103,7 @@ class AsgiConnection:
         return self._closing is not None
 
     def start(self) -> asyncio.Future[None]:
-        """Start to send; the result is there when the connection has been closed."""
+        """Start to send; the result is there when the connection is closed, or cannot be written to."""
         self._sender = shared_sender()
         self._send_soon()
         return self._closed
@@ -135,23 +136,24 @@ class AsgiConnection:
                     await self._send_chunk(self._chunks.popleft())
                 if self._closing is not None:
                     await self._send_close(*self._closing)
-                    self._end_with(None)
+                    self._end()
                     return
                 self._waiting = 0
                 if self.gateway is not None:
                     self.gateway.writable()
             self._is_added = False
-        except Exception as error:  # noqa: BLE001  # of any server's own type; it is the result of `start`
-            self._end_with(error)
+        except Exception as error:  # noqa: BLE001  # of any server's own type
+            logger.info("sending to %s failed, and ends the connection: %r", self.address, error)
+            with suppress(Exception):  # most servers close what an application leaves; Daphne does not
+                async with asyncio.timeout(_CLOSING_SECONDS):
+                    await self._send_close(1011, "internal error: the server cannot send")
+            self._end()
         finally:
             self.sending = None
 
-    def _end_with(self, error: Exception | None) -> None:
-        """Report that the connection is closed, or cannot be written to."""
-        if not self._closed.done() and error is None:
+    def _end(self) -> None:
+        if not self._closed.done():
             self._closed.set_result(None)
-        elif not self._closed.done() and error is not None:
-            self._closed.set_exception(error)
 
     async def _send_chunk(self, chunk: bytes) -> None:
         for message in split_sequence(chunk):

@@ -10,7 +10,7 @@ import asyncio
 import copy
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -43,8 +43,8 @@ class HostLimits:
             _limit_uvicorn(owner, limit)
         elif _is_number(getattr(getattr(owner, "buffer", None), "max_length", None)):  # Hypercorn
             owner.buffer.max_length = min(owner.buffer.max_length, limit)
-        elif _is_number(getattr(owner, "maxMessagePayloadSize", None)):  # Daphne; 0 is no limit
-            owner.maxMessagePayloadSize = min(owner.maxMessagePayloadSize or limit, limit)
+        elif _is_number(getattr(owner, "maxMessagePayloadSize", None)):  # Daphne
+            _limit_daphne(owner, limit)
 
     def _warn(self, accepted: int, deflates: bool, message_bytes: int) -> None:
         if self._has_warned or (accepted <= _TIMES * message_bytes and not deflates):
@@ -73,6 +73,22 @@ def _limit_uvicorn(protocol: Any, limit: int) -> None:  # noqa: ANN401
         # wsproto inflates what has arrived before uvicorn counts it. It is configured when we accept.
         protocol.config = copy.copy(protocol.config)
         protocol.config.ws_per_message_deflate = False
+
+
+def _limit_daphne(protocol: Any, limit: int) -> None:  # noqa: ANN401
+    """Limit what a protocol of Autobahn receives; its own limit (0: none) is for what it sends as well."""
+    set_before: int = protocol.maxMessagePayloadSize
+    send_message: Callable[..., object] = protocol.sendMessage
+
+    def send_of_any_size(*arguments: object, **named: object) -> object:
+        protocol.maxMessagePayloadSize = set_before
+        try:
+            return send_message(*arguments, **named)
+        finally:
+            protocol.maxMessagePayloadSize = min(set_before or limit, limit)
+
+    protocol.sendMessage = send_of_any_size
+    protocol.maxMessagePayloadSize = min(set_before or limit, limit)
 
 
 def _owners(send: object) -> Iterator[Any]:

@@ -255,9 +255,11 @@ class ReferenceClient:
     def _answer(
         self, name: str, frame: _ClosingFrame, group: list[tuple[str, msgspec.Raw]], now: float
     ) -> None:
-        """Process the end of a replay or a reset: the subscriptions of that request are live."""
-        unasked = _LIVE if name == "reset" else _NONE
-        ref = unasked if frame.ref is None else frame.ref
+        """Process the end of a replay or a reset: the subscriptions of that request are live.
+
+        Without a request these are of live subscriptions: what was held back while a guard was asked again.
+        """
+        ref = _LIVE if frame.ref is None else frame.ref
         channels = frame.subscribed if name == "subscribed" else frame.reset
         answered = [f for c in channels for f in self._readers.get(c, ()) if f.ref == ref]
         for reader in answered:

@@ -11,6 +11,7 @@ import pytest
 
 from flowcraft.adapters.memory import MemoryLog, MemoryWakeups
 from flowcraft.channels import Channels
+from flowcraft.core.recent import Recent
 from flowcraft.core.withdrawals import EVERYTHING, RESERVED, Withdrawal, encode_withdrawal
 from flowcraft.events import Event
 from flowcraft.records import Kind
@@ -151,6 +152,82 @@ async def test_asked_again_a_guard_that_still_allows_resumes_without_a_gap_and_o
         it.say(3)
         await ada.until(lambda: ada.refused)
         assert (ada.events, ada.refused) == ([1, 2], ["teams.7"])
+
+
+async def test_nothing_that_a_client_could_resume_from_passes_what_is_held_back() -> None:
+    """Events of other channels, heartbeats and `settled` wait too: their positions are later."""
+    async with team() as it:
+        ada, gateway = await it.member("ada", "teams.7", "said_update")
+        bob, _ = await it.member("bob", "said_update")
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        it.answer = lambda viewer, _team: answer if viewer == "ada" else True
+        transaction = it.log.begin()
+        gateway.received(f'{{"settle":"{transaction.xid}"}}')
+        before = len(ada.frames)
+        it.withdraw("ada", "teams.7", ask=True)
+        it.say(1)
+        for n in (2, 3):
+            it.log.broadcast("said_update", f'{{"team_id":7,"n":{n}}}')
+        await bob.until(lambda: bob.events == [2, 3])
+        transaction.broadcast("unheard_update", "{}")
+        transaction.commit()
+        gateway.received('{"subscribe":["teams.8"],"ref":8}')
+        it.node._delivery.heartbeat([gateway.number])  # pyright: ignore[reportPrivateUsage]
+        it.log.broadcast("said_update", '{"team_id":7,"n":4}')
+        await bob.until(lambda: bob.events == [2, 3, 4])
+        assert ada.frames[before:] == []
+        answer.set_result(True)
+        await ada.until(lambda: ada.count("settled"))
+        assert ada.events == [1, 2, 3, 4]
+        held, settled = ada.frames[before + 4 : before + 6]
+        assert (held["subscribed"], held["n"], settled["settled"]) == (
+            ["teams.7", "said_update"],
+            4,
+            str(transaction.xid),
+        )
+        it.answer = lambda _viewer, _team: True
+        await ada.until(lambda: ada.frames[-1].get("ref") == 8)
+        it.say(5, 8)
+        await ada.until(lambda: ada.events == [1, 2, 3, 4, 5])
+
+
+async def test_a_request_that_is_answered_while_events_are_held_back_goes_live_after_them() -> None:
+    async with team() as it:
+        ada, gateway = await it.member("ada", "teams.7")
+        bob, _ = await it.member("bob", "said_update")
+        answers = {team: asyncio.get_running_loop().create_future() for team in (7, 8, 9)}
+        it.answer = lambda _viewer, team: answers[team]
+        gateway.received('{"subscribe":["teams.8","teams.9"],"ref":8}')
+        await asyncio.wait_for(_until(lambda: len(it.asked) == 3), 10)
+        it.withdraw("ada", "teams.7", ask=True)
+        it.say(1)
+        it.log.broadcast("said_update", '{"team_id":7,"n":0}')
+        await bob.until(lambda: bob.events == [0])
+        answers[8].set_result(True)
+        answers[9].set_result(False)
+        await ada.until(lambda: ada.refused == ["teams.9"])
+        it.say(2, 8)
+        assert ada.events == []
+        answers[7].set_result(True)
+        await ada.until(lambda: ada.frames[-1].get("ref") == 8)
+        it.say(3, 8)
+        await ada.until(lambda: ada.events[-1:] == [3])
+        assert ada.events in ([1, 3], [1, 2, 3])
+        assert [f.get("ref", 0) for f in ada.frames if "subscribed" in f][-2:] == [0, 8]
+
+
+async def test_what_is_held_back_for_longer_than_it_is_remembered_sends_its_client_to_resume() -> None:
+    async with team() as it:
+        ada, _ = await it.member("ada")
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        it.answer = lambda _viewer, _team: answer
+        it.withdraw("ada", "teams.7", ask=True)
+        await asyncio.wait_for(_until(lambda: len(it.asked) == 2), 10)
+        hub = it.node._delivery.require_hub()  # pyright: ignore[reportPrivateUsage]
+        hub._recent = Recent(hub.cursor, Settings())  # pyright: ignore[reportPrivateUsage]
+        answer.set_result(True)
+        await ada.until(lambda: ada.closed)
+        assert ada.closed == (1012, "restart")
 
 
 async def test_a_guard_that_was_asked_before_a_withdrawal_is_asked_again_after_it() -> None:

@@ -150,6 +150,15 @@ class Server:
             assert self.session is not None
             self.converse(self.session.rows_failed(channel, state, request.ref))
 
+    def on_hold(self, _: bool) -> None:
+        self.held_since = self.hub.cursor
+        assert self.hub.hold(SESSION)
+
+    def on_release(self, _: bool) -> None:
+        effects = self.hub.release(SESSION, self.held_since)
+        assert effects is not None
+        self.fan_out(effects)
+
     def on_server(self, expected: list[object]) -> None:
         sent, self.sent = self.sent, []
         assert sent == expected
@@ -222,6 +231,8 @@ def test_there_are_conversations() -> None:
 def test_the_core_answers_as_in_the_conversation(path: Path, remembers: bool) -> None:
     if remembers and path.stem in {"reset-expired", "rows-resume-expired"}:
         return  # what is remembered has not expired
+    if not remembers and path.stem == "held-back":
+        return  # what is not remembered is not held back: the server closes, and the client resumes
     server = Server(Settings() if remembers else Settings(recent_bytes=1))
     for step in json.loads(path.read_text())["steps"]:
         ((kind, value),) = step.items()

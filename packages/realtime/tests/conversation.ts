@@ -21,6 +21,8 @@ type Step =
   | { readonly rollback: unknown }
   | { readonly ephemeral: unknown }
   | { readonly heartbeat: true }
+  | { readonly hold: true }
+  | { readonly release: true }
   | { readonly trim: true }
   | { readonly table: unknown }
   | { readonly read: string }

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import TypeAlias, TypeVar
 
 from flowcraft.core.counts import Counts
+from flowcraft.core.held import Held, HeldRequest
 from flowcraft.core.kinds import by_reason, part
 from flowcraft.core.recent import Recent
 from flowcraft.core.replay import Replay
@@ -133,6 +134,8 @@ class Hub:
         self._ahead: dict[Replay, None] = {}
         self._states: dict[SessionId, dict[StateRequest, None]] = {}
         self._settling: dict[SessionId, dict[int, None]] = {}
+        self._held: dict[SessionId, Held] = {}
+        """Sessions to which nothing is sent now; see `hold`."""
 
     @property
     def cursor(self) -> Cursor:
@@ -168,6 +171,44 @@ class Hub:
             self._finish(replay)
         self._states.pop(session, None)
         self._settling.pop(session, None)
+        self._held.pop(session, None)
+
+    def hold(self, session: SessionId) -> bool:
+        """Send a session nothing until `release`; return False if it waits for a replay or a state.
+
+        A client that is sent a later position, and reconnects, does not ask for events before it.
+        """
+        if self._replays.get(session) or self._states.get(session):
+            return False
+        channels = self._sessions[session]
+        self._sessions[session] = {}
+        for channel in channels:
+            self._end_live(session, channel)
+        self._held[session] = Held(channels)
+        return True
+
+    def release(self, session: SessionId, since: Cursor) -> list[Effect] | None:
+        """Send what was held back since the hub's position at `hold`; None if that is not in memory."""
+        if not self._recent.reaches(since):
+            return None
+        held = self._held.pop(session, None) or Held({})
+        channels, effects = tuple(held.channels), list[Effect]()
+        if channels:
+            replay = Replay(session, set(channels), since, None)
+            effects += self._go_live(replay, channels, self._recent.after(since, channels))
+        for request in held.requests:
+            if isinstance(request.since, str):
+                effects += self.reset(session, tuple(request.channels), request.since, request.ref)
+            else:
+                effects += self.subscribe(
+                    session,
+                    request.channels,
+                    request.since,
+                    request.ref,
+                    rows=request.rows,
+                    oldest=request.oldest,
+                )
+        return [*effects, *self._settle_delivered()]
 
     def subscribe(
         self,
@@ -185,6 +226,9 @@ class Hub:
         are read first; with a cursor only if there is no replay.
         """
         names = tuple(channels)
+        if session in self._held:
+            self._held[session].requests.append(HeldRequest(list(names), since, ref, rows, oldest))
+            return []
         if oldest:
             replay = Replay(session, set(names), Cursor(self.cursor.lineage, FIRST), ref, is_from_oldest=True)
             self._begin(replay)
@@ -231,6 +275,9 @@ class Hub:
         self, session: SessionId, channels: tuple[str, ...], reason: ResetReason, ref: int | None
     ) -> list[Effect]:
         """Make a session live from the hub's position, with a reset: earlier events cannot be replayed."""
+        if session in self._held:
+            self._held[session].requests.append(HeldRequest(list(channels), reason, ref))
+            return []
         self._begin_live(session, channels)
         return [Reset(session, channels, reason, self.cursor, ref)]
 
@@ -242,6 +289,8 @@ class Hub:
         """End subscriptions; a no-op for channels that are not subscribed."""
         for channel in channels:
             subscribed = self._sessions.get(session, {})
+            if session in self._held:
+                self._held[session].drop(channel)
             if channel in subscribed:
                 del subscribed[channel]
                 self._end_live(session, channel)
@@ -284,20 +333,22 @@ class Hub:
             effects += self.replay_failed(replay, reason)
         return effects
 
-    def is_live(self, session: SessionId, channel: str) -> bool:
-        """Return whether a session is live on a channel, and waits for no replay or state of it."""
-        waits = any(channel in replay.channels for replay in self._replays.get(session, ()))
-        asks = any(channel == request.channel for request in self._states.get(session, ()))
-        return session in self._live.get(channel, ()) and not waits and not asks
+    def is_replaying(self, session: SessionId, channel: str) -> bool:
+        """Return whether a session waits for a replay or the state of a channel."""
+        replays, states = self._replays.get(session, ()), self._states.get(session, ())
+        return any(channel in one.channels for one in replays) or any(
+            channel == one.channel for one in states
+        )
 
     def heartbeat(self, sessions: Iterable[SessionId] | None = None) -> list[Effect]:
         """Send the position to some sessions, or to all, also when there were no events."""
-        to = tuple(self._sessions if sessions is None else [s for s in sessions if s in self._sessions])
+        some = self._sessions if sessions is None else [s for s in sessions if s in self._sessions]
+        to = tuple([session for session in some if session not in self._held])
         return [Deliver((), self.cursor, self._position.at, to)] if to else []
 
     def settle(self, session: SessionId, xid: int) -> list[Effect]:
         """Confirm a transaction once the position is past it: now, or after a later batch."""
-        if self.has_settled(xid):
+        if self.has_settled(xid) and session not in self._held:
             return [Settled(session, xid, self.cursor)]
         self._settling.setdefault(session, {})[xid] = None
         return [ReadNow()]
@@ -348,6 +399,8 @@ class Hub:
     def _settle_delivered(self) -> list[Effect]:
         effects: list[Effect] = []
         for session, xids in list(self._settling.items()):
+            if session in self._held:
+                continue
             for xid in [xid for xid in xids if self.has_settled(xid)]:
                 del xids[xid]
                 effects.append(Settled(session, xid, self.cursor))

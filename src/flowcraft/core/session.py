@@ -120,6 +120,18 @@ class EndSubscription:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Send this client nothing from the hub until `Release`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Send what was held back since this position of the hub."""
+
+    since: Cursor
+
+
+@dataclass(frozen=True, slots=True)
 class AwaitSettle:
     """Have the hub confirm a transaction."""
 
@@ -135,17 +147,8 @@ class Close:
     last: tuple[bytes, ...] = ()
 
 
-Effect: TypeAlias = (
-    Send
-    | Authenticate
-    | AuthenticateRequest
-    | Authorize
-    | BeginSubscription
-    | ResetSubscription
-    | EndSubscription
-    | AwaitSettle
-    | Close
-)
+HubEffect: TypeAlias = BeginSubscription | ResetSubscription | EndSubscription | Hold | Release | AwaitSettle
+Effect: TypeAlias = Send | Authenticate | AuthenticateRequest | Authorize | HubEffect | Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +169,10 @@ class Session:
         self._token_required = token_required
         self._viewer: Viewer | None = None
         self._subscribed: dict[str, None] = {}
-        self._suspended: dict[str, Cursor] = {}
-        """Subscriptions whose events are held back while their guard is asked again, and since when."""
+        self._suspended: dict[str, None] = {}
+        """Subscriptions whose guard must be asked again before anything is sent."""
+        self._held_since: Cursor | None = None
+        """The hub's position when it began to hold back what it would send."""
         self._is_stale = False
         """Whether the guards that are asked now may have answered before a withdrawal."""
         self._waiting = WaitingMessages()
@@ -286,14 +291,17 @@ class Session:
             refusals.forbid(name)
         if pending.request is None:
             ended = self._end_subscriptions(refused)
-            return [*ended, *_send(refusals), *self._resume(allowed), *self._continue()]
+            for name in guarded:
+                self._suspended.pop(name, None)
+            return [*ended, *_send(refusals), *self._continue()]
         allowed_names = tuple(name for name in pending.names if name not in refused)
         return [*_send(refusals), *self._begin(pending.request, allowed_names), *self._continue()]
 
     def withdraw(self, withdrawal: Withdrawal, cursor: Cursor) -> list[Effect]:
-        """End subscriptions, or hold back their events after the cursor until their guards have answered.
+        """End subscriptions, or hold back all events after the cursor until their guards have answered.
 
-        A guard that is being asked may have answered before the withdrawal: it is asked again.
+        All: a client that is sent the position of another channel's event would resume from there. A guard
+        that is being asked may have answered before the withdrawal: it is asked again.
         """
         viewer = self._viewer
         if self._closed or viewer is None or withdrawal.viewer not in {None, viewer.subject}:
@@ -305,15 +313,14 @@ class Session:
             refusals = Refusals(None)
             for name in names:
                 refusals.forbid(name)
-            ended = [name for name in names if self._suspended.pop(name, None) is None]
-            for name in names:
-                del self._subscribed[name]
-            return [*([EndSubscription(tuple(ended))] if ended else []), *_send(refusals)]
-        held = [name for name in names if name not in self._suspended and self._is_guarded(name)]
-        if not held:
-            return []
-        self._suspended.update(dict.fromkeys(held, cursor))
-        return [EndSubscription(tuple(held)), *([] if self._deciding else self._ask_suspended())]
+            return [*self._end_subscriptions(names), *_send(refusals)]
+        asked = [name for name in names if self._is_guarded(name)]
+        self._suspended.update(dict.fromkeys(asked))
+        effects: list[Effect] = []
+        if asked and self._held_since is None:
+            self._held_since = cursor
+            effects.append(Hold())
+        return [*effects, *([] if self._deciding else self._ask_suspended())]
 
     def rows_failed(self, channel: str, error: RealtimeError, ref: int | None) -> list[Effect]:
         """End a subscription whose rows cannot be sent."""
@@ -384,7 +391,7 @@ class Session:
         return self._close(4429, f"{bounds} may wait {reason}")
 
     def _continue(self) -> list[Effect]:
-        effects: list[Effect] = [] if self._deciding else self._ask_suspended()
+        effects: list[Effect] = [] if self._deciding else self._ask_suspended() or self._release()
         while self._waiting and not self._deciding and not self._closed:
             effects += self._process(self._waiting.take())
         return effects
@@ -501,15 +508,10 @@ class Session:
         viewer = self._viewer
         return [] if viewer is None else self._ask_again(viewer, tuple(self._suspended))
 
-    def _resume(self, allowed: frozenset[str]) -> list[Effect]:
-        """Resume suspended subscriptions that a guard allows, each from where its events were held back."""
-        resumed = {name: since for name, since in self._suspended.items() if name in allowed}
-        for name in resumed:
-            del self._suspended[name]
-        return [
-            BeginSubscription(tuple(name for name in resumed if resumed[name] == since), since, None)
-            for since in dict.fromkeys(resumed.values())
-        ]
+    def _release(self) -> list[Effect]:
+        """Have what was held back sent: every guard that had to be asked again has answered."""
+        since, self._held_since = self._held_since, None
+        return [] if since is None else [Release(since)]
 
     def _begin(self, request: Subscribe, names: tuple[str, ...]) -> list[Effect]:
         if not names:

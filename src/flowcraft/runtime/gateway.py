@@ -57,7 +57,11 @@ class HubPort(Protocol):
 
     def disconnect(self, session: SessionId) -> None: ...
 
-    def is_live(self, session: SessionId, channel: str) -> bool: ...
+    def hold(self, session: SessionId) -> bool: ...
+
+    def release(self, session: SessionId, since: Cursor) -> bool: ...
+
+    def is_replaying(self, session: SessionId, channel: str) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,18 +178,9 @@ class Gateway(Sender):
             self._perform_one(effect)
 
     def _perform_one(self, effect: sessions.Effect) -> None:
-        hub = self._shared.hub
         match effect:
             case sessions.Send(message):
                 self._write(Bundle((message,)))
-            case sessions.BeginSubscription(channels, since, ref, rows, oldest):
-                hub.subscribe(self.number, channels, since, ref, rows=rows, oldest=oldest)
-            case sessions.ResetSubscription(channels, reason, ref):
-                hub.reset_subscription(self.number, channels, reason, ref)
-            case sessions.EndSubscription(channels):
-                hub.unsubscribe(self.number, channels)
-            case sessions.AwaitSettle(xid):
-                hub.settle(self.number, xid)
             case sessions.Authenticate(token):
                 self._ask(
                     "authenticate",
@@ -202,6 +197,27 @@ class Gateway(Sender):
                 )
             case sessions.Close(code, reason, last):
                 self._close(code, reason, *last)
+            case _:
+                self._perform_at_hub(effect)
+
+    def _perform_at_hub(self, effect: sessions.HubEffect) -> None:
+        hub = self._shared.hub
+        match effect:
+            case sessions.BeginSubscription(channels, since, ref, rows, oldest):
+                hub.subscribe(self.number, channels, since, ref, rows=rows, oldest=oldest)
+            case sessions.ResetSubscription(channels, reason, ref):
+                hub.reset_subscription(self.number, channels, reason, ref)
+            case sessions.EndSubscription(channels):
+                hub.unsubscribe(self.number, channels)
+            case sessions.Hold():
+                # A replay cannot be held back: the client reconnects, and its guards are asked.
+                if not hub.hold(self.number):
+                    self._perform(self._session.drain(0))
+            case sessions.Release(since):
+                if not hub.release(self.number, since):
+                    self._perform(self._session.drain(0))
+            case sessions.AwaitSettle(xid):
+                hub.settle(self.number, xid)
             case _:
                 assert_never(effect)
 
@@ -278,12 +294,12 @@ class Gateway(Sender):
         effects = self._session.withdraw(withdrawal, cursor)
         ends = [effect for effect in effects if isinstance(effect, sessions.EndSubscription)]
         ended = [name for end in ends for name in end.channels]
-        if not all(self._shared.hub.is_live(self.number, name) for name in ended):
-            # The client waits for a replay, whose events cannot be held back: it reconnects and asks again.
+        if any(self._shared.hub.is_replaying(self.number, name) for name in ended):
+            # The client waits for the answer to a request: it reconnects and asks again.
             self._perform(self._session.drain(0))
             return
         self._perform(effects)
-        if withdrawal.ask and ended:
+        if withdrawal.ask and effects and not self._closed:
             # A guard may have read a replica that did not have the change yet.
             self._later("again", ASKED_ONCE_MORE_SECONDS, self._ask_again)
 

@@ -246,8 +246,16 @@ class Node:
         else:
             self._delivery.perform(hub.settle(session, xid))
 
-    def is_live(self, session: SessionId, channel: str) -> bool:
-        return self._delivery.require_hub().is_live(session, channel)
+    def hold(self, session: SessionId) -> bool:
+        return self._delivery.require_hub().hold(session)
+
+    def release(self, session: SessionId, since: Cursor) -> bool:
+        effects = self._delivery.require_hub().release(session, since)
+        self._delivery.perform(effects or ())
+        return effects is not None
+
+    def is_replaying(self, session: SessionId, channel: str) -> bool:
+        return self._delivery.require_hub().is_replaying(session, channel)
 
     def disconnect(self, session: SessionId) -> None:
         gateway = self._gateways.pop(session, None)

@@ -32,7 +32,7 @@ class _EphemeralNotification(msgspec.Struct, frozen=True):
     n: int = 0
 
 
-_CHECK = ',"check":"'
+_CHECK = '"check":"'
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -122,11 +122,11 @@ class EphemeralNotifications:
             yield self._checked(_channel_of(declaration, payload), payload)
 
     def _proven(self, text: str) -> _EphemeralNotification:
-        message, _, check = text.rpartition(_CHECK)
+        before, _, check = text.rpartition(_CHECK)
         if self._is_checked:
             if self._key is None:
                 raise PermissionError("the key of ephemeral events is not known")
-            if not self._key.is_check_of(check.removesuffix('"}'), message.encode()):
+            if not self._key.is_check_of(check.removesuffix('"}'), before.removesuffix(",").encode()):
                 raise PermissionError("its check value is not of flowcraft.broadcast_ephemeral")
         broadcast = _decode(text)
         if self._is_checked and not self._numbers.take(broadcast.n):

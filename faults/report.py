@@ -69,6 +69,14 @@ WORDING = {
         "unsubscribed means silent",
         "subscribe and unsubscribe racing in the real client",
     ),
+    "I13": (
+        "rights that end stop the flow",
+        "tokens of 2 s, rights withdrawn by table and by call, keys rotated, server clocks an hour off",
+    ),
+    "I14": (
+        "no client receives what was not granted",
+        "50 tenants, guessed and unknown names, forged tokens, cursors of others",
+    ),
     "I15": (
         "payloads arrive unchanged",
         "0 B to 256 KiB, emoji, U+2028, 2^53 ± 1, deep values",
@@ -89,6 +97,10 @@ WORDING = {
         "the wall clock is irrelevant",
         "server clocks a day ahead and an hour behind",
     ),
+    "I20": (
+        "malformed input harms no client",
+        "random bytes, frames, messages and requests, slow senders, and connections by the hundred",
+    ),
     "I21": (
         "dead peers are found, also when writes are blocked",
         "black holes each way, full buffers",
@@ -108,6 +120,10 @@ WORDING = {
     "I25": (
         "rows at every commit point are those of SQL at that cursor",
         "8 writers: moves, key changes, nested triggers, cascades, savepoints, TRUNCATE, DDL; servers killed",
+    ),
+    "I35": (
+        "a withdrawn right ends in commit order",
+        "4 writers, rights withdrawn one after the other, guards in flight, backends terminated",
     ),
     "I36": (
         "an unreadable or oversized item stops no other",

@@ -38,6 +38,9 @@ TEMPLATE = "faults"
 TABLES = f"""
 create table items (id int primary key, version int not null, pad text not null default '');
 insert into items select n, 0 from generate_series(1, {HOT_ROWS}) as n;
+create table members (person text, team int, role text not null default 'in', primary key (person, team));
+create table era (n int not null);
+insert into era values (0);
 """
 EVENTS = """
 select xid::text::bigint as xid, id, channel, payload from flowcraft.event
@@ -164,14 +167,16 @@ class Stage:
         *,
         settings: Mapping[str, object] | None = None,
         damage: Mapping[str, object] | None = None,
+        jwks: str | None = None,
         dsn: str | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> ServerProgram:
-        """Start a server behind `web`."""
+        """Start a server behind `web`; with `jwks` it takes tokens by the keys that are published there."""
         number = len(self.servers)
         harness = {
             "settings": {"heartbeat_seconds": 1.0, "drain_seconds": 1.0, **(settings or {})},
             "damage": damage or {},
+            **({"jwks": jwks} if jwks else {}),
         }
         server = ServerProgram(
             free_port(),
@@ -197,9 +202,11 @@ class Stage:
         *,
         address: str | None = None,
         since: Cursor | None = None,
+        token: str | None = None,
     ) -> Probe:
         """Start a probe that follows channels; what it receives is judged with the rest."""
-        probe = Probe(address or self.address, name=name, random=random.Random(f"{self.seed} {name}"))
+        chance = random.Random(f"{self.seed} {name}")
+        probe = Probe(address or self.address, name=name, random=chance, token=token)
         self.probes.append(probe)
         for channel in channels:
             self.histories.append(probe.subscribe(channel, since))

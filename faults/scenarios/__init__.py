@@ -17,6 +17,8 @@ MODULES = (
     "payloads",
     "items",
     "rows",
+    "rights",
+    "attacks",
 )
 
 

@@ -58,3 +58,17 @@ test("rows of a state do not count, and are held with their answer until the res
     { subscribed: ["task_rows.7"], cursor: "c2", n: 0, rows: 1, ref: 2 },
   ]);
 });
+
+test("a channel that an error has ended is not resumed", () => {
+  const streams = createStreams();
+  streams.begin();
+  streams.send(JSON.stringify({ subscribe: ["task_rows.7"], rows: true, ref: 1 }));
+  streams.begin();
+  for (const frame of [hello, { subscribed: ["task_rows.7"], cursor: "c0", n: 0, ref: 1 }]) streams.receive(JSON.stringify(frame));
+  streams.send(JSON.stringify({ subscribe: ["task_rows.7"], rows: true, ref: 2 }));
+  expect(streams.begin()).toContain(String(RESUME));
+  for (const frame of [hello, { subscribed: ["task_rows.7"], cursor: "c0", n: 0, ref: RESUME }]) streams.receive(JSON.stringify(frame));
+  const refusal = { error: { code: "rows_unreadable", message: "a lock", channels: ["task_rows.7"], ref: 2 } };
+  expect(streams.receive(JSON.stringify(refusal)).map((text) => JSON.parse(text) as unknown)).toEqual([refusal]);
+  expect(streams.begin()).toBe("");
+});

@@ -6,6 +6,7 @@ Run as a program, it becomes a server: `python -m benchmarks.fanout.hosted PORT 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 import sys
@@ -58,8 +59,7 @@ class Controlled:
         self._app = app
         self._go = go
         if os.environ.get(SERVER) == "daphne":  # it runs no lifespan
-            from twisted.internet import reactor  # type: ignore[import-not-found]  # pyright: ignore[reportMissingImports]
-
+            reactor: Any = importlib.import_module("twisted.internet.reactor")
             reactor.callWhenRunning(lambda: self._begin(reactor._asyncioEventloop))  # noqa: SLF001
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:

@@ -94,6 +94,32 @@ async def test_at_a_stop_signal_every_stream_ends_by_itself_and_then_the_server(
         assert "Traceback" not in served.log, served.log
 
 
+async def test_a_reload_ends_every_stream_and_serves_again(tmp_path: Path) -> None:
+    """uvicorn waits for responses before it starts the next worker; ours end by themselves."""
+    watched = tmp_path / "watched"
+    watched.mkdir()
+    command = f"uvicorn --port {{port}} --reload --reload-dir {watched}"
+    async with (
+        hosted(command, APP, tmp_path, DRAIN_SECONDS=str(DRAIN_SECONDS)) as served,
+        httpx.AsyncClient(timeout=30) as http,
+    ):
+        await until_open(served, http)
+        subscribed = [asyncio.Event(), asyncio.Event()]
+        client = asyncio.create_task(until_bye(served, subscribed[0]))
+        stream = asyncio.create_task(until_stream_ends(served, http, subscribed[1]))
+        async with asyncio.timeout(60):
+            for event in subscribed:
+                await event.wait()
+            (watched / "changed.py").write_text("changed = True\n")
+            assert await client == (["bye"], 1012)
+            assert (await stream)[1] == "event: close"
+            async for again in connect(f"ws://{served.address}/live"):
+                async with again:
+                    await opened(again, "ping_update")
+                    break
+        assert "Traceback" not in served.log, served.log
+
+
 async def test_a_second_signal_does_not_wait_for_the_drain(tmp_path: Path) -> None:
     async with (
         hosted(HOSTS["daphne"], APP, tmp_path, DRAIN_SECONDS="60") as served,

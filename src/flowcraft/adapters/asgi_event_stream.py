@@ -35,6 +35,8 @@ from flowcraft.ports import Entrance, GatewayPort, NodePort
 
 _CHECK_SECONDS = 1.0
 """How often a stream checks whether the server is stopping: uvicorn does not notify responses."""
+_UNCOMPRESSED = {"Content-Encoding": "identity"}
+"""Middleware that compresses collects events, unless a response has an encoding: Starlette's before 0.46."""
 
 
 class _Disconnected(Exception):
@@ -123,7 +125,7 @@ async def _answer(
     if refused is not None:
         await answer_request(scope, send, refused, node.settings)
         return
-    head = server_sent.HEADERS | answer_headers(headers_of(scope), node.settings)
+    head = server_sent.HEADERS | _UNCOMPRESSED | answer_headers(headers_of(scope), node.settings)
     await send({"type": "http.response.start", "status": 200, "headers": encoded(head)})
     if scope["method"] == "HEAD":
         await send({"type": "http.response.body", "body": b""})

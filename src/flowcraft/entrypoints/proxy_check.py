@@ -195,7 +195,8 @@ async def _judge_stream(address: Address, answer: Answer) -> str:
     if answer.status != 200 or "text/event-stream" not in answer.headers.get("content-type", ""):
         below, given = address.path.rstrip("/"), f"{answer.status} ({answer.first_line})"
         return f"{given} in place of a stream at {below}/events; pass the paths below {below} too, {GUIDE}"
-    if encoding := answer.headers.get("content-encoding"):
+    encoding = answer.headers.get("content-encoding", "identity")
+    if encoding != "identity":
         sentence = f"the proxy compresses it ({encoding}) and may hold events back; exclude text/event-stream"
         return f"{sentence}: {COMPRESSION}"
     with suppress(TimeoutError):

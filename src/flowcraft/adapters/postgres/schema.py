@@ -29,7 +29,7 @@ _FUNCTIONS = (
     "table(jsonb)",
     "base(oid)",
     "scalar(text, text, text)",
-    "read(oid, jsonb, text)",
+    "read(oid, jsonb, text, boolean)",
     "role()",
     "readable(regclass, name[])",
     "key(regclass, name[])",

@@ -50,11 +50,12 @@ $$;
 
 -- flowcraft_types: whether the columns of a source, and those of its key or its condition, have the types that they have now.
 create or replace function pg_temp.flowcraft_types(source jsonb, relation regclass, plan jsonb) returns text language sql stable as $$
-    -- A type of PostgreSQL has the same id in every database.
-    select coalesce(string_agg(case when (c ->> 'type')::bigint < 16384
+    -- A type of PostgreSQL has the same id in every database. A session keeps what it has read of a type, until a relation changes that
+    -- a constant of the type regclass names.
+    select concat_ws(' and ', format('%L::regclass is not null', relation), string_agg(case when (c ->> 'type')::bigint < 16384
             then format('pg_typeof((null::%s).%I)::oid = %s', relation, c ->> 'name', c ->> 'type')
             else format('exists (select from pg_type as t where t.oid = pg_typeof((null::%s).%I) and %s)', relation, c ->> 'name',
-                pg_temp.flowcraft_comparable()) end, ' and '), 'true')
+                pg_temp.flowcraft_comparable()) end, ' and '))
     from jsonb_array_elements(plan -> 'columns') as c
     where (c ->> 'type')::bigint < 16384 or pg_temp.flowcraft_compared(source, relation, plan, c)
 $$;

@@ -54,14 +54,21 @@ language sql immutable as $$
 $$;
 
 -- flowcraft_read: how a field is read from the column `value`, of the type `given`; and what marks a value as unfit, as JSON.
+--
+-- What is careful has to parse whatever the type of the column is by then: a value of the type `given` is read again from its text.
 create or replace function pg_temp.flowcraft_read(
-    given oid, field jsonb, value text, out quick text, out careful text, out unfit text, out unfit_careful text
+    given oid, field jsonb, value text, printed_first boolean default false,
+    out quick text, out careful text, out unfit text, out unfit_careful text
 )
 language plpgsql stable as $$
 declare
     wanted text := field ->> 'cast';
     takes text := field ->> 'takes';
     own text := format('pg_typeof(%s)::oid < 16384', value);
+    same text := format('pg_typeof(%s)::oid = %s', value, given);
+    texts text := format('pg_typeof(%s)::oid in (%s)', value, (select string_agg(t.oid::text, ', ' order by t.oid) from pg_type as t
+        where t.oid < 16384 and t.typname in ('_text', '_varchar', '_bpchar', '_name')));
+    again record;
     printed text := format('when num_nonnulls(%1$s) = 1 then format(''%%s'', %1$s)', value);
     type pg_type;
     element text;
@@ -73,7 +80,7 @@ begin
     select t.* into strict type from pg_temp.flowcraft_base(given) as b join pg_type as t
         on t.oid = case when b.own then b.id when (select category.typcategory from pg_type as category where category.oid = b.id) = 'A'
             then '_text'::regtype::oid else 'text'::regtype::oid end;
-    if given >= 16384 then
+    if given >= 16384 or printed_first then
         held := format('(case %s end)::pg_catalog.%I', printed, type.typname);
     end if;
     if type.typcategory = 'A' then
@@ -102,17 +109,26 @@ begin
         when wanted is not null then format('%s::%s', held, wanted)
         else coalesce(quick, held)
     end;
+    if printed_first then
+        return;
+    end if;
+    again := pg_temp.flowcraft_read(given, field, value, true);
     -- A value of another type than the column had is a text, which only some fields hold.
     unfit_careful := case when given >= 16384 then unfit
         when list is not null and wanted is null then
             format('case when num_nonnulls(%1$s) = 1 then format(''%%s'', %1$s) <> all (array[%2$s]) end', value, list)
-        when takes <> 'decimal' then format('case when %s then %s else num_nonnulls(%s) = 1 end', own, coalesce(unfit, 'false'), value) end;
+        when wanted = 'text[]' then format('case when %s then %s when %s then false else num_nonnulls(%s) = 1 end',
+            same, coalesce(again.unfit, 'false'), texts, value)
+        when takes <> 'decimal' then format('case when %s then %s when %s then false else num_nonnulls(%s) = 1 end',
+            same, coalesce(again.unfit, 'false'), own, value) end;
     unfit := 'when ' || unfit || reported;
     unfit_careful := 'when ' || unfit_careful || reported;
     careful := case
         when given >= 16384 then quick
-        when wanted is null then format('case when %1$s then to_json(%2$s) when num_nonnulls(%3$s) = 1 then to_json(format(''%%s'', %3$s)) end',
-            own, quick, value)
-        else format('case when %s then %s %s%s end', own, quick, printed, '::' || wanted)
+        when wanted is null then format('case when %1$s then to_json(%2$s) when %3$s then to_json(%4$s) '
+            'when num_nonnulls(%4$s) = 1 then to_json(format(''%%s'', %4$s)) end', same, again.quick, own, value)
+        when wanted = 'text' then format('case when %s then %s when %s then %s::text %s end', same, again.quick, own, value, printed)
+        else format('case when %1$s then %2$s when %3$s then %4$s::text::text[] when num_nonnulls(%4$s) = 1 then array[format(''%%s'', %4$s)] end',
+            same, again.quick, texts, value)
     end;
 end $$;

@@ -143,6 +143,34 @@ async def test_behind_a_proxy_that_takes_a_prefix_away_the_path_is_still_ours(
         assert "hello" in json.loads(await client.recv())
 
 
+def wrapped(realtime: Realtime) -> AsgiApp:
+    return realtime.asgi(FastAPI(root_path="/api"))
+
+
+def in_the_middleware(realtime: Realtime) -> AsgiApp:
+    app = FastAPI(root_path="/api")
+    app.add_middleware(realtime.asgi)
+    return app
+
+
+@pytest.mark.filterwarnings("ignore:The `root_path` parameter is deprecated")
+@pytest.mark.parametrize("forwarded", [{}, {"X-Forwarded-Proto": "https", "X-Forwarded-For": "10.0.0.1"}])
+@pytest.mark.parametrize(
+    ("placed", "path"),
+    [(in_the_middleware, "/realtime"), (in_the_middleware, "/api/realtime"), (wrapped, "/realtime")],
+)
+async def test_an_application_with_a_root_path_has_ours_with_and_without_it(
+    realtime: Realtime, placed: Callable[[Realtime], AsgiApp], path: str, forwarded: dict[str, str]
+) -> None:
+    """Whether its proxy takes the prefix away; uvicorn reads what the proxy says of scheme and address."""
+    app = placed(realtime)
+    async with served(app, proxy_headers=True, forwarded_allow_ips="*") as host:
+        async with connect(f"ws://{host}{path}", additional_headers=forwarded) as client:
+            assert "hello" in json.loads(await client.recv())
+        async with httpx.AsyncClient() as http:
+            assert (await http.get(f"http://{host}{path}/readyz", headers=forwarded)).status_code == 200
+
+
 # The lifespan of what is wrapped
 
 

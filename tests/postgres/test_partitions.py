@@ -84,6 +84,7 @@ async def test_a_new_partition_is_written_directly(connection: Plain, kind: str)
     leaf = "higher" if kind == "levels" else "high"
     await connection.execute(parent)
     await migrate(connection, declared())
+    await connection.execute("set standard_conforming_strings = off")
     await connection.execute(create)
     assert await records(connection) == []
     await connection.execute(f"insert into {leaf} values (11, 1); update {leaf} set team = null")

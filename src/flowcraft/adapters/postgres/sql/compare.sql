@@ -36,7 +36,7 @@ create or replace function pg_temp.flowcraft_text(function text) returns text la
                 -- As `install_state` does: the pages read the rows again.
                 'insert into flowcraft.event (kind, channel, payload) values (''r'', %3$L, ''{"reason":"redeclared"}''); select flowcraft.wake();',
                 s.proname, obj_description(s.oid, 'pg_proc'),
-                (select split_part(encode(t.tgargs, 'escape'), '\000', 1) from pg_trigger as t where t.tgfoid = p.oid limit 1))
+                (select split_part(encode(t.tgargs, 'escape'), e'\\000', 1) from pg_trigger as t where t.tgfoid = p.oid limit 1))
             from pg_proc as s where s.pronamespace = p.pronamespace and s.proname = pg_temp.flowcraft_state_name(p.proname)), '')
     from pg_proc as p
     where p.pronamespace = to_regnamespace('flowcraft') and p.proname = function

@@ -22,12 +22,12 @@ begin
     if tg_event = 'sql_drop' then
         dropped := array(
             select distinct left(d.address_names[3], 18) from pg_event_trigger_dropped_objects() as d
-            where d.object_type = 'trigger' and d.address_names[3] like 'flowcraft\_%\_%');
+            where d.object_type = 'trigger' and d.address_names[3] like e'flowcraft\\_%\\_%');
         if dropped = '{}' then
             return;
         end if;
         resets := array(
-            select distinct split_part(encode(t.tgargs, 'escape'), '\000', 1)
+            select distinct split_part(encode(t.tgargs, 'escape'), e'\\000', 1)
             from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid and p.pronamespace = 'flowcraft'::regnamespace
             where left(t.tgname, 18) = any (dropped) and t.tgparentid = 0 and t.tgnargs = 2);
     else
@@ -36,7 +36,7 @@ begin
             select d.objid from pg_event_trigger_ddl_commands() as d where d.classid = 'pg_class'::regclass and d.schema_name <> 'pg_temp'
         loop
             found := found or exists (select from pg_inherits as i where i.inhrelid = made.objid)
-                or exists (select from pg_trigger as t where t.tgrelid = made.objid and t.tgname like 'flowcraft\_%');
+                or exists (select from pg_trigger as t where t.tgrelid = made.objid and t.tgname like e'flowcraft\\_%');
         end loop;
         if not found then
             return;
@@ -48,7 +48,7 @@ begin
     loop
         found := false;
         for made in
-            select t.tgname as name, t.tgrelid::regclass as place, c.relkind, split_part(encode(t.tgargs, 'escape'), '\000', 1) as everywhere
+            select t.tgname as name, t.tgrelid::regclass as place, c.relkind, split_part(encode(t.tgargs, 'escape'), e'\\000', 1) as everywhere
             from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid join pg_class as c on c.oid = t.tgrelid
             where p.pronamespace = 'flowcraft'::regnamespace and t.tgparentid = 0 and t.tgnargs = 3 and not exists (
                 select from pg_inherits as i join pg_trigger as o on o.tgrelid = i.inhparent and left(o.tgname, 18) = left(t.tgname, 18)
@@ -66,8 +66,8 @@ begin
     -- Those that have come to it.
     for made in
         with recursive tops as (
-            select t.tgrelid as top, p.proname, left(t.tgname, 18) as prefix, split_part(encode(t.tgargs, 'escape'), '\000', 1) as everywhere,
-                array_agg(distinct split_part(t.tgname, '_', 3)) || array_agg(distinct split_part(encode(t.tgargs, 'escape'), '\000', 2)) as operations
+            select t.tgrelid as top, p.proname, left(t.tgname, 18) as prefix, split_part(encode(t.tgargs, 'escape'), e'\\000', 1) as everywhere,
+                array_agg(distinct split_part(t.tgname, '_', 3)) || array_agg(distinct split_part(encode(t.tgargs, 'escape'), e'\\000', 2)) as operations
             from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid
             where p.pronamespace = 'flowcraft'::regnamespace and t.tgparentid = 0 and t.tgnargs = 2
             group by 1, 2, 3, 4

@@ -20,6 +20,7 @@ import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useSyncExtern
 import type { Client } from "@flowcraft/realtime";
 import { createClient } from "@flowcraft/realtime";
 import { useChannel, useChannelState, useClient, useWebSocket } from "@flowcraft/realtime/react";
+import { useRows, rowsStore } from "@flowcraft/realtime/rows";
 import * as rt from "@flowcraft/realtime/react";
 import { client as shared, makeFeed } from "@/lib/shared";
 """
@@ -36,11 +37,15 @@ WS = "const { subscribe } = useWebSocket();\n"
 DECLARED = {
     "in an effect": "useEffect(() => subscribe('system', f), [subscribe]);",
     "turned off": "useChannel(id ? 'system' : null, f);",
+    "rows": "useRows('system');",
+    "a store of rows": "rowsStore(shared, 'system');",
     "no subscription": "const feed = makeFeed(shared); feed.name(); shared.connection.subscribe(f);",
     "a namesake": "const own = { subscribe: (g: string) => g }; useEffect(() => own.subscribe('sistem'));",
 }
 MISSPELT = {
     "in an effect": "useEffect(() => subscribe('sistem', f), []);",
+    "rows": "useRows('sistem');",
+    "a store of rows": "rowsStore(shared, 'sistem');",
     "cast": "useEffect(() => subscribe(('sistem' as const), f), []);",
     "after a condition": "useChannel(id && 'sistem', f);",
     "in one branch": "useChannel(id ? 'system' : 'sistem', f);",

@@ -69,7 +69,7 @@ def _parsed(folder: Path, *mentions: bytes) -> tuple[list[Source], list[Problem]
     broken: list[Problem] = []
     for path in _python_files(folder):
         text = path.read_bytes()
-        if not any(word in text for word in mentions or (b"broadcast", b".declare(")):
+        if not any(word in text for word in mentions or (b"broadcast", b".declare(", b".rows(")):
             continue
         try:
             sources.append(_read(path, ast.parse(text, path), folder))
@@ -154,7 +154,7 @@ def _class_of(source: Source, node: ast.AST) -> ast.AST:
 def _declared(sources: list[Source], channels: Channels) -> Iterator[tuple[str, SourceLocation]]:
     names = {declaration.name for declaration in channels}
     for source in sources:
-        for call in _calls(source, "declare"):
+        for call in [*_calls(source, "declare"), *_calls(source, "rows")]:
             name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
             if isinstance(name, str) and name in names and source.module in sys.modules:
                 yield name, source.place(call)

@@ -9,11 +9,13 @@ from uuid import UUID
 from flowcraft.channels import Channels
 from flowcraft.errors import DeclarationError
 from flowcraft.events import Event
+from flowcraft.names import rows_parameter_of
 
 CONVENTION = """\
 A channel's name follows one of these forms:
   <entity>_update   changes of all entities of a kind         flow_update, run_update
   <entity>.{id}     everything about one entity, by its id    runs.{run_id}, alerts.{alert_id}
+  <entity>_rows     the rows of a table; <entity>_rows.{id}   user_rows, task_rows.{team_id}
   system            announcements to all users
   dashboard         figures of the whole system
 Lower case, digits and _; at most 48 characters before the dot."""
@@ -33,6 +35,11 @@ class Names:
     entity: str
     parameter: str | None
     variable: str
+
+    @property
+    def are_rows(self) -> bool:
+        """Whether the channel has the rows of a table."""
+        return self.channel.partition(".")[0].endswith("_rows")
 
     @property
     def words(self) -> str:
@@ -55,6 +62,9 @@ def names_of(channel: str) -> Names:
     prefix, dot, rest = channel.partition(".")
     parameter = rest[1:-1] if dot and rest[:1] == "{" and rest[-1:] == "}" else None
     try:
+        if prefix.endswith("_rows"):
+            rows_parameter_of(channel, {} if parameter is None else {parameter: UUID})
+            return Names(channel, prefix.removesuffix("_rows"), parameter, prefix)
         if parameter is None:
             Channels().declare(channel, _AnyEvent)
         else:

@@ -84,7 +84,8 @@ def plan_rest(
         ScaffoldingRefused: an existing file that this command did not write is in the way.
     """
     if request.table is not None:
-        _plan_trigger(draft, request, project, preview)
+        if not request.names.are_rows:  # what reads the rows is made by `flowcraft migrate`
+            _plan_trigger(draft, request, project, preview)
         test = python_templates.table_test(request, project, preview)
     else:
         module, others = _plan_service(draft, request, project)
@@ -144,7 +145,7 @@ def _plan_channel(draft: Draft, request: ChannelRequest, project: Project) -> bo
         )
     if project.channels != project.events:
         text = with_import(text, project.module(project.events), request.event)
-    if request.table is not None and "Table" not in bound_names(tree):
+    if request.table is not None and not request.table.key and "Table" not in bound_names(tree):
         text = with_import(text, "flowcraft", "Table")
     if request.names.parameter is not None and request.parameter_type == "UUID":
         text = with_import(text, "uuid", "UUID")

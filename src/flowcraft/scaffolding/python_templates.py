@@ -24,6 +24,8 @@ def declaration(request: ChannelRequest, channels_object: str) -> str:
     """Return the statement that declares the channel."""
     names = request.names
     arguments = [_quoted(names.channel), request.event]
+    if request.table is not None and request.table.key:
+        return called(f"{names.variable} = {channels_object}.rows", [*arguments, *_rows(request)])
     if names.parameter is not None:
         arguments.append(f"params={{{_quoted(names.parameter)}: {request.parameter_type}}}")
     if request.table is not None:
@@ -195,6 +197,22 @@ def _table(request: ChannelRequest) -> str:
         arguments.append(f"columns={{{', '.join(f'{_quoted(k)}: {_quoted(v)}' for k, v in rest.items())}}}")
     arguments += [f"{field}={_quoted(column)}" for field, column in plain.items()]
     return f"Table({', '.join(arguments)})"
+
+
+def _rows(request: ChannelRequest) -> list[str]:
+    """Return the arguments of `channels.rows` after the name and the event."""
+    assert request.table is not None
+    source, names = request.table, request.names
+    key = ", ".join(map(_quoted, source.key))
+    arguments = [f"table={_quoted(source.table)}", f"key={key if len(source.key) == 1 else f'({key})'}"]
+    if names.parameter is not None:
+        arguments.append(f"params={{{_quoted(names.parameter)}: {request.parameter_type}}}")
+    if source.columns:
+        columns = ", ".join(
+            f"{_quoted(field)}: {_quoted(column)}" for field, column in source.columns.items()
+        )
+        arguments.append(f"columns={{{columns}}}")
+    return arguments
 
 
 def _event_docstring(request: ChannelRequest) -> str:

@@ -110,7 +110,7 @@ def declared_call(node: ast.stmt, declare: str) -> ast.Call | None:
     if not isinstance(value, ast.Call) or not isinstance(value.func, ast.Attribute):
         return None
     owner = value.func.value
-    is_it = value.func.attr == "declare" and isinstance(owner, ast.Name) and owner.id == declare
+    is_it = value.func.attr in {"declare", "rows"} and isinstance(owner, ast.Name) and owner.id == declare
     return value if is_it else None
 
 

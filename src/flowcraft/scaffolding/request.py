@@ -24,6 +24,8 @@ class RequestedTable:
     table: str
     columns: Mapping[str, str]
     on: tuple[str, ...] = ("insert", "update")
+    key: tuple[str, ...] = ()
+    """The fields by which a row is known, where the channel has the rows of the table."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,15 @@ def hook(request: ChannelRequest, project: Project, stem: str) -> str:
     """Return the hook that subscribes to the channel."""
     names, argument = request.names, _argument(request)
     with_parameter = names.parameter is not None
+    if names.are_rows:
+        return template(
+            "channel/rows_hook.ts",
+            types=_types_module(project),
+            channel=names.channel,
+            hook=hook_name(stem),
+            parameter=f"{argument}: {_argument_type(request)}" if with_parameter else "",
+            builder=f"channel.{names.builder}" + (f"({argument})" if with_parameter else ""),
+        )
     return template(
         "channel/hook.ts",
         event=request.event,
@@ -31,7 +40,7 @@ def hook_test(request: ChannelRequest, project: Project, preview: Preview, stem:
     value = next((s.json for s in preview.samples if s.name == request.names.parameter), None)
     members = {**preview.tag, **{s.name: s.json for s in preview.samples}}
     return template(
-        "channel/hook_test.tsx",
+        "channel/rows_hook_test.tsx" if request.names.are_rows else "channel/hook_test.tsx",
         event=request.event,
         dom=project.dom,
         types=_types_module(project),
@@ -39,7 +48,12 @@ def hook_test(request: ChannelRequest, project: Project, preview: Preview, stem:
         stem=stem,
         payload="".join(f"  {_key(k)}: {json.dumps(v, ensure_ascii=False)},\n" for k, v in members.items()),
         channel=json.dumps(channel_of_sample(request, preview)),
-        argument=f"{json.dumps(value)}, " if request.names.parameter else "",
+        argument=""
+        if not request.names.parameter
+        else json.dumps(value)
+        if request.names.are_rows
+        else f"{json.dumps(value)}, ",
+        **({"key": json.dumps(list(_key_of(request)))} if request.names.are_rows else {}),
     )
 
 
@@ -56,6 +70,11 @@ def _argument(request: ChannelRequest) -> str:
 
 def _argument_type(request: ChannelRequest) -> str:
     return "number" if request.parameter_type == "int" else "string"
+
+
+def _key_of(request: ChannelRequest) -> tuple[str, ...]:
+    assert request.table is not None
+    return request.table.key
 
 
 def _types_module(project: Project) -> str:

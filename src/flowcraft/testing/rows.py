@@ -11,7 +11,7 @@ import asyncpg
 
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.adapters.postgres.triggers import quoted
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels, Declaration, Rows, Table
 from flowcraft.records import Kind, Record
 
 if TYPE_CHECKING:
@@ -53,11 +53,28 @@ def _of_table(channels: Channels, table: str) -> Channels:
     for declaration in channels:
         sources = [s for s in declaration.sources if isinstance(s, Table) and s.name == table]
         parameter = declaration.parameter
-        if sources:
+        source = declaration.rows
+        if source is not None and source.name == table:
+            _declare_rows(found, declaration, source)
+        elif sources:
             payload: Any = Union[declaration.payload.members]  # noqa: UP007  # a tuple of them
             params: Any = {parameter.name: parameter.type} if parameter else None
             found.declare(declaration.name, payload, source=sources, params=params)
     return found
+
+
+def _declare_rows(channels: Channels, declaration: Declaration, source: Rows) -> None:
+    parameter = declaration.parameter
+    params: Any = {parameter.name: parameter.type} if parameter else None
+    channels.rows(
+        declaration.name,
+        declaration.payload.members[0],
+        table=source.name,
+        key=source.key,
+        params=params,
+        where=source.where,
+        columns=source.columns,
+    )
 
 
 def _texts(folder: Path) -> list[str]:

@@ -88,6 +88,12 @@ async def scratch(migrations: Sequence[Path]) -> AsyncIterator[str]:
         await asyncio.to_thread(server.close)
 
 
+async def primary_key_of(connection: Plain, table: str) -> list[str]:
+    """Return the columns of a table's primary key; none if it has none."""
+    rows = await connection.fetch(statement("primary_key"), quoted(table))
+    return [row["name"] for row in rows]
+
+
 async def columns_of(connection: Plain, table: str) -> list[TableColumn]:
     """Return the columns of a table.
 

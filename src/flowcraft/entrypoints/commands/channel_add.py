@@ -50,11 +50,15 @@ _HINTS = {
     "add",
     epilog=example(
         "flowcraft channel add flow_update --table flows --event FlowUpdate --dry-run",
+        "flowcraft channel add task_rows.{team_id} --rows --table tasks --event Task",
         "flowcraft channel add alerts.{alert_id} --event AlertRaised --field text:str --service Alerts",
     ),
 )
 @click.argument(
-    "name", metavar="[NAME]", help="<entity>_update, <entity>.{id}, system or dashboard.", required=False
+    "name",
+    metavar="[NAME]",
+    help="<entity>_update, <entity>_rows, <entity>.{id}, system or dashboard.",
+    required=False,
 )
 @click.option("--event", help="The event class, such as FlowUpdate; an existing one is used.")
 @click.option("--table", help="Pattern A: the table whose rows become events, by a trigger.")
@@ -67,6 +71,8 @@ _HINTS = {
 @click.option(
     "--on", help="The row changes that become events: any of insert,update,delete.", default="insert,update"
 )
+@click.option("--rows", help="The channel has the rows of the table: its name ends in _rows.", is_flag=True)
+@click.option("--key", metavar="FIELD[,FIELD]", help="Of rows: their key. Default: the primary key.")
 @click.option(
     "--service", help="Pattern B: the service class that broadcasts the events; created if missing."
 )
@@ -100,6 +106,8 @@ def command(  # noqa: PLR0913  # options
     table: str | None,
     column: tuple[str, ...],
     on: str,
+    rows: bool,
+    key: str | None,
     service: str | None,
     field: tuple[str, ...],
     feature: str | None,
@@ -122,6 +130,7 @@ def command(  # noqa: PLR0913  # options
     asking = sys.stdin.isatty() if ask is None else ask
     with exit_on_error():
         names = _names(name, asking)
+        _check_rows(names, table, service, rows=rows)
         table, service = _origin(names, table, service, asking)
         hints = Hints(channels_module, events_module, services, migrations, web, tests)
         project = _project(hints, asking, from_table=table is not None)
@@ -132,6 +141,7 @@ def command(  # noqa: PLR0913  # options
             _fields(field),
             _columns(column) or None,
             _operations(on),
+            tuple([part.strip() for part in key.split(",")]) if key else (),
         )
         if table is not None:
             edits = _run(options, project, dsn, table, asking)
@@ -139,6 +149,15 @@ def command(  # noqa: PLR0913  # options
             assert service is not None
             edits = edits_for_service(_with_fields(options, project, asking), project, service)
         _finish(edits, project, options, service, dry_run=dry_run, confirm=asking and not yes)
+
+
+def _check_rows(names: Names, table: str | None, service: str | None, *, rows: bool) -> None:
+    if rows and not names.are_rows:
+        prefix, dot, rest = names.channel.partition(".")
+        meant = f"{prefix.removesuffix('_update').removesuffix('s')}_rows{dot}{rest}"
+        fail(f"--rows: the name of a channel of rows ends in _rows: {meant}", USAGE)
+    if names.are_rows and (service is not None or table is None):
+        fail(f"{names.channel} has the rows of a table; name it with --table TABLE", USAGE)
 
 
 def _names(name: str | None, asking: bool) -> Names:

@@ -18,6 +18,7 @@ from flowcraft.adapters.postgres.table_facts import (
     TableColumn,
     columns_of,
     inspected,
+    primary_key_of,
     scratch,
     trigger_text,
 )
@@ -49,6 +50,8 @@ class ChannelOptions:
     fields: tuple[Field, ...] = ()
     columns: Mapping[str, str] | None = None
     on: tuple[str, ...] = ("insert", "update")
+    key: tuple[str, ...] = ()
+    """Of rows: the fields of the key; the primary key if there are none."""
 
 
 @asynccontextmanager
@@ -109,7 +112,8 @@ async def edits_for_table(
         [field.name for field in declared_fields] if declared_fields is not None else None,
         table,
     )
-    request = _table_request(options, columns, column_of, table, new=declared_fields is None)
+    key = await _key(options, connection, column_of, table) if options.names.are_rows else ()
+    request = _table_request(options, columns, column_of, table, key, new=declared_fields is None)
     draft, declared = plan_declaration(request, project, formatted)
     result = _preview(draft, request, project)
     assert result.source is not None
@@ -121,7 +125,7 @@ async def edits_for_table(
         result.tag,
         trigger_statements(trigger),
         _row(columns, column_of, {sample.name: sample.json for sample in samples}),
-        _table_like(table, columns),
+        _table_like(table, columns, [column_of[name] for name in key]),
     )
     plan_rest(draft, request, project, preview, declared=declared)
     return [formatted_edit(edit) for edit in draft.edits.values()]
@@ -129,11 +133,30 @@ async def edits_for_table(
 
 def field_of_column(names: Names, column: str) -> str:
     """Return the event's field for a column: the same name, but `flow_id` for the column `id` of a flow."""
+    if column == "id" and names.are_rows:
+        return column
     if column == "id" and names.parameter is not None:
         return names.parameter
     if column in ("id", "type") or iskeyword(column):
         return f"{names.entity}_{column}"
     return column
+
+
+async def _key(
+    options: ChannelOptions, connection: Plain, column_of: Mapping[str, str], table: str
+) -> tuple[str, ...]:
+    """Return the fields by which a row is known: those that were named, or those of the primary key."""
+    field_of = {column: field for field, column in column_of.items()}
+    found = [field_of.get(column) for column in await primary_key_of(connection, table)]
+    key = options.key or tuple([field for field in found if field is not None])
+    if not key or (not options.key and None in found):
+        raise ScaffoldingRefused(
+            f"{table} has no primary key among the fields of {options.event}; name its key with --key FIELD"
+        )
+    for field in key:
+        if field not in column_of:
+            raise ScaffoldingRefused(f"--key {field}: {options.event} has no such field")
+    return key
 
 
 def _columns_by_field(
@@ -165,6 +188,7 @@ def _table_request(
     columns: Sequence[TableColumn],
     column_of: Mapping[str, str],
     table: str,
+    key: tuple[str, ...],
     *,
     new: bool,
 ) -> ChannelRequest:
@@ -184,7 +208,7 @@ def _table_request(
         options.event,
         fields if new else options.fields,
         options.feature,
-        RequestedTable(table, renamed, options.on),
+        RequestedTable(table, renamed, options.on, key),
         None,
         kind,
     )
@@ -260,11 +284,12 @@ def _row(
     return row
 
 
-def _table_like(table: str, columns: Sequence[TableColumn]) -> str:
+def _table_like(table: str, columns: Sequence[TableColumn], key: Sequence[str]) -> str:
     enumerated = ("text" if column.labels else column.type for column in columns)
-    parts = (
+    parts = [
         f'    "{c.name}" {kind}{"[]" if c.is_array else ""}'
         for c, kind in zip(columns, enumerated, strict=True)
-    )
+    ]
+    parts += [f"    primary key ({', '.join(key)})"] if key else []
     schema = f"create schema if not exists {table.rpartition('.')[0]};\n" if "." in table else ""
     return f"{schema}create table {table} (\n{_LINE.join(parts)}\n);\n"

@@ -19,6 +19,8 @@ from faults.task_writers import TEAMS, Observed, TaskWriters, differences, histo
 PAGES = 8
 SECONDS_OF_TINY = 3.0
 CHANNELS = ("task_rows", *(f"team_task_rows.{team}" for team in range(1, TEAMS + 2)))
+DRAIN_SECONDS = 60.0
+"""The longest wait for pages to have everything, after the last write: of a busy machine too."""
 SHOWN = 3
 """Differences that are reported."""
 
@@ -43,7 +45,8 @@ class Watcher:
             with contextlib.suppress(OSError, WebSocketException, TimeoutError):
                 async with connect(self._address, max_size=2**24, open_timeout=5) as client:
                     self.connects += 1
-                    async with asyncio.timeout(self._chance.choice([0.05, 0.3, 2.0, 5.0])):
+                    seconds = DRAIN_SECONDS if self.waits_for else self._chance.choice([0.05, 0.3, 2.0, 5.0])
+                    async with asyncio.timeout(seconds):
                         await self._watch(client)
             self.page.lost()
             await asyncio.sleep(self._chance.uniform(0, 0.2))
@@ -128,7 +131,7 @@ async def _all_settled(stage: Stage, watchers: list[Watcher]) -> bool:
     for watcher in watchers:
         watcher.waits_for = marker
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DRAIN_SECONDS):
             await asyncio.gather(*(watcher.settled.wait() for watcher in watchers))
     except TimeoutError:
         return False

@@ -209,7 +209,7 @@ def test_a_state_beyond_the_hub_waits_until_the_hub_has_read_that_far() -> None:
     log.broadcast(CHANNELS[0], '{"id":1}')
     read = state(log.position_now().cursor)
     assert hub.state_read(request, read) == [ReadNow()]
-    assert not hub.is_live(ME, CHANNELS[0])
+    assert hub.is_replaying(ME, CHANNELS[0])
     batch = log.tail_now(hub.cursor)
     assert hub.broadcast(batch) == [Subscribed(ME, CHANNELS[:1], (), batch.cursor, 3, read)]
 
@@ -225,14 +225,14 @@ def test_a_state_for_a_subscription_that_has_ended_is_dropped() -> None:
     assert not hub.state_failed(other)
 
 
-def test_a_live_subscription_that_asks_again_counts_as_not_live_until_its_state_is_there() -> None:
+def test_a_live_subscription_that_asks_again_counts_as_replaying_until_its_state_is_there() -> None:
     log, hub = live_hub()
     hub.state_read(asked(hub.subscribe(ME, CHANNELS[:1], rows=True)), state(log.position_now().cursor))
-    assert hub.is_live(ME, CHANNELS[0])
+    assert not hub.is_replaying(ME, CHANNELS[0])
     request = asked(hub.subscribe(ME, CHANNELS[:1], rows=True))
-    assert not hub.is_live(ME, CHANNELS[0])  # so a withdrawal has the client reconnect, and ask the guard
+    assert hub.is_replaying(ME, CHANNELS[0])  # so a withdrawal has the client reconnect, and ask the guard
     hub.state_read(request, state(log.position_now().cursor))
-    assert hub.is_live(ME, CHANNELS[0])
+    assert not hub.is_replaying(ME, CHANNELS[0])
 
 
 def test_a_restart_resets_what_is_live_and_reads_the_states_of_the_others_again() -> None:

@@ -4,8 +4,7 @@ import os
 
 import uvicorn
 
-from examples.orders.app import app
 from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
 
 os.environ["DATABASE_URL"] = os.environ.get("DATABASE_URL") or EmbeddedPostgres.start().dsn
-uvicorn.run(app, port=int(os.environ.get("PORT", "8000")), access_log=False)
+uvicorn.run("examples.orders.app:app", port=int(os.environ.get("PORT", "8000")), access_log=False)

@@ -6,69 +6,52 @@ from pathlib import Path
 from typing import Literal
 
 import asyncpg
-from fastapi import FastAPI, HTTPException, Response
+from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
-from flowcraft import Channels, Event, Realtime, Table, migrate
-
-HERE = Path(__file__).parent
-TAKE = "insert into orders (buyer, item, price) select $1, item, price from menu where item = $2 returning *"
-MOVE = "update orders set status = $2 where id = $1 and (status, $2) in (table steps) returning buyer, price"
-PAY = "update accounts set balance = balance + $2 where owner = $1"
+from flowcraft import Channels, Event, Realtime, migrate
 
 
-class OrderUpdate(Event):
-    order_id: int
+class Order(Event):
+    id: int
     buyer: str
-    item: str
+    item: Literal["Lamp", "Notebook", "Pencils", "Stool"]
     price: int
     status: Literal["paid", "packed", "shipped", "cancelled"]
 
 
-class AccountUpdate(Event):
+class Account(Event):
     owner: str
     balance: int
 
 
-rows = [Table("orders", event=OrderUpdate, order_id="id"), Table("accounts", event=AccountUpdate)]
 channels = Channels()
-shop_update = channels.declare("shop_update", OrderUpdate | AccountUpdate, source=rows)
+channels.rows("order_rows", Order, table="orders", key="id")
+channels.rows("account_rows", Account, table="accounts", key="owner")
 realtime = Realtime(channels)
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with realtime, asyncpg.create_pool(realtime.dsn) as app.state.pool:
-        await app.state.pool.execute((HERE / "schema.sql").read_text())
+        await app.state.pool.execute(Path(__file__).with_name("schema.sql").read_text())
         await migrate(realtime.dsn, channels)
         yield
 
 
 app = FastAPI(lifespan=lifespan)
 app.mount("/realtime", realtime.asgi())
-app.add_exception_handler(asyncpg.CheckViolationError, lambda _, __: Response("too little money", 409))
-
-
-@app.get("/api/shop")
-async def shop() -> Response:
-    state = await app.state.pool.fetchval((HERE / "shop.sql").read_text())
-    return Response(state, media_type="application/json")
+app.add_exception_handler(asyncpg.CheckViolationError, lambda _, refused: Response(str(refused), 409))
 
 
 @app.post("/api/orders", status_code=204)
 async def place(buyer: str, item: str) -> None:
-    async with app.state.pool.acquire() as connection, connection.transaction():
-        order = await connection.fetchrow(TAKE, buyer, item)
-        await connection.executemany(PAY, [(buyer, -order["price"]), ("Shop", order["price"])])
+    await app.state.pool.execute("select place($1, $2)", buyer, item)
 
 
 @app.post("/api/orders/{order_id}/{status}", status_code=204)
 async def move(order_id: int, status: str) -> None:
-    async with app.state.pool.acquire() as connection, connection.transaction():
-        if (order := await connection.fetchrow(MOVE, order_id, status)) is None:
-            raise HTTPException(409, f"it cannot be {status} now")
-        if status == "cancelled":
-            await connection.executemany(PAY, [(order["buyer"], order["price"]), ("Shop", -order["price"])])
+    await app.state.pool.execute("select move($1, $2)", order_id, status)
 
 
-app.mount("/", StaticFiles(directory=HERE / "web/dist", html=True, check_dir=False))
+app.mount("/", StaticFiles(directory=Path(__file__).parent / "web/dist", html=True, check_dir=False))

@@ -20,7 +20,8 @@ import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useSyncExtern
 import type { Client } from "@flowcraft/realtime";
 import { createClient } from "@flowcraft/realtime";
 import { useChannel, useChannelState, useClient, useWebSocket } from "@flowcraft/realtime/react";
-import { useRows, rowsStore } from "@flowcraft/realtime/rows";
+import { useRows } from "@flowcraft/realtime/rows";
+import { channelStore, rowsStore } from "@flowcraft/realtime/store";
 import * as rt from "@flowcraft/realtime/react";
 import { client as shared, makeFeed } from "@/lib/shared";
 """
@@ -54,6 +55,9 @@ MISSPELT = {
     "of a namespace": "const c = rt.useClient(); useEffect(() => c.subscribe('sistem', f), []);",
     "of a shared client": "useEffect(() => shared.subscribe('sistem', f), []);",
     "of a parameter": "const go = (c: Client) => c.subscribe('sistem', f);",
+    "of rows": "useRows('sistem');",
+    "of a store of rows": "rowsStore(shared, 'sistem');",
+    "of a store": "channelStore(shared, 'sistem', { load: f, reduce: f });",
     "of a part of a parameter": "const go = ({ client: c }: { client: Client }) => c.subscribe('sistem', f);",
 }
 
@@ -71,6 +75,7 @@ REMOVED = {
     "unknown options": "useChannel('item_update', f, make());",
     "options of others": "const made = make(); useChannel('item_update', f, { ...made });",
     "a state": "useChannelState('item_update', { load: f, reduce: f });",
+    "rows": "useRows('item_update');",
     "one row": "useChannel('items.7', f);",
     "an event for deletes": "useChannel('gone_update', f);",
     "no source": "useChannel('system', f);",

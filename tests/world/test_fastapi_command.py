@@ -64,7 +64,7 @@ def existing(folder: Path) -> None:
 PROJECTS = {
     "the example of the guide": Project(example("examples/frameworks/fastapi_app.py"), "fastapi_app.py"),
     "the example that mounts": Project(
-        example("examples/orders/app.py", "examples/orders/schema.sql", "examples/orders/shop.sql"),
+        example("examples/orders/app.py", "examples/orders/schema.sql"),
         "app.py",
         "/realtime/",
     ),

@@ -37,7 +37,7 @@ function Lists() {
   }, [left, right]);
   return (
     <>
-      <p>{`${status} ${one.fresh && two.fresh ? "fresh" : "stale"} ${String(one.error ?? two.error ?? "")}`}</p>
+      <p>{`${status} ${one.fresh && two.fresh ? "fresh" : "stale"} ${one.error instanceof Error ? one.error.message : ""}`}</p>
       <ul>{[...(left ?? []), ...(right ?? [])].map((task) => <Row key={task.id} task={task} />)}</ul>
     </>
   );

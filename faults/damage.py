@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 
 import msgspec
 
-from flowcraft.core.frames import Bundle
-from flowcraft.runtime.gateway import Gateway
+from flowcraft.core.frames import Bundle, Part
+from flowcraft.core.hub import SessionId
+from flowcraft.runtime.sender import FanOut
 
-_write_shared = Gateway.write_shared
+_write: Callable[[FanOut, Part, tuple[SessionId, ...]], None] = vars(FanOut)["_write"]
 _time = time.time
 
 
@@ -33,31 +35,32 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
         if self.lose_event or self.lose_group or self.repeat_group:
             chance = random.Random(1)
 
-            def write_shared(gateway: Gateway, bundle: Bundle) -> None:
-                self._write(gateway, bundle, chance)
+            def write(fan_out: FanOut, part: Part, to: tuple[SessionId, ...]) -> None:
+                if not isinstance(part, Bundle) or not part.messages[0].startswith(b'{"channel"'):
+                    _write(fan_out, part, to)
+                    return
+                for session in to:
+                    for damaged in self._damaged(part, chance):
+                        _write(fan_out, damaged, (session,))
 
-            setattr(Gateway, "write_shared", write_shared)  # noqa: B010  # a method, on purpose
+            setattr(FanOut, "_write", write)  # noqa: B010  # a method, on purpose
         if self.clock_offset_seconds:
             offset = self.clock_offset_seconds
             time.time = lambda: _time() + offset
 
-    def _write(self, gateway: Gateway, bundle: Bundle, chance: random.Random) -> None:
-        batch = bundle.messages
+    def _damaged(self, bundle: Bundle, chance: random.Random) -> tuple[Bundle, ...]:
+        """Return what is sent to one client instead."""
         drawn = chance.random()
-        if not batch[0].startswith(b'{"channel"'):
-            _write_shared(gateway, bundle)
-        elif drawn < self.lose_event:
+        if drawn < self.lose_event:
             _report("lose_event")
-            _write_shared(gateway, Bundle(batch[1:], bundle.events))
-        elif drawn < self.lose_event + self.lose_group:
+            return (Bundle(bundle.messages[1:], bundle.events),)
+        if drawn < self.lose_event + self.lose_group:
             _report("lose_group")
-            _write_shared(gateway, Bundle((), bundle.events))
-        elif drawn < self.lose_event + self.lose_group + self.repeat_group:
+            return (Bundle((), bundle.events),)
+        if drawn < self.lose_event + self.lose_group + self.repeat_group:
             _report("repeat_group")
-            _write_shared(gateway, bundle)
-            _write_shared(gateway, Bundle(batch))
-        else:
-            _write_shared(gateway, bundle)
+            return bundle, Bundle(bundle.messages)
+        return (bundle,)
 
 
 def _report(kind: str) -> None:

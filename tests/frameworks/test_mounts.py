@@ -23,6 +23,7 @@ from websockets.exceptions import InvalidStatus
 from flowcraft import Channels, Realtime, Settings, migrate
 from flowcraft.adapters.asgi import AsgiApp
 from flowcraft.entrypoints.asgi import RealtimeApp
+from flowcraft.fan_out import IMPLEMENTATION
 
 
 @pytest.fixture
@@ -106,6 +107,7 @@ async def test_a_mounted_application_serves_and_ends_with_the_one_around_it(
             assert "hello" in json.loads(await client.recv())
             ready = (await http.get(f"http://{host}/live/readyz")).json()
             assert (ready["connections"], ready["message_connections"]) == (1, 0)
+            assert ready["fan_out"] == IMPLEMENTATION
         assert (await http.get(f"http://{host}/live/healthz")).text == "ok\n"
         assert (await http.get(f"http://{host}/live/readyz")).json()["ready"] is True
     assert asyncio.all_tasks() == before

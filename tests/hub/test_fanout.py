@@ -8,6 +8,7 @@ import random
 import pytest
 
 from flowcraft.core.frames import Bundle, Part
+from flowcraft.fan_out import Target
 from flowcraft.runtime.sender import SLICE, FanOut, Sender
 from flowcraft.runtime.supervisor import Supervisor
 
@@ -19,13 +20,12 @@ class Inbox(Sender):
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.target = Target()
 
-    def write(self, part: Part) -> None:
+    def write(self, part: Part, taken: int = 0) -> None:
         assert isinstance(part, Bundle)
+        assert not taken
         self.texts += [message.decode() for message in part.messages]
-
-    def write_shared(self, bundle: Bundle) -> None:
-        self.write(bundle)
 
     def fail(self, error: BaseException) -> None:
         raise AssertionError(error)
@@ -36,7 +36,10 @@ class Inbox(Sender):
 
 def crowd(count: int) -> tuple[dict[int, Inbox], FanOut]:
     inboxes = {number: Inbox() for number in range(count)}
-    return inboxes, FanOut(inboxes, Supervisor())
+    fan_out = FanOut(inboxes, Supervisor())
+    for number, inbox in inboxes.items():
+        fan_out.add(number, inbox)
+    return inboxes, fan_out
 
 
 def text(what: str) -> Bundle:

@@ -189,7 +189,6 @@ PARTS: list[tuple[object, str]] = [
     (Telemetry, "written"),
     (OutboxSweep, "_sweep"),
     (Gateway, "write"),
-    (Gateway, "write_shared"),
     (Gateway, "ping"),
     (MemoryWakeups, "wait"),
     (MemoryWakeups, "hurry"),

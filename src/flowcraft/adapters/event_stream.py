@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flowcraft.adapters import http, server_sent
-from flowcraft.adapters.sockets import ClientSocket
+from flowcraft.adapters.sockets import NO_FD, ClientSocket
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import Entrance, NodePort
 from flowcraft.viewers import Handshake
@@ -95,9 +95,15 @@ class EventStreamConnection(ClientSocket):
             self.close(1011, "internal error")
         asyncio.get_running_loop().call_soon(self._process, messages)
 
+    def _use_descriptor(self) -> None:
+        super()._use_descriptor()
+        if self.framing is not server_sent.events:
+            self.fd = NO_FD  # `try_send` sees everything until there is a position
+
     def try_send(self, data: bytes) -> int:
         if self.framing is not server_sent.events and server_sent.has_position(data):
             self.framing = server_sent.events
+            self._use_descriptor()
         if self._held is not None:
             self._held.append(data)
             return len(data)

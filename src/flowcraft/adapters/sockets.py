@@ -15,16 +15,15 @@ from typing import cast
 
 from flowcraft.adapters import deflate
 from flowcraft.core.frames import Framing
+from flowcraft.fan_out import Target
 from flowcraft.ports import GatewayPort, NodePort
-
-_write = os.write  # a local name: an attribute lookup less for every recipient of every event
 
 NO_FD = -1
 _SEND_BUFFER_BYTES = 256 * 1024
 """SO_SNDBUF: by default the kernel buffers several megabytes, which no outbox limit would see."""
 
 
-class ClientSocket(asyncio.Protocol):
+class ClientSocket(asyncio.Protocol, Target):
     """The sending half of a `flowcraft.ports.Connection`; subclasses add `ping` and `close`."""
 
     def __init__(self, node: NodePort, framing: Framing) -> None:
@@ -36,8 +35,6 @@ class ClientSocket(asyncio.Protocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._open: asyncio.Transport | None = None
         """The transport while messages may be sent, else None."""
-        self._fd = NO_FD
-        """The file descriptor while bytes may go straight to it: none wait in the transport. Else -1."""
         self.client = ""
         """The client's address where a trusted proxy names it; empty if it is the socket's."""
         self._resumes = 0
@@ -59,13 +56,13 @@ class ClientSocket(asyncio.Protocol):
         return None
 
     def pause_writing(self) -> None:
-        self._fd = NO_FD
+        self.fd = NO_FD
 
     def resume_writing(self) -> None:
         self._resumes += 1
         if self._open is None:
             return
-        self._fd = _descriptor(self._open)
+        self._use_descriptor()
         if self._gateway is not None:
             self._gateway.writable()
 
@@ -86,10 +83,9 @@ class ClientSocket(asyncio.Protocol):
         The transport is bypassed while nothing waits in it: `transport.write` takes 1.3 µs a message, and
         `os.write` 0.5. The descriptor stays valid until `connection_lost`, after which event loops close it.
         """
-        fd = self._fd
-        if fd >= 0:
+        if self.fd >= 0:
             try:
-                taken = _write(fd, data)
+                taken = os.write(self.fd, data)
             except OSError:  # it would block, or is broken: the transport handles both
                 taken = 0
             if taken == len(data):
@@ -119,10 +115,15 @@ class ClientSocket(asyncio.Protocol):
     # for subclasses
 
     def _begin_sending(self, transport: asyncio.Transport) -> None:
-        self._open, self._fd = transport, _descriptor(transport)
+        self._open = transport
+        self._use_descriptor()
 
     def _stop_sending(self) -> None:
-        self._open, self._fd = None, NO_FD
+        self._open, self.fd = None, NO_FD
+
+    def _use_descriptor(self) -> None:
+        """Send straight to the descriptor, where that is possible: `flowcraft.fan_out.send_all`."""
+        self.fd = NO_FD if self._open is None else _descriptor(self._open)
 
     def _end_within(self, seconds: float) -> None:
         self._deadline = asyncio.get_running_loop().call_later(seconds, self._abort)

@@ -71,6 +71,22 @@ class UvicornSocket:
             del self.protocol.shutdown
 
 
+class _WatchedTransport:
+    """The transport that uvicorn's protocol has; `written` is called after each of its writes."""
+
+    def __init__(self, transport: asyncio.Transport, written: Callable[[], None]) -> None:
+        self.transport = transport
+        self._written = written
+
+    def write(self, data: bytes) -> None:
+        """Write; the state of the WebSocket is the new one already."""
+        self.transport.write(data)
+        self._written()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # the transport's
+        return getattr(self.transport, name)
+
+
 @dataclass(frozen=True, slots=True)
 class StoppingServer:
     """uvicorn's server, found by its signal handler, which is a method of it."""
@@ -116,6 +132,7 @@ class DirectConnection(PingedSocket):
         """Become the protocol of the transport, before uvicorn's."""
         transport = cast(asyncio.Transport, self._protocol.transport)
         transport.set_protocol(self)
+        self._protocol.transport = _WatchedTransport(transport, self._written)
         self.connection_made(transport)
         self._begin_sending(transport)
 
@@ -131,6 +148,7 @@ class DirectConnection(PingedSocket):
     async def end(self) -> None:
         """Stop writing and release everything; what arrives still goes to uvicorn's protocol."""
         self._stop_sending()
+        self._unwatch()
         self._gateway = None
         if self._closing is not None:
             self._closing.cancel()
@@ -189,8 +207,20 @@ class DirectConnection(PingedSocket):
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
         super().connection_lost(exc)
         self._protocol.connection_lost(exc)
+
+    def _unwatch(self) -> None:
+        """Give uvicorn's protocol its own transport again: the other one refers to this."""
+        watched = self._protocol.transport
+        if isinstance(watched, _WatchedTransport):
+            self._protocol.transport = watched.transport
+
+    def _written(self) -> None:
+        """Write nothing more once uvicorn has written a close."""
+        if self._machine.state is not self._open_state:
+            self._stop()
 
     # the node's side
 

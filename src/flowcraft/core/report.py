@@ -36,6 +36,8 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     connections: int
     message_connections: int = 0
     """Connections that are written to by ASGI messages, at a third of the speed of a socket."""
+    fan_out: Literal["C", "Python"] = "Python"
+    """What sends an event to many sockets: `flowcraft.fan_out`."""
     subscriptions: int
     subscribers: dict[str, int]
     """Subscriptions by the declared name of the channel."""

@@ -23,6 +23,7 @@ from flowcraft.core.states import StateRequest
 from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import LimitExceeded, LogUnavailable
+from flowcraft.fan_out import IMPLEMENTATION
 from flowcraft.ports import Authorizer, Clock, Connection, Entrance, EventLog, RowsReader, Tracer, Wakeups
 from flowcraft.records import Ephemeral, Limit
 from flowcraft.runtime.decisions import Guards
@@ -74,8 +75,9 @@ class Node:
         self.supervisor = Supervisor()
         self.counts = Counts()
         self._isolation = Isolation(self.counts, self._gateways)
+        self._fan_out = FanOut(self._gateways, self.supervisor)
         self._delivery = Delivery(
-            FanOut(self._gateways, self.supervisor),
+            self._fan_out,
             Telemetry(channels, self.counts, clock, tracer, self._isolation),
             self._isolation,
             settings=settings,
@@ -144,6 +146,7 @@ class Node:
             state=state,
             wakeup=self._wakeups.state,
             connections=len(self._gateways),
+            fan_out=IMPLEMENTATION,
             message_connections=sum([not gateway.is_direct for gateway in self._gateways.values()]),
             subscriptions=0 if hub is None else hub.subscription_count,
             subscribers={d.name: hub.family_subscriber_count(d.prefix) if hub else 0 for d in self._channels},
@@ -179,6 +182,7 @@ class Node:
         session = Session(self._channels, self._settings, token_required=required)
         gateway = Gateway(number, session, connection, self._context, address)
         self._gateways[number] = gateway
+        self._fan_out.add(number, gateway)
         self.counts.connections += 1
         hub.connect(number)
         gateway.open(hub.cursor, self._schema, channels, since, entrance)
@@ -259,6 +263,7 @@ class Node:
 
     def disconnect(self, session: SessionId) -> None:
         gateway = self._gateways.pop(session, None)
+        self._fan_out.remove(session)
         if gateway is not None:
             self._addresses.leave(gateway.limited_as)
         with self._isolation.guard("connection", f"the end of {gateway or f'connection {session}'}"):

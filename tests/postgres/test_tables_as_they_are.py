@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,13 +27,12 @@ class Task(Event):
 
 @dataclass(frozen=True)
 class Case:
-    """Tables before the migration, writes after it, and the kinds of record besides events and `gone`."""
+    """Tables before the migration, and writes after it, with settings of the writer."""
 
     tables: str
     writes: Sequence[str]
     settings: Sequence[str] = ()
     name: str = "tasks"
-    kinds: frozenset[str] = field(default_factory=frozenset)
 
 
 PLAIN = "create table tasks (id int primary key, team int, title text);"

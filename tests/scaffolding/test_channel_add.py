@@ -107,6 +107,53 @@ def test_a_family_of_channels_follows_a_table(copy: Copy, run: Run, tables: str)
     assert "class FlowChanged(Event):" in (copy.domain / "events.py").read_text("utf-8")
 
 
+def test_the_primary_key_is_always_in_the_event(copy: Copy, run: Run, database: str) -> None:
+    execute(
+        database, "create table parts (shelf text, id int, label text, primary key (shelf, id))"
+    )
+    arguments = ("part_update", "--table", "parts", "--event", "PartUpdate", "--column", "label")
+    result = run("add", *arguments, "--dsn", database, "--migrations", str(copy.migrations))
+    assert result.exit_code == 0, result.output
+    event = (copy.domain / "events.py").read_text("utf-8").partition("class PartUpdate(Event):")[2]
+    assert [line.strip() for line in event.strip().splitlines()[2:]] == [
+        "shelf: str",
+        "part_id: int",
+        "label: str | None",
+    ]
+
+
+def test_a_parameter_is_a_column_or_the_key_of_what_the_channel_is_named_after(
+    copy: Copy, run: Run, database: str
+) -> None:
+    execute(database, "create table parts (id int primary key, shelf_id int not null, label text)")
+    at = ("--table", "parts", "--dsn", database)
+    assert refused(run, "add", "parts.{team_id}", "--event", "New", *at) == (
+        "New.team_id: table parts has no column team_id, only id, shelf_id, label; "
+        "name the column with --column team_id=COLUMN"
+    )
+    assert run("add", "parts.{shelf_id}", "--event", "OnShelf", *at).exit_code == 0
+    event = (copy.domain / "events.py").read_text("utf-8").partition("class OnShelf(Event):")[2]
+    assert [line.strip() for line in event.strip().splitlines()[2:]] == [
+        "part_id: int",
+        "shelf_id: int",
+        "label: str | None",
+    ]
+
+
+def test_without_pages_no_types_and_no_hook_are_written(copy: Copy, run: Run) -> None:
+    before = copy.texts()
+    result = run(*MEASUREMENTS, "--no-web")
+    assert result.exit_code == 0, result.output
+    assert copy.changed_since(before) == {
+        f"{API}/core/domain/events.py",
+        f"{API}/core/domain/channels.py",
+        f"{API}/migrations/0003_measurement_update.sql",
+        "examples/flowcraft/tests/test_measurement_update_channel.py",
+    }
+    assert "subscribe in the page" in result.stdout
+    assert refused(run, *ALERTS, "--web", "web", "--no-web").startswith("--web names the web application")
+
+
 TYPES = """
 create type mood as enum ('calm', 'wild');
 create domain label as text;
@@ -335,7 +382,7 @@ def test_an_alembic_project_gets_a_revision(copy: Copy, run: Run, tables: str) -
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
     assert (names["down_revision"], names["revision"]) == ("0a", revision.name.partition("_")[0])
-    execute(tables, names["_TRIGGERS"])
+    assert "  alembic upgrade head, then restart the service\n" in result.stdout
     tested = copy.python("-m", "pytest", "-q", "examples/flowcraft/tests/test_measurement_update_channel.py")
     assert tested.returncode == 0, tested.stdout
     assert "nothing to do" in run(*MEASUREMENTS, "--dsn", tables).stdout

@@ -30,6 +30,8 @@ class Hints:
     migrations: str | None = None
     web: str | None = None
     tests: str | None = None
+    has_web: bool = True
+    """Whether there are pages in this project."""
 
 
 def discover(here: Path, hints: Hints, *, from_table: bool) -> Project:
@@ -40,7 +42,7 @@ def discover(here: Path, hints: Hints, *, from_table: bool) -> Project:
     """
     channels, variable = _channels(here, hints.channels)
     root = import_root(channels)
-    types = _types(here, hints.web)
+    types = _types(here, hints.web) if hints.has_web else None
     ini = _upward(channels, here, "alembic.ini") if hints.migrations is None else None
     if hints.migrations is not None and (here / hints.migrations).name == "alembic.ini":
         ini = here / hints.migrations
@@ -54,9 +56,9 @@ def discover(here: Path, hints: Hints, *, from_table: bool) -> Project:
         services=None if from_table else _services(here, hints.services, channels),
         migrations=_migrations(here, hints.migrations, channels) if from_table and ini is None else None,
         alembic=ini if from_table else None,
-        alias=_has_alias(types),
-        dom=_dom(types),
-        react=any((folder / "package.json").exists() for folder in _up_to(types, here)),
+        alias=types is not None and _has_alias(types),
+        dom="happy-dom" if types is None else _dom(types),
+        react=types is not None and any((folder / "package.json").exists() for folder in _up_to(types, here)),
     )
 
 
@@ -177,7 +179,9 @@ def _types(here: Path, hint: str | None) -> Path:
     if not found and hint is not None:
         found = [(base / "src" if (base / "src").is_dir() else base) / "realtime.gen.ts"]
     if len(found) != 1:
-        raise PlaceUnknown("--web", "the web application", [shown(path, here) for path in found])
+        raise PlaceUnknown(
+            "--web", "the web application", [shown(path, here) for path in found], "--no-web without one"
+        )
     return found[0]
 
 

@@ -22,9 +22,9 @@ class PlaceUnknown(ScaffoldingRefused):
 
     code = "place_unknown"
 
-    def __init__(self, flag: str, what: str, candidates: Sequence[str] = ()) -> None:
+    def __init__(self, flag: str, what: str, candidates: Sequence[str] = (), otherwise: str = "") -> None:
         found = f"found {len(candidates)}: {', '.join(candidates)}" if candidates else "not found"
-        super().__init__(f"{what}: {found}; name it with {flag}")
+        super().__init__(f"{what}: {found}; name it with {flag}{otherwise and f', or use {otherwise}'}")
         self.flag = flag
         self.what = what
         self.candidates = tuple(candidates)

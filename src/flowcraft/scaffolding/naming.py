@@ -42,6 +42,16 @@ class Names:
         return self.channel.partition(".")[0].endswith("_rows")
 
     @property
+    def one(self) -> str:
+        """The word for one entity: `run` of `run_update` and of `runs.{run_id}`."""
+        return self.entity if self.parameter is None or self.are_rows else _singular(self.entity)
+
+    @property
+    def names_a_row(self) -> bool:
+        """Whether the parameter is the key of an entity, as in `runs.{run_id}`, not of `runs.{team_id}`."""
+        return self.parameter in ("id", self.one, f"{self.one}_id")
+
+    @property
     def words(self) -> str:
         """The part before the dot, with hyphens: the stem of file names in the web folder."""
         return self.channel.partition(".")[0].replace("_", "-")
@@ -75,6 +85,14 @@ def names_of(channel: str) -> Names:
         return Names(channel, prefix.removesuffix("_update"), None, prefix)
     entity = parameter.removesuffix("_id")
     return Names(channel, prefix, parameter, prefix.removesuffix("s") if entity == "id" else entity)
+
+
+def _singular(word: str) -> str:
+    if word.endswith("ies"):
+        return f"{word[:-3]}y"
+    if word.endswith(("ses", "xes", "ches", "shes")):
+        return word[:-2]
+    return word.removesuffix("s") if not word.endswith("ss") else word
 
 
 def pascal_case(name: str) -> str:

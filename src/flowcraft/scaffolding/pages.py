@@ -50,11 +50,12 @@ def plan_web(web: Path, types: str, module: Path) -> WebPlan:
     """Plan the client, and the types and hook of the first channel, for a React application."""
     client = _plan_client(web)
     source = web / "src" if (web / "src").is_dir() else web
-    project = Project(web, module, "channels", module, source / "realtime.gen.ts", web)
+    generated = source / "realtime.gen.ts"
+    project = Project(web, module, "channels", module, generated, web)
     request = ChannelRequest(names_of("system"), "Notice", (Field("text", "str"),), "system")
     hook = source / "features/system/hooks/use-system.ts"
     edits = [
-        Edit(TYPES, project.types, text_of(project.types), types),
+        Edit(TYPES, generated, text_of(generated), types),
         Edit(HOOK, hook, text_of(hook), text_of(hook) or web_templates.hook(request, project, "use-system")),
     ]
     return WebPlan((*client.edits, *edits), client.assets, client.by_hand)

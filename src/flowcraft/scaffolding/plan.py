@@ -90,7 +90,8 @@ def plan_rest(
     else:
         module, others = _plan_service(draft, request, project)
         test = python_templates.service_test(request, project, preview, module, others)
-    draft.write(TYPES, project.types, preview.typescript)
+    if project.types is not None:
+        draft.write(TYPES, project.types, preview.typescript)
     if project.react:
         _plan_hook(draft, request, project, preview, declared=declared)
     word = request.names.words.replace("-", "_")
@@ -159,9 +160,7 @@ def _plan_trigger(draft: Draft, request: ChannelRequest, project: Project, previ
         folder = migrations.alembic_versions(project.alembic)
         if migrations.existing(folder, request, "py") is None:
             revision = migrations.revision_of(request)
-            text = python_templates.alembic_revision(
-                request, revision, migrations.head_of(folder), preview.trigger
-            )
+            text = python_templates.alembic_revision(request, revision, migrations.head_of(folder), preview)
             draft.write(TRIGGER, folder / f"{revision}_{migrations.slug(request)}.py", text)
     elif project.migrations is not None and migrations.existing(project.migrations, request, "sql") is None:
         path = migrations.sql_name(project.migrations, request)
@@ -255,6 +254,7 @@ def _port_module(project: Project) -> str:
 def _plan_hook(
     draft: Draft, request: ChannelRequest, project: Project, preview: Preview, *, declared: bool
 ) -> None:
+    assert project.types is not None
     folder = project.types.parent / "features" / request.feature / "hooks"
     words = (request.feature, request.names.variable, request.names.words)
     stems = dict.fromkeys(f"use-{kebab_case(word)}" for word in words)

@@ -6,7 +6,9 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from typing import cast
 
+from flowcraft.adapters.postgres.steps import LATEST
 from flowcraft.scaffolding.naming import snake_case
 from flowcraft.scaffolding.request import ChannelRequest, Preview, Project
 from flowcraft.scaffolding.template_files import template
@@ -107,9 +109,10 @@ def service_test(
     )
 
 
-def alembic_revision(request: ChannelRequest, revision: str, down: str | None, statements: str) -> str:
-    """Return an Alembic revision that creates the triggers."""
+def alembic_revision(request: ChannelRequest, revision: str, down: str | None, preview: Preview) -> str:
+    """Return an Alembic revision that creates the log and the triggers."""
     assert request.table is not None
+    assert preview.trigger is not None
     return template(
         "channel/revision.py",
         channel=request.names.channel,
@@ -118,9 +121,18 @@ def alembic_revision(request: ChannelRequest, revision: str, down: str | None, s
         revision=revision,
         down=down or "",
         down_quoted=_quoted(down) if down else "None",
-        statements=statements,
-        function=_function_of(statements),
+        version=str(LATEST),
+        source="\n".join(_argument(name, value) for name, value in preview.source.items()),
+        function=_function_of(preview.trigger),
     )
+
+
+def _argument(name: str, value: object) -> str:
+    text = f"        {name}={value!r},"
+    if len(text) <= _WIDTH or not isinstance(value, list):
+        return text
+    items = "".join(f"            {item!r},\n" for item in cast(list[object], value))
+    return f"        {name}=[\n{items}        ],"
 
 
 def import_block(wanted: Iterable[tuple[str, str]], plain: Iterable[str] = ()) -> str:

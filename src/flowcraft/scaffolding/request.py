@@ -49,7 +49,8 @@ class Project:
     channels: Path
     channels_object: str
     events: Path
-    types: Path
+    types: Path | None
+    """Where the TypeScript types are; None if the pages are in another project."""
     tests: Path
     services: Path | None = None
     migrations: Path | None = None
@@ -91,6 +92,8 @@ class Preview:
     tag: Mapping[str, str]
     trigger: str | None = None
     """The statements that create the triggers of the channel's source."""
+    source: Mapping[str, object] = field(default_factory=dict[str, object])
+    """The channel's source in plain values, as a migration holds it."""
     row: Mapping[str, object] = field(default_factory=dict[str, object])
     """A row of the source's table whose event has the samples as its values."""
     table_like: str = ""

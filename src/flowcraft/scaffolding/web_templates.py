@@ -78,6 +78,7 @@ def _key_of(request: ChannelRequest) -> tuple[str, ...]:
 
 
 def _types_module(project: Project) -> str:
+    assert project.types is not None
     name = project.types.name.removesuffix(".ts")
     return f"@/{name}" if project.alias else f"../../../{name}"
 

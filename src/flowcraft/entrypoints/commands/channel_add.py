@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import click
@@ -28,7 +28,7 @@ from flowcraft.errors import DeclarationError
 from flowcraft.scaffolding.discovery import Hints, discover
 from flowcraft.scaffolding.edits import Edit, PlaceUnknown, apply, shown
 from flowcraft.scaffolding.naming import CONVENTION, Names, kebab_case, names_of, pascal_case
-from flowcraft.scaffolding.plan import HOOK, TESTS
+from flowcraft.scaffolding.plan import HOOK, TESTS, TRIGGER
 from flowcraft.scaffolding.python_templates import method_name
 from flowcraft.scaffolding.request import ChannelRequest, Field, Project
 from flowcraft.scaffolding.types import OFFERED
@@ -95,6 +95,7 @@ _HINTS = {
 @click.option("--services", metavar="FOLDER", help="The folder of the services.")
 @click.option("--migrations", metavar="FOLDER", help="The folder of .sql migrations, or an alembic.ini.")
 @click.option("--web", metavar="FOLDER", help="The folder of the web application.")
+@click.option("--no-web", help="Write no types and no hook: the pages are in another project.", is_flag=True)
 @click.option("--tests", metavar="FOLDER", help="The folder of the Python tests.")
 @click.option("--dry-run", help="Show the changes without making them.", is_flag=True)
 @click.option("--yes", "-y", help="Make the changes without asking.", is_flag=True)
@@ -117,6 +118,7 @@ def command(  # noqa: PLR0913  # options
     services: str | None,
     migrations: str | None,
     web: str | None,
+    no_web: bool,
     tests: str | None,
     dry_run: bool,
     yes: bool,
@@ -132,7 +134,9 @@ def command(  # noqa: PLR0913  # options
         names = _names(name, asking)
         _check_rows(names, table, service, rows=rows)
         table, service = _origin(names, table, service, asking)
-        hints = Hints(channels_module, events_module, services, migrations, web, tests)
+        if no_web and web is not None:
+            fail("--web names the web application, --no-web writes nothing for it; choose one", USAGE)
+        hints = Hints(channels_module, events_module, services, migrations, web, tests, has_web=not no_web)
         project = _project(hints, asking, from_table=table is not None)
         options = ChannelOptions(
             names,
@@ -223,7 +227,8 @@ def _project(hints: Hints, asking: bool, *, from_table: bool) -> Project:
             if not asking or getattr(hints, _HINTS[error.flag]) is not None:
                 raise
             click.echo(str(error))
-            hints = replace(hints, **{_HINTS[error.flag]: click.prompt(error.flag.removeprefix("--"))})
+            named: dict[str, Any] = {_HINTS[error.flag]: click.prompt(error.flag.removeprefix("--"))}
+            hints = replace(hints, **named)
 
 
 def _with_fields(options: ChannelOptions, project: Project, asking: bool) -> ChannelOptions:
@@ -280,7 +285,8 @@ def _run(options: ChannelOptions, project: Project, dsn: str | None, table: str,
 async def _with_chosen_columns(options: ChannelOptions, connection: Plain, table: str) -> ChannelOptions:
     columns = await columns_of(connection, table)
     click.echo(f"Columns of {table}, as fields of {options.event}:")
-    fields = {field_of_column(options.names, column.name): column for column in columns}
+    present = [column.name for column in columns]
+    fields = {field_of_column(options.names, column.name, present): column for column in columns}
     for name, column in fields.items():
         source = "" if name == column.name else f"  (from {column.name})"
         click.echo(f"  {name}: {annotation_of(column)}{source}")
@@ -329,8 +335,13 @@ def _next(edits: Sequence[Edit], project: Project, options: ChannelOptions, serv
     here = Path.cwd()
     tests = [shown(edit.path, here) for edit in edits if edit.step == TESTS]
     hooks = [shown(edit.path, here) for edit in edits if edit.step == HOOK]
-    if service is None:
-        act = f"flowcraft migrate {project.target}   (or your own migrations), then restart the service"
+    triggers = [edit.path for edit in edits if edit.step == TRIGGER]
+    if service is None and triggers and triggers[0].suffix == ".py":
+        act = "alembic upgrade head, then restart the service"
+    elif service is None and triggers:
+        act = f"apply {shown(triggers[0], here)}, or flowcraft migrate {project.target}; restart the service"
+    elif service is None:
+        act = f"flowcraft migrate {project.target}, then restart the service"
     else:
         request = ChannelRequest(options.names, options.event, options.fields, options.feature, None, service)
         act = (

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from keyword import iskeyword
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from flowcraft.adapters.postgres.source_snapshots import frozen
 from flowcraft.adapters.postgres.table_facts import (
     TableColumn,
     columns_of,
@@ -108,7 +109,8 @@ async def edits_for_table(
     declared_fields = fields_of(parsed(text_of(project.events) or "", project.events), options.event)
     column_of = _columns_by_field(
         options,
-        columns,
+        [column.name for column in columns],
+        await primary_key_of(connection, table),
         [field.name for field in declared_fields] if declared_fields is not None else None,
         table,
     )
@@ -124,6 +126,7 @@ async def edits_for_table(
         samples,
         result.tag,
         trigger_statements(trigger),
+        frozen(result.source),
         _row(columns, column_of, {sample.name: sample.json for sample in samples}),
         _table_like(table, columns, [column_of[name] for name in key]),
     )
@@ -131,14 +134,22 @@ async def edits_for_table(
     return [formatted_edit(edit) for edit in draft.edits.values()]
 
 
-def field_of_column(names: Names, column: str) -> str:
-    """Return the event's field for a column: the same name, but `flow_id` for the column `id` of a flow."""
+def field_of_column(names: Names, column: str, columns: Collection[str]) -> str:
+    """Return the event's field for a column: the same name, but `flow_id` for the column `id` of a flow.
+
+    `columns` are all of the table: a parameter that is one of them is not its `id`.
+    """
     if column == "id" and names.are_rows:
         return column
-    if column == "id" and names.parameter is not None:
+    if (
+        column == "id"
+        and names.names_a_row
+        and names.parameter is not None
+        and names.parameter not in columns
+    ):
         return names.parameter
     if column in ("id", "type") or iskeyword(column):
-        return f"{names.entity}_{column}"
+        return f"{names.one}_{column}"
     return column
 
 
@@ -160,17 +171,23 @@ async def _key(
 
 
 def _columns_by_field(
-    options: ChannelOptions, columns: Sequence[TableColumn], fields: Sequence[str] | None, table: str
+    options: ChannelOptions,
+    present: Sequence[str],
+    key: Sequence[str],
+    fields: Sequence[str] | None,
+    table: str,
 ) -> dict[str, str]:
-    """Return the column of each field."""
-    present = [column.name for column in columns]
-    by_default = {field_of_column(options.names, name): name for name in present}
+    """Return the column of each field of the event: those that were chosen, and always the primary key."""
+    by_default = {field_of_column(options.names, name, present): name for name in present}
     chosen = dict(options.columns or {})
     if fields is not None:
         by_default.setdefault(f"{table.rpartition('.')[2].removesuffix('s')}_id", "id")
         chosen = {f: chosen.get(f) or (f if f in present else by_default.get(f, f)) for f in fields}
     elif not chosen:
         chosen = by_default
+    else:
+        missing = {field: name for field, name in by_default.items() if name in key}
+        chosen = {f: name for f, name in missing.items() if name not in chosen.values()} | chosen
     parameter = options.names.parameter
     if parameter is not None and fields is None and parameter not in chosen:
         chosen = {parameter: by_default.get(parameter, parameter), **chosen}

@@ -107,7 +107,8 @@ def same_sys_path() -> Iterator[None]:
     ("address", "text"),
     [
         ("nonsense", "is not a URL"),
-        ("postgresql+asyncpg://localhost/app", "begins with 'postgresql+asyncpg'"),
+        ("mysql+pymysql://localhost/app", "begins with 'mysql+pymysql'"),
+        ("postgresql+asyncpg://one:543a/app", "has a port that is not a number"),
         ("postgresql://me:secret@one:5432,two:543a/app", "has a port that is not a number"),
     ],
 )

@@ -108,9 +108,7 @@ def test_a_family_of_channels_follows_a_table(copy: Copy, run: Run, tables: str)
 
 
 def test_the_primary_key_is_always_in_the_event(copy: Copy, run: Run, database: str) -> None:
-    execute(
-        database, "create table parts (shelf text, id int, label text, primary key (shelf, id))"
-    )
+    execute(database, "create table parts (shelf text, id int, label text, primary key (shelf, id))")
     arguments = ("part_update", "--table", "parts", "--event", "PartUpdate", "--column", "label")
     result = run("add", *arguments, "--dsn", database, "--migrations", str(copy.migrations))
     assert result.exit_code == 0, result.output

@@ -7,6 +7,9 @@ import re
 
 from flowcraft.errors import RealtimeError
 
+_DRIVER = re.compile(r"^postgres(?:ql)?\+\w+://")
+"""As SQLAlchemy and Django's helpers write it: the driver is theirs, the rest is any client's."""
+
 
 class NoDatabase(RealtimeError):
     """No address of a database was passed, and none is in the environment."""
@@ -27,7 +30,7 @@ class DatabaseAddressInvalid(RealtimeError):
 
 
 def find_dsn(dsn: str | None) -> str:
-    """Return `dsn`, else FLOWCRAFT_DSN, else DATABASE_URL.
+    """Return `dsn`, else FLOWCRAFT_DSN, else DATABASE_URL; without the driver of `postgresql+psycopg://`.
 
     Raises:
         NoDatabase: none of these is set.
@@ -36,6 +39,7 @@ def find_dsn(dsn: str | None) -> str:
     dsn = dsn or os.environ.get("FLOWCRAFT_DSN") or os.environ.get("DATABASE_URL")
     if not dsn:
         raise NoDatabase
+    dsn = _DRIVER.sub("postgresql://", dsn)
     _check_address(dsn)
     return dsn
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from flowcraft.adapters.postgres.address import NoDatabase, find_dsn
 from flowcraft.adapters.postgres.source_snapshots import frozen
 from flowcraft.adapters.postgres.table_facts import (
     TableColumn,
@@ -62,7 +62,10 @@ async def database(project: Project, dsn: str | None) -> AsyncIterator[Plain]:
     Raises:
         ScaffoldingRefused: no database is configured, and the project has no SQL migrations to create one.
     """
-    known = dsn or os.environ.get("FLOWCRAFT_DSN") or os.environ.get("DATABASE_URL")
+    try:
+        known = find_dsn(dsn)
+    except NoDatabase:
+        known = None
     if known is not None:
         async with inspected(known) as connection:
             yield connection

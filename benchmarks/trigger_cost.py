@@ -3,12 +3,14 @@
 Times depend on the load of the machine; CPU time of the writer's session, which Linux counts, depends less.
 
 python -m benchmarks.trigger_cost            prints a table; 40 s
+python -m benchmarks.trigger_cost --rows     the same of a channel of rows with a condition
 """
 
 from __future__ import annotations
 
 import asyncio
 import statistics
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -55,7 +57,7 @@ def cpu_seconds(connection: asyncpg.Connection[asyncpg.Record]) -> float:
         return float("nan")
 
 
-async def compare(dsn: str) -> None:
+async def compare(dsn: str, *, rows: bool) -> None:
     """Measure both in turn, so that a busy machine slows both."""
     connection = await asyncpg.connect(dsn)
     await connection.execute(
@@ -64,7 +66,10 @@ async def compare(dsn: str) -> None:
         "analyze bench"
     )
     channels = Channels()
-    channels.declare("bench_update", BenchUpdate, source=Table("bench"))
+    if rows:
+        channels.rows("bench_rows", BenchUpdate, table="bench", key="id", where="id > 0")
+    else:
+        channels.declare("bench_update", BenchUpdate, source=Table("bench"))
     await migrate(connection, channels)
     trigger = await connection.fetchval(
         "select tgname from pg_trigger where tgname like 'flowcraft%\\_update'"
@@ -95,7 +100,7 @@ def main() -> None:
     """Measure on an embedded PostgreSQL, on this machine's disk, with `fsync` as in production."""
     server = EmbeddedPostgres.start(settings={"fsync": "on", "synchronous_commit": "on"})
     try:
-        asyncio.run(compare(server.dsn))
+        asyncio.run(compare(server.dsn, rows="--rows" in sys.argv[1:]))
     finally:
         server.close()
 

@@ -39,7 +39,7 @@ _FUNCTIONS = (
     "rows(jsonb, text, boolean)",
     "now(jsonb, text)",
     "pairs(jsonb, text, boolean)",
-    "differs(jsonb, text, text, boolean, text)",
+    "differs(jsonb, text, text, boolean, text, boolean)",
     "side(jsonb, jsonb, text, boolean)",
     "query(jsonb, jsonb, text, jsonb, jsonb, boolean)",
     "operations(jsonb, jsonb)",

@@ -131,7 +131,7 @@ begin
             left join lateral (select f as field from jsonb_array_elements(fields) as f where f ->> 'column' = k.name limit 1) as c
                 on true),
         'columns', (select coalesce(jsonb_agg(jsonb_build_object(
-            'name', a.attname, 'number', u.number, 'type', a.atttypid::bigint, 'text', t.typname in ('text', 'varchar'),
+            'name', a.attname, 'number', u.number, 'carried', u.name = any (carried), 'type', a.atttypid::bigint, 'text', t.typname in ('text', 'varchar'),
             'plain', t.oid < 16384 and t.typname in ('bool', 'int2', 'int4', 'int8', 'text', 'varchar', 'uuid', 'date', 'timestamp', 'timestamptz'),
             -- A transition table has no value of a virtual column.
             'virtual', case when a.attgenerated = 'v' then pg_get_expr(d.adbin, d.adrelid) end) order by u.number), '[]')
@@ -182,17 +182,18 @@ create or replace function pg_temp.flowcraft_pairs(plan jsonb, operation text, k
     end
 $$;
 
--- flowcraft_differs: whether two rows have different values: in any column, or in the one of this name.
+-- flowcraft_differs: whether two rows have different values: in any column, in the one of this name, or in those that are carried.
 --
 -- What prints another text has another image. Of the `plain` types `=` compares nothing else than images, and in the fastest way; of
 -- other types it may be missing, or take for equal what prints differently. `exact`: no row has a type that was not there when
 -- the function was made.
-create or replace function pg_temp.flowcraft_differs(plan jsonb, a text, b text, exact boolean, name text default null)
+create or replace function pg_temp.flowcraft_differs(plan jsonb, a text, b text, exact boolean, name text default null, carried boolean default false)
 returns text language sql stable as $$
     with compared as (
         select c ->> 'number' as number, exact and (c ->> 'plain')::boolean as plain,
             case when (c ->> 'text')::boolean then ' collate "C"' else '' end as compared
-        from jsonb_array_elements(plan -> 'columns') as c where coalesce(c ->> 'name' = flowcraft_differs.name, true)
+        from jsonb_array_elements(plan -> 'columns') as c
+        where coalesce(c ->> 'name' = flowcraft_differs.name, true) and ((c ->> 'carried')::boolean or not flowcraft_differs.carried)
     )
     select '(' || concat_ws(' or ',
         string_agg(format('%s.c%s%s is distinct from %s.c%s%s', a, number, compared, b, number, compared), ' or ' order by number::int)
@@ -277,17 +278,18 @@ declare
     rows text := pg_temp.flowcraft_pairs(plan, case when event and keyed and operation = 'delete' then 'deleted' else operation end,
         keyed and not (event and operation = 'truncate'));
     -- Two rows of the same key whose columns are all plain print the same texts only if they are the same.
-    plain boolean := exact and source ->> 'where' is null
-        and not exists (select from jsonb_array_elements(plan -> 'columns') as c where not (c ->> 'plain')::boolean);
+    shows boolean := source ? 'key';
+    -- What the condition of rows names beside is compared for `shown` alone.
+    plain boolean := exact and not exists (select from jsonb_array_elements(plan -> 'columns') as c
+        where not (c ->> 'plain')::boolean and ((c ->> 'carried')::boolean or not shows));
     part text := (select f ->> 'column' from jsonb_array_elements(plan -> 'fields') as f where f ->> 'name' = source ->> 'parameter');
     fields text;
     filter text;
     reason text := 'coalesce(s.bad, case when octet_length(s.payload) > 262144 then ''{"reason":"too_large"}'' end)';
-    shows boolean := source ? 'key';
 begin
     if shows then
         -- The record names the row, which leaves the page.
-        reason := 'left(' || reason || ', -1) || '',"key":'' || s.own_key || ''}''';
+        reason := format('case when %1$s is not null then left(%1$s, -1) || '',"key":'' || row_to_json(s.own_key) || ''}'' end', reason);
     end if;
     fields := format('c.there as there, %s as channel, %s as given, case when c.there then row_to_json(pc.*)::text end as payload, '
         'case when c.there then %s end as bad', case when now ->> 'channel' is null then 'null::text' else format('case when c.there then %s end', now ->> 'channel') end,
@@ -296,16 +298,18 @@ begin
         coalesce(now ->> 'unfit', 'null::text'));
     rows := rows || ' cross join lateral ' || (now ->> 'payload');
     if shows then
-        fields := fields || ', case when c.there then row_to_json(kc.*)::text end as own_key';
+        -- A row, not a text: it is written for few.
+        fields := fields || ', kc as own_key';
         rows := rows || ' cross join lateral ' || regexp_replace(now ->> 'key', ' as k$', ' as kc');
     end if;
     if paired then
         fields := fields || format(', %s as old_channel, case when o.there is null or c.there is null then true when %s then %s else false end as differs, '
-            'case when o.there and (c.there is null%s) then row_to_json(k.*)::text end as key',
+            '%s as key',
             case when old ->> 'channel' is null then 'null::text' else format('case when o.there then %s end', old ->> 'channel') end,
-            pg_temp.flowcraft_differs(plan, 'o', 'c', exact),
+            pg_temp.flowcraft_differs(plan, 'o', 'c', exact, null, shows),
             case when plain then 'true' else 'row_to_json(po.*)::text is distinct from row_to_json(pc.*)::text' end,
-            case when shows then ' or true' when part is null then '' else ' or ' || pg_temp.flowcraft_differs(plan, 'o', 'c', exact, part) end);
+            case when shows then 'k' else format('case when o.there and (c.there is null%s) then row_to_json(k.*)::text end',
+                case when part is null then '' else ' or ' || pg_temp.flowcraft_differs(plan, 'o', 'c', exact, part) end) end);
         rows := rows || ' cross join lateral ' || (old ->> 'payload') || ' cross join lateral ' || (old ->> 'key');
     end if;
     filter := case
@@ -325,10 +329,18 @@ begin
             'case when s.there is null then s.key else coalesce(%1$s, s.payload) end as payload '
             'from %3$s where case when s.there then s.differs else %4$s end', reason, source ->> 'channel', rows, moves);
     end if;
+    if shows and source ->> 'parameter' is null then
+        -- On one channel a row is either shown or gone.
+        return format('select case when s.channel is null then ''g'' when %1$s is null then ''e'' else ''s'' end::"char" as kind, %2$L::text as channel, '
+            'case when s.channel is null then row_to_json(s.key)::text else coalesce(%1$s, s.payload) end as payload '
+            'from %3$s where case when s.channel is null then s.old_channel is not null and %4$s else s.old_channel is null or s.differs end',
+            reason, source ->> 'channel', rows, moves);
+    end if;
     return format('select e.kind, e.channel, e.payload from %3$s cross join lateral (values '
-        '(''g''::"char", s.old_channel, s.key, s.old_channel is not null and s.old_channel is distinct from s.channel and %4$s), '
+        '(''g''::"char", s.old_channel, %5$s, s.old_channel is not null and s.old_channel is distinct from s.channel and %4$s), '
         '(case when s.channel is null or %1$s is not null then ''s'' else ''e'' end::"char", coalesce(s.channel, %2$s), '
         'case when s.channel is null then ''{"reason":"channel_name"}'' else coalesce(%1$s, s.payload) end, '
         's.given and (s.old_channel is distinct from s.channel or s.differs))) '
-        'as e(kind, channel, payload, wanted) where e.wanted', reason, family, rows, moves);
+        'as e(kind, channel, payload, wanted) where e.wanted', reason, family, rows, moves,
+        case when shows then 'case when s.old_channel is distinct from s.channel then row_to_json(s.key)::text end' else 's.key' end);
 end $$;

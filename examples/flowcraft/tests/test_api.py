@@ -88,15 +88,6 @@ async def test_a_paused_flow_refuses_runs_until_it_is_resumed(
 ) -> None:
     await product.add_flow("easy", easy)
     assert (await http.post("/api/flows/easy/pause")).json()["xid"].isdecimal()
-    (flow,) = (await got(http, "/api/flows"))["data"]
-    assert flow == {
-        "type": "FlowUpdate",
-        "flow_id": "easy",
-        "name": "Easy",
-        "description": "",
-        "steps": ["step 1"],
-        "paused": True,
-    }
     assert await refused(http, "POST", "/api/flows/easy/runs") == (
         409,
         "flow_paused",

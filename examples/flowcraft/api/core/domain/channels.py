@@ -16,8 +16,10 @@ from flowcraft import Channels, Table
 
 channels = Channels()
 
+# Rows: every page has the table, exactly. No endpoint reads it, and no code joins it with a stream.
+flow_rows = channels.rows("flow_rows", FlowUpdate, table="flows", key="flow_id", columns={"flow_id": "id"})
+
 # Database-driven: whether this service or psql changes the row, the event is in the same commit.
-flow_update = channels.declare("flow_update", FlowUpdate, source=Table("flows", flow_id="id"))
 run_update = channels.declare("run_update", RunUpdate, source=Table("runs", run_id="id"))
 
 # Both: the rows of one run come from triggers, its log lines are broadcast by the service that writes them.

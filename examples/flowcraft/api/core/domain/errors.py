@@ -20,7 +20,7 @@ class FlowNotFound(Refused):
     code = "flow_not_found"
 
     def __init__(self, flow_id: str) -> None:
-        super().__init__(f"flow {flow_id[:64]!r} does not exist; GET /api/flows lists those that do")
+        super().__init__(f"flow {flow_id[:64]!r} does not exist; the page of flows shows those that do")
 
 
 class FlowPaused(Refused):

@@ -8,7 +8,7 @@ from examples.flowcraft.api.core.ports import FlowRepository, State
 
 
 class FlowService:
-    """What people do with flows. It needs no RealtimeService: `flow_update` comes from the table."""
+    """What people do with flows. It needs no RealtimeService: `flow_rows` are the table."""
 
     def __init__(self, flows: FlowRepository) -> None:
         self._flows = flows

@@ -24,7 +24,6 @@ it("shows the rest of the dashboard where the plot cannot be loaded", async () =
   vi.spyOn(console, "error").mockImplementation(() => undefined); // React reports what the boundary has caught
   server = new FakeServer();
   const at = <T,>(data: T) => Promise.resolve({ data, cursor: server.cursor });
-  vi.spyOn(api, "flows").mockImplementation(() => at([]));
   vi.spyOn(api, "runs").mockImplementation(() => at([aRun({ status: "running", version: 2 })]));
   vi.spyOn(api, "dashboard").mockImplementation(() => at([figures({ running: 1, succeeded: 1200 })]));
   vi.spyOn(api, "announcements").mockImplementation(() => at([]));

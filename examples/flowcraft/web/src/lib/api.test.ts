@@ -29,9 +29,9 @@ it("passes on the service's own sentence", async () => {
 
 it("says so when the service is away, or answers nonsense", async () => {
   vi.stubGlobal("fetch", () => Promise.reject(new TypeError("network")));
-  await expect(api.flows()).rejects.toMatchObject({ code: "unreachable" });
+  await expect(api.runs()).rejects.toMatchObject({ code: "unreachable" });
   vi.stubGlobal("fetch", () => Promise.resolve(new Response("<html>", { status: 502 })));
-  await expect(api.flows()).rejects.toMatchObject({ message: "The service answered 502.", status: 502 });
+  await expect(api.runs()).rejects.toMatchObject({ message: "The service answered 502.", status: 502 });
 });
 
 it("does not let an identifier leave its place in the path", async () => {

@@ -1,5 +1,5 @@
 // The HTTP side of the service: what it answers is `unknown` until a decoder has looked at it.
-import type { Announcement, DashboardUpdate, FlowUpdate, LogLine, RunUpdate, StepUpdate } from "@/realtime.gen";
+import type { Announcement, DashboardUpdate, LogLine, RunUpdate, StepUpdate } from "@/realtime.gen";
 
 /** State, and the position in the log at which it was read. */
 export interface Hydrated<T> {
@@ -44,7 +44,6 @@ export function explain(error: unknown): string {
 }
 
 export const api = {
-  flows: () => get("/api/flows", hydrated(listOf(event("FlowUpdate")))),
   runs: (limit = 200) => get(`/api/runs?limit=${limit}`, hydrated(listOf(event("RunUpdate")))),
   run: (runId: string) => get(`/api/runs/${encodeURIComponent(runId)}`, hydrated(runDetails)),
   dashboard: () => get("/api/dashboard", hydrated(listOf(event("DashboardUpdate")))),
@@ -89,7 +88,7 @@ async function ask(path: string, request: RequestInit): Promise<unknown> {
 // Events and their TypeScript types come from one declaration, so a decoder checks the tag and trusts the fields.
 
 type Decode<T> = (value: unknown, where: string) => T;
-type Event = Announcement | DashboardUpdate | FlowUpdate | LogLine | RunUpdate | StepUpdate;
+type Event = Announcement | DashboardUpdate | LogLine | RunUpdate | StepUpdate;
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);

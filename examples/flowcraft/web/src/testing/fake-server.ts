@@ -1,13 +1,15 @@
 // A server in memory: the real client talks to it through a socket that is none. It speaks as much of the wire as tests need.
-import { createClient, type Client, type WebSocketLike } from "@flowcraft/realtime";
-import type { Channels } from "@/realtime.gen";
+import { createClient, type Client, type Payload, type WebSocketLike } from "@flowcraft/realtime";
+import type { Channels, FlowUpdate } from "@/realtime.gen";
 
-type ClientFrame = { subscribe?: string[]; unsubscribe?: string[]; settle?: string; ref?: number };
+type ClientFrame = { subscribe?: string[]; unsubscribe?: string[]; settle?: string; rows?: true; ref?: number };
 
 export class FakeServer {
   readonly client: Client;
   /** Transactions that a client waits for. */
   readonly settling: string[] = [];
+  /** What the table of flows holds. */
+  rows: readonly FlowUpdate[] = [];
   #socket: Socket | undefined;
   #position = 1;
 
@@ -26,7 +28,7 @@ export class FakeServer {
   }
 
   /** One transaction: its events and the commit point leave together. */
-  commit(...events: { [C in keyof Channels]: readonly [channel: C, payload: Channels[C]] }[keyof Channels][]): void {
+  commit(...events: { [C in keyof Channels]: readonly [channel: C, payload: Payload<C>] }[keyof Channels][]): void {
     for (const [channel, payload] of events) this.#send({ channel, payload, id: this.#position++ });
     this.#send({ cursor: this.cursor, n: events.length, at: "2026-11-22T20:13:00Z" });
   }
@@ -51,9 +53,15 @@ export class FakeServer {
     this.#send({ cursor: this.cursor, n: 0, at: "2026-11-22T20:13:00Z" });
   }
 
-  #received({ subscribe, settle, ref }: ClientFrame): void {
-    if (subscribe !== undefined) this.#send({ subscribed: subscribe, cursor: this.cursor, n: 0, ref });
+  #received({ subscribe, settle, rows, ref }: ClientFrame): void {
+    if (rows) this.#state(subscribe ?? [], ref);
+    else if (subscribe !== undefined) this.#send({ subscribed: subscribe, cursor: this.cursor, n: 0, ref });
     if (settle !== undefined) this.settling.push(settle);
+  }
+
+  #state([name]: readonly string[], ref: number | undefined): void {
+    this.#send({ rows: name, key: ["flow_id"], items: this.rows });
+    this.#send({ subscribed: [name], cursor: this.cursor, n: 0, rows: this.rows.length, ref });
   }
 
   #send(frame: object): void {

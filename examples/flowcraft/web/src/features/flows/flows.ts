@@ -1,15 +1,7 @@
 // Flows as the page keeps them.
 import type { FlowUpdate, RunUpdate } from "@/realtime.gen";
 
-/** The flows with one update applied, by name. */
-export function withFlow(flows: readonly FlowUpdate[], update: FlowUpdate): readonly FlowUpdate[] {
-  const others = flows.filter((flow) => flow.flow_id !== update.flow_id);
-  return [...others, update].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
-}
-
-/** The flows without one that was deleted. */
-export const withoutFlow = (flows: readonly FlowUpdate[], { flow_id }: Partial<FlowUpdate>): readonly FlowUpdate[] =>
-  flows.filter((flow) => flow.flow_id !== flow_id);
+export const byName = (a: FlowUpdate, b: FlowUpdate): number => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
 
 /** The newest run of each flow. `runs` are newest first. */
 export function latestRuns(runs: readonly RunUpdate[]): ReadonlyMap<string, RunUpdate> {

@@ -1,3 +1,4 @@
+import { useClient } from "@flowcraft/realtime/react";
 import { Workflow } from "lucide-react";
 import { useMemo } from "react";
 import { useRuns } from "@/features/runs/hooks/use-runs";
@@ -12,7 +13,8 @@ import { FlowCard } from "./flow-card";
 const BARS = 24;
 
 export function FlowsPage() {
-  const { data: flows, error, reload } = useFlows();
+  const { rows: flows, error } = useFlows();
+  const { reconnect } = useClient();
   const { data: runs = [] } = useRuns();
   const { starting, trigger } = useTriggerFlow();
   const latest = useMemo(() => latestRuns(runs), [runs]);
@@ -21,7 +23,7 @@ export function FlowsPage() {
     <Page title="Flows" lead="What can be run. Start one and watch it work.">
       {flows === undefined && error !== undefined ? (
         <Card>
-          <Failure error={error} onRetry={reload} />
+          <Failure error={error} onRetry={reconnect} />
         </Card>
       ) : flows === undefined ? (
         <Loading label="Loading flows">

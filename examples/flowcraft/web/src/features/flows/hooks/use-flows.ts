@@ -1,9 +1,8 @@
-import { useChannelState } from "@flowcraft/realtime/react";
-import { api } from "@/lib/api";
+import { useRows } from "@flowcraft/realtime/rows";
 import { channel } from "@/realtime.gen";
-import { withFlow, withoutFlow } from "../flows";
+import { byName } from "../flows";
 
 /** All flows, by name. */
 export function useFlows() {
-  return useChannelState(channel.flowUpdate, { load: api.flows, reduce: withFlow, gone: withoutFlow });
+  return useRows(channel.flowRows, { sort: byName });
 }

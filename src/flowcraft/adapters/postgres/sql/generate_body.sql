@@ -25,11 +25,14 @@ create or replace function pg_temp.flowcraft_settings(relation regclass, plan js
     -- A plan that was made when the table was small is kept while it grows: rows are found by the index also then.
     select array['search_path = pg_catalog, pg_temp', 'row_security = off', 'jit = off']
         || case when (plan ->> 'keyed')::boolean then array['enable_seqscan = off'] else '{}' end
+        -- What a condition means depends on these too; its constants are read as by default, with the month first.
+        || case when plan ->> 'where' is not null then array['standard_conforming_strings = on', 'transform_null_equals = off', 'timezone = utc',
+            'datestyle = iso, mdy', 'intervalstyle = iso_8601'] else '{}' end
         || array(select distinct n.setting from needed as n
-            where n.type in (select p.type from printed as p) or exists (
+            where (plan ->> 'where' is null or n.setting !~ '^(timezone|datestyle|intervalstyle) ') and (n.type in (select p.type from printed as p) or exists (
                 select from printed as p where p.type not in (select k.type from needed as k) and p.type not in ('bool', 'int2',
                     'int4', 'int8', 'text', 'varchar', 'bpchar', 'char', 'name', 'uuid', 'json', 'jsonb', 'numeric', 'oid', 'inet',
-                    'cidr', 'macaddr', 'bit', 'varbit', 'time', 'timetz', 'xid', 'xid8', 'json timestamp')) order by 1)
+                    'cidr', 'macaddr', 'bit', 'varbit', 'time', 'timetz', 'xid', 'xid8', 'json timestamp'))) order by 1)
 $$;
 
 -- flowcraft_everywhere: the name on which a record for all rows stands: the channel, or that of the whole family.

@@ -173,6 +173,13 @@ begin
     exception when others then
         get stacked diagnostics problem = message_text;
     end;
+    -- A comparison of another type could call a function of the table's owner.
+    problem := coalesce(problem, (
+        select format('the column %I has the type %s, which is not PostgreSQL''s own', a.attname, format_type(a.atttypid, a.atttypmod))
+        from pg_attribute as a join pg_type as t on t.oid = a.atttypid
+        where a.attrelid = relation and a.attname = any (pg_temp.flowcraft_condition(source, relation))
+            and not (t.oid < 16384 or t.typtype = 'e' or t.typtype = 'd' and t.typbasetype < 16384)
+        order by a.attnum limit 1));
     if problem is not null then
         raise exception 'channel %: where=% cannot be the condition of %: %', source ->> 'channel', quote_literal(source ->> 'where'),
             relation, problem using errcode = 'RT001',

@@ -39,9 +39,10 @@ CONDITIONS = [
     "(title = null) is not null or id < 3",
     "at - '2026-01-01'::timestamptz < '-1 1:00:00'::interval * -1",
 ]
-ROWS = """insert into public.tasks values (1, 'a_b', '2026-02-02 10:00+00'), (2, 'axb', '2026-02-02 20:00+00'),
-(3, null, '2026-02-15 00:00+00'), (4, 'a_', '2026-03-02 10:00+00'), (5, 'b', null), (6, 'c', '2026-01-01 22:30+00'),
-(7, 'd', '2026-01-02 00:30+00')"""
+ROWS = """insert into public.tasks values (1, 'a_b', '2026-02-02 10:00+00'),
+(2, 'axb', '2026-02-02 20:00+00'),
+(3, null, '2026-02-15 00:00+00'), (4, 'a_', '2026-03-02 10:00+00'), (5, 'b', null),
+(6, 'c', '2026-01-01 22:30+00'), (7, 'd', '2026-01-02 00:30+00')"""
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
@@ -76,5 +77,5 @@ async def test_a_condition_over_a_type_of_others_is_refused(database: str) -> No
         )
         channels = Channels()
         channels.rows("task_rows", Task, table="tasks", key="id", where="title is not null")
-        with pytest.raises(DeclarationError, match="the column title has the type public.citext, which"):
+        with pytest.raises(DeclarationError, match=r"the column title has the type public\.citext, which"):
             await migrate(connection, channels)

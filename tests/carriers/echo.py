@@ -1,6 +1,7 @@
-"""An echo on the dedicated carrier, for the Autobahn cases: `python -m tests.carriers.echo PORT`.
+"""An echo on one of the carriers, for the Autobahn cases: `python -m tests.carriers.echo PORT [CARRIER]`.
 
-The carrier is the one that `flowcraft serve` has; what it is given to talk to sends every message back.
+The carrier is the one that `flowcraft serve` has, or uvicorn with one of its libraries, direct or by
+messages: `direct:wsproto`, `messages:websockets-sansio`. What it talks to sends every message back.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
+import uvicorn
+
+from flowcraft.adapters.asgi import Receive, Scope, Send, serve_websocket
 from flowcraft.adapters.request_socket import AcceptQueue
 from flowcraft.adapters.websocket import WebSocketConnection
 from flowcraft.core.counts import Counts
@@ -68,6 +72,23 @@ class EchoReception:
         return Echo(connection)
 
 
+async def mounted(port: int, way: str, library: str) -> None:
+    """Serve on uvicorn until killed."""
+    node = EchoReception()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await serve_websocket(scope, receive, send, node, direct=way == "direct")
+
+    config = uvicorn.Config(app, port=port, ws=library, ws_max_size=LARGEST_CASE, lifespan="off")  # pyright: ignore[reportArgumentType]
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110  # uvicorn has no signal for it
+        await asyncio.sleep(0.01)
+    print("ready", flush=True)
+    await serving
+
+
 async def main(port: int) -> None:
     """Serve until killed."""
     node, accept_queue = EchoReception(), AcceptQueue()
@@ -81,4 +102,5 @@ async def main(port: int) -> None:
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(main(int(sys.argv[1])))
+    way, _, name = (sys.argv[2] if len(sys.argv) > 2 else "").partition(":")
+    uvloop.run(mounted(int(sys.argv[1]), way, name) if way else main(int(sys.argv[1])))

@@ -1,4 +1,4 @@
-"""The Autobahn cases against the dedicated carrier: https://github.com/crossbario/autobahn-testsuite.
+"""The Autobahn cases against our carriers: https://github.com/crossbario/autobahn-testsuite.
 
 Those on compression (12, 13) are left out, as it is not offered, and the large ones (9) for their time:
 `kosoku -x '12.*' -x '13.*'` on `python -m tests.carriers.echo` runs all others.
@@ -13,21 +13,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from faults.stage import free_port
 
 SECONDS = 120
 CASES = 230
 WELL = {"OK", "NON-STRICT", "INFORMATIONAL"}
-"""Not strict: bad UTF-8 is noticed at the end of a message, not at its first bad byte."""
-REFUSED = {f"1.2.{n}" for n in range(1, 9)}
+"""Not strict: bad UTF-8 is noticed at the end of a message, not at its first bad byte; and uvicorn, whose
+libraries read several frames at once, answers no message that stands before a bad frame."""
+BINARY = {f"1.2.{n}" for n in range(1, 9)}
 """Binary messages: this protocol has none, they are answered by 1003."""
+EMPTY = {"1.1.1", "6.1.1", "6.1.2"}
+"""Empty messages arrive; the echo sends none through ASGI messages, and no message of ours is empty."""
+CLOSED_IN_A_MESSAGE = {"7.1.5"}
+"""A close between two fragments: uvicorn on websockets-sansio ends the connection without a close frame."""
+FAILED = {
+    "dedicated": BINARY,
+    "direct:websockets-sansio": BINARY | CLOSED_IN_A_MESSAGE,
+    "direct:wsproto": BINARY,
+    "direct:websockets": BINARY,
+    "messages:websockets-sansio": BINARY | EMPTY | CLOSED_IN_A_MESSAGE,
+    "messages:wsproto": BINARY | EMPTY,
+    "messages:websockets": BINARY | EMPTY,
+}
 
 
 @contextmanager
-def echo() -> Iterator[int]:
+def echo(carrier: str) -> Iterator[int]:
     port = free_port()
+    chosen = [] if carrier == "dedicated" else [carrier]
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.carriers.echo", str(port)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-W", "ignore", "-m", "tests.carriers.echo", str(port), *chosen],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as server:
         assert server.stdout is not None
         try:
@@ -37,13 +57,14 @@ def echo() -> Iterator[int]:
             server.kill()
 
 
-def test_every_case_passes_but_those_of_binary_messages(tmp_path: Path) -> None:
+@pytest.mark.parametrize("carrier", FAILED)
+def test_every_case_passes_but_those_that_are_explained(tmp_path: Path, carrier: str) -> None:
     command = [str(Path(sys.executable).with_name("kosoku")), "--outdir", str(tmp_path), "--parallelism", "4"]
     left_out = [argument for case in ("9.*", "12.*", "13.*") for argument in ("--exclude", case)]
-    with echo() as port:
+    with echo(carrier) as port:
         subprocess.run(
             [*command, *left_out, f"ws://127.0.0.1:{port}"], check=False, capture_output=True, timeout=SECONDS
         )
     found = [json.loads(path.read_text("utf-8")) for path in tmp_path.glob("*_case_*.json")]
     assert len(found) >= CASES
-    assert {case["id"] for case in found if case["behavior"] not in WELL} == REFUSED
+    assert {case["id"] for case in found if case["behavior"] not in WELL} == FAILED[carrier]

@@ -15,6 +15,8 @@ from flowcraft.adapters.cors import answer_headers, options
 from flowcraft.adapters.handshake import MALFORMED_HOST, Admitted, Refused, admit, handshake_of, join_fields
 from flowcraft.adapters.host_limits import host_limits
 from flowcraft.adapters.http import FIELDS, HEAD_BYTES, NO_CONTENT, TEXT, Target, head_too_large, parse_target
+from flowcraft.adapters.input_slices import SlicedProtocol
+from flowcraft.adapters.pinged_socket import TOO_MUCH
 from flowcraft.adapters.shared_sender import SharedSender, shared_sender
 from flowcraft.adapters.sockets import address_text
 from flowcraft.adapters.uvicorn import DirectConnection, UvicornSocket
@@ -69,6 +71,8 @@ class AsgiConnection:
         self.address = address_text(scope.get("client"))
         self._deadline: asyncio.TimerHandle | None = None
         self.gateway: GatewayPort | None = None
+        self.input: SlicedProtocol | None = None
+        """What reads the socket before uvicorn does."""
 
     def try_send(self, data: bytes) -> int:
         if self._closing is not None:
@@ -90,6 +94,8 @@ class AsgiConnection:
             return
         if rest:
             self._chunks.append(rest)
+        if code == TOO_MUCH and self.input is not None:
+            self.input.stop(_CLOSING_SECONDS)
         self._closing = (code, reason)
         self._send_soon()
 
@@ -185,10 +191,12 @@ async def serve_websocket(
     found.call_on_shutdown(node.begin_drain)
     try:
         if direct and not node.settings.compress:  # frames are compressed by uvicorn
-            connection = DirectConnection(node, found, partial(_send_close, send))
-            await _carry_directly(connection, receive, admitted, entrance)
+            direct_connection = DirectConnection(node, found, partial(_send_close, send))
+            await _carry_directly(direct_connection, receive, admitted, entrance)
         else:
-            await _carry_by_messages(AsgiConnection(scope, send), receive, node, admitted, entrance)
+            connection = AsgiConnection(scope, send)
+            connection.input = SlicedProtocol(found.protocol)
+            await _carry_by_messages(connection, receive, node, admitted, entrance)
     finally:
         found.release_shutdown()
 

@@ -12,10 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
+from flowcraft.adapters.input_slices import InputSlices
 from flowcraft.adapters.pinged_socket import TOO_MUCH, PingedSocket
 from flowcraft.ports import Entrance, GatewayPort, NodePort
 
-_BYTES_PER_TURN = 4096
 _CLOSING_SECONDS = 1.0
 """A client that has not completed the closing handshake after this time is disconnected."""
 # Not by `super`: that lookup would be made for every recipient of every event.
@@ -125,7 +125,7 @@ class DirectConnection(PingedSocket):
         self._open_state: object = socket.machine.state
         self.send_close = send_close
         self._closing: asyncio.Task[None] | None = None
-        self._arrived = bytearray()
+        self._input = InputSlices(socket.protocol)
         self._is_flooded = False
 
     def begin(self) -> None:
@@ -157,44 +157,18 @@ class DirectConnection(PingedSocket):
     # asyncio's side
 
     def data_received(self, data: bytes) -> None:
-        """Pass what arrives to uvicorn's protocol, a little at a turn of the event loop.
-
-        uvicorn parses all that it is given at once: the 40,000 empty messages of one read take half a second.
-        """
         if self._is_flooded:
             return
         self._is_alive()
         waited = self.waiting_bytes
-        if not self._arrived and len(data) <= _BYTES_PER_TURN:
-            self._protocol.data_received(data)
-        else:
-            self._arrived += data
-            if len(self._arrived) == len(data):  # nothing waited for its turn
-                self._pass_on()
+        self._input.take(data, self._transport)
         if self.waiting_bytes > max(waited, self._settings.outbox_bytes):
             # uvicorn answers each ping at once, also those of a client that reads no answer.
             self._abort()
 
-    def _pass_on(self) -> None:
-        part = bytes(self._arrived[:_BYTES_PER_TURN])
-        transport = self._transport
-        if not part or transport is None or self._is_flooded:
-            self._arrived.clear()
-            return
-        self._protocol.data_received(part)
-        del self._arrived[:_BYTES_PER_TURN]
-        if self._arrived:
-            if transport.is_reading():
-                transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._pass_on)
-        elif not getattr(self._protocol, "read_paused", False):  # or uvicorn resumes it
-            transport.resume_reading()
-
     def eof_received(self) -> bool | None:
         self._stop_sending()
-        if self._arrived and not self._is_flooded:
-            self._protocol.data_received(bytes(self._arrived))
-            self._arrived.clear()
+        self._input.finish()
         keeps_open: bool | None = self._protocol.eof_received()
         return keeps_open
 
@@ -245,7 +219,9 @@ class DirectConnection(PingedSocket):
         if self._open is None:
             return
         is_open = self._machine.state is self._open_state
-        self._is_flooded = code == TOO_MUCH
+        if code == TOO_MUCH:
+            self._is_flooded = True
+            self._input.stop()
         if is_open and rest:
             self._open.write(rest)
         self._stop()

@@ -43,7 +43,7 @@ Every event is compared with its declared type, once per read: `core/screening.p
 A trigger reads the row as it is now, in a block that fails no write: `generate_queries.sql`.
 The hub holds subscriptions to rows until their state is there: `core/hub.py`, `core/frames.py`.
 A client is sent nothing while a guard is asked again: `core/hub.py`.
-The order in which sockets are written to is a module of its own: `fan_out.py`.
+One call sends the same bytes to many sockets, in C where that loads: `fan_out.py`.
 """
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "flowcraft"

@@ -45,7 +45,6 @@ def test_the_rows_of_a_table_become_a_channel_with_its_hook_and_its_tests(copy: 
         (("add", "step_update", "--rows", "--table", "steps", "--event", "S"), "ends in _rows: step_rows"),
         (("add", "runs.{run_id}", "--rows", "--table", "steps", "--event", "S"), "run_rows.{run_id}"),
         (("add", "step_rows", "--event", "S", "--service", "Steps"), "name it with --table TABLE"),
-        ((*STEPS, "--column", "run_id", "--column", "text"), "name its key with --key FIELD"),
         ((*STEPS, "--key", "nr"), "--key nr: LineRow has no such field"),
     ],
 )

@@ -56,11 +56,13 @@ class Watcher:
             await client.send(json.dumps(frame))
         if self.waits_for:
             await client.send(json.dumps({"settle": self.waits_for}))
+        has_settled = False
         while True:
             message = await client.recv()
             for frame in self.page.received(message):
                 await client.send(json.dumps(frame))
-            if '"settled"' in str(message)[:12] and self.page.live == set(CHANNELS):
+            has_settled = has_settled or str(message).startswith('{"settled"')
+            if has_settled and self.page.live == set(CHANNELS):
                 self.settled.set()
             self._note()
 

@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from faults.rows_page import RowsPage
 from flowcraft import Channels, Event, Realtime, Settings, migrate
+from tests.support.carriers import uvicorn_with
 from tests.support.postgres import connected
 from tests.support.served import SECONDS, served
 
@@ -112,6 +113,19 @@ async def test_an_event_stream_has_the_rows(prepared: str) -> None:
                     page.received(line.removeprefix(b"data: "))
         writer.close()
     assert len(page.rows["task_rows.7"]) == ROWS
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "as ASGI messages"])
+async def test_an_asgi_application_has_the_rows(prepared: str, direct: bool) -> None:
+    app = Realtime(channels, dsn=prepared).asgi(direct=direct)
+    page = RowsPage("task_rows.7")
+    async with uvicorn_with(app, lifespan="on") as (_, port):  # noqa: SIM117  # the port is known then
+        async with connect(f"ws://127.0.0.1:{port}/realtime") as client:
+            await opened(page, client)
+            assert len(page.rows["task_rows.7"]) == ROWS
+            async with connected(prepared) as connection:
+                await connection.execute("delete from tasks where id > 2")
+            await until_shown(page, client, [1, 2])
 
 
 async def test_limits_and_other_channels_are_answered_on_their_own(prepared: str) -> None:

@@ -263,14 +263,14 @@ def test_a_resume_across_what_cannot_be_read_has_it_skipped_from_memory_and_from
     assert hub.replayed(request.replay, replace(batch(xmax=702), unreadable=(bad,))) == [expected]
 
 
-def test_a_reset_in_the_log_comes_after_the_group_of_the_other_channels_and_drops_its_own_records() -> None:
+def test_a_reset_in_the_log_comes_before_the_group_of_the_other_channels_and_drops_its_own_records() -> None:
     hub = hub_with(1, 2)
     hub.subscribe(2, ("system",))
     records = (record(1), record(2, "system"), reset(3, "runs.7"), record(4), record(5, "runs.9"))
     assert hub.broadcast(batch(*records)) == [
-        Deliver((record(2, "system"),), cursor(706), AT, (2,)),
         Reset(1, ("runs.7",), "truncated", cursor(706), None),
-        Reset(2, ("runs.7",), "truncated", cursor(706), None),
+        Reset(2, ("runs.7",), "truncated", cursor(700), None),
+        Deliver((record(2, "system"),), cursor(706), AT, (2,)),
     ]
     assert hub.broadcast(batch(record(6))) == [Deliver((record(6),), cursor(707), AT, (1, 2))]
 
@@ -281,7 +281,7 @@ def test_a_reset_of_a_family_reaches_all_its_channels_once_per_reason_and_no_oth
     hub.connect(2)
     hub.subscribe(2, ("runs2.7",))
     assert hub.broadcast(batch(reset(1, "runs.*"), reset(2, "runs.8", "redeclared"))) == [
-        Reset(1, ("runs.7",), "truncated", cursor(703), None),
+        Reset(1, ("runs.7",), "truncated", cursor(700), None),
         Reset(1, ("runs.8",), "redeclared", cursor(703), None),
     ]
     hub.unsubscribe(1, ("runs.8",))
@@ -296,16 +296,19 @@ def test_a_replay_across_a_reset_has_two_answers() -> None:
     hub = hub_with()
     hub.connect(1)
     hub.broadcast(batch(record(1), record(2, "system"), reset(3, "runs.*"), record(4)))
-    two_answers = [
-        Subscribed(1, ("system",), (record(2, "system"),), cursor(705), 9),
-        Reset(1, ("runs.7", "runs.8"), "truncated", cursor(705), 9),
-    ]
-    assert hub.subscribe(1, ("runs.7", "runs.8", "system"), cursor(700), ref=9) == two_answers
+
+    def two_answers(since: Cursor) -> list[Effect]:
+        return [
+            Reset(1, ("runs.7", "runs.8"), "truncated", since, 9),
+            Subscribed(1, ("system",), (record(2, "system"),), cursor(705), 9),
+        ]
+
+    assert hub.subscribe(1, ("runs.7", "runs.8", "system"), cursor(700), ref=9) == two_answers(cursor(700))
     (request,) = hub.subscribe(1, ("runs.7", "runs.8", "system"), cursor(690), ref=9)
     assert isinstance(request, ReadReplay)
     assert request.channels == ("runs.*", "runs.7", "runs.8", "system")
     found = batch(record(1), record(2, "system"), reset(3, "runs.*"), record(4))
-    assert hub.replayed(request.replay, found) == two_answers
+    assert hub.replayed(request.replay, found) == two_answers(cursor(690))
     assert hub.broadcast(batch(record(5))) == [Deliver((record(5),), cursor(706), AT, (1,))]
 
 

@@ -306,12 +306,13 @@ class Hub:
         """Move to the position of a batch and fan out its records. `now` is monotonic, in seconds."""
         if batch.unreadable:
             batch = batch.readable()
+        before = self.cursor
         self._position = batch
         self._recent.add(batch, now)
         for record in batch.records:
             for replay in self._replaying.get(record.channel, ()):
                 replay.missed.append(record)
-        effects = self._deliveries(batch)
+        effects = self._deliveries(batch, before)
         for replay in list(self._ahead):
             effects += self._pass_cursor(replay)
         return effects + self._settle_delivered()
@@ -361,14 +362,15 @@ class Hub:
         """Return how many transactions a session waits for."""
         return len(self._settling.get(session, ()))
 
-    def _deliveries(self, batch: Batch) -> list[Effect]:
+    def _deliveries(self, batch: Batch, before: Cursor) -> list[Effect]:
         if all(record.kind is _EVENT for record in batch.records):  # nearly every batch: nothing to part
-            return self._deliver(batch, batch.records)
+            return list(self._deliver(batch, batch.records))
         parted = part(batch.records, lambda family: self._families.get(family, ()))
-        # Resets last: a group that comes with the cursor of the last frame would have been sent twice.
-        return [*self._deliver(batch, parted.records), *self._reset_subscribers(parted.resets)]
+        groups = self._deliver(batch, parted.records)
+        reached = {session for group in groups for session in group.to}
+        return [*self._reset_subscribers(parted.resets, before, reached), *groups]
 
-    def _deliver(self, batch: Batch, records: tuple[Record, ...]) -> list[Effect]:
+    def _deliver(self, batch: Batch, records: tuple[Record, ...]) -> list[Deliver]:
         channels = {record.channel for record in records}
         if len(channels) == 1:  # by far the most common batch: all recipients get the same records
             to = tuple(self._live.get(channels.pop(), ()))
@@ -384,16 +386,37 @@ class Hub:
             groups.setdefault(key, (found, []))[1].append(session)
         return [Deliver(tuple(found), batch.cursor, batch.at, tuple(to)) for found, to in groups.values()]
 
-    def _reset_subscribers(self, resets: Mapping[str, str]) -> list[Effect]:
+    def _reset_subscribers(
+        self, resets: Mapping[str, str], before: Cursor, reached: set[SessionId]
+    ) -> list[Effect]:
         """Reset the live subscribers of channels, each once per reason."""
         channels: dict[SessionId, list[str]] = {}
         for channel in resets:
             for session in self._live.get(channel, ()):
                 channels.setdefault(session, []).append(channel)
+        effects: list[Effect] = []
+        for session, found in channels.items():
+            effects += self._resets(session, by_reason(resets, found), before, None, session in reached)
+        return effects
+
+    def _resets(
+        self,
+        session: SessionId,
+        reasons: Mapping[str, Iterable[str]],
+        before: Cursor,
+        ref: int | None,
+        has_more: bool,
+    ) -> list[Effect]:
+        """Only the last frame for a session has the new cursor.
+
+        Clients may move the positions of all channels to it: one whose connection is cut between the frames
+        has the resets again.
+        """
+        frames = [(reason, tuple(names)) for reason, names in reasons.items()]
+        cursors = [before] * len(frames) if has_more else [before] * (len(frames) - 1) + [self.cursor]
         return [
-            Reset(session, tuple(names), reason, self.cursor, None)
-            for session, found in channels.items()
-            for reason, names in by_reason(resets, found).items()
+            Reset(session, names, reason, cursor, ref)
+            for (reason, names), cursor in zip(frames, cursors, strict=True)
         ]
 
     def _settle_delivered(self) -> list[Effect]:
@@ -431,15 +454,14 @@ class Hub:
         parted = part(records, lambda family: [c for c in channels if family_of(c) == family])
         rest = tuple([channel for channel in channels if channel not in parted.resets])
         self._begin_live(session, rest if replay.wants_rows else channels)
-        effects: list[Effect] = []
+        answers: list[Effect] = []
         if rest or not parted.resets:
-            effects.append(Subscribed(session, rest, parted.records, self.cursor, ref, replay.state))
+            answers.append(Subscribed(session, rest, parted.records, self.cursor, ref, replay.state))
         if replay.wants_rows:
             again = [channel for channel in channels if channel in parted.resets]
-            return [*effects, *self._read_states(session, again, ref, replay.attempts + 1)]
-        for reason, names in by_reason(parted.resets, channels).items():
-            effects.append(Reset(session, tuple(names), reason, self.cursor, ref))
-        return effects
+            return [*answers, *self._read_states(session, again, ref, replay.attempts + 1)]
+        reasons = by_reason(parted.resets, channels)
+        return [*self._resets(session, reasons, replay.since, ref, bool(answers)), *answers]
 
     def _read_states(
         self, session: SessionId, channels: Iterable[str], ref: int | None, attempts: int = 0

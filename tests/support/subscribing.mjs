@@ -3,7 +3,7 @@
  * prints a line of JSON when all of them are fresh. With `streams` no WebSocket opens.
  */
 import { createClient } from "../../packages/realtime/dist/index.js";
-import { FallbackSocket } from "../../packages/realtime/dist/fallback.js";
+import { createFallback } from "../../packages/realtime/dist/fallback.js";
 
 const [url, how, channels] = [process.argv[2], process.argv[3], JSON.parse(process.argv[4])];
 
@@ -14,8 +14,14 @@ class Refused {
   close() {}
 }
 
+class Streams {
+  constructor(address) {
+    return createFallback(address, undefined, undefined, 0, "streams");
+  }
+}
+
 if (how === "streams") globalThis.WebSocket = Refused;
-const client = createClient({ url, token: () => "t", ...(how === "streams" && { WebSocket: FallbackSocket }) });
+const client = createClient({ url, token: () => "t", ...(how === "streams" && { WebSocket: Streams }) });
 const stale = new Set(channels.map(({ name }) => name));
 for (const { name, since } of channels)
   client.subscribe(name, () => undefined, {

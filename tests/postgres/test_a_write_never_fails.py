@@ -195,6 +195,27 @@ async def test_a_session_that_began_with_a_small_table_does_not_scan_it_when_it_
     assert await connection.fetchval(scans) == before
 
 
+async def test_a_large_table_whose_key_is_gone_is_not_scanned_for_each_row(connection: Plain) -> None:
+    await connection.execute("insert into tasks select n, 'a' from generate_series(1, 10000) as n")
+    await migrate(connection, declared())
+    await connection.execute("update tasks set note = 'n' where id = 1; insert into tasks values (0, 'a')")
+    await records(connection)
+    await connection.execute("alter table tasks drop constraint tasks_pkey")
+    scans = "select pg_stat_get_xact_numscans('tasks'::regclass)"
+    await connection.execute("begin")
+    before = await connection.fetchval(scans)
+    await connection.execute("insert into tasks values (1, 'a')")
+    assert await connection.fetchval(scans) == before
+    await connection.execute("commit")
+    assert {(kind, channel) for kind, channel, _ in await records(connection)} == {
+        ("s", "task_update"), ("s", "teams.*"),
+    }  # fmt: skip
+    await connection.execute("delete from tasks where id = 1; alter table tasks add primary key (id)")
+    await records(connection)
+    await connection.execute("insert into tasks values (1, 'a')")
+    assert [one[0] for one in await records(connection)] == ["e", "e"]
+
+
 async def count(connection: Plain) -> dict[str, int]:
     rows = await connection.fetch("select kind, count(*) as n from flowcraft.event group by kind")
     await connection.execute("truncate flowcraft.event")

@@ -49,6 +49,7 @@ _FUNCTIONS = (
     "types(jsonb, regclass, jsonb)",
     "comparable()",
     "compared(jsonb, regclass, jsonb, jsonb)",
+    "key_names(jsonb)",
     "body(jsonb, regclass)",
     "function(jsonb, regclass)",
     "triggers(jsonb, regclass, text)",

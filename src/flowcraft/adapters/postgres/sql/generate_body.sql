@@ -51,14 +51,21 @@ create or replace function pg_temp.flowcraft_compared(source jsonb, relation reg
         or col ->> 'name' = any (pg_temp.flowcraft_condition(source, relation))
 $$;
 
--- flowcraft_types: whether the columns of a source, and those of its key or its condition, have the types that they have now.
+-- flowcraft_key_names: the columns of the key.
+create or replace function pg_temp.flowcraft_key_names(plan jsonb) returns name[] language sql immutable as $$
+    select array(select (c ->> 'name')::name from jsonb_array_elements(plan -> 'key') with ordinality as k(part, place)
+        join jsonb_array_elements(plan -> 'columns') as c on c -> 'number' = part -> 'number' order by place)
+$$;
+
+-- flowcraft_types: whether a table has its key, and whether the columns of a source, and those of its key or its condition, have the types that they have now.
 create or replace function pg_temp.flowcraft_types(source jsonb, relation regclass, plan jsonb) returns text language sql stable as $$
     -- A type of PostgreSQL has the same id in every database. A session keeps what it has read of a type, until a relation changes that
     -- a constant of the type regclass names.
     select concat_ws(' and ', format('%L::regclass is not null', relation), string_agg(case when (c ->> 'type')::bigint < 16384
             then format('pg_typeof((null::%s).%I)::oid = %s', relation, c ->> 'name', c ->> 'type')
             else format('exists (select from pg_type as t where t.oid = pg_typeof((null::%s).%I) and %s)', relation, c ->> 'name',
-                pg_temp.flowcraft_comparable()) end, ' and '))
+                pg_temp.flowcraft_comparable()) end, ' and '),
+        case when (plan ->> 'keyed')::boolean then format('flowcraft.has_key(%L::regclass, %L)', relation, pg_temp.flowcraft_key_names(plan)) end)
     from jsonb_array_elements(plan -> 'columns') as c
     where (c ->> 'type')::bigint < 16384 or pg_temp.flowcraft_compared(source, relation, plan, c)
 $$;
@@ -230,7 +237,12 @@ end $body$,
             execute replace(%1$L, %2$L, relation) into same;
             if not same then
                 raise exception using errcode = 'RT005', message = 'the type of a column of the key has changed';
-            end if;$text$, format('select bool_and(%s) from pg_type as t where t.oid in (%s)', comparable, keys), plan ->> 'relation') else '' end, everywhere, plan ->> 'relation', plan ->> 'table',
+            end if;
+            -- Each row would be looked for in the whole table.
+            if tg_op <> 'TRUNCATE' and not flowcraft.has_key(relation::regclass, %3$L) and greatest(
+                pg_relation_size(relation::regclass), (select sum(pg_relation_size(t.relid)) from pg_partition_tree(relation::regclass) as t)) > 131072 then
+                raise exception using errcode = 'RT005', message = 'the unique index on the key is gone';
+            end if;$text$, format('select bool_and(%s) from pg_type as t where t.oid in (%s)', comparable, keys), plan ->> 'relation', pg_temp.flowcraft_key_names(plan)) else '' end, everywhere, plan ->> 'relation', plan ->> 'table',
         -- Which rows have changed is not known: the pages read them again.
         case when source ? 'key' then $text$
         if kinds[1] = 's' then

@@ -145,6 +145,18 @@ begin
         raise exception 'the log of this database is not at version 5, which the triggers of channel % need; migrate the log first',
             source ->> 'channel' using errcode = 'RT004';
     end if;
+    -- Immutable, which it is not, so that it is called when a plan is made and not for each statement: a plan is made again when the
+    -- relation changes that its first argument names.
+    create or replace function flowcraft.has_key(relation regclass, key name[]) returns boolean
+    language sql immutable set search_path = pg_catalog, pg_temp as $has_key$
+        select exists (
+            select from pg_index as i where i.indrelid = relation and i.indisunique and i.indisvalid and i.indimmediate
+                and i.indpred is null and i.indexprs is null and (
+                    select array_agg(a.attname order by a.attname) from unnest(i.indkey[0:i.indnkeyatts - 1]) as c(number)
+                    join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = c.number
+                ) = (select array_agg(name order by name) from unnest(key) as name))
+    $has_key$;
+    revoke all on function flowcraft.has_key(regclass, name[]) from public;
     execute definition;
     execute format('revoke all on function flowcraft.%I() from public', function);
     execute format('comment on function flowcraft.%I() is %L', function, concat(mark, ' app=' || app));

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from flowcraft.scaffolding.discovery import files_below, import_root
-from flowcraft.scaffolding.edits import PlaceUnknown, ScaffoldingRefused, shown, text_of
+from flowcraft.scaffolding.edits import Edit, PlaceUnknown, ScaffoldingRefused, shown, text_of
+from flowcraft.scaffolding.template_files import template
 
 Framework: TypeAlias = Literal["FastAPI", "Starlette", "Litestar", "Django"]
 
@@ -20,6 +21,8 @@ _MAKERS: dict[tuple[str, str], Framework] = {
     ("litestar", "Litestar"): "Litestar",
     ("django.core.asgi", "get_asgi_application"): "Django",
 }
+ASGI = "1 asgi.py"
+_SETTINGS = re.compile(r"""["']DJANGO_SETTINGS_MODULE["'],\s*["']([\w.]+)["']""")
 _OTHER_PLACES = {"tests", "test", "examples", "docs"}
 
 
@@ -61,6 +64,24 @@ def find_application(here: Path, hint: str | None) -> Application:
         names = [f"{shown(one.path, here)}:{one.variable}" for one in found]
         raise PlaceUnknown("--app", "the FastAPI, Starlette, Litestar or Django application", names)
     return replace(found[0], root=_root_as_named(here, found[0]))
+
+
+def missing_asgi(here: Path) -> Edit | None:
+    """Return the `asgi.py` that a Django project lacks, as `startproject` writes one; None elsewhere."""
+    found = {
+        match[1]: path
+        for path in files_below(here, ".py")
+        if path.name in ("manage.py", "wsgi.py") and (match := _SETTINGS.search(_readable(path) or ""))
+    }
+    if len(found) != 1:
+        return None
+    ((settings, path),) = found.items()
+    package = settings.split(".")[0]
+    folder = path.parent if path.name == "wsgi.py" else path.parent / package
+    asgi = folder / "asgi.py"
+    if not folder.is_dir() or asgi.exists():
+        return None
+    return Edit(ASGI, asgi, None, template("added/asgi.py", settings=settings))
 
 
 def applications_of(path: Path) -> list[Application]:

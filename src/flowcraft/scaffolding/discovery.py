@@ -56,6 +56,7 @@ def discover(here: Path, hints: Hints, *, from_table: bool) -> Project:
         services=None if from_table else _services(here, hints.services, channels),
         migrations=_migrations(here, hints.migrations, channels) if from_table and ini is None else None,
         alembic=ini if from_table else None,
+        django=from_table and _has_django_command(here, channels),
         alias=types is not None and _has_alias(types),
         dom="happy-dom" if types is None else _dom(types),
         react=types is not None and any((folder / "package.json").exists() for folder in _up_to(types, here)),
@@ -225,13 +226,19 @@ def _services(here: Path, hint: str | None, channels: Path) -> Path:
     return found
 
 
-def _migrations(here: Path, hint: str | None, channels: Path) -> Path:
+def _migrations(here: Path, hint: str | None, channels: Path) -> Path | None:
+    """Return the folder of SQL migrations; None without one, as where Django or the service migrates."""
     if hint is not None:
         return here / hint
-    found = _upward(channels, here, "migrations")
-    if found is None:
-        raise PlaceUnknown("--migrations", "the folder of the migrations")
-    return found
+    if _upward(channels, here, "manage.py") is not None:
+        return None
+    return _upward(channels, here, "migrations")
+
+
+def _has_django_command(here: Path, channels: Path) -> bool:
+    if _upward(channels, here, "manage.py") is None:
+        return False
+    return any("flowcraft.adapters.django" in (text_of(path) or "") for path in files_below(here, ".py"))
 
 
 def _tests(here: Path, hint: str | None, channels: Path, root: Path) -> Path:

@@ -55,6 +55,8 @@ class Project:
     services: Path | None = None
     migrations: Path | None = None
     alembic: Path | None = None
+    django: bool = False
+    """Whether `manage.py makerealtimemigrations` writes the migrations."""
     alias: bool = False
     """Whether `@/` is an alias of the folder with the generated types."""
     dom: str = "happy-dom"

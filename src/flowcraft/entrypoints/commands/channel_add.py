@@ -340,6 +340,8 @@ def _next(edits: Sequence[Edit], project: Project, options: ChannelOptions, serv
         act = "alembic upgrade head, then restart the service"
     elif service is None and triggers:
         act = f"apply {shown(triggers[0], here)}, or flowcraft migrate {project.target}; restart the service"
+    elif service is None and project.django:
+        act = "python manage.py makerealtimemigrations, python manage.py migrate, then restart the service"
     elif service is None:
         act = f"flowcraft migrate {project.target}, then restart the service"
     else:
@@ -352,7 +354,7 @@ def _next(edits: Sequence[Edit], project: Project, options: ChannelOptions, serv
         f"  {act}",
         *(f"  call the hook of {hook} in a component" for hook in hooks),
         *([] if hooks else [f"  subscribe in the page: client.subscribe({_quoted(options.names)}, onEvent)"]),
-        *(f"  {'pytest' if test.endswith('.py') else 'vitest run'} {test}" for test in tests),
+        *(f"  {'python -m pytest' if test.endswith('.py') else 'vitest run'} {test}" for test in tests),
     ]
 
 

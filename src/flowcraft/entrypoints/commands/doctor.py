@@ -18,6 +18,7 @@ from flowcraft.entrypoints.commands.target import check_websocket
 from flowcraft.entrypoints.diagnosis import DiagnosisLine, diagnose_database, diagnose_server, trace_event
 from flowcraft.entrypoints.proxy_check import check_way
 from flowcraft.entrypoints.realtime import Realtime
+from flowcraft.errors import RealtimeError
 
 LOG_NUMBER = click.IntRange(1, LARGEST_XID)
 MARKS = {"ok": "  ok", "note": "note", "wrong": "  !!"}
@@ -67,6 +68,12 @@ def command(
             report = asyncio.run(_report(database, url, token, quick=quick))
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         fail(f"the database cannot be reached: {str(error) or type(error).__name__}; see --dsn")
+    except ValueError as error:  # of asyncpg, which reads the rest of the address
+        fail(f"the database's address cannot be used: {error}; see --dsn")
+    except RealtimeError as error:
+        fail(str(error))
+    except Exception as error:  # noqa: BLE001  # a diagnosis never ends in a traceback
+        fail(f"the diagnosis ended with {type(error).__name__}: {error}; please report it")
     _print(report, as_json)
     if any(line.verdict == "wrong" for line in report):
         raise click.exceptions.Exit(1)

@@ -14,7 +14,7 @@ import click
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.commands.formatting import formatted, formatted_edit
 from flowcraft.entrypoints.starter_types import types_of_a_new_project, types_of_an_application
-from flowcraft.scaffolding.applications import Application, find_application
+from flowcraft.scaffolding.applications import Application, find_application, missing_asgi
 from flowcraft.scaffolding.discovery import files_below
 from flowcraft.scaffolding.edits import Asset, Edit, PlaceUnknown, apply, shown
 from flowcraft.scaffolding.mounting import CHANNELS, MOUNT, Served, plan_mount, plan_realtime
@@ -155,10 +155,24 @@ def _found(options: _InitOptions) -> Application:
     except PlaceUnknown as error:
         if error.candidates:
             raise
+        if options.app is None and (asgi := missing_asgi(options.folder)) is not None:
+            _offer(asgi, options)
+            return find_application(options.folder, None)
         fail(
             f"{error}, or wrap your ASGI application by hand with app = realtime.asgi(app); "
             "for a new project, run `flowcraft init NAME`"
         )
+
+
+def _offer(asgi: Edit, options: _InitOptions) -> None:
+    """Write the `asgi.py` that a Django project lacks; without it, there is nothing to serve."""
+    click.echo(asgi.diff(Path.cwd()))
+    if options.dry_run:
+        click.echo("dry run: nothing was changed; the rest is planned once asgi.py is there")
+        raise click.exceptions.Exit
+    if options.confirm and not click.confirm("The Django project has no asgi.py. Write it?", default=True):
+        fail("nothing was changed")
+    apply([asgi])
 
 
 def _plan_web(react: Path | None, served: Served) -> WebPlan:

@@ -14,6 +14,7 @@ await measure("client and hooks", CLIENT + REACT, 6930);
 await measure("rows and their hook, beside those", `export { useRows } from "${dist}rows.js";`, 960, CLIENT + REACT);
 await measure("fallback, where no WebSocket comes through", `export * from "${dist}fallback.js";`, 2910);
 await measure("store", `export { channelStore, connectionStore } from "${dist}store.js";`, 880);
+await measure("collections of TanStack DB", `export * from "${dist}tanstack-db.js";`, 900);
 await measure("query", `export * from "${dist}query.js";`, 1450);
 
 /** `beside`: what the page has already. */
@@ -25,7 +26,7 @@ async function measure(name, entry, limit, beside = "") {
 
 async function sizeOf(entry) {
   const virtual = { name: "entry", resolveId: (id) => (id === "entry" ? id : null), load: (id) => (id === "entry" ? entry : null) };
-  const bundle = await rolldown({ input: "entry", plugins: [virtual], external: ["react", "react/jsx-runtime"], onLog: () => undefined }); // "use client" is not kept, as intended
+  const bundle = await rolldown({ input: "entry", plugins: [virtual], external: ["react", "react/jsx-runtime", "@tanstack/db"], onLog: () => undefined }); // "use client" is not kept, as intended
   const { output } = await bundle.generate({ minify: true });
   const chunks = new Map(output.map((chunk) => [chunk.fileName, chunk]));
   const needed = (chunk) => [chunk, ...chunk.imports.flatMap((name) => (chunks.has(name) ? needed(chunks.get(name)) : []))];

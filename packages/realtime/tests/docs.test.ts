@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 
-const GUIDES = ["docs/guides/testing.md", "docs/guides/other-frameworks.md", "docs/guides/tanstack-query.md"];
+const GUIDES = ["docs/guides/testing.md", "docs/guides/other-frameworks.md", "docs/guides/tanstack-query.md", "docs/guides/tanstack-db.md"];
 const BLOCK = /^```(?:tsx?|svelte|vue) title="([^"]+)"\n(.*?)^```$/gms;
 const UNTITLED = /^```(?:tsx?|svelte|vue)\n/m;
 

@@ -6,11 +6,12 @@ import * as query from "../src/query.js";
 import * as react from "../src/react.js";
 import * as rows from "../src/rows.js";
 import * as store from "../src/store.js";
+import * as tanstackDb from "../src/tanstack-db.js";
 import * as testing from "../src/testing.js";
 
 test("the README names every export", () => {
   const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-  const names = [main, react, rows, store, query, testing, eslint].flatMap((entry) => Object.keys(entry));
+  const names = [main, react, rows, store, query, tanstackDb, testing, eslint].flatMap((entry) => Object.keys(entry));
   expect(names.filter((name) => !readme.includes(name))).toEqual([]);
 });
 

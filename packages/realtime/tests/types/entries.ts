@@ -2,11 +2,13 @@
 import type { Client, Connection } from "@flowcraft/realtime";
 import { channelQuery, followQueries, type Positioned } from "@flowcraft/realtime/query";
 import { type ChannelStore, channelStore, connectionStore } from "@flowcraft/realtime/store";
+import { rowsCollection } from "@flowcraft/realtime/tanstack-db";
 import { createTestRealtime, type TestEvent } from "@flowcraft/realtime/testing";
 import { QueryClient, useQuery } from "@tanstack/react-query";
 import { derived, type Readable } from "svelte/store";
 import { expectTypeOf } from "vitest";
-import type { RunUpdate, StepCompleted } from "./channels.js";
+import { createCollection } from "@tanstack/db";
+import type { RunUpdate, StepCompleted, Task } from "./channels.js";
 
 declare const client: Client;
 declare const id: string;
@@ -52,6 +54,12 @@ export function Queried(): void {
   useQuery({ ...query, initialData: { steps: 1 } });
 }
 expectTypeOf(await new QueryClient().query({ queryKey: query.queryKey, queryFn: query.queryFn })).toEqualTypeOf<Positioned<{ steps: number }>>();
+
+// Collections.
+const tasks = createCollection(rowsCollection(client, "task_rows.7"));
+expectTypeOf(tasks.get(1)).toExtend<Task | undefined>();
+// @ts-expect-error -- a channel without rows
+rowsCollection(client, "run_update");
 
 // Tests.
 const realtime = createTestRealtime();

@@ -50,7 +50,9 @@ def test_every_public_name_of_typescript_is_in_the_reference_and_the_other_way_r
     assert set(re.findall(r"`(\w+)`", section)) == names
 
 
-@pytest.mark.parametrize("entry", ["react.tsx", "store.ts", "query.ts", "tanstack-db.ts", "eslint.ts", "testing.ts"])
+@pytest.mark.parametrize(
+    "entry", ["react.tsx", "rows.tsx", "store.ts", "query.ts", "tanstack-db.ts", "eslint.ts", "testing.ts"]
+)
 def test_every_public_name_of_an_entry_is_in_the_reference_and_the_other_way_round(entry: str) -> None:
     source = (ROOT / "packages/realtime/src" / entry).read_text()
     section = REFERENCE.split(f"## TypeScript: `@flowcraft/realtime/{Path(entry).stem}`\n")[1].split("##")[0]

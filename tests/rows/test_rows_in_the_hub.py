@@ -25,8 +25,9 @@ ME = 1
 def table_at(log: MemoryLog, cursor: Cursor, channel: str) -> dict[tuple[int, ...], dict[str, object]]:
     """Return the rows of a channel at a cursor: every change up to there, in its order."""
     found: dict[tuple[int, ...], dict[str, object]] = {}
-    for record in sorted(log._records, key=lambda record: record.id):
-        if not cursor.covers(record.xid) or record.channel not in {channel, "task_rows.*"}:
+    known = [*log.visible_now(channel), *log.visible_now("task_rows.*")]
+    for record in sorted(known, key=lambda record: record.id):
+        if not cursor.covers(record.xid):
             continue
         row = json.loads(record.payload)
         if record.kind is Kind.RESET:

@@ -112,7 +112,7 @@ async def test_a_parameter_without_rows_has_none(realtime: DatabaseRealtime) -> 
 
 
 async def test_everyone_who_asks_at_once_shares_one_read(realtime: DatabaseRealtime) -> None:
-    node = await realtime._start()
+    node = await realtime._start()  # pyright: ignore[reportPrivateUsage]
     pages = await asyncio.gather(*[realtime.rows(task_rows(7)) for _ in range(100)])
     assert all(page.rows == [ONE, TWO] for page in pages)
     assert node.counts.state_reads == 1

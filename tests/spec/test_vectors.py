@@ -128,8 +128,9 @@ class Server:
         self.tables.update(rows)
 
     def on_read(self, channel: str) -> None:
-        content, cursor = self.tables[channel], self.log.position_now().cursor
-        if isinstance(content, dict):
+        content: Any = self.tables[channel]
+        cursor = self.log.position_now().cursor
+        if "error" in content:
             self.read_states[channel] = (
                 RowsUnreadable(channel)
                 if content["error"] == "rows_unreadable"

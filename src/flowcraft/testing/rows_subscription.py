@@ -9,7 +9,9 @@ from typing import Generic, Protocol, TypeVar, cast
 
 import msgspec
 
+from flowcraft.adapters.asgi import json_sequence
 from flowcraft.channels import RowsChannel
+from flowcraft.core.frames import Framing
 from flowcraft.ports import GatewayPort
 from flowcraft.testing.expectations import rows_missing
 from flowcraft.testing.inbox import Frame, Inbox
@@ -23,6 +25,7 @@ _Key = tuple[object, ...]
 class RowsInbox(Inbox):
     """The client's end of a connection that subscribes to rows: it applies whole groups, as pages do."""
 
+    framing: Framing = json_sequence
     channel: str = ""
     shown: dict[_Key, bytes] = field(default_factory=dict[_Key, bytes])
     """The rows by key, as they are at `cursor`."""

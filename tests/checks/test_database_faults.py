@@ -66,19 +66,19 @@ FAULTS = {
     "a view in the place of a table": fault(
         "alter table flows rename to flows_kept; create view flows as select * from flows_kept",
         "FC056 FC063",
-        "flow_update = ",
+        "flow_rows = ",
         "public.flows is not a table",
     ),
     "a column that is gone": fault(
         "alter table flows drop column description cascade",
         "FC057",
-        "flow_update = ",
+        "flow_rows = ",
         "table public.flows has no column description for the field description of FlowUpdate; it has id,",
     ),
     "a text for a truth": fault(
         "drop view flow_states; alter table flows alter paused drop default, alter paused type text",
         "FC058 FC061",
-        "flow_update = ",
+        "flow_rows = ",
         "column public.flows.paused is text, which does not fit the boolean that FlowUpdate.paused takes",
     ),
     "a day for a moment": fault(
@@ -102,13 +102,13 @@ FAULTS = {
     "a null that the event does not foresee": fault(
         "alter table flows alter name drop not null",
         "FC059",
-        "flow_update = ",
+        "flow_rows = ",
         "public.flows.name may be null, but FlowUpdate.name may not; add `| None`",
     ),
     "triggers that were dropped": fault(
         f"drop function flowcraft.{FLOWS}() cascade",
         "FC060",
-        "flow_update = ",
+        "flow_rows = ",
         "the trigger on public.flows is not installed, so its rows become no events; run `flowcraft migrate",
     ),
     "a function without its triggers": fault(
@@ -119,45 +119,45 @@ FAULTS = {
         )
         + f"; drop trigger {TRIGGER}_truncate on flows",
         "FC060",
-        "flow_update = ",
+        "flow_rows = ",
         "is not installed",
     ),
     "one trigger of two": fault(
         f"drop trigger {TRIGGER}_insert on flows",
         "FC061",
-        "flow_update = ",
+        "flow_rows = ",
         "fires on delete, truncate, update, but is declared for delete, insert, truncate, update",
     ),
     "a trigger that somebody edited": fault(
         f"create or replace function flowcraft.{FLOWS}() returns trigger language plpgsql security definer "
         "set search_path = pg_catalog, pg_temp as 'begin return null; end'",
         "FC061",
-        "flow_update = ",
+        "flow_rows = ",
         "differs from the declaration Table(public.flows)",
     ),
     "a trigger that is disabled": fault(
         "alter table flows disable trigger user",
         "FC062",
-        "flow_update = ",
+        "flow_rows = ",
         "is disabled, so its rows become no events; run `alter table public.flows enable trigger",
     ),
     "a partition without the triggers": fault(
         "create table flows_more () inherits (flows)",
         "FC061 FC070 FC072",
-        "flow_update = ",
+        "flow_rows = ",
         "public.flows_more, a part of public.flows, has no triggers: if it is written to directly, its rows",
     ),
     "a table that is a part of another": fault(
         "create table flows_all (like flows); alter table flows inherit flows_all",
         "FC071",
-        "flow_update = ",
+        "flow_rows = ",
         "public.flows is a part of public.flows_all: if it is written to through public.flows_all, its rows",
     ),
     "a table without a key": fault(
         "alter table flows drop constraint flows_pkey cascade",
         "FC061 FC072",
-        "flow_update = ",
-        "public.flows has no primary key, and no unique index over columns that are not null, so no page",
+        "flow_rows = ",
+        "the key (id) is no key of public.flows: there is no primary key and no unique index",
     ),
     "a trigger of a source that is gone": fault(
         "create function flowcraft.old_123() returns trigger language plpgsql "
@@ -185,7 +185,7 @@ FAULTS = {
         "do $$ begin execute format('alter database %I set search_path = public, app', current_database()); "
         "end $$",
         "FC056",
-        "flow_update = ",
+        "flow_rows = ",
         'public.flows and app.flows on the search_path have the name flows; write Table("public.flows") or',
     ),
     "a trigger on the log": fault(
@@ -257,10 +257,12 @@ def test_a_source_that_was_declared_otherwise_since_the_migration_is_told(
     service: Project, product: str
 ) -> None:
     service.edit(
-        CHANNELS, 'Table("flows", flow_id="id")', 'Table("flows", flow_id="id", on=("insert", "delete"))'
+        CHANNELS,
+        'source=Table("runs", run_id="id")',
+        'source=Table("runs", run_id="id", on=("insert", "delete"))',
     )
     (found,) = service.findings("--dsn", product)
-    assert (found["id"], found["line"]) == ("FC061", service.line_of(CHANNELS, "flow_update = "))
+    assert (found["id"], found["line"]) == ("FC061", service.line_of(CHANNELS, "run_update = "))
     assert (
         "fires on delete, insert, truncate, update, but is declared for delete, insert, truncate"
         in found["message"]

@@ -73,11 +73,11 @@ SERVICE = {
     ),
     "a source with a field that the event does not have": fault(
         CHANNELS,
-        'Table("flows", flow_id="id")',
-        'Table("flows", flow="id")',
+        'source=Table("runs", run_id="id")',
+        'source=Table("runs", run="id")',
         check="FC001",
-        at="flow_update = ",
-        says="FlowUpdate has no field 'flow'; it has flow_id",
+        at="run_update = ",
+        says="RunUpdate has no field 'run'; it has run_id",
     ),
     "a family without its parameter": fault(
         CHANNELS,
@@ -111,7 +111,7 @@ SERVICE = {
         check="FC003",
         at="await self._realtime.broadcast",
         also="FC006",
-        says="has no channel sistem; it has flow_update, run_update, run, dashboard, system",
+        says="has no channel sistem; it has run_update, run, dashboard, system",
     ),
     "a broadcast that is never awaited": fault(
         DASHBOARD,
@@ -150,11 +150,11 @@ SERVICE = {
     ),
     "a channel that has lost its source": fault(
         CHANNELS,
-        ', source=Table("flows", flow_id="id")',
+        ', source=Table("runs", run_id="id")',
         "",
         check="FC006",
-        at='channels.declare("flow_update"',
-        says="flow_update has no source … source=Table(...)",
+        at='channels.declare("run_update"',
+        says="run_update has no source … source=Table(...)",
     ),
 }
 
@@ -240,12 +240,20 @@ PAGES = {
     ),
     "a builder that does not exist": fault(
         USE_FLOWS,
-        "channel.flowUpdate",
-        "channel.flowsUpdate",
+        "channel.flowRows",
+        "channel.flowsRows",
         check="FC021",
-        at="channel.flowsUpdate",
-        says="did you mean channel.flowUpdate?",
+        at="channel.flowsRows",
+        says="did you mean channel.flowRows?",
         also="FC022",
+    ),
+    "a handler that keeps what is gone": fault(
+        OUTCOMES,
+        "onGone: ({ run_id })",
+        "onFresh: ({ run_id })",
+        check="FC023",
+        at="subscribe(\n",
+        says="rows of run_update that are deleted … add { onGone } to subscribe(…)",
     ),
     "a channel that nobody follows": fault(
         USE_ANNOUNCEMENTS,

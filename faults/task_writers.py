@@ -213,10 +213,15 @@ def differences(changes: list[Change], observed: Iterable[Observed]) -> list[str
     )
     table: dict[int, Change] = {}
     cleared, wrong = 0, list[str]()
-    pending = sorted(changes, key=lambda change: change.xid)
+    by_xid = sorted(changes, key=lambda change: change.xid)
+    reached, waiting = 0, list[Change]()
     for cursor in cursors:
-        seen = [change for change in pending if cursor.covers(change.xid)]
-        pending = [change for change in pending if not cursor.covers(change.xid)]
+        begun = reached
+        while reached < len(by_xid) and by_xid[reached].xid < cursor.snapshot.xmax:
+            reached += 1
+        waiting += by_xid[begun:reached]
+        seen = [change for change in waiting if cursor.covers(change.xid)]
+        waiting = [change for change in waiting if not cursor.covers(change.xid)]
         for change in seen:
             if change.id is None:
                 cleared = max(cleared, change.place)

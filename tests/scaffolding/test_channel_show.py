@@ -81,3 +81,12 @@ def test_a_channel_that_is_not_declared_is_told_with_the_likely_one() -> None:
 def test_help_has_an_example(command: str) -> None:
     result = CliRunner().invoke(app, ["channel", command, "--help"], prog_name="flowcraft")
     assert re.search(rf"Example:\n    flowcraft channel {command} ", result.stdout)
+
+
+def test_a_channel_of_rows_is_shown_as_such() -> None:
+    shown = show("team_task_rows", "faults.app:channels").stdout
+    assert "  source    the rows of tasks where not hidden, known by id\n" in shown
+    assert "  const { rows, fresh } = useRows(channel.teamTaskRows(team));\n" in shown
+    assert "broadcast" not in shown
+    listed = CliRunner().invoke(app, ["channel", "list", "faults.app:channels"]).stdout
+    assert "rows of tasks where not hidden" in listed

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from flowcraft.channels import Declaration, Source, Table
+from flowcraft.channels import Declaration, Rows, Source, Table
 from flowcraft.entrypoints.commands import channel_add, channel_show
 from flowcraft.entrypoints.commands.exit_status import example
 from flowcraft.entrypoints.commands.target import channels_of, target_argument
@@ -49,6 +49,8 @@ def _row(declaration: Declaration) -> tuple[str, ...]:
 
 
 def _source(source: Source) -> str:
+    if isinstance(source, Rows):
+        return f"rows of {source.name}" + (f" where {source.where}" if source.where else "")
     if isinstance(source, Table):
         return f"table {source.name} ({'/'.join(source.on)})"
     return f"notify {source.name}"

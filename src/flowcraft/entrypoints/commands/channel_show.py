@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from flowcraft.channels import Channels, Declaration, Notify, Table
+from flowcraft.channels import Channels, Declaration, Notify, Rows, Table
 from flowcraft.codegen.typescript_text import camel_case
 from flowcraft.codegen.typescript_types import declare_type, type_name
 from flowcraft.entrypoints.commands.exit_status import example, exit_on_error
@@ -82,6 +82,9 @@ def _guard(declaration: Declaration) -> str:
 
 
 def _source(source: Table | Notify, declaration: Declaration) -> str:
+    if isinstance(source, Rows):
+        where = f" where {source.where}" if source.where else ""
+        return f"the rows of {source.name}{where}, known by {', '.join(source.key)}"
     if isinstance(source, Notify):
         return f"an existing NOTIFY on {source.name}"
     event = (source.event or declaration.payload.members[0]).__name__
@@ -98,6 +101,8 @@ def _subscription(declaration: Declaration) -> str:
     name = json.dumps(declaration.name)
     if declaration.parameter is not None:
         name = f"channel.{camel_case(declaration.prefix)}({camel_case(declaration.parameter.name)})"
+    if declaration.rows is not None:
+        return f"const {{ rows, fresh }} = useRows({name});"
     return f"useEffect(() => subscribe({name}, (event) => …), [subscribe]);"
 
 
@@ -114,6 +119,8 @@ def _examples(declaration: Declaration) -> Iterator[str]:
     for source in tables:
         column = source.columns.get(fields[0].name, fields[0].name)
         yield f"  update {source.name} set {column} = {column};"  # noqa: S608  # an example to read
+    if declaration.rows is not None:
+        return  # nothing is broadcast on it
     full, argument = declaration.prefix, ""
     if declaration.parameter is not None:
         value = next((s for s in samples if s.name == declaration.parameter.name), None)

@@ -31,7 +31,7 @@ def test_sanitizers_find_nothing(tmp_path: Path) -> None:
     sources = Path(fan_out.__file__).parent
     shutil.copytree(sources, package, ignore=shutil.ignore_patterns("*.so", "__pycache__", "_npm"))
     include, target = sysconfig.get_paths()["include"], package / "_fan_out.abi3.so"
-    compile_ = ["gcc", *FLAGS, f"-I{include}", package / "_fan_out.c", "-o", target]
+    compile_ = ["gcc", *FLAGS, f"-I{include}", str(package / "_fan_out.c"), "-o", str(target)]
     subprocess.run(compile_, check=True, timeout=60)
     environment = {
         "LD_PRELOAD": ":".join(libraries),

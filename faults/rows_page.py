@@ -18,6 +18,8 @@ class RowsPage:
         self.cursors: dict[str, str | None] = dict.fromkeys(channels)
         self.live: set[str] = set()
         self.states = 0
+        self.groups = 0
+        """How many groups were applied: what is shown changes with them only."""
         self.errors: list[dict[str, Any]] = []
         self._keys: dict[str, list[str]] = {}
         self._items: dict[str, list[dict[str, Any]]] = {}
@@ -79,6 +81,7 @@ class RowsPage:
         self.live |= set(named)
         for channel in named or self.live:
             self.cursors[channel] = frame["cursor"]
+        self.groups += 1
 
     def _apply(self, event: Mapping[str, Any]) -> None:
         channel = event["channel"]

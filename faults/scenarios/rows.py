@@ -56,7 +56,7 @@ class Watcher:
             await client.send(json.dumps(frame))
         if self.waits_for:
             await client.send(json.dumps({"settle": self.waits_for}))
-        has_settled = False
+        has_settled, groups = False, 0
         while True:
             message = await client.recv()
             for frame in self.page.received(message):
@@ -64,7 +64,9 @@ class Watcher:
             has_settled = has_settled or str(message).startswith('{"settled"')
             if has_settled and self.page.live == set(CHANNELS):
                 self.settled.set()
-            self._note()
+            if self.page.groups != groups:
+                groups = self.page.groups
+                self._note()
 
     def _note(self) -> None:
         """Keep what is shown at each cursor; two texts at one cursor contradict each other."""

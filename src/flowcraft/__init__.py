@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from flowcraft.adapters.memory import MemoryBackend
     from flowcraft.adapters.postgres.backend import PostgresBackend
     from flowcraft.adapters.postgres.schema import migrate
-    from flowcraft.channels import Channel, ChannelFamily, Channels, Notify, RowsChannel, RowsFamily, Table
+    from flowcraft.channels import Channel, ChannelFamily, Channels, RowsChannel, RowsFamily
     from flowcraft.cursors import Cursor
+    from flowcraft.declarations import Notify, Table
     from flowcraft.entrypoints.realtime import Realtime
     from flowcraft.errors import DeclarationError, PayloadInvalid, RealtimeError
     from flowcraft.events import Event, Int64
@@ -65,7 +66,7 @@ _HOMES = {
     "Jwks": "adapters.jwks",
     "JwtAuthorizer": "adapters.jwt",
     "MemoryBackend": "adapters.memory",
-    "Notify": "channels",
+    "Notify": "declarations",
     "PayloadInvalid": "errors",
     "PostgresBackend": "adapters.postgres.backend",
     "Realtime": "entrypoints.realtime",
@@ -75,7 +76,7 @@ _HOMES = {
     "RowsChannel": "channels",
     "RowsFamily": "channels",
     "Settings": "settings",
-    "Table": "channels",
+    "Table": "declarations",
     "Viewer": "viewers",
     "migrate": "adapters.postgres.schema",
 }

@@ -6,10 +6,11 @@ from typing import Literal
 
 from flowcraft.adapters.postgres.inspection import inspect
 from flowcraft.adapters.postgres.schema import migrate
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels
 from flowcraft.checking.facts import Facts
 from flowcraft.checking.findings import findings
 from flowcraft.checking.rules import DATABASE
+from flowcraft.declarations import Table
 from flowcraft.events import Event
 from tests.support.postgres import connected
 

@@ -13,7 +13,8 @@ from uuid import UUID
 import msgspec
 import pydantic
 
-from flowcraft.channels import Channels, Notify, Table
+from flowcraft.channels import Channels
+from flowcraft.declarations import Notify, Table
 from flowcraft.events import Event, Int64
 
 T = TypeVar("T")

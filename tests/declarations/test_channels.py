@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcraft.channels import Channels, Notify, Table
+from flowcraft.channels import Channels
+from flowcraft.declarations import Notify, Table
 from flowcraft.errors import ChannelNameInvalid, ChannelUnknown, DeclarationError
 from flowcraft.events import Event
 from flowcraft.names import Parameter

@@ -11,8 +11,9 @@ import asyncpg
 import pytest
 
 from flowcraft.adapters.memory import MemoryTransaction
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels
 from flowcraft.cursors import Cursor, Snapshot
+from flowcraft.declarations import Table
 from flowcraft.errors import RealtimeError
 from flowcraft.events import Event
 from flowcraft.ports import RealtimeService

@@ -13,8 +13,9 @@ import pytest
 from flowcraft.adapters.postgres.embedded import EmbeddedPostgres, find_binaries
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.schema import migrate, migration_sql
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels
 from flowcraft.cursors import Cursor
+from flowcraft.declarations import Table
 from flowcraft.errors import CursorOfOtherDatabase, CursorRewound, LogUnavailable
 from flowcraft.events import Event
 from tests.support.postgres import AppendablePostgresLog, connected, migrated

@@ -17,8 +17,9 @@ from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.schema import migrate, migration_sql
 from flowcraft.adapters.postgres.statements import migrations
 from flowcraft.adapters.postgres.triggers import table_sources
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels
 from flowcraft.cursors import Cursor
+from flowcraft.declarations import Table
 from flowcraft.errors import CursorOfOtherDatabase, SchemaDiffers
 from flowcraft.events import Event
 from tests.support.postgres import connected

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from flowcraft.adapters.postgres.schema import migrate
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels
+from flowcraft.declarations import Table
 from flowcraft.events import Event, Int64
 from tests.support.postgres import connected
 

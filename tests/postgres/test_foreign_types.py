@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from flowcraft.adapters.postgres.schema import migrate
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels
+from flowcraft.declarations import Table
 from flowcraft.events import Event
 from tests.support.rivals import Place, rivals
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flowcraft.adapters.postgres.schema import migrate
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels
+from flowcraft.declarations import Table
 from flowcraft.errors import DeclarationError
 from flowcraft.events import Event
 from tests.support.postgres import connected

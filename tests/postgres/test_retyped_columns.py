@@ -13,7 +13,8 @@ from uuid import UUID
 import pytest
 
 from flowcraft.adapters.postgres.schema import migrate
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels
+from flowcraft.declarations import Table
 from flowcraft.events import Event
 from tests.support.postgres import connected
 

@@ -16,7 +16,8 @@ from flowcraft.adapters.postgres.embedded import find_binaries
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.schema import migrate, migration_sql
 from flowcraft.adapters.postgres.statements import migrations
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels
+from flowcraft.declarations import Table
 from flowcraft.errors import CursorExpired, DeclarationError, LogUnavailable
 from flowcraft.events import Event
 from tests.support.postgres import connected, migrated

@@ -20,8 +20,9 @@ from flowcraft.adapters.postgres.service import PostgresRealtimeService
 from flowcraft.adapters.postgres.steps import LATEST, create_triggers, differences, log_version, upgrade_log
 from flowcraft.adapters.postgres.table_facts import columns_of, inspected
 from flowcraft.adapters.postgres.triggers import table_sources
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels
 from flowcraft.core.wakeup import Idle
+from flowcraft.declarations import Table
 from flowcraft.events import Event
 from tests.support.following import Followed, following
 from tests.support.postgres import connected

@@ -16,7 +16,8 @@ import pytest
 
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.adapters.postgres.statements import statement
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels
+from flowcraft.declarations import Table
 from flowcraft.events import Event, Int64
 from tests.support.postgres import Ear, connected
 

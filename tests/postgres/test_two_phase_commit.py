@@ -10,8 +10,9 @@ import pytest
 from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.adapters.postgres.service import PostgresRealtimeService
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels
 from flowcraft.core.wakeup import Idle
+from flowcraft.declarations import Table
 from flowcraft.events import Event
 from flowcraft.testing.databases import DatabaseServer
 from flowcraft.testing.databases import database as empty_database

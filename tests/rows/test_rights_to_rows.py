@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from flowcraft.adapters.memory import MemoryLog, MemoryWakeups
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels
 from flowcraft.core.withdrawals import RESERVED, Withdrawal, encode_withdrawal
+from flowcraft.declarations import Table
 from flowcraft.events import Event
 from flowcraft.records import Kind, Limit, TableRows
 from flowcraft.runtime.clock import SystemClock

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowcraft.adapters.postgres.schema import migrate
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels
+from flowcraft.declarations import Table
 from flowcraft.events import Event
 from tests.support.postgres import connected
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels
+from flowcraft.declarations import Table
 from flowcraft.events import Event
 from flowcraft.records import Record
 from tests.support.postgres import connected

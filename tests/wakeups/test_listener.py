@@ -14,7 +14,7 @@ import pytest
 
 from flowcraft.adapters.postgres.listen_connection import ListenConnection
 from flowcraft.adapters.postgres.listener import PostgresListener
-from flowcraft.channels import Channels, Notify
+from flowcraft.channels import Channels
 from flowcraft.core.wakeup import (
     BUSY_READS,
     DrawMark,
@@ -27,6 +27,7 @@ from flowcraft.core.wakeup import (
     Unlock,
     WakeupMachine,
 )
+from flowcraft.declarations import Notify
 from flowcraft.errors import LogUnavailable
 from flowcraft.events import Event
 from flowcraft.records import Ephemeral

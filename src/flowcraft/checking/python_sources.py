@@ -15,8 +15,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeAlias, cast
 
-from flowcraft.channels import Channel, ChannelFamily, Channels, Declaration
+from flowcraft.channels import Channel, ChannelFamily, Channels
 from flowcraft.checking.facts import Broadcast, Problem, PythonFacts, SourceLocation
+from flowcraft.declarations import Declaration
 
 _SKIPPED = frozenset({"node_modules", "build", "dist", "__pycache__", "site-packages", "tests", "test"})
 _DEPTH = 6

@@ -15,9 +15,10 @@ from importlib.resources import files
 from typing import Any, Self, TypeAlias, cast
 from urllib.parse import urlsplit
 
-from flowcraft.channels import Channels, Declaration
+from flowcraft.channels import Channels
 from flowcraft.codegen.definitions import joined_definitions
 from flowcraft.codegen.draft7 import as_draft7
+from flowcraft.declarations import Declaration
 from flowcraft.events import JsonSchema
 from flowcraft.names import Parameter
 

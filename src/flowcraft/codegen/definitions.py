@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from flowcraft.channels import Declaration
+from flowcraft.declarations import Declaration
 from flowcraft.errors import DeclarationError
 from flowcraft.events import JsonSchema
 

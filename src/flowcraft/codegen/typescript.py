@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from flowcraft.channels import Channels, Declaration, Notify
+from flowcraft.channels import Channels
 from flowcraft.codegen.definitions import joined_definitions
 from flowcraft.codegen.typescript_text import camel_case, identifier, indented, jsdoc, literal, property_key
 from flowcraft.codegen.typescript_types import declare_type, type_expression, type_name
+from flowcraft.declarations import Declaration, Notify
 from flowcraft.errors import DeclarationError
 
 _HEADER = """\

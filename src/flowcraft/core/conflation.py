@@ -6,7 +6,8 @@ from typing import TypeAlias, cast
 
 import msgspec
 
-from flowcraft.channels import Channels, Declaration
+from flowcraft.channels import Channels
+from flowcraft.declarations import Declaration
 from flowcraft.records import Kind, Record
 
 ConflationKey: TypeAlias = tuple[str, bytes]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from flowcraft.channels import Channels, Declaration
+from flowcraft.channels import Channels
+from flowcraft.declarations import Declaration
 from flowcraft.errors import ChannelNameInvalid, ChannelUnknown, PayloadInvalid
 from flowcraft.records import Batch, Kind, Record
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 from uuid import UUID
 
-from flowcraft.channels import Channels, Declaration
+from flowcraft.channels import Channels
 from flowcraft.core import frames
 from flowcraft.core.client_frames import (
     OLDEST,
@@ -39,6 +39,7 @@ from flowcraft.core.waiting import (
 )
 from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor, ResetReason
+from flowcraft.declarations import Declaration
 from flowcraft.errors import (
     BadRequest,
     ChannelNameInvalid,

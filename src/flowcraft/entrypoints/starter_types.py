@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from flowcraft.channels import Channels, Table
+from flowcraft.channels import Channels
 from flowcraft.codegen.typescript import generate_typescript
+from flowcraft.declarations import Table
 from flowcraft.events import Event
 
 

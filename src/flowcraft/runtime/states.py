@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from flowcraft.channels import Channels, Rows
+from flowcraft.channels import Channels
 from flowcraft.core.frames import PAGE_BYTES, Bundle, rows
 from flowcraft.core.states import State, StateRequest
 from flowcraft.cursors import Cursor
+from flowcraft.declarations import Rows
 from flowcraft.errors import LogUnavailable, PayloadInvalid, RowsLimitExceeded, RowsUnreadable
 from flowcraft.ports import Clock, RowsReader
 from flowcraft.records import Limit, TableRows

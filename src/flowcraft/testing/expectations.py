@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from flowcraft.channels import Declaration
+from flowcraft.declarations import Declaration
 from flowcraft.records import Record
 
 _SHOWN = 10

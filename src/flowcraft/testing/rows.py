@@ -11,7 +11,8 @@ import asyncpg
 
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.adapters.postgres.triggers import quoted
-from flowcraft.channels import Channels, Declaration, Rows, Table
+from flowcraft.channels import Channels
+from flowcraft.declarations import Declaration, Rows, Table
 from flowcraft.records import Kind, Record
 
 if TYPE_CHECKING:

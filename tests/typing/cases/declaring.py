@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, TypeAlias, assert_type
 from uuid import UUID
 
-from flowcraft.channels import Channel, ChannelFamily, Channels, Notify, Table
+from flowcraft.channels import Channel, ChannelFamily, Channels
+from flowcraft.declarations import Notify, Table
 from flowcraft.events import Event
 
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from flowcraft.channels import Channels, Declaration, Notify
+from flowcraft.channels import Channels
+from flowcraft.declarations import Declaration, Notify
 from flowcraft.records import Ephemeral
 
 logger = logging.getLogger(__name__)

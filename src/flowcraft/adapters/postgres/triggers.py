@@ -18,7 +18,8 @@ from uuid import UUID
 
 import msgspec
 
-from flowcraft.channels import PERSON, Channels, Declaration, Rows, Table
+from flowcraft.channels import Channels
+from flowcraft.declarations import PERSON, Declaration, Rows, Table
 from flowcraft.errors import DeclarationError
 from flowcraft.events import EventField
 

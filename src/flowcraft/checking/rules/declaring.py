@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowcraft.channels import Declaration, Notify, Table
 from flowcraft.checking.facts import Facts
 from flowcraft.checking.findings import Fault
+from flowcraft.declarations import Declaration, Notify, Table
 
 
 def can_be_imported(facts: Facts) -> Iterator[Fault]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from flowcraft.adapters.postgres.inspection import Column, DatabaseFacts, SourceFacts
 from flowcraft.adapters.postgres.schema import OLDEST_POSTGRES
 from flowcraft.adapters.postgres.triggers import SourceField
-from flowcraft.channels import Declaration
 from flowcraft.checking.column_types import misfit, takes_null
 from flowcraft.checking.facts import Facts, SourceLocation
 from flowcraft.checking.findings import Fault
+from flowcraft.declarations import Declaration
 from flowcraft.events import JsonSchema
 
 _TO_BROADCAST = ("broadcast", "broadcast_ephemeral", "cursor")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 
-from flowcraft.channels import Channels, Declaration, Table
+from flowcraft.channels import Channels
 from flowcraft.checking.facts import ChannelRead, Facts
 from flowcraft.checking.findings import Fault
 from flowcraft.codegen.typescript_text import camel_case
+from flowcraft.declarations import Declaration, Table
 from flowcraft.errors import ChannelNameInvalid, ChannelUnknown
 
 _SOMETHING = "${…}"

@@ -10,7 +10,7 @@ import click
 
 from flowcraft.adapters.postgres.connections import connect
 from flowcraft.adapters.postgres.statements import statement
-from flowcraft.channels import Declaration
+from flowcraft.declarations import Declaration
 from flowcraft.entrypoints.commands.exit_status import example, exit_on_error, fail
 from flowcraft.entrypoints.commands.target import dsn_option, realtime_of, target_argument
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from flowcraft.channels import Declaration, Rows, Source, Table
+from flowcraft.declarations import Declaration, Rows, Source, Table
 from flowcraft.entrypoints.commands import channel_add, channel_show
 from flowcraft.entrypoints.commands.exit_status import example
 from flowcraft.entrypoints.commands.target import channels_of, target_argument

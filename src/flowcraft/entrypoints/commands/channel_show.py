@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import click
 
-from flowcraft.channels import Channels, Declaration, Notify, Rows, Table
+from flowcraft.channels import Channels
 from flowcraft.codegen.typescript_text import camel_case
 from flowcraft.codegen.typescript_types import declare_type, type_name
+from flowcraft.declarations import Declaration, Notify, Rows, Table
 from flowcraft.entrypoints.commands.exit_status import example, exit_on_error
 from flowcraft.entrypoints.commands.target import channels_of, target_argument
 from flowcraft.errors import ChannelNameInvalid, ChannelUnknown

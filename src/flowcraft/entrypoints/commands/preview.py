@@ -25,8 +25,9 @@ from pathlib import Path
 import msgspec
 
 from flowcraft.adapters.postgres.triggers import TableSource, table_sources
-from flowcraft.channels import Channels, Declaration, Table
+from flowcraft.channels import Channels
 from flowcraft.codegen.typescript import generate_typescript
+from flowcraft.declarations import Declaration, Table
 from flowcraft.errors import DeclarationError, RealtimeError
 from flowcraft.scaffolding.request import Sample
 from flowcraft.scaffolding.samples import sample

@@ -15,44 +15,79 @@ def show(name: str, target: str = TARGET) -> Result:
     return CliRunner().invoke(app, ["channel", "show", target, name], prog_name="flowcraft")
 
 
-FLOW_UPDATE = """\
-flow_update: FlowUpdate
+RUN_UPDATE = """\
+run_update: RunUpdate
   delivery  exactly once and in order, as long as the client's cursor is inside the log
   guard     none: open to all
-  source    rows of flows (insert/update) become FlowUpdate, flow_id from id
+  source    rows of runs (insert/update) become RunUpdate, run_id from id
 
-FlowUpdate, JSON fields:
+RunUpdate, JSON fields:
+  run_id: UUID
+  number: int
   flow_id: str
-  name: str
-  description: str
-  steps: list[str]
-  paused: bool
+  flow_name: str
+  status: Literal['queued', 'running', 'succeeded', 'failed', 'cancelled']
+  progress: Annotated[int, msgspec.Meta(ge=0, le=100)]
+  attempt: int
+  current_step: str | None
+  cancel_requested: bool
+  triggered_by: Literal['person', 'schedule']
+  error: str | None
+  created_at: datetime
+  started_at: datetime | None
+  finished_at: datetime | None
+  retry_at: datetime | None
+  version: int
 
 TypeScript:
-  /** A flow as it is now: what can be run. */
-  export type FlowUpdate = {
-    readonly type: "FlowUpdate";
+  /** A run as it is now. `version` grows by one with every change of the row. */
+  export type RunUpdate = {
+    readonly type: "RunUpdate";
+    /** @format uuid */
+    readonly run_id: string;
+    readonly number: number;
     readonly flow_id: string;
-    readonly name: string;
-    readonly description: string;
-    readonly steps: readonly string[];
-    readonly paused: boolean;
+    readonly flow_name: string;
+    readonly status: "cancelled" | "failed" | "queued" | "running" | "succeeded";
+    readonly progress: number;
+    readonly attempt: number;
+    readonly current_step: string | null;
+    readonly cancel_requested: boolean;
+    readonly triggered_by: "person" | "schedule";
+    readonly error: string | null;
+    /** @format date-time */
+    readonly created_at: string;
+    /** @format date-time */
+    readonly started_at: string | null;
+    /** @format date-time */
+    readonly finished_at: string | null;
+    /** @format date-time */
+    readonly retry_at: string | null;
+    readonly version: number;
   };
-  useEffect(() => subscribe("flow_update", (event) => …), [subscribe]);
+  useEffect(() => subscribe("run_update", (event) => …), [subscribe]);
 
 SQL:
-  update flows set id = id;
-  select flowcraft.broadcast('flow_update', '{"type": "FlowUpdate", "flow_id": "flow_id", "name": "name", \
-"description": "description", "steps": ["steps"], "paused": true}');
+  update runs set id = id;
+  select flowcraft.broadcast('run_update', '{"type": "RunUpdate", \
+"run_id": "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "number": 7, "flow_id": "flow_id", \
+"flow_name": "flow_name", "status": "queued", "progress": 0, "attempt": 7, \
+"current_step": "current_step", "cancel_requested": true, "triggered_by": "person", \
+"error": "error", "created_at": "2026-11-22T20:13:00Z", "started_at": "2026-11-22T20:13:00Z", \
+"finished_at": "2026-11-22T20:13:00Z", "retry_at": "2026-11-22T20:13:00Z", "version": 7}');
 
 Python:
-  await realtime.broadcast(flow_update, FlowUpdate(flow_id="flow_id", name="name", \
-description="description", steps=["steps"], paused=True))
+  await realtime.broadcast(run_update, \
+RunUpdate(run_id=UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8"), number=7, flow_id="flow_id", \
+flow_name="flow_name", status="queued", progress=0, attempt=7, current_step="current_step", \
+cancel_requested=True, triggered_by="person", error="error", created_at=datetime(2026, 11, 22, 20, \
+13, tzinfo=UTC), started_at=datetime(2026, 11, 22, 20, 13, tzinfo=UTC), finished_at=datetime(2026, \
+11, 22, 20, 13, tzinfo=UTC), retry_at=datetime(2026, 11, 22, 20, 13, tzinfo=UTC), version=7))
 """
 
 
 def test_a_channel_is_shown_with_an_example_for_each_language() -> None:
-    assert (show("flow_update").exit_code, show("flow_update").stdout) == (0, FLOW_UPDATE)
+    assert (show("run_update").exit_code, show("run_update").stdout) == (0, RUN_UPDATE)
 
 
 @pytest.mark.parametrize(
@@ -70,10 +105,10 @@ def test_a_family_is_found_by_its_name_its_prefix_or_one_of_it(name: str) -> Non
 
 
 def test_a_channel_that_is_not_declared_is_told_with_the_likely_one() -> None:
-    result = show("flows_update")
+    result = show("runs_update")
     assert (result.exit_code, result.stderr) == (
         1,
-        "error: channel 'flows_update' is not declared; did you mean 'flow_update'?\n",
+        "error: channel 'runs_update' is not declared; did you mean 'run_update'?\n",
     )
 
 

@@ -75,12 +75,11 @@ class Copy:
             command, cwd=where or self.root, env=environment, capture_output=True, text=True, check=False
         )
 
-    def remove_flow_update(self) -> None:
-        """Take the channel `flow_update` and its event out of the domain."""
-        for file, gone in (
-            (self.domain / "channels.py", "flow_update"),
-            (self.domain / "events.py", "FlowUpdate"),
-        ):
+    def remove(self, channel: str, event: str | None = None) -> None:
+        """Take a channel, and its event, out of the domain."""
+        for file, gone in ((self.domain / "channels.py", channel), (self.domain / "events.py", event)):
+            if gone is None:
+                continue
             lines = file.read_text("utf-8").splitlines(keepends=True)
             for node in ast.parse("".join(lines)).body:
                 if _name(node) == gone:

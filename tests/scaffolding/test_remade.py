@@ -13,7 +13,12 @@ from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.scaffolding.python_text import declaration_of, fields_of
 from tests.scaffolding.conftest import TARGET, Copy, Run, execute
 
-FLOW_UPDATE = ("add", "flow_update", "--table", "flows", "--event", "FlowUpdate")
+FLOW_ROWS = (
+    *("add", "flow_rows", "--rows", "--table", "flows", "--event", "FlowUpdate", "--key", "flow_id"),
+    *("--column", "flow_id=id", "--column", "name", "--column", "description", "--column", "steps"),
+    *("--column", "paused"),
+)
+RUN_UPDATE = ("add", "run_update", "--table", "runs", "--event", "RunUpdate")
 PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 
@@ -30,20 +35,20 @@ def schema_hash(copy: Copy) -> str:
 def test_a_channel_that_was_removed_is_made_again_and_the_application_works(copy: Copy, run: Run) -> None:
     events, declared = copy.domain / "events.py", copy.domain / "channels.py"
     was = fields_of(tree(events), "FlowUpdate"), schema_hash(copy)
-    statement = declaration_of(tree(declared), "channels", "flow_update")
+    statement = declaration_of(tree(declared), "channels", "flow_rows")
     assert statement is not None
-    copy.remove_flow_update()
-    assert declaration_of(tree(declared), "channels", "flow_update") is None
+    copy.remove("flow_rows", "FlowUpdate")
+    assert declaration_of(tree(declared), "channels", "flow_rows") is None
 
-    result = run(*FLOW_UPDATE)
+    result = run(*FLOW_ROWS)
     assert result.exit_code == 0, result.output
     assert (fields_of(tree(events), "FlowUpdate"), schema_hash(copy)) == was
-    again = declaration_of(tree(declared), "channels", "flow_update")
+    again = declaration_of(tree(declared), "channels", "flow_rows")
     assert again is not None
     assert ast.dump(again) == ast.dump(statement)
-    assert (copy.hooks / "flows/hooks/use-flow-update.ts").exists(), "beside use-flows.ts, which stays"
+    assert (copy.hooks / "flows/hooks/use-flow-rows.ts").exists(), "beside use-flows.ts, which stays"
 
-    own = "examples/flowcraft/tests/test_flow_update_channel.py"
+    own = "examples/flowcraft/tests/test_flow_rows_channel.py"
     tested = copy.python(
         *PYTEST,
         own,
@@ -76,23 +81,23 @@ def test_a_channel_that_was_removed_is_made_again_and_the_application_works(copy
     pages = copy.tool("vitest", "run", "--root", ".", "src/features/flows")
     assert pages.returncode == 0, pages.stdout + pages.stderr
 
-    hook = copy.hooks / "flows/hooks/use-flow-update.ts"
-    hook.write_text(hook.read_text("utf-8").replace("    return unsubscribe;\n", "    void unsubscribe;\n"))
-    leaks = copy.tool("vitest", "run", "--root", ".", "src/features/flows/hooks/use-flow-update")
-    assert leaks.returncode != 0, "a hook that does not unsubscribe is found"
+    hook = copy.hooks / "flows/hooks/use-flow-rows.ts"
+    hook.write_text(hook.read_text("utf-8").replace("useRows(channel.flowRows", "useRows(null"))
+    other = copy.tool("vitest", "run", "--root", ".", "src/features/flows/hooks/use-flow-rows")
+    assert other.returncode != 0, "a hook that does not subscribe is found"
 
-    declared.write_text(declared.read_text("utf-8").replace('source=Table("flows", flow_id="id")', ""))
+    declared.write_text(declared.read_text("utf-8").replace('table="flows"', 'table="flows", where="false"'))
     silent = copy.python(*PYTEST, own)
-    assert silent.returncode != 0, "a channel whose source is gone is found"
+    assert silent.returncode != 0, "a channel without its rows is found"
 
 
 def test_the_migration_makes_the_very_triggers_that_migrate_makes(copy: Copy, run: Run, tables: str) -> None:
-    copy.remove_flow_update()
-    assert run(*FLOW_UPDATE, "--dsn", tables).exit_code == 0
-    (script,) = [file.read_text("utf-8") for file in copy.migrations.glob("*_flow_update.sql")]
+    copy.remove("run_update")
+    assert run(*RUN_UPDATE, "--dsn", tables).exit_code == 0
+    (script,) = [file.read_text("utf-8") for file in copy.migrations.glob("*_run_update.sql")]
     execute(tables, script)
     asyncio.run(migrate(tables, Channels()))
     execute(tables, script, script)
     done = asyncio.run(migrate(tables, channels))
-    assert [line for line in done if line.startswith("run_update")] != []
-    assert [line for line in done if "flow_update" in line] == [], "nothing was left to do for it"
+    assert [line for line in done if line.startswith("flow_rows")] != []
+    assert [line for line in done if "run_update" in line] == [], "nothing was left to do for it"

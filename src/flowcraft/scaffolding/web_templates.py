@@ -24,7 +24,7 @@ def hook(request: ChannelRequest, project: Project, stem: str) -> str:
             builder=f"channel.{names.builder}" + (f"({argument})" if with_parameter else ""),
         )
     return template(
-        "channel/hook.ts",
+        "channel/hook.ts" if request.table is None else "channel/table_hook.ts",
         event=request.event,
         types=_types_module(project),
         channel=names.channel,

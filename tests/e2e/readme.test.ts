@@ -21,12 +21,12 @@ import { createClient } from "@flowcraft/realtime";
 import { RealtimeProvider, useConnection } from "@flowcraft/realtime/react";
 import { createRoot } from "react-dom/client";
 import { schemaHash } from "./channels.gen";
-import { Status } from "./status";
+import { Runs } from "./runs";
 
 const Ready = () => <output>{useConnection().fresh ? "ready" : ""}</output>;
 const client = createClient({ schema: schemaHash });
 createRoot(document.body.appendChild(document.createElement("main"))).render(
-  <RealtimeProvider client={client}><Status /><Ready /></RealtimeProvider>,
+  <RealtimeProvider client={client}><Runs /><Ready /></RealtimeProvider>,
 );
 `;
 const TSCONFIG = {
@@ -54,7 +54,7 @@ beforeAll(async () => {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   writeFileSync(`${folder}/app.py`, snippet("python"));
-  writeFileSync(`${folder}/status.tsx`, snippet("tsx"));
+  writeFileSync(`${folder}/runs.tsx`, snippet("tsx"));
   writeFileSync(`${folder}/main.tsx`, MAIN);
   writeFileSync(`${folder}/index.html`, '<!doctype html><script type="module" src="./main.tsx"></script>');
   writeFileSync(`${folder}/tsconfig.json`, JSON.stringify(TSCONFIG));
@@ -86,17 +86,19 @@ test("the component compiles, and a channel that is not declared does not", () =
     }
   };
   expect(tsc()).toBe("");
-  writeFileSync(`${folder}/status.tsx`, snippet("tsx").replace('"run_update"', '"run_updated"'));
-  expect(tsc()).toContain("run_updated");
-  writeFileSync(`${folder}/status.tsx`, snippet("tsx"));
+  writeFileSync(`${folder}/runs.tsx`, snippet("tsx").replace('"run_rows"', '"runs_rows"'));
+  expect(tsc()).toContain("runs_rows");
+  writeFileSync(`${folder}/runs.tsx`, snippet("tsx"));
 });
 
 test("the commit re-renders the component", async () => {
   const { page, errors } = await open(browser, address);
   await page.getByText("ready").waitFor();
-  expect(await page.locator("p").textContent()).toBe("queued");
+  await page.locator("li", { hasText: "queued" }).waitFor();
   await psql(dsn, snippet("sql"));
-  await page.getByText("running").waitFor();
+  await page.locator("li", { hasText: "running" }).waitFor();
+  await psql(dsn, "delete from runs");
+  await page.locator("li").waitFor({ state: "detached" });
   expect(errors).toEqual([]);
   await page.close();
 });

@@ -24,6 +24,8 @@ for (const entry of process.argv.slice(1))
   required[entry] = [Object.keys(require(entry)), require.resolve(entry)];
 console.log(JSON.stringify(required));
 """
+COLLECTIONS = "@flowcraft/realtime/tanstack-db"
+"""Needs a library that has modules alone, and types that a strict program does not take as they are."""
 TYPED = """
 import { createClient } from "@flowcraft/realtime";
 import { useChannelState, useWebSocket } from "@flowcraft/realtime/react";
@@ -43,6 +45,14 @@ export function useCount(): number {
   const load = () => Promise.resolve({ data: 0, cursor: "" as never });
   return useChannelState("count_update", { load, reduce: (sum: number, event) => sum + event.n }).data ?? 0;
 }
+"""
+COLLECTED = """
+import { createClient } from "@flowcraft/realtime";
+import { rowsCollection } from "@flowcraft/realtime/tanstack-db";
+import { createCollection } from "@tanstack/db";
+
+export const rows = createCollection(rowsCollection(createClient(), "count_rows"));
+export const one: Record<string, unknown> | undefined = rows.get(1);
 """
 RENDERED = """
 import { Window } from "happy-dom";
@@ -87,12 +97,14 @@ def test_every_entry_can_be_imported_by_node(page: WebProject) -> None:
 @pytest.mark.parametrize("option", ["--no-experimental-require-module", "--experimental-require-module"])
 def test_every_entry_can_be_required(page: WebProject, option: str) -> None:
     """Jest has its own `require`, which takes no modules; Node's takes them from 20.19 on."""
-    command = ["node", option, "--no-warnings", "--eval", REQUIRED, *page.entries()]
+    takes_modules = option == "--experimental-require-module"
+    entries = [entry for entry in page.entries() if takes_modules or entry != COLLECTIONS]
+    command = ["node", option, "--no-warnings", "--eval", REQUIRED, *entries]
     required = json.loads(run(command, cwd=page.folder).stdout)
-    assert set(required) == set(page.entries())
+    assert set(required) == set(entries)
     assert all(names for names, _ in required.values()), "an entry exports something"
     of_modules = [file for _, file in required.values() if "/cjs/" not in file]
-    assert bool(of_modules) == (option == "--experimental-require-module")
+    assert bool(of_modules) == takes_modules
 
 
 @pytest.mark.parametrize("file", ["dist/react.js", "dist/cjs/react.js"])
@@ -109,7 +121,8 @@ def test_every_entry_has_types_that_a_strict_program_takes(
 ) -> None:
     folder = page.folder / resolution
     folder.mkdir()
-    imports = "".join(f'export * as e{n} from "{name}";\n' for n, name in enumerate(page.entries()))
+    entries = [entry for entry in page.entries() if entry != COLLECTIONS]
+    imports = "".join(f'export * as e{n} from "{name}";\n' for n, name in enumerate(entries))
     (folder / f"entries.{suffix}").write_text(imports)
     (folder / f"typed.{suffix}").write_text(TYPED)
     options = {
@@ -119,6 +132,24 @@ def test_every_entry_has_types_that_a_strict_program_takes(
         "lib": ["ES2022", "DOM", "DOM.Iterable"],
         "strict": True,
         "exactOptionalPropertyTypes": True,
+        "noEmit": True,
+        "types": [],
+    }
+    (folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": options}))
+    assert run([TSC, "-p", folder], cwd=page.folder).stdout == ""
+
+
+def test_collections_have_types_where_those_of_libraries_are_not_checked(page: WebProject) -> None:
+    folder = page.folder / "collections"
+    folder.mkdir()
+    (folder / "entries.ts").write_text(COLLECTED)
+    options = {
+        "module": "ESNext",
+        "moduleResolution": "bundler",
+        "target": "ES2022",
+        "lib": ["ES2022", "DOM", "DOM.Iterable"],
+        "strict": True,
+        "skipLibCheck": True,
         "noEmit": True,
         "types": [],
     }

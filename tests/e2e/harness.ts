@@ -89,7 +89,7 @@ export const startStage = async (...options: string[]): Promise<{ stage: Program
 export const flowcraft = (args: readonly string[], dsn: string, cwd = root): Program =>
   new Program(args, { environment: { DATABASE_URL: dsn }, cwd, command: `${root}.venv/bin/flowcraft` });
 
-/** `flowcraft serve`, up as soon as it says where it listens. */
+/** `flowcraft serve`, once it accepts connections: Node 20's WebSocket has no `close` event for one that is answered 503. */
 export const startServer = async (
   dsn: string,
   port: number,
@@ -98,6 +98,8 @@ export const startServer = async (
 ): Promise<Program> => {
   const server = flowcraft(["serve", app, "--port", String(port)], dsn, cwd);
   await server.until((line) => line.includes(`:${port}/realtime`));
+  const accepts = () => fetch(`http://127.0.0.1:${port}/readyz`).then(({ ok }) => ok, () => false);
+  while (!(await accepts())) await new Promise((resolve) => setTimeout(resolve, 20));
   return server;
 };
 

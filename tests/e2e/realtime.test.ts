@@ -136,12 +136,16 @@ test("a plain WebSocket of the original shape gets channel and payload", async (
 test("the server is killed and restarted three times under 1,000 commits; the page ends complete, once, in order", async () => {
   await psql(dsn, "update items set version = 0");
   const { page, errors, seen, leave } = await visit();
+  let opened = 1;
   const writer = new Program(["-m", "tests.e2e.writer", dsn, "1000"]);
   for (const commits of [250, 500, 750]) {
     await writer.until((line) => Number(line) >= commits);
     await server.stop("SIGKILL");
     await writer.until((line) => Number(line) >= commits + 50);
     server = await startServer(dsn, port);
+    // The writer is quick: a server that is killed before the page has come back would be no further interruption.
+    opened += 1;
+    await expect.poll(async () => (await seen()).sockets.opened, { timeout: 20_000 }).toBeGreaterThanOrEqual(opened);
   }
   await writer.ended();
   const versions = await state();

@@ -84,7 +84,7 @@ class Attacker:
             reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
             data = HANDSHAKE + frame(1, json.dumps({"subscribe": ["lanes.0"]}).encode())
             for byte in data[self._chance.randrange(len(data)) :]:
-                if time.monotonic() > until or reader.at_eof():
+                if time.monotonic() > until or reader.at_eof() or writer.is_closing():
                     break
                 writer.write(bytes([byte]))
                 await asyncio.sleep(0.1)

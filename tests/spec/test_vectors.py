@@ -63,7 +63,7 @@ class Server:
         self.hub = Hub(self.log.position_now(), settings)
         self.running: dict[int, MemoryTransaction] = {}
         self.session: Session | None = None
-        self.sent: list[object] = []
+        self.sent: list[str] = []
         self.events = 0
         self.closed: int | None = None
         self.tables: dict[str, Any] = {}
@@ -86,8 +86,11 @@ class Server:
         self.session = None
 
     def on_client(self, frame: object) -> None:
+        self.on_client_text(json.dumps(frame))
+
+    def on_client_text(self, message: str) -> None:
         assert self.session is not None
-        self.converse(self.session.received(json.dumps(frame)))
+        self.converse(self.session.received(message))
 
     def on_drain(self, reconnect_after_ms: int) -> None:
         assert self.session is not None
@@ -103,6 +106,8 @@ class Server:
         self.running[xid] = self.log.begin(xid)
         for channel, payload, *kind in transaction.get("events", []):
             self.running[xid].broadcast(channel, json.dumps(payload), Kind[(*kind, "event")[0].upper()])
+        for channel, payload in transaction.get("text", []):
+            self.running[xid].broadcast(channel, payload)
 
     def on_commit(self, transaction: dict[str, Any]) -> None:
         if transaction["xid"] not in self.running:
@@ -162,6 +167,10 @@ class Server:
 
     def on_server(self, expected: list[object]) -> None:
         sent, self.sent = self.sent, []
+        assert list(map(json.loads, sent)) == expected
+
+    def on_server_text(self, expected: list[str]) -> None:
+        sent, self.sent = self.sent, []
         assert sent == expected
 
     def read(self) -> None:
@@ -171,7 +180,7 @@ class Server:
         for effect in effects:
             match effect:
                 case sessions.Send(message):
-                    self.sent.append(json.loads(message))
+                    self.sent.append(message.decode())
                 case sessions.BeginSubscription(channels, since, ref, rows, oldest):
                     begun = self.hub.subscribe(SESSION, channels, since, ref, rows=rows, oldest=oldest)
                     self.fan_out(begun)
@@ -190,7 +199,7 @@ class Server:
                         else self.session.rejected(TokenInvalid())
                     )
                 case sessions.Close(code, _, last):
-                    self.sent += map(json.loads, last)
+                    self.sent += map(bytes.decode, last)
                     self.closed = code
                 case _:
                     raise AssertionError(f"no conversation needs {effect}")
@@ -208,7 +217,7 @@ class Server:
                 bundle, to = encoder.encode(effect)
                 assert isinstance(bundle, Bundle)
                 assert to == (SESSION,)
-                self.sent += map(json.loads, bundle.counted(self.events).messages)
+                self.sent += map(bytes.decode, bundle.counted(self.events).messages)
                 self.events += bundle.events
 
     def replay(self, request: ReadReplay) -> None:

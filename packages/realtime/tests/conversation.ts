@@ -9,6 +9,7 @@ type Step =
   | { readonly app: { readonly settle: string } }
   | { readonly client: unknown }
   | { readonly server: readonly unknown[] }
+  | { readonly server_text: readonly string[] }
   | { readonly handlers: Readonly<Record<string, readonly unknown[]>> }
   | { readonly settled: string }
   | { readonly disconnect: true }
@@ -87,6 +88,7 @@ export const replay = ({ steps }: Conversation): void => {
     else if ("client" in step) expect(sent.shift()).toEqual(step.client);
     else if ("server" in step)
       for (const frame of step.server) carryOut(machine.received(JSON.stringify(frame), now));
+    else if ("server_text" in step) for (const message of step.server_text) carryOut(machine.received(message, now));
     else if ("handlers" in step)
       for (const [name, payloads] of Object.entries(step.handlers))
         expect(named(name).received.splice(0), name).toEqual(payloads);

@@ -59,32 +59,29 @@ class Record:
         if key:
             row = json.loads(self.payload)
             content["key"] = {name: row[name] for name in key}
-        return Record(self.xid, self.id, self.channel, _compact(content), kind=Kind.SKIPPED)
+        payload = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+        return Record(self.xid, self.id, self.channel, payload, kind=Kind.SKIPPED)
 
     @property
     def reason(self) -> str:
         """The reason of a reset or a skipped event, as clients receive it; `unreadable` if it is unknown."""
-        try:
-            content: object = json.loads(self.payload)
-        except (ValueError, RecursionError):
-            content = None
-        reason = cast("dict[str, object]", content).get("reason") if isinstance(content, dict) else None
+        reason = self._members().get("reason")
         is_known = reason in _RESET_REASONS if self.kind is Kind.RESET else _REASON.fullmatch(str(reason))
         return str(reason) if is_known else "unreadable"
 
     @property
     def key(self) -> Mapping[str, object] | None:
         """The key of the row that a skipped event is about, if it is about one."""
+        key = self._members().get("key")
+        return cast("dict[str, object]", key) if isinstance(key, dict) else None
+
+    def _members(self) -> dict[str, object]:
+        """Return the payload's members; none if it is not an object."""
         try:
             content: object = json.loads(self.payload)
         except (ValueError, RecursionError):
-            return None
-        key = cast("dict[str, object]", content).get("key") if isinstance(content, dict) else None
-        return cast("dict[str, object]", key) if isinstance(key, dict) else None
-
-
-def _compact(content: object) -> str:
-    return json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+            content = None
+        return cast("dict[str, object]", content) if isinstance(content, dict) else {}
 
 
 def family_of(channel: str) -> str | None:

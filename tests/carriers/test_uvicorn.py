@@ -305,7 +305,8 @@ async def test_messages_that_middleware_sends_of_its_own_come_between_ours_whole
 
     async with (
         uvicorn_with(speaking(RealtimeApp(started, None, "/live")), ws=ws) as (_, port),
-        connect(f"ws://127.0.0.1:{port}/live?channel=ping_update", max_size=None) as client,
+        # Without a bound: a full queue stops the client's reading, and with it that of its keepalive's pongs.
+        connect(f"ws://127.0.0.1:{port}/live?channel=ping_update", max_size=None, max_queue=None) as client,
     ):
         await opened(client)
         for n in range(20):

@@ -30,7 +30,7 @@ export type RowsStore<C extends RowsName> = {
   readonly get: () => RowsSnapshot<C>;
 };
 
-type Row = Readonly<Record<string, unknown>>;
+export type Row = Readonly<Record<string, unknown>>;
 /** The value of a key, or the JSON text of several. */
 type Id = unknown;
 
@@ -158,7 +158,7 @@ const createStore = <C extends RowsName>(client: Client, channel: C | null, shar
   return store;
 };
 
-const idOf = (row: Row, key: readonly string[]): Id => {
+export const idOf = (row: Row, key: readonly string[]): Id => {
   const [only = "", ...more] = key;
   return more.length ? JSON.stringify(key.map((field) => row[field])) : row[only];
 };

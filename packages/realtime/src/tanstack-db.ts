@@ -7,6 +7,7 @@
  */
 import { type Collection, createCollection, type SyncConfig } from "@tanstack/db";
 import type { Client } from "./client.js";
+import { idOf, type Row } from "./collection.js";
 import type { Payload, RowsName } from "./types.js";
 
 /** A key in a collection: that of the row, or the JSON text of several fields. */
@@ -14,8 +15,6 @@ export type CollectionKey = string | number;
 
 /** A row of a channel. Without a registration, an object with any fields. */
 export type CollectionRow<C extends RowsName> = Payload<C> extends object ? Payload<C> : Record<string, unknown>;
-
-type Row = Readonly<Record<string, unknown>>;
 
 /** Options for `createCollection`; spread them to add handlers: `{ ...rowsCollection(client, name), onInsert }`. */
 export type RowsCollection<C extends RowsName> = {
@@ -31,9 +30,8 @@ export type RowsCollection<C extends RowsName> = {
  */
 export function rowsCollection<C extends RowsName>(client: Client, channel: C, key: readonly string[] = []): RowsCollection<C> {
   const keyOf = (row: unknown): CollectionKey => {
-    const [only, ...more] = key;
-    if (only === undefined) throw new Error(`the rows of ${channel} have not arrived: await preload(), or name their key as the third argument`);
-    return more.length ? JSON.stringify(key.map((field) => (row as Row)[field])) : ((row as Row)[only] as CollectionKey);
+    if (!key.length) throw new Error(`the rows of ${channel} have not arrived: await preload(), or name their key as the third argument`);
+    return idOf(row as Row, key) as CollectionKey;
   };
 
   const sync: SyncConfig<CollectionRow<C>, CollectionKey>["sync"] = ({ begin, write, commit, truncate, markReady, markError }) => {

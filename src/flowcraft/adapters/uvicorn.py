@@ -18,8 +18,6 @@ from flowcraft.ports import Entrance, GatewayPort, NodePort
 
 _CLOSING_SECONDS = 1.0
 """A client that has not completed the closing handshake after this time is disconnected."""
-# Not by `super`: that lookup would be made for every recipient of every event.
-_try_send = PingedSocket.try_send
 _KEY = b"sec-websocket-key"
 
 
@@ -74,7 +72,7 @@ class UvicornSocket:
 class _WatchedTransport:
     """The transport that uvicorn's protocol has; `written` is called after each of its writes."""
 
-    def __init__(self, transport: asyncio.Transport, written: Callable[[], None]) -> None:
+    def __init__(self, transport: asyncio.Transport, written: Callable[[], object]) -> None:
         self.transport = transport
         self._written = written
 
@@ -126,13 +124,12 @@ class DirectConnection(PingedSocket):
         self.send_close = send_close
         self._closing: asyncio.Task[None] | None = None
         self._input = InputSlices(socket.protocol)
-        self._is_flooded = False
 
     def begin(self) -> None:
         """Become the protocol of the transport, before uvicorn's."""
         transport = cast(asyncio.Transport, self._protocol.transport)
         transport.set_protocol(self)
-        self._protocol.transport = _WatchedTransport(transport, self._written)
+        self._protocol.transport = _WatchedTransport(transport, self._stop_if_closed)
         self.connection_made(transport)
         self._begin_sending(transport)
 
@@ -157,8 +154,6 @@ class DirectConnection(PingedSocket):
     # asyncio's side
 
     def data_received(self, data: bytes) -> None:
-        if self._is_flooded:
-            return
         self._is_alive()
         waited = self.waiting_bytes
         self._input.take(data, self._transport)
@@ -191,24 +186,22 @@ class DirectConnection(PingedSocket):
         if isinstance(watched, _WatchedTransport):
             self._protocol.transport = watched.transport
 
-    def _written(self) -> None:
-        """Write nothing more once uvicorn has written a close."""
-        if self._machine.state is not self._open_state:
+    def _stop_if_closed(self) -> bool:
+        """Write nothing more once uvicorn has written a close; return whether it has."""
+        is_closed = self._machine.state is not self._open_state
+        if is_closed:
             self._stop()
+        return is_closed
 
     # the node's side
 
     def try_send(self, data: bytes) -> int:
-        if self._machine.state is self._open_state:
-            return _try_send(self, data)
-        self._stop()
-        return 0
+        # Not by `super`: that lookup would be made for every recipient of every event.
+        return 0 if self._stop_if_closed() else PingedSocket.try_send(self, data)
 
     def ping(self) -> None:
-        if self._machine.state is self._open_state:
+        if not self._stop_if_closed():
             super().ping()
-        else:
-            self._stop()
 
     @property
     def is_closing(self) -> bool:
@@ -220,7 +213,6 @@ class DirectConnection(PingedSocket):
             return
         is_open = self._machine.state is self._open_state
         if code == TOO_MUCH:
-            self._is_flooded = True
             self._input.stop()
         if is_open and rest:
             self._open.write(rest)

@@ -19,11 +19,11 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from flowcraft.adapters.postgres.event_lookup import (
     EventLookup,
     FoundEvent,
-    HeldLock,
     examine,
     find_events,
     new_transaction,
 )
+from flowcraft.adapters.postgres.held_locks import HeldLock
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.cursors import Cursor, Snapshot
 

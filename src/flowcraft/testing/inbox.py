@@ -55,7 +55,14 @@ class Inbox:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def news(self) -> None:
-        """Wait for the next frame."""
+        """Wait for the next frame.
+
+        Raises:
+            ConnectionResetError: the server has closed the connection.
+        """
+        if self.closed is not None:
+            code, reason = self.closed
+            raise ConnectionResetError(f"the server closed the connection ({code}, {reason})")
         self._news.clear()
         await self._news.wait()
 

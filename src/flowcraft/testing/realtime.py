@@ -22,7 +22,7 @@ from flowcraft.adapters.postgres.statements import statement
 from flowcraft.channels import Channel, Channels, RowsChannel
 from flowcraft.cursors import Cursor
 from flowcraft.errors import ChannelUnknown, TokenInvalid
-from flowcraft.ports import Backend, EventLog
+from flowcraft.ports import Backend, EventLog, GatewayPort
 from flowcraft.records import Kind, Record
 from flowcraft.runtime.node import Node
 from flowcraft.runtime.serving import Serving
@@ -185,10 +185,7 @@ class RealtimeUnderTest(ABC):
         if viewer is not None:
             gateway.received(_frame(auth=self._authorizer.admit(viewer)))
         gateway.received(_frame(subscribe=[channel.name], since=str(begun)))
-        answer = await _answered(inbox)
-        if answer != "subscribed":
-            gateway.closed()
-            raise SubscriptionRefused(channel.name, answer, _reason(answer, viewer))
+        await _subscribed(channel.name, gateway, inbox, viewer)
         return Subscription(channel, gateway, inbox, begun, self)
 
     async def rows_as(self, channel: RowsChannel[E], viewer: Viewer | None) -> RowsSubscription[E]:
@@ -201,10 +198,7 @@ class RealtimeUnderTest(ABC):
         if viewer is not None:
             inbox.send({"auth": self._authorizer.admit(viewer)})
         inbox.ask()
-        answer = await _answered(inbox)
-        if answer != "subscribed":
-            gateway.closed()
-            raise SubscriptionRefused(channel.name, answer, _reason(answer, viewer))
+        await _subscribed(channel.name, gateway, inbox, viewer)
         return RowsSubscription(channel, gateway, inbox, self)
 
     def _check_ours(self, channel: Channel[E] | RowsChannel[E]) -> None:
@@ -259,10 +253,7 @@ class InMemoryRealtime(RealtimeUnderTest):
         self, channel: Channel[E] | RowsChannel[E], *, via: MemoryTransaction | None = None, **key: object
     ) -> None:
         """Commit that the row with a key left a channel, as the trigger of a table does for a delete."""
-        transaction = via or self.log.begin()
-        transaction.broadcast(channel.name, msgspec.json.encode(key).decode(), Kind.GONE)
-        if via is None:
-            transaction.commit()
+        self._write(channel.name, msgspec.json.encode(key).decode(), Kind.GONE, via)
 
     async def put_row(self, channel: RowsChannel[E], row: E, *, via: MemoryTransaction | None = None) -> None:
         """Commit a row of a channel of rows, as an insert or an update of its table does.
@@ -272,9 +263,11 @@ class InMemoryRealtime(RealtimeUnderTest):
         Raises:
             PayloadInvalid: the row does not fit its type.
         """
-        payload = channel.declaration.payload.encode(row)
+        self._write(channel.name, channel.declaration.payload.encode(row), Kind.EVENT, via)
+
+    def _write(self, channel: str, payload: str, kind: Kind, via: MemoryTransaction | None) -> None:
         transaction = via or self.log.begin()
-        transaction.broadcast(channel.name, payload)
+        transaction.broadcast(channel, payload, kind)
         if via is None:
             transaction.commit()
 
@@ -392,14 +385,14 @@ def _frame(**members: object) -> str:
     return msgspec.json.encode(members).decode()
 
 
-async def _answered(inbox: Inbox) -> str:
+async def _subscribed(channel: str, gateway: GatewayPort, inbox: Inbox, viewer: Viewer | None) -> None:
+    """Wait until the server has subscribed the client, or raise SubscriptionRefused."""
     async with asyncio.timeout(_ANSWER_SECONDS):
         while inbox.answer is None:
-            if inbox.closed is not None:
-                code, reason = inbox.closed
-                raise ConnectionResetError(f"the server closed the connection ({code}, {reason})")
             await inbox.news()
-    return inbox.answer
+    if inbox.answer != "subscribed":
+        gateway.closed()
+        raise SubscriptionRefused(channel, inbox.answer, _reason(inbox.answer, viewer))
 
 
 def _reason(code: str, viewer: Viewer | None) -> str:

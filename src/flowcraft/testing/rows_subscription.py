@@ -150,7 +150,7 @@ class RowsSubscription(Generic[E]):
                 while not self._fits(expected):
                     if not seconds:
                         raise TimeoutError
-                    await self._news()
+                    await self._inbox.news()
         except TimeoutError:
             raise rows_missing(self.channel.name, expected, self.rows, seconds) from None
         return self.rows
@@ -161,7 +161,7 @@ class RowsSubscription(Generic[E]):
         self._inbox.send({"settle": str(mark)})
         async with asyncio.timeout(_ANSWER_SECONDS):
             while mark not in self._inbox.settled or self._inbox.answer is None:
-                await self._news()
+                await self._inbox.news()
 
     def close(self) -> None:
         """Disconnect; idempotent."""
@@ -174,12 +174,6 @@ class RowsSubscription(Generic[E]):
         if callable(expected):
             return expected(rows)
         return len(rows) == len(expected) and all(row in rows for row in expected)
-
-    async def _news(self) -> None:
-        if self._inbox.closed is not None:
-            code, reason = self._inbox.closed
-            raise ConnectionResetError(f"the server closed the connection ({code}, {reason})")
-        await self._inbox.news()
 
 
 def _sortable(key: Iterable[object]) -> list[tuple[str, object]]:

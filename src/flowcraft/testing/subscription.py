@@ -183,7 +183,7 @@ class Subscription(Generic[E]):
         self._gateway.received(msgspec.json.encode({"settle": str(mark)}).decode())
         async with asyncio.timeout(_ANSWER_SECONDS):
             while mark not in self._inbox.settled:
-                await self._news()
+                await self._inbox.news()
 
     def close(self) -> None:
         """Disconnect; idempotent."""
@@ -198,13 +198,7 @@ class Subscription(Generic[E]):
                     return event
             if not waits:
                 raise _NotReceived
-            await self._news()
-
-    async def _news(self) -> None:
-        if self._inbox.closed is not None:
-            code, reason = self._inbox.closed
-            raise ConnectionResetError(f"the server closed the connection ({code}, {reason})")
-        await self._inbox.news()
+            await self._inbox.news()
 
     def _all(self) -> list[object]:
         return [self._event(index) for index in range(len(self._inbox.received))]

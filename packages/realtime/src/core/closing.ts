@@ -12,7 +12,6 @@ const REPORTED = 3;
 /** The server's messages about a token: its close code has the same cause. */
 export const INVALID_TOKEN = "invalid_token";
 
-
 export type Verdict = {
   /** Why the client stops; undefined if it connects again. */
   readonly final: string | undefined;

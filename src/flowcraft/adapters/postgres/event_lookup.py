@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from flowcraft.adapters.postgres.connections import connect, is_pooled
+from flowcraft.adapters.postgres.held_locks import HeldLock, held_locks
 from flowcraft.adapters.postgres.listen_connection import ListenConnection
 from flowcraft.adapters.postgres.statements import differences_of, migrations, statement
 from flowcraft.errors import LogUnavailable
@@ -30,20 +31,6 @@ class OpenTransaction:
     pid: int | None
     state: str
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class HeldLock:
-    """An advisory lock of ours that a session holds whose role has no use for it.
-
-    `gid` is of a prepared transaction, which has no process.
-    """
-
-    lock: int
-    pid: int | None
-    role: str | None
-    name: str
-    gid: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +124,6 @@ async def examine(dsn: str, *, open_seconds: float) -> EventLookup:
         skipped=tuple(SkippedEvents(**dict(one)) for one in skipped),
         held=held,
     )
-
-
-async def held_locks(connection: Plain) -> tuple[HeldLock, ...]:
-    """Return the advisory locks of ours that sessions hold whose roles have no use for them."""
-    return tuple(HeldLock(**dict(one)) for one in await connection.fetch(statement("lock_holders")))
 
 
 async def _skipped(connection: Plain) -> Sequence[asyncpg.Record]:

@@ -34,14 +34,20 @@ CLOSE_SECONDS = 1.0
 PREPARED_STATEMENTS = 100
 """asyncpg's own default; this package has about 20."""
 _INSTALL = "run `flowcraft migrate`"
-_GONE = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
+NOT_WRITABLE = (asyncpg.ReadOnlySQLTransactionError, asyncpg.ObjectNotInPrerequisiteStateError)
+"""Errors of a standby, or of a database that is not as a primary has to be."""
+OF_THE_DATABASE = (
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+)
+"""Errors of a database that cannot be read now, whatever is read."""
+_GONE = (
+    *OF_THE_DATABASE,
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
@@ -168,7 +174,7 @@ def unavailable() -> Iterator[None]:
     """Turn the error of a database that cannot be read now into `LogUnavailable`."""
     try:
         yield
-    except (asyncpg.ReadOnlySQLTransactionError, asyncpg.ObjectNotInPrerequisiteStateError) as error:
+    except NOT_WRITABLE as error:
         raise LogUnavailable(str(error.args[0])) from error
     except (
         asyncpg.InvalidSchemaNameError,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from flowcraft.adapters.postgres.held_locks import held_locks
 from flowcraft.adapters.postgres.pool import OwnPool, unavailable
 from flowcraft.adapters.postgres.statements import ROTATE_LOCK, statement
 
@@ -64,8 +65,7 @@ class PostgresRetention:
 
     async def _report_holders(self, connection: AnyConnection) -> None:
         """Log who keeps the log from being rotated: any role can hold its lock."""
-        holders = await connection.fetch(statement("lock_holders"))
-        pids = {row["pid"]: row["role"] for row in holders if row["lock"] == ROTATE_LOCK}
+        pids = {held.pid: held.role for held in await held_locks(connection) if held.lock == ROTATE_LOCK}
         for pid in pids.keys() - self._reported:
             logger.error(
                 "retention: process %s of role %s holds the lock of the retention, so no event is removed "

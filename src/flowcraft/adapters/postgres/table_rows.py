@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 
 from flowcraft.adapters.postgres.inspection import function_name
-from flowcraft.adapters.postgres.pool import OwnPool, unavailable
+from flowcraft.adapters.postgres.pool import NOT_WRITABLE, OF_THE_DATABASE, OwnPool, unavailable
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.adapters.postgres.triggers import TableSource, table_sources
 from flowcraft.channels import Channels
@@ -22,16 +22,6 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 3
 """Connections for the rows of a node: apart from those of the log, which must not wait for a long list."""
-
-_OF_THE_DATABASE = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.ObjectNotInPrerequisiteStateError,
-)
-"""Errors with which the log cannot be read either."""
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -86,7 +76,7 @@ async def _fetch(
         raise RowsUnreadable(channel, reason) from error
     except asyncpg.QueryCanceledError as error:
         raise RowsUnreadable(channel, str(error.args[0])) from error
-    except _OF_THE_DATABASE:
+    except (*OF_THE_DATABASE, *NOT_WRITABLE):  # the log cannot be read either
         raise
     except asyncpg.PostgresError as error:
         raise RowsUnreadable(channel, f"{error.args[0]}; run `flowcraft migrate`") from error

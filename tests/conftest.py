@@ -1,17 +1,22 @@
-"""Fixtures of several folders: every PostgreSQL that is installed, and an empty current folder."""
+"""Fixtures of several folders: every installed PostgreSQL, a connection, and an empty current folder."""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from flowcraft.adapters.postgres.embedded import Binaries, EmbeddedPostgres, all_binaries
 from flowcraft.adapters.postgres.embedded.binaries import ENVIRONMENT_VARIABLE
 from flowcraft.testing.databases import DatabaseServer as Server
+from tests.support.postgres import connected
+
+if TYPE_CHECKING:
+    from tests.support.postgres import Plain
 
 serial = itertools.count(1)
 NAMED = os.environ.get("FLOWCRAFT_TEST_DSN") or os.environ.get(ENVIRONMENT_VARIABLE)
@@ -38,6 +43,13 @@ def every_database(every_postgres: Server) -> Iterator[str]:
     name = f"every_{os.getpid()}_{next(serial)}"
     yield every_postgres.create_database(name)
     every_postgres.drop_database(name)
+
+
+@pytest.fixture
+async def connection(database: str) -> AsyncIterator[Plain]:
+    """A connection to the test's own database."""
+    async with connected(database) as connection:
+        yield connection
 
 
 @pytest.fixture

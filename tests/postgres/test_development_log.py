@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -22,7 +22,6 @@ from flowcraft.cursors import Cursor
 from flowcraft.declarations import Table
 from flowcraft.errors import CursorOfOtherDatabase, SchemaDiffers
 from flowcraft.events import Event
-from tests.support.postgres import connected
 
 if TYPE_CHECKING:
     from tests.support.postgres import Plain
@@ -71,12 +70,6 @@ async def by_steps(connection: Plain) -> None:
 
 
 WAYS = pytest.mark.parametrize("way", [by_migrate, by_script, by_steps])
-
-
-@pytest.fixture
-async def connection(database: str) -> AsyncIterator[Plain]:
-    async with connected(database) as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import types
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -11,13 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 import msgspec
-import pytest
 
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.channels import Channels
 from flowcraft.declarations import Table
 from flowcraft.events import Event, Int64
-from tests.support.postgres import connected
 
 if TYPE_CHECKING:
     from tests.support.postgres import Plain
@@ -172,12 +169,6 @@ SETTINGS = (
     "set enable_hashjoin to off; set enable_mergejoin to off",
     "set plan_cache_mode to force_generic_plan",
 )
-
-
-@pytest.fixture
-async def connection(database: str) -> AsyncIterator[Plain]:
-    async with connected(database) as connection:
-        yield connection
 
 
 def event(name: str, annotations: dict[str, Any]) -> Any:

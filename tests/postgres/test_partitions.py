@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,12 +55,6 @@ PARENTS = {
     ),
 }
 RESETS = [("r", "task_update", "redeclared"), ("r", "teams.*", "redeclared")]
-
-
-@pytest.fixture
-async def connection(database: str) -> AsyncIterator[Plain]:
-    async with connected(database) as connection:
-        yield connection
 
 
 def declared() -> Channels:

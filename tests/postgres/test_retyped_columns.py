@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -65,12 +64,6 @@ RETYPED = {
     "regclass": "'pg_class'",
     "timetz": "'10:00+02'",
 }
-
-
-@pytest.fixture
-async def connection(database: str) -> AsyncIterator[Plain]:
-    async with connected(database) as connection:
-        yield connection
 
 
 def declared(annotation: Any) -> Channels:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -289,12 +289,6 @@ CASES = {
         ],
     ),
 }
-
-
-@pytest.fixture
-async def connection(database: str) -> AsyncIterator[Plain]:
-    async with connected(database) as connection:
-        yield connection
 
 
 def declared(name: str) -> Channels:

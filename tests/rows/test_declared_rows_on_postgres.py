@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -40,12 +40,6 @@ class Task(Event):
 class Color(Enum):
     RED = "red"
     BLUE = "blue"
-
-
-@pytest.fixture
-async def connection(database: str) -> AsyncIterator[Plain]:
-    async with connected(database) as connection:
-        yield connection
 
 
 def declared(key: str | Sequence[str] = "id", where: str | None = None, **more: Any) -> Channels:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -14,25 +13,10 @@ from flowcraft.adapters.postgres.inspection import function_name
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.adapters.postgres.triggers import table_sources
 from flowcraft.channels import Channels
-from flowcraft.events import Event
-from tests.postgres.test_rule_of_the_trigger import NESTED, TABLES, statement
-from tests.support.postgres import connected
+from tests.support.task_tables import NESTED, TABLES, Task, statement
 
 if TYPE_CHECKING:
     from tests.support.postgres import Plain
-
-
-class Task(Event):
-    id: int
-    part: int
-    team: int | None
-    title: str | None
-
-
-@pytest.fixture
-async def connection(database: str) -> AsyncIterator[Plain]:
-    async with connected(database) as connection:
-        yield connection
 
 
 WHERE = "title is null or title <> 't3'"

@@ -11,6 +11,8 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Literal, TypeAlias, cast, get_args
 
+import msgspec
+
 from flowcraft.cursors import Cursor, Snapshot
 
 LoggedResetReason: TypeAlias = Literal["truncated", "redeclared"]
@@ -34,8 +36,9 @@ class Kind(StrEnum):
     """A right ended; never sent to a client."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+# Not a frozen dataclass, whose constructor was 0.8 of the 1.2 microseconds that a record took. `gc`: texts
+# and numbers alone are in no cycle.
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One committed record: the transaction that wrote it, its id in the log, its channel, its JSON.
 
     The payload is the stored text; the server passes it to the browser without parsing it again. A reset and

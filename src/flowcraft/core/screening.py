@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from flowcraft.channels import Channels
 from flowcraft.declarations import Declaration
 from flowcraft.errors import ChannelNameInvalid, ChannelUnknown, PayloadInvalid
@@ -78,7 +80,7 @@ class Screening:
         except Exception as error:  # noqa: BLE001  # a validator of the application may raise anything
             detail = f"{declaration.payload}, the type of its payload, raised {type(error).__name__}"
             return self._invalid(record, declaration, detail, skips)
-        return record if payload is record.payload else replace(record, payload=payload)
+        return record if payload is record.payload else structs.replace(record, payload=payload)
 
     def _declaration(self, channel: str) -> Declaration | None:
         if len(self._known) >= _MOST_KNOWN:

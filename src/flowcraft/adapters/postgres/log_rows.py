@@ -60,10 +60,14 @@ def records(rows: Iterable[Any]) -> tuple[tuple[Record, ...], list[Unreadable]]:
     found: list[Record] = []
     unreadable: list[Unreadable] = []
     for id_, xid, channel, payload, trace, _, kind in rows:
-        if _is_json(payload):
-            found.append(Record(xid, id_, channel, payload, trace or None, _KINDS.get(kind, Kind.SKIPPED)))
-        else:
-            unreadable.append(Unreadable(xid, id_, channel, "its payload is not JSON"))
+        # 0.1 µs for a small payload, 4 µs for 10 KB; once an event, not once a subscriber.
+        try:
+            _validate(payload)
+        except (msgspec.DecodeError, RecursionError):
+            if not _is_json_nevertheless(payload):
+                unreadable.append(Unreadable(xid, id_, channel, "its payload is not JSON"))
+                continue
+        found.append(Record(xid, id_, channel, payload, trace or None, _KINDS.get(kind, Kind.SKIPPED)))
     return tuple(found), unreadable
 
 
@@ -76,17 +80,6 @@ def _codec(encoding: str) -> str:
         if match := pattern.fullmatch(encoding):
             return match.expand(codec)
     return encoding
-
-
-def _is_json(text: str) -> bool:
-    # 0.2 µs for a small payload, 4 µs for 10 KB; once an event, not once a subscriber.
-    try:
-        _validate(text)
-    except msgspec.DecodeError:
-        return _is_json_nevertheless(text)
-    except RecursionError:  # nested too deep for this decoder; browsers read it
-        return True
-    return True
 
 
 def _is_json_nevertheless(text: str) -> bool:

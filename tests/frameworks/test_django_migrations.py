@@ -60,6 +60,8 @@ first = channels_of(Table("items", item_id="id"))
 changed = channels_of(Table("items", item_id="id", on=["delete"]))
 misfit = channels_of(Table("items", item_id="id", stock="amount"))
 nothing = channels_of(None)
+no_tables = channels_of(None)
+no_tables.declare("system", ItemUpdate)
 rows = channels_of(None)
 rows.rows("item_rows", ItemUpdate, table="items", key="item_id", where="stock > 0", columns={"item_id": "id"})
 guarded = channels_of(None)
@@ -240,10 +242,20 @@ def test_a_migration_of_another_version_is_refused(project: Project) -> None:
         project.migrate()
 
 
-def test_without_a_name_the_command_says_which_apps_there_are(project: Project) -> None:
-    with pytest.raises(CommandError, match="name the app that gets the migration, one of flowcraft, shop"):
-        project.run("makerealtimemigrations")
+def test_a_name_that_no_app_has_is_refused_with_those_that_there_are(project: Project) -> None:
+    with pytest.raises(CommandError, match="name the app that gets the migration, one of shop"):
+        project.run("makerealtimemigrations", "shopping")
     assert "0002_realtime.py" not in [path.name for path in project.folder.iterdir()]
+
+
+@pytest.mark.parametrize("declared", ["first", "no_tables"])
+def test_without_a_name_the_app_with_the_tables_or_the_only_one_gets_the_log(
+    project: Project, declared: str
+) -> None:
+    project.run("makerealtimemigrations", declared=declared)
+    assert "0002_realtime.py" in [path.name for path in project.folder.iterdir()]
+    assert f"version={LATEST}" in (project.folder / "0002_realtime.py").read_text("utf-8")
+    assert project.checks(declared=declared) == []
 
 
 def test_the_checks_tell_what_no_migration_makes_yet(project: Project) -> None:

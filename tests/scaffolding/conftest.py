@@ -35,6 +35,7 @@ class Copy:
         self.migrations = root / "examples/flowcraft/api/migrations"
         shutil.copytree(REPOSITORY / "examples/flowcraft", root / "examples/flowcraft", ignore=_LEFT_OUT)
         for file in (
+            "package.json",
             "pyproject.toml",
             "tsconfig.base.json",
             "conftest.py",

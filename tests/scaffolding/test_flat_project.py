@@ -36,6 +36,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "live.py").write_text(MODULE)
     (tmp_path / "web/package.json").write_text('{"dependencies": {"@flowcraft/realtime": "*"}}')
     (tmp_path / "migrations/001.sql").write_text(TABLES)
+    (tmp_path / "requirements-dev.txt").write_text("pytest\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FLOWCRAFT_DSN", raising=False)
     monkeypatch.delenv("DATABASE_URL", raising=False)
@@ -67,6 +68,21 @@ channels = Channels()
     assert "order_update: OrderUpdate;" in (project / "web/src/realtime.gen.ts").read_text()
     assert (project / "tests/test_order_update_channel.py").exists()
     assert "live" not in sys.modules, "the application is imported in a process of its own"
+
+
+def test_tests_are_written_only_where_the_project_has_their_tools(project: Path) -> None:
+    (project / "requirements-dev.txt").unlink()
+    result = add("order_update", "--table", "orders", "--event", "OrderUpdate")
+    assert result.exit_code == 0, result.output
+    assert not (project / "tests").exists()
+    assert [path.name for path in (project / "web").rglob("use-*")] == ["use-orders.ts"]
+    dev = '"devDependencies": {"vitest": "4", "@testing-library/react": "16"}'
+    (project / "web/package.json").write_text(f'{{"dependencies": {{"@flowcraft/realtime": "*"}}, {dev}}}')
+    (project / "tests").mkdir()
+    (project / "tests/test_live.py").write_text("import pytest\n")
+    assert add("order_update", "--table", "orders", "--event", "OrderUpdate").exit_code == 0
+    assert (project / "web/src/features/orders/hooks/use-orders.test.tsx").exists()
+    assert (project / "tests/test_order_update_channel.py").exists()
 
 
 def test_places_that_are_not_there_are_named_with_their_flags(project: Path) -> None:

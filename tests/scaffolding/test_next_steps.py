@@ -14,6 +14,7 @@ from tests.support.journeys import SHAPES, journey
 async def test_the_next_steps_of_a_backend_with_alembic_lead_to_an_event(here: Path, database: str) -> None:
     commands = await journey(here, SHAPES["FastAPI with Alembic"], database)
     assert commands.count("alembic upgrade head") == 2
+    assert sum(command.startswith("python -m pytest ") for command in commands) == 2
 
 
 @pytest.mark.parametrize("address", ["postgresql://me@127.0.0.1:1/x", "postgresql://me@h/x?port=one", "x"])

@@ -101,16 +101,16 @@ _database = conninfo_to_dict(os.environ["DATABASE_URL"])
 SECRET_KEY = "-"
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "site_.urls"
-INSTALLED_APPS = ["shop"{more}]
-{channels}DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
-DATABASES = {{
-    "default": {{
+INSTALLED_APPS = ["shop"]
+DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
+DATABASES = {
+    "default": {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": _database["dbname"],
         "USER": _database["user"],
         "HOST": _database["host"],
-    }}
-}}
+    }
+}
 """
 ITEM = """\
 from django.db import models
@@ -135,7 +135,7 @@ application = get_asgi_application()
 DJANGO = {
     "manage.py": MANAGE,
     "site_/__init__.py": "",
-    "site_/settings.py": SETTINGS.format(more="", channels=""),
+    "site_/settings.py": SETTINGS,
     "site_/urls.py": "urlpatterns = []\n",
     "shop/__init__.py": "",
     "shop/models.py": ITEM,
@@ -155,10 +155,12 @@ class Shape:
 
 
 APP = {"app/__init__.py": "", "app/models.py": MODELS}
+TESTED = {"pyproject.toml": '[dependency-groups]\ndev = ["pytest"]\n'}
 SHAPES = {
     "FastAPI with Alembic": Shape(
         {
             **APP,
+            **TESTED,
             "app/main.py": WITH_ALEMBIC,
             "alembic.ini": "[alembic]\nscript_location = app/alembic\nprepend_sys_path = .\n",
             "app/alembic/env.py": ENV,
@@ -171,19 +173,20 @@ SHAPES = {
     "Django": Shape({**DJANGO, "site_/asgi.py": ASGI}, DJANGO_TABLES),
     "Django without asgi.py": Shape(DJANGO, DJANGO_TABLES),
 }
-_COMMANDS = ("flowcraft migrate", "flowcraft broadcast", "alembic ", "python -m pytest ", "python manage.py")
+_COMMANDS = ("flowcraft migrate", "flowcraft broadcast", "alembic ", "python manage.py")
 
 
 def follow(here: Path, printed: str, dsn: str) -> list[str]:
-    """Run the commands of the next steps; return them."""
+    """Run the commands of the next steps, and the Python tests that were written; return the commands."""
     steps = [line.strip() for line in printed.partition("Next:\n")[2].splitlines()]
+    steps += re.findall(r"^next +(.*)$", printed, re.MULTILINE)
     commands = [
-        command
+        command.partition("   (")[0]
         for step in steps
-        if step.startswith(_COMMANDS)
-        for command in re.split(r", (?=python |then )", step)
+        for command in re.split(r" && |, (?:then|or) ", step)
         if command.startswith(_COMMANDS)
     ]
+    commands += [f"python -m pytest {test}" for test in re.findall(r"[\w/.]*test_\w+_channel\.py", printed)]
     for command in commands:
         run(here, *shlex.split(command), DATABASE_URL=dsn)
     return commands

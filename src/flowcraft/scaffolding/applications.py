@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from flowcraft.scaffolding.discovery import files_below, import_root
+from flowcraft.scaffolding.discovery import import_root
+from flowcraft.scaffolding.django_settings import NAMED
 from flowcraft.scaffolding.edits import Edit, PlaceUnknown, ScaffoldingRefused, shown, text_of
+from flowcraft.scaffolding.project_files import files_below
 from flowcraft.scaffolding.template_files import template
 
 Framework: TypeAlias = Literal["FastAPI", "Starlette", "Litestar", "Django"]
@@ -22,7 +24,6 @@ _MAKERS: dict[tuple[str, str], Framework] = {
     ("django.core.asgi", "get_asgi_application"): "Django",
 }
 ASGI = "1 asgi.py"
-_SETTINGS = re.compile(r"""["']DJANGO_SETTINGS_MODULE["'],\s*["']([\w.]+)["']""")
 _OTHER_PLACES = {"tests", "test", "examples", "docs"}
 
 
@@ -71,7 +72,7 @@ def missing_asgi(here: Path) -> Edit | None:
     found = {
         match[1]: path
         for path in files_below(here, ".py")
-        if path.name in ("manage.py", "wsgi.py") and (match := _SETTINGS.search(_readable(path) or ""))
+        if path.name in ("manage.py", "wsgi.py") and (match := NAMED.search(_readable(path) or ""))
     }
     if len(found) != 1:
         return None

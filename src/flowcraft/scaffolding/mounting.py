@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowcraft.scaffolding.applications import Application, Framework
-from flowcraft.scaffolding.discovery import files_below, import_root, objects_made
+from flowcraft.scaffolding.discovery import import_root, objects_made
 from flowcraft.scaffolding.edits import Edit, ScaffoldingRefused, shown, text_of
+from flowcraft.scaffolding.project_files import files_below
 from flowcraft.scaffolding.python_text import bound_names, parsed, with_import
 from flowcraft.scaffolding.template_files import template
 

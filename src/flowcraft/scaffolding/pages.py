@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from flowcraft.scaffolding import web_templates
-from flowcraft.scaffolding.discovery import files_below
 from flowcraft.scaffolding.edits import Asset, Edit, PlaceUnknown, shown, text_of
 from flowcraft.scaffolding.naming import names_of
 from flowcraft.scaffolding.npm_package import npm_package
+from flowcraft.scaffolding.project_files import files_below
 from flowcraft.scaffolding.request import ChannelRequest, Field, Project
 from flowcraft.scaffolding.starting import vendored
 from flowcraft.scaffolding.template_files import templates

@@ -94,6 +94,8 @@ def plan_rest(
         draft.write(TYPES, project.types, preview.typescript)
     if project.react:
         _plan_hook(draft, request, project, preview, declared=declared)
+    if not project.pytest:
+        return
     word = request.names.words.replace("-", "_")
     path = project.tests / f"test_{word}_channel.py"
     draft.write(TESTS, *_own(draft, [path], {path: test}, declared=declared, flag="--tests"))
@@ -261,6 +263,8 @@ def _plan_hook(
     texts = {folder / f"{stem}.ts": web_templates.hook(request, project, stem) for stem in stems}
     path, text = _own(draft, list(texts), texts, declared=declared, flag="--feature")
     draft.write(HOOK, path, text)
+    if not project.vitest:
+        return
     test = path.with_name(f"{path.stem}.test.tsx")
     tests = {test: web_templates.hook_test(request, project, preview, path.stem)}
     draft.write(TESTS, *_own(draft, [test], tests, declared=declared, flag="--feature"))

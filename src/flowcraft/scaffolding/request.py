@@ -63,6 +63,10 @@ class Project:
     """The DOM implementation of the page's tests."""
     react: bool = True
     """Whether the page has hooks; a page without a package.json has none."""
+    pytest: bool = True
+    """Whether the project's Python tests are of pytest."""
+    vitest: bool = True
+    """Whether the page's tests are of vitest and Testing Library."""
 
     def module(self, path: Path) -> str:
         """Return the import name of a file."""

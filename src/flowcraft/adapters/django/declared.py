@@ -64,11 +64,14 @@ def migrated(loader: MigrationLoader) -> Migrated:
     return Migrated(version, sources)
 
 
-def missing(loader: MigrationLoader, *, again: bool = False) -> list[Operation]:
-    """Return the operations that the migrations on disk lack; with `again`, the triggers they have too."""
+def missing(loader: MigrationLoader, *, again: bool = False, log: bool = False) -> list[Operation]:
+    """Return the operations that the migrations on disk lack.
+
+    With `again`, the triggers that they have too; with `log`, the log also where no channel has a table.
+    """
     have, wanted = migrated(loader), {function_name(source): source for source in declared_sources()}
     operations: list[Operation] = []
-    if have.version < steps.LATEST and (wanted or have.version):
+    if have.version < steps.LATEST and (wanted or have.version or log):
         operations.append(RealtimeLog(steps.LATEST, previous=have.version))
     gone = [function for function in have.sources if function not in wanted]
     operations += [

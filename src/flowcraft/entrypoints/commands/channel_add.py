@@ -16,6 +16,7 @@ from flowcraft.adapters.postgres.embedded import BinariesNotFound
 from flowcraft.adapters.postgres.table_facts import columns_of
 from flowcraft.entrypoints.commands.channel_plan import (
     ChannelOptions,
+    ChannelPlan,
     annotation_of,
     database,
     edits_for_service,
@@ -28,7 +29,7 @@ from flowcraft.errors import DeclarationError
 from flowcraft.scaffolding.discovery import Hints, discover
 from flowcraft.scaffolding.edits import Edit, PlaceUnknown, apply, shown
 from flowcraft.scaffolding.naming import CONVENTION, Names, kebab_case, names_of, pascal_case
-from flowcraft.scaffolding.plan import HOOK, TESTS, TRIGGER
+from flowcraft.scaffolding.plan import TRIGGER
 from flowcraft.scaffolding.python_templates import method_name
 from flowcraft.scaffolding.request import ChannelRequest, Field, Project
 from flowcraft.scaffolding.types import OFFERED
@@ -97,7 +98,8 @@ _HINTS = {
 @click.option("--web", metavar="FOLDER", help="The folder of the web application.")
 @click.option("--no-web", help="Write no types and no hook: the pages are in another project.", is_flag=True)
 @click.option("--tests", metavar="FOLDER", help="The folder of the Python tests.")
-@click.option("--dry-run", help="Show the changes without making them.", is_flag=True)
+@click.option("--diff", help="Show the changes as a diff, too.", is_flag=True)
+@click.option("--dry-run", help="Show what would change, and change nothing.", is_flag=True)
 @click.option("--yes", "-y", help="Make the changes without asking.", is_flag=True)
 @click.option("--ask/--no-ask", help="Prompt for missing options. Default: only on a terminal.", default=None)
 def command(  # noqa: PLR0913  # options
@@ -120,14 +122,16 @@ def command(  # noqa: PLR0913  # options
     web: str | None,
     no_web: bool,
     tests: str | None,
+    diff: bool,
     dry_run: bool,
     yes: bool,
     ask: bool | None,
 ) -> None:
-    """Add a channel: event, source or service, TypeScript types, hook, and a test on each side.
+    """Add a channel: event, source or service, TypeScript types, hook, and tests.
 
-    Every change is planned first, shown as a diff, and then applied, all or none. Existing code stays as
-    it is; a second run changes nothing. On a terminal, the command prompts for missing options.
+    Every change is planned first, and then made, all or none; --diff shows each line of it. Existing code
+    stays as it is; a second run changes nothing. Tests are written for pytest and vitest where the project
+    has them. On a terminal, the command prompts for missing options.
     """
     asking = sys.stdin.isatty() if ask is None else ask
     with exit_on_error():
@@ -148,11 +152,12 @@ def command(  # noqa: PLR0913  # options
             tuple([part.strip() for part in key.split(",")]) if key else (),
         )
         if table is not None:
-            edits = _run(options, project, dsn, table, asking)
+            plan = _run(options, project, dsn, table, asking)
         else:
             assert service is not None
-            edits = edits_for_service(_with_fields(options, project, asking), project, service)
-        _finish(edits, project, options, service, dry_run=dry_run, confirm=asking and not yes)
+            plan = edits_for_service(_with_fields(options, project, asking), project, service)
+        confirm = asking and not yes
+        _finish(plan, project, options, (table, service), show=(diff, dry_run), confirm=confirm)
 
 
 def _check_rows(names: Names, table: str | None, service: str | None, *, rows: bool) -> None:
@@ -264,8 +269,8 @@ def _operations(on: str) -> tuple[str, ...]:
     return chosen
 
 
-def _run(options: ChannelOptions, project: Project, dsn: str | None, table: str, asking: bool) -> list[Edit]:
-    async def run() -> list[Edit]:
+def _run(options: ChannelOptions, project: Project, dsn: str | None, table: str, asking: bool) -> ChannelPlan:
+    async def run() -> ChannelPlan:
         async with database(project, dsn) as connection:
             chosen = (
                 await _with_chosen_columns(options, connection, table)
@@ -302,24 +307,25 @@ def _singular(names: Names) -> str:
 
 
 def _finish(
-    edits: Sequence[Edit],
+    plan: ChannelPlan,
     project: Project,
     options: ChannelOptions,
-    service: str | None,
+    origin: tuple[str | None, str | None],
     *,
-    dry_run: bool,
+    show: tuple[bool, bool],
     confirm: bool,
 ) -> None:
+    """Show the plan and carry it out; `show` is whether to print the diff, and whether that is all."""
     here = Path.cwd()
-    changes = [edit for edit in edits if edit.changes]
+    changes = [edit for edit in plan.edits if edit.changes]
     if not changes:
         click.echo(f"{options.names.channel} is complete already; nothing to do")
         return
-    for edit in changes:
+    diff, dry_run = show
+    for edit in changes if diff else ():
         click.echo(edit.diff(here))
-    for edit in sorted(edits, key=lambda edit: edit.step):
-        verb = "keep" if not edit.changes else "write" if edit.before is None else "change"
-        click.echo(f"{edit.step:19} {verb:6} {shown(edit.path, here)}")
+    for line in summary(plan, project, options, origin):
+        click.echo(line)
     if dry_run:
         click.echo("dry run: nothing was changed")
         return
@@ -327,38 +333,51 @@ def _finish(
         fail("nothing was changed")
     apply(changes)
     apply(formatted_again(changes))
-    for line in _next(edits, project, options, service):
-        click.echo(line)
+    click.echo(f"next        {_next(plan.edits, project, options, origin[1])}")
 
 
-def _next(edits: Sequence[Edit], project: Project, options: ChannelOptions, service: str | None) -> list[str]:
+def summary(
+    plan: ChannelPlan, project: Project, options: ChannelOptions, origin: tuple[str | None, str | None]
+) -> list[str]:
+    """Return the lines about a planned channel: its source, the files, the migration, who may subscribe."""
     here = Path.cwd()
-    tests = [shown(edit.path, here) for edit in edits if edit.step == TESTS]
-    hooks = [shown(edit.path, here) for edit in edits if edit.step == HOOK]
-    triggers = [edit.path for edit in edits if edit.step == TRIGGER]
-    if service is None and triggers and triggers[0].suffix == ".py":
-        act = "alembic upgrade head, then restart the service"
-    elif service is None and triggers:
-        act = f"apply {shown(triggers[0], here)}, or flowcraft migrate {project.target}; restart the service"
-    elif service is None and project.django:
-        act = "python manage.py makerealtimemigrations, python manage.py migrate, then restart the service"
-    elif service is None:
-        act = f"flowcraft migrate {project.target}, then restart the service"
-    else:
+    table, service = origin
+    of_a_table = f"{'the rows' if options.names.are_rows else 'changed rows'} of {table}"
+    source = of_a_table if table is not None else f"broadcast by {service}"
+    written = [shown(e.path, here) for e in plan.edits if e.before is None and e.step != TRIGGER]
+    changed = [shown(e.path, here) for e in plan.edits if e.changes and e.before is not None]
+    parts = [("write ", written), ("change ", changed)]
+    files = "; ".join(word + ", ".join(sorted(paths)) for word, paths in parts if paths)
+    lines = [f"{options.names.channel}: {source}, as {options.event}", f"files       {files}"]
+    if table is not None:
+        lines.append(f"migration   {_migration(plan.edits, project)}")
+    guard = "" if plan.viewers.startswith("those") else f"; restrict it with @{options.names.variable}.guard"
+    return [*lines, f"subscribers {plan.viewers}{guard}"]
+
+
+def _migration(edits: Sequence[Edit], project: Project) -> str:
+    paths = [shown(edit.path, Path.cwd()) for edit in edits if edit.step == TRIGGER]
+    if paths:
+        return paths[0]
+    if project.django:
+        return "written by manage.py makerealtimemigrations"
+    return "no file; flowcraft migrate changes the database"
+
+
+def _next(edits: Sequence[Edit], project: Project, options: ChannelOptions, service: str | None) -> str:
+    """Return what to do next, in one line."""
+    if service is not None:
         request = ChannelRequest(options.names, options.event, options.fields, options.feature, None, service)
-        act = (
+        return (
             f"pass a RealtimeService to {service} where you construct it, and call {method_name(request)}(…)"
         )
-    return [
-        f"{options.names.channel} is declared. Next:",
-        f"  {act}",
-        *(f"  call the hook of {hook} in a component" for hook in hooks),
-        *([] if hooks else [f"  subscribe in the page: client.subscribe({_quoted(options.names)}, onEvent)"]),
-        *(f"  {'python -m pytest' if test.endswith('.py') else 'vitest run'} {test}" for test in tests),
-    ]
-
-
-def _quoted(names: Names) -> str:
-    """Return a channel's name as a JavaScript literal."""
-    prefix = names.channel.partition(".")[0]
-    return f'"{prefix}"' if names.parameter is None else f"`{prefix}.${{id}}`"
+    triggers = [edit.path for edit in edits if edit.step == TRIGGER]
+    if triggers and triggers[0].suffix == ".py":
+        act = "alembic upgrade head"
+    elif triggers:
+        act = f"apply {shown(triggers[0], Path.cwd())}, or flowcraft migrate {project.target}"
+    elif project.django:
+        act = "python manage.py makerealtimemigrations && python manage.py migrate"
+    else:
+        act = f"flowcraft migrate {project.target}"
+    return f"{act}, then restart the service"

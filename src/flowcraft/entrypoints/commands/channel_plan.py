@@ -55,6 +55,14 @@ class ChannelOptions:
     """Of rows: the fields of the key; the primary key if there are none."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChannelPlan:
+    """The edits that add a channel, and who may subscribe to it."""
+
+    edits: list[Edit]
+    viewers: str
+
+
 @asynccontextmanager
 async def database(project: Project, dsn: str | None) -> AsyncIterator[Plain]:
     """Yield a connection to a database with the project's tables: the configured one, or a scratch one.
@@ -76,7 +84,7 @@ async def database(project: Project, dsn: str | None) -> AsyncIterator[Plain]:
         raise ScaffoldingRefused("no database to read the columns from; name one with --dsn")
 
 
-def edits_for_service(options: ChannelOptions, project: Project, service: str) -> list[Edit]:
+def edits_for_service(options: ChannelOptions, project: Project, service: str) -> ChannelPlan:
     """Plan an API-driven channel.
 
     Raises:
@@ -96,12 +104,12 @@ def edits_for_service(options: ChannelOptions, project: Project, service: str) -
     plan_rest(
         draft, request, project, Preview(result.typescript, result.samples, result.tag), declared=declared
     )
-    return [formatted_edit(edit) for edit in draft.edits.values()]
+    return ChannelPlan([formatted_edit(edit) for edit in draft.edits.values()], result.viewers)
 
 
 async def edits_for_table(
     options: ChannelOptions, project: Project, connection: Plain, table: str
-) -> list[Edit]:
+) -> ChannelPlan:
     """Plan a database-driven channel.
 
     Raises:
@@ -134,7 +142,7 @@ async def edits_for_table(
         _table_like(table, columns, [column_of[name] for name in key]),
     )
     plan_rest(draft, request, project, preview, declared=declared)
-    return [formatted_edit(edit) for edit in draft.edits.values()]
+    return ChannelPlan([formatted_edit(edit) for edit in draft.edits.values()], result.viewers)
 
 
 def field_of_column(names: Names, column: str, columns: Collection[str]) -> str:

@@ -15,11 +15,12 @@ from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_e
 from flowcraft.entrypoints.commands.formatting import formatted, formatted_edit
 from flowcraft.entrypoints.starter_types import types_of_a_new_project, types_of_an_application
 from flowcraft.scaffolding.applications import Application, find_application, missing_asgi
-from flowcraft.scaffolding.discovery import files_below
+from flowcraft.scaffolding.django_settings import SettingsPlan, plan_settings
 from flowcraft.scaffolding.edits import Asset, Edit, PlaceUnknown, apply, shown
 from flowcraft.scaffolding.mounting import CHANNELS, MOUNT, Served, plan_mount, plan_realtime
 from flowcraft.scaffolding.npm_package import npm_package
 from flowcraft.scaffolding.pages import WebPlan, find_web, plan_page, plan_web
+from flowcraft.scaffolding.project_files import files_below
 from flowcraft.scaffolding.starting import Page, plan_start
 
 _NEEDED = ("fastapi", "uvicorn")
@@ -128,7 +129,8 @@ def _add(options: _InitOptions) -> None:
     served = plan_realtime(options.folder, application, page=options.page and react is None)
     mount = plan_mount(options.folder, application, served)
     web = _plan_web(react, served)
-    edits = [*([served.edit] if served.edit else []), *mount, *web.edits]
+    settings = _settings(options.folder, application, served)
+    edits = [*([served.edit] if served.edit else []), *mount, *settings.edits, *web.edits]
     edits = [_formatted(edit) for edit in edits]
     if not any(edit.changes for edit in edits) and not any(asset.changes for asset in web.assets):
         click.echo(f"the application serves {served.target} already; nothing to do")
@@ -145,8 +147,16 @@ def _add(options: _InitOptions) -> None:
     apply([edit for edit in edits if edit.changes], web.assets)
     apply([edit for edit in _formatted_again(edits) if edit.changes])
     click.echo(f"the {application.framework} application serves {served.target} at /realtime. Next:")
-    for line in _steps_of_an_application(application, served, web):
+    for line in _steps_of_an_application(application, served, web, settings):
         click.echo(f"  {line}")
+
+
+def _settings(folder: Path, application: Application, served: Served) -> SettingsPlan:
+    """Plan the settings of a Django project."""
+    if application.framework != "Django":
+        return SettingsPlan()
+    text = application.path.read_text("utf-8")
+    return plan_settings(folder, application.path, text, application.root, served.target.replace(":", "."))
 
 
 def _found(options: _InitOptions) -> Application:
@@ -195,7 +205,9 @@ def _formatted_again(edits: Sequence[Edit]) -> list[Edit]:
     return [Edit(e.step, e.path, e.after, formatted(e.path, e.after)) for e in tidy]
 
 
-def _steps_of_an_application(application: Application, served: Served, web: WebPlan) -> list[str]:
+def _steps_of_an_application(
+    application: Application, served: Served, web: WebPlan, settings: SettingsPlan
+) -> list[str]:
     folder = shown(served.root, Path.cwd())
     first = served.edit is not None and served.edit.before is None
     django = application.framework == "Django"
@@ -205,15 +217,20 @@ def _steps_of_an_application(application: Application, served: Served, web: WebP
     first_event = f"""flowcraft broadcast {served.target} system '{{"text": "hello"}}'"""
     return [
         *web.by_hand,
+        *settings.by_hand,
         *([proxy] if web.edits and served.page is None else []),
         *([] if folder == os.curdir else [f"cd {folder}"]),
         "export DATABASE_URL=postgresql://…",
-        f"flowcraft migrate {served.target}",
+        *(_django_migrates(settings) if settings.migrates else [f"flowcraft migrate {served.target}"]),
         serve if django else "restart the application",
         *([page] if served.page is not None else []),
         *([first_event] if first else []),
         "flowcraft channel add NAME --table TABLE --event CLASS   (a table's committed rows)",
     ]
+
+
+def _django_migrates(settings: SettingsPlan) -> list[str]:
+    return [f"python manage.py makerealtimemigrations {settings.app}", "python manage.py migrate"]
 
 
 def _list(edits: Sequence[Edit], assets: Sequence[Asset]) -> None:

@@ -28,6 +28,7 @@ from flowcraft.adapters.postgres.triggers import TableSource, table_sources
 from flowcraft.channels import Channels
 from flowcraft.codegen.typescript import generate_typescript
 from flowcraft.declarations import Declaration, Table
+from flowcraft.entrypoints.realtime import Realtime
 from flowcraft.errors import DeclarationError, RealtimeError
 from flowcraft.scaffolding.request import Sample
 from flowcraft.scaffolding.samples import sample
@@ -51,6 +52,8 @@ class PreviewResult(msgspec.Struct):
     samples: tuple[Sample, ...] = ()
     tag: dict[str, str] = {}
     source: TableSource | None = None
+    viewers: str = ""
+    """Who may subscribe: the guard's name, or that there is none."""
     error: str | None = None
 
 
@@ -102,7 +105,18 @@ def _found(channels: Channels, request: PreviewRequest) -> PreviewResult:
         samples=tuple(sample(field.name, field.annotation) for field in fields),
         tag={tag.field: tag.value} if tag else {},
         source=_source(channels, declaration),
+        viewers=_viewers(channels, declaration),
     )
+
+
+def _viewers(channels: Channels, declaration: Declaration) -> str:
+    if declaration.guard is not None:
+        return f"those whom {getattr(declaration.guard, '__name__', type(declaration.guard).__name__)} allows"
+    loaded = [value for module in list(sys.modules.values()) for value in list(vars(module).values())]
+    served = [one for one in loaded if isinstance(one, Realtime) and one.channels is channels]
+    if any(one.authorizer is not None and one.authorizer.required for one in served):
+        return "everybody with a valid token"
+    return "open to everybody"
 
 
 def _source(channels: Channels, declaration: Declaration) -> TableSource | None:

@@ -19,6 +19,7 @@ from flowcraft.adapters.django.declared import missing
 from flowcraft.adapters.django.migrations import RealtimeTriggers
 
 _EXAMPLE = """examples:
+  manage.py makerealtimemigrations                 write the migration into the app that has the tables
   manage.py makerealtimemigrations shop            write the migration into the app `shop`
   manage.py makerealtimemigrations --check         in CI: exit with status 1 if a migration is missing
 """
@@ -40,7 +41,12 @@ class Command(BaseCommand):
         )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("app", nargs="?", help="The label of the app that gets the migration.")
+        parser.add_argument(
+            "app",
+            nargs="?",
+            help="The label of the app that gets the migration. Default: the one that has the tables, or the "
+            "project's only app.",
+        )
         parser.add_argument(
             "--check",
             action="store_true",
@@ -55,7 +61,7 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **options: Any) -> None:  # noqa: ANN401
         loader = MigrationLoader(None, ignore_no_migrations=True)
-        operations = missing(loader, again=bool(options["again"]))
+        operations = missing(loader, again=bool(options["again"]), log=not options["check"])
         for operation in operations:
             self.stdout.write(f"  - {operation.describe()}")
         if not operations:
@@ -63,11 +69,12 @@ class Command(BaseCommand):
         elif options["check"]:
             sys.exit(1)
         else:
-            self._write(loader, str(options["app"] or ""), operations, dry=bool(options["dry_run"]))
+            app = str(options["app"] or "") or _app_for(operations)
+            self._write(loader, app, operations, dry=bool(options["dry_run"]))
 
     def _write(self, loader: MigrationLoader, app: str, operations: list[Operation], *, dry: bool) -> None:
         if app not in {config.label for config in apps.get_app_configs()}:
-            known = ", ".join(config.label for config in apps.get_app_configs())
+            known = ", ".join(_own_apps() or [config.label for config in apps.get_app_configs()])
             raise CommandError(f"name the app that gets the migration, one of {known}")
         writer = MigrationWriter(_migration(loader, app, operations))
         if dry:
@@ -76,6 +83,22 @@ class Command(BaseCommand):
         Path(writer.path).parent.mkdir(exist_ok=True)
         Path(writer.path).write_text(writer.as_string(), encoding="utf-8")
         self.stdout.write(f"wrote {writer.path}; next: manage.py migrate")
+
+
+def _app_for(operations: list[Operation]) -> str:
+    """Return the only app whose tables the triggers are on, or the project's only app; empty if unclear."""
+    owners = {label for operation in operations for label in _owners(operation)}
+    found = sorted(owners) or _own_apps()
+    return found[0] if len(found) == 1 else ""
+
+
+def _own_apps() -> list[str]:
+    """Return the labels of the project's own apps, whose code is not installed."""
+    return [
+        config.label
+        for config in apps.get_app_configs()
+        if "site-packages" not in Path(config.path).parts and not config.name.startswith("flowcraft.")
+    ]
 
 
 def _migration(loader: MigrationLoader, app: str, operations: list[Operation]) -> Migration:

@@ -94,11 +94,11 @@ def test_wrong_usage_ends_with_status_2(service: Project, arguments: list[str], 
 
 def test_channels_that_are_not_there_or_are_several_must_be_named(here: Path) -> None:
     nothing = Project(here).check()
-    assert (nothing.exit_code, "as in `flowcraft check app.realtime:channels`" in nothing.stderr) == (2, True)
+    assert (nothing.exit_code, "name it, such as app.realtime:channels" in nothing.stderr) == (2, True)
     for name in ("one", "two"):
         (here / f"{name}.py").write_text("from flowcraft import Channels\nmine = Channels()\n")
     several = Project(here).check()
-    text = "error: found several Channels; name one: flowcraft check one:mine | two:mine\n"
+    text = "error: found several objects; name one: one:mine | two:mine\n"
     assert (several.exit_code, several.stderr) == (2, text)
 
 

@@ -148,7 +148,7 @@ def test_an_address_that_a_database_can_have_is_taken(address: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["doctor", "bench --channel a_update --payload {}"])
-@pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1/realtime", "ws://"])
+@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1/realtime", "ws://"])
 def test_what_is_not_the_address_of_a_websocket_is_not_understood(command: str, url: str) -> None:
     done = CliRunner().invoke(app, [*command.split(), "--url", url], prog_name="flowcraft")
     told = f"error: --url: {url!r} is not of the form ws://127.0.0.1:8400/realtime\n"

@@ -29,7 +29,7 @@ def _no_database(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "", "x", "http://127.0.0.1/realtime", "ftp://127.0.0.1/", "ws://", "ws:///realtime", "ws://[::1/realtime",
+        "", "x", "ftp://127.0.0.1/", "ws://", "ws:///realtime", "ws://[::1/realtime",
         "ws://127.0.0.1:99999/realtime", "ws://127.0.0.1:x/realtime", "ws://127.0.0.1:-1/",
         "ws://a b/realtime",
         "ws://127.0.0.1/real time", "ws://127.0.0.1/\r\nX: y", "ws://user:password@127.0.0.1/", "ws://\u00e9..\u00e9/",

@@ -104,13 +104,31 @@ async def test_what_is_committed_is_shown_from_a_position_on_and_in_json(databas
         shown = await flowcraft(
             "tail", "notes.0", "--json", "--since", str(start), "--count", "2", dsn=database
         )
-        assert (shown.returncode, shown.stderr) == (0, "")
+        assert shown.returncode == 0
+        assert shown.stderr.startswith("waiting for events on notes.0, in database flowcraft_test_")
+        assert shown.stderr.endswith(" at the local socket, after the cursor\n")
         events = [json.loads(line) for line in shown.stdout.splitlines()]
         assert [(event["channel"], event["payload"]) for event in events] == [
             ("notes.0", {"n": 0}),
             ("notes.0", {"n": 2}),
         ]
         assert events[0]["id"] < events[1]["id"]
+
+
+async def test_a_name_that_the_project_does_not_declare_is_noted(application: Path, database: str) -> None:
+    async with migrated(database) as log:
+        start = (await log.position()).cursor
+        await emit(database, "note_update", '{"n": 1}')
+        names = ("notes_update", "notes.*", "notez.*", "note_update.*", "note_update")
+        shown = await flowcraft(
+            "tail", *names, "--since", str(start), "--count", "1", dsn=database, folder=application
+        )
+    assert shown.stderr.splitlines()[:-1] == [
+        "note: channel 'notes_update' is not declared; did you mean 'note_update'?",
+        "note: channel 'notez' is not declared; did you mean 'notes.{name}'?",
+        "note: note_update is no family: flowcraft tail note_update",
+    ]
+    assert shown.stdout.endswith('{"n": 1}\n')
 
 
 async def test_it_follows_until_it_is_told_to_end(database: str) -> None:
@@ -142,7 +160,8 @@ async def test_whoever_has_read_enough_ends_it(database: str) -> None:
             await asyncio.wait([asyncio.create_task(done.wait())], timeout=0.2)
         out, errors = await done.communicate()
         assert b"notes.a" in out
-        assert errors == b""
+        assert errors.startswith(b"waiting for events on every channel, in database ")
+        assert errors.count(b"\n") == 1
 
 
 async def test_a_position_that_is_gone_is_told(database: str) -> None:

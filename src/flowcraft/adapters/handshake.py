@@ -11,6 +11,7 @@ from http.cookies import SimpleCookie
 from urllib.parse import unquote_plus
 
 from flowcraft.adapters.forwarded import client_address
+from flowcraft.core.counts import is_notable
 from flowcraft.origins import is_allowed, is_listed_host, may_send_cookies
 from flowcraft.ports import NodePort
 from flowcraft.settings import Settings
@@ -57,9 +58,12 @@ def admit(query: str, headers: Mapping[str, str], node: NodePort, peer: str) -> 
         query, origin=headers.get("origin"), host=headers.get("host"), settings=node.settings
     )
     if isinstance(checked, Refused):
+        refusals, level = node.counts.refusals, logging.INFO
         if checked.status == HTTPStatus.FORBIDDEN:
-            node.counts.refusals["origin"] += 1
-        logger.info("a request from %s was refused: %s", address or "an unknown address", checked.reason)
+            refusals["origin"] += 1
+            level = logging.WARNING if is_notable(refusals["origin"]) else logging.INFO
+        who = address or "an unknown address"
+        logger.log(level, "a request from %s was refused: %s", who, checked.reason)
         return checked
     if not node.accepting:
         return _unavailable(node, "not ready")

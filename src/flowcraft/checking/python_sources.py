@@ -51,26 +51,12 @@ def read_python(folder: Path, channels: Channels) -> PythonFacts:
     )
 
 
-def find_channels(folder: Path) -> list[str]:
-    """Return the MODULE:ATTRIBUTE of every `name = Channels()` below a folder."""
-    found: list[str] = []
-    for source in _parsed(folder, b"Channels()")[0]:
-        for statement in source.tree.body:
-            value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
-            if isinstance(value, ast.Call) and _dotted(value.func, source) in _CHANNELS_CLASS:
-                found += [f"{source.module}:{name}" for name in _targets(statement)]
-    return found
-
-
-_CHANNELS_CLASS = ("flowcraft.Channels", "flowcraft.channels.Channels")
-
-
-def _parsed(folder: Path, *mentions: bytes) -> tuple[list[Source], list[Problem]]:
+def _parsed(folder: Path) -> tuple[list[Source], list[Problem]]:
     sources: list[Source] = []
     broken: list[Problem] = []
     for path in _python_files(folder):
         text = path.read_bytes()
-        if not any(word in text for word in mentions or (b"broadcast", b".declare(", b".rows(")):
+        if not any(word in text for word in (b"broadcast", b".declare(", b".rows(")):
             continue
         try:
             sources.append(_read(path, ast.parse(text, path), folder))

@@ -20,6 +20,15 @@ BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 """Upper bounds of histogram buckets in seconds: from a tenth of the usual delay to far beyond any."""
 
 
+def is_notable(count: int) -> bool:
+    """Return whether a server warns of its refusal of that number: of 1, 2, 4, 8 and so on.
+
+    Most applications log warnings only: a refused login must leave a trace there, and a flood must not fill
+    it.
+    """
+    return count & (count - 1) == 0
+
+
 @dataclass(slots=True)
 class Histogram:
     """Durations by bucket. `buckets` has one more than `BOUNDS`, for longer durations."""

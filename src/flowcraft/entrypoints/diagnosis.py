@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -217,10 +218,28 @@ async def _readiness(url: str, opens: bool) -> list[DiagnosisLine]:
             return [
                 DiagnosisLine("server", "ok" if good else "wrong", text)
                 for good, text in _judge_health(health)
-            ]
+            ] + await _refusals(f"{page.removesuffix('/readyz')}/metrics")
         except (OSError, ValueError, LookupError, TypeError, HTTPException) as error:
             failure = f"{page} does not respond as a FlowCraft server: {str(error) or type(error).__name__}"
     return [DiagnosisLine("server", "note" if opens else "wrong", failure)]
+
+
+_REFUSALS = re.compile(r'^flowcraft_refusals_total\{(?:[^}]*,)?by="(\w+)"[^}]*\} (\d+)', re.MULTILINE)
+
+
+async def _refusals(page: str) -> list[DiagnosisLine]:
+    """Return how many clients the server has refused, by its metrics."""
+    try:
+        metrics = await asyncio.to_thread(_read_text, page)
+    except (OSError, ValueError, HTTPException):
+        return []
+    found: dict[str, int] = {}
+    for by, number in _REFUSALS.findall(metrics):
+        found[by] = found.get(by, 0) + int(number)
+    listed = ", ".join(f"{number:,} by {by}" for by, number in found.items() if number)
+    if not listed:
+        return []
+    return [DiagnosisLine("refused", "note", f"{listed} since the server's start; its log has the reasons")]
 
 
 def _judge_health(health: dict[str, Any]) -> list[tuple[bool, str]]:
@@ -241,12 +260,17 @@ def _judge_health(health: dict[str, Any]) -> list[tuple[bool, str]]:
 
 
 def _read(page: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_read_text(page))
+    return found
+
+
+def _read_text(page: str) -> str:
     try:
         with urllib.request.urlopen(page, timeout=ANSWER_SECONDS) as answer:  # noqa: S310  # what the user named
-            found: dict[str, Any] = json.loads(answer.read())
+            content: bytes = answer.read()
     except urllib.error.HTTPError as error:
-        found = json.loads(error.read())
-    return found
+        content = error.read()
+    return content.decode()
 
 
 async def _lag(dsn: str, url: str, token: str | None) -> float:
@@ -295,10 +319,21 @@ async def _just_before(dsn: str, xid: int) -> Cursor:
 
 @asynccontextmanager
 async def _connected(url: str, token: str | None) -> AsyncIterator[ClientConnection]:
+    async with open_websocket(url) as client:
+        if token is not None:
+            await client.send(json.dumps({"auth": token}))
+        yield client
+
+
+@asynccontextmanager
+async def open_websocket(url: str) -> AsyncIterator[ClientConnection]:
+    """Connect to a server until the block ends.
+
+    Raises:
+        ServerNotResponding: there is no connection, or it ends, or its messages are no frames.
+    """
     try:
         async with connect(url, open_timeout=ANSWER_SECONDS) as client:
-            if token is not None:
-                await client.send(json.dumps({"auth": token}))
             yield client
     except ConnectionClosed as error:
         reason = f" ({error.rcvd.code} {error.rcvd.reason})" if error.rcvd else ""

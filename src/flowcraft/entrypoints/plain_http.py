@@ -41,6 +41,10 @@ class Address:
     """Host and port as a browser sends them."""
     path: str
     query: str
+    page: str | None = None
+    """The origin of the page that connects; None for one on the same host."""
+    token: str | None = field(default=None, repr=False)
+    """The token that the client of an event stream has."""
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -63,8 +67,8 @@ class Address:
 
     @property
     def origin(self) -> str:
-        """The origin of a page on the same host."""
-        return f"{'https' if self.secure else 'http'}://{self.authority}"
+        """The origin of the page."""
+        return self.page or f"{'https' if self.secure else 'http'}://{self.authority}"
 
 
 @dataclass(slots=True)

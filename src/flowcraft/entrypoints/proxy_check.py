@@ -7,8 +7,10 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from flowcraft.entrypoints.diagnosis import DiagnosisLine
+from flowcraft.entrypoints.login_check import refusal_of
 from flowcraft.entrypoints.plain_http import Address, Answer, NoAnswer, NoConnection, handshake, request
 
 FRAME_SECONDS = 5.0
@@ -48,9 +50,14 @@ _PROBE = bytes((0x80 | _PING, 0x80, 0, 0, 0, 0))
 """An empty ping with the mask of a client (RFC 6455 §5.5.2); servers answer it before a token too."""
 
 
-async def check_way(url: str, *, idle: bool = True) -> list[DiagnosisLine]:
-    """Open a WebSocket and an event stream as a page would; with `idle`, wait for two heartbeats on both."""
-    address = Address.parse(url)
+async def check_way(
+    url: str, *, idle: bool = True, origin: str | None = None, token: str | None = None
+) -> list[DiagnosisLine]:
+    """Open a WebSocket and an event stream as a page of `origin` would, which is the server's own by default.
+
+    With `idle`, wait for two heartbeats on both.
+    """
+    address = replace(Address.parse(url), page=origin, token=token)
     try:
         found = await _check_websocket(address)
     except NoConnection as error:
@@ -79,7 +86,7 @@ async def _check_websocket(address: Address) -> list[DiagnosisLine]:
     about = "websocket"
     try:
         status, sentence = await _open(address, {"Origin": address.origin})
-        if status == 403:
+        if status == 403 and address.page is None:
             without, _ = await _open(address, {})
             if without == 101:
                 sentence = f"403 for a page of {address.origin}, and 101 without an Origin: the server sees "
@@ -155,7 +162,9 @@ def _refusal(address: Address, answer: Answer) -> str:
 def _meanings(address: Address, answer: Answer) -> Iterator[tuple[Sequence[int], str]]:
     server = answer.headers.get("server", "")
     yield (401, 407), "the proxy wants credentials, which a WebSocket of a browser does not send; let it pass"
-    yield (403,), f"list the origin {address.origin} in allowed_origins, or {HOST}"
+    if address.page is None:
+        yield (403,), f"list the origin {address.origin} in allowed_origins, or {HOST}"
+    yield (403,), f'pages of {address.page} need Settings(allowed_origins=("{address.page}",))'
     yield (404,), f"nothing is at {address.path}; which path does the proxy send? {PREFIX}"
     if "service unavailable: " in answer.text:
         yield (503,), "the server is not ready; see its /readyz"
@@ -192,6 +201,10 @@ async def _check_stream(address: Address) -> list[DiagnosisLine]:
 
 async def _judge_stream(address: Address, answer: Answer) -> str:
     """Return what is wrong with an event stream; empty if nothing is."""
+    if answer.status == 401 and refusal_of(answer.text) is not None:
+        return ""  # this server's: it wants a token, which `flowcraft.entrypoints.login_check` reports
+    if answer.status == 403:
+        return _refusal(address, answer)
     if answer.status != 200 or "text/event-stream" not in answer.headers.get("content-type", ""):
         below, given = address.path.rstrip("/"), f"{answer.status} ({answer.first_line})"
         return f"{given} in place of a stream at {below}/events; pass the paths below {below} too, {GUIDE}"
@@ -208,7 +221,8 @@ async def _judge_stream(address: Address, answer: Answer) -> str:
 
 
 def _stream_headers(address: Address) -> dict[str, str]:
-    return {"Accept": "text/event-stream", "Accept-Encoding": "gzip", "Origin": address.origin}
+    token = {} if address.token is None else {"Authorization": f"Bearer {address.token}"}
+    return {"Accept": "text/event-stream", "Accept-Encoding": "gzip", "Origin": address.origin, **token}
 
 
 async def _parts(answer: Answer) -> AsyncIterator[bytes]:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar, assert_never
 
 from flowcraft.core import session as sessions
+from flowcraft.core.counts import is_notable
 from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import SessionId
 from flowcraft.core.session import GuardQuestion, Session
@@ -263,8 +264,7 @@ class Gateway(Sender):
         if entrance is None or self._closed or (entrance.credential == "header" and not is_token_checked):
             return
         if entrance.credential == "absent" and self._session.lacks_token:
-            self._context.counts.refusals["token"] += 1
-            logger.info("%s: token refused: the request has none", self)
+            self._token_refused("the request has none")
             self._perform([sessions.Close(4501, "a token is required")])
             return
         self._entrance = None
@@ -281,14 +281,20 @@ class Gateway(Sender):
             case Viewer():
                 self._accept(answer)
             case TokenInvalid():
-                self._context.counts.refusals["token"] += 1
-                logger.info("%s: token refused: %s", self, answer.reason)
+                self._token_refused(answer.reason)
                 self._perform(self._session.rejected(answer))
             case _:  # keys that cannot be fetched, for example: the client may try again
                 logger.error(
                     "%s: the authorizer failed; closed with 1011, the client resumes", self, exc_info=answer
                 )
                 self._perform([sessions.Close(1011, "authentication unavailable")])
+
+    def _token_refused(self, reason: str) -> None:
+        refusals = self._context.counts.refusals
+        refusals["token"] += 1
+        count = refusals["token"]
+        level = logging.WARNING if is_notable(count) else logging.INFO
+        logger.log(level, "%s: token refused (%d since the start): %s", self, count, reason)
 
     def _withdraw(self, withdrawal: Withdrawal, cursor: Cursor) -> None:
         effects = self._session.withdraw(withdrawal, cursor)
@@ -335,6 +341,8 @@ class Gateway(Sender):
         self._perform(self._session.authorized(allowed))
 
     def _auth_deadline(self) -> None:
+        if not self._closed and self._session.lacks_token:
+            self._token_refused("none has come in time")
         self._attempt(lambda: self._perform(self._session.auth_deadline()))
 
     def _expired(self) -> None:

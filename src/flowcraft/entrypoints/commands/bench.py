@@ -11,12 +11,10 @@ import asyncpg
 import click
 import msgspec
 
-from flowcraft.channels import Channels
 from flowcraft.entrypoints.bench import BenchFailed, Installation, Step, bench, own_server, require_log
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
-from flowcraft.entrypoints.commands.target import check_websocket
+from flowcraft.entrypoints.commands.target import address_of, dsn_option, realtime_here, websocket_url
 from flowcraft.entrypoints.open_files import SPARE_FILES, allow_files
-from flowcraft.entrypoints.realtime import Realtime
 from flowcraft.entrypoints.serve import run
 from flowcraft.testing.load_clients import LoadClientsRefused
 
@@ -49,7 +47,7 @@ COLUMNS = ("clients", "connects/s", "to all, p50 ms", "p99 ms", "messages/s", "e
     type=click.IntRange(min=1),
     default=1,
 )
-@click.option("--dsn", metavar="DSN", help="The database. Default: FLOWCRAFT_DSN, then DATABASE_URL.")
+@dsn_option
 @click.option("--url", metavar="URL", help="Measure this running server instead of starting one.")
 @click.option("--channel", metavar="NAME", help="With --url: the channel to broadcast on.")
 @click.option("--payload", metavar="JSON", help="With --url: the event to broadcast repeatedly.")
@@ -78,12 +76,12 @@ def command(  # noqa: PLR0913  # options
     if url is None and token is not None:
         fail("--token goes with --url; the bench's own server needs no token", USAGE)
     if url is not None:
-        check_websocket("--url", url)
+        url = websocket_url("--url", url)
     if payload is not None:
         _check_json(payload)
     _allow_files(clients)
     with exit_on_error():
-        dsn = Realtime(Channels(), dsn=dsn).dsn
+        dsn = address_of(dsn, None if dsn else realtime_here(None))
         running = None
         if url is not None and channel is not None and payload is not None:
             running = Installation(dsn, url, channel, payload, token)

@@ -11,26 +11,35 @@ import click
 from flowcraft.adapters.postgres.connections import connect
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.declarations import Declaration
-from flowcraft.entrypoints.commands.exit_status import example, exit_on_error, fail
-from flowcraft.entrypoints.commands.target import dsn_option, realtime_of, target_argument
+from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
+from flowcraft.entrypoints.commands.target import dsn_option, realtime_of, split_target
 
 
 @click.command(
     "broadcast",
     epilog=example(
-        """flowcraft broadcast app.realtime:channels run_update '{"run_id": "…", "status": "done"}'""",
+        """flowcraft broadcast run_update '{"run_id": "…", "status": "done"}'""",
         "jq -c .event backup.json | flowcraft broadcast app.realtime:channels runs.42 -",
     ),
 )
-@target_argument
-@click.argument("channel", metavar="NAME", help="The channel, such as run_update or runs.42.")
-@click.argument("payload", metavar="JSON", help="The event as JSON, or - to read it from standard input.")
+@click.argument(
+    "words",
+    metavar="[MODULE:ATTRIBUTE] NAME JSON",
+    help="The channel, such as run_update or runs.42, and the event as JSON, or - to read it from standard "
+    "input; before them the channels, as in `flowcraft channel list`.",
+    nargs=-1,
+    required=True,
+)
 @dsn_option
-def command(target: str, channel: str, payload: str, dsn: str | None) -> None:
+def command(words: tuple[str, ...], dsn: str | None) -> None:
     """Broadcast an event on a channel, in its own transaction.
 
     The event must fit the channel's declared type. Every subscriber receives it, as from a service.
     """
+    target, others = split_target(words)
+    if len(others) != 2:
+        fail("name a channel and its event: flowcraft broadcast NAME JSON", USAGE)
+    channel, payload = others
     with exit_on_error():
         realtime = realtime_of(target, dsn)
         declaration, _ = realtime.channels.resolve(channel)

@@ -23,9 +23,11 @@ command.add_command(channel_show.command)
 command.add_command(channel_add.command)
 
 
-@command.command("list", epilog=example("flowcraft channel list app.realtime:channels"))
+@command.command(
+    "list", epilog=example("flowcraft channel list", "flowcraft channel list app.realtime:channels")
+)
 @target_argument
-def list_channels(target: str) -> None:
+def list_channels(target: str | None) -> None:
     """List the declared channels with their events, sources, delivery and guards."""
     rows = [_row(declaration) for declaration in channels_of(target)]
     for line in _table([_HEADER, *rows]):

@@ -11,21 +11,34 @@ from flowcraft.channels import Channels
 from flowcraft.codegen.typescript_text import camel_case
 from flowcraft.codegen.typescript_types import declare_type, type_name
 from flowcraft.declarations import Declaration, Notify, Rows, Table
-from flowcraft.entrypoints.commands.exit_status import example, exit_on_error
-from flowcraft.entrypoints.commands.target import channels_of, target_argument
+from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
+from flowcraft.entrypoints.commands.target import channels_of, split_target
 from flowcraft.errors import ChannelNameInvalid, ChannelUnknown
 from flowcraft.scaffolding.edits import ScaffoldingRefused
 from flowcraft.scaffolding.naming import names_of
 from flowcraft.scaffolding.samples import sample
 
 
-@click.command("show", epilog=example("flowcraft channel show app.realtime:channels run_update"))
-@target_argument
-@click.argument(
-    "name", metavar="NAME", help="The declared name, such as runs.{run_id}, or a full name, such as runs.42."
+@click.command(
+    "show",
+    epilog=example(
+        "flowcraft channel show run_update", "flowcraft channel show app.realtime:channels run_update"
+    ),
 )
-def command(target: str, name: str) -> None:
+@click.argument(
+    "words",
+    metavar="[MODULE:ATTRIBUTE] NAME",
+    help="The declared name, such as runs.{run_id}, or a full name, such as runs.42; before it the channels, "
+    "as in `flowcraft channel list`.",
+    nargs=-1,
+    required=True,
+)
+def command(words: tuple[str, ...]) -> None:
     """Show a channel: its payload, delivery, guard, sources and TypeScript, with examples."""
+    target, others = split_target(words)
+    if len(others) != 1:
+        fail("name one channel: flowcraft channel show NAME", USAGE)
+    (name,) = others
     with exit_on_error():
         declaration = _declaration(channels_of(target), name)
         for line in _lines(declaration):

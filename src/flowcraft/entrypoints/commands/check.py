@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import sys
 import traceback
 from pathlib import Path
 
@@ -15,13 +13,21 @@ from flowcraft.adapters.postgres.inspection import DatabaseFacts, inspect
 from flowcraft.channels import Channels
 from flowcraft.checking.facts import Facts, Generated, Problem, SourceLocation, WebFacts
 from flowcraft.checking.findings import Rule, findings
-from flowcraft.checking.python_sources import find_channels, read_python
+from flowcraft.checking.python_sources import read_python
 from flowcraft.checking.reports import Outcome, as_github, as_json, as_text
 from flowcraft.checking.rules import DATABASE, RULES, SERVICE, WEB
 from flowcraft.checking.typescript_sources import find_web_folders, read_typescript
 from flowcraft.codegen.typescript import generate_typescript
 from flowcraft.entrypoints.commands.exit_status import FAILED, USAGE, example, fail
-from flowcraft.entrypoints.commands.target import channels_of, dsn_option, realtime_of
+from flowcraft.entrypoints.commands.importing import import_module
+from flowcraft.entrypoints.commands.target import (
+    Target,
+    channels_of,
+    dsn_option,
+    find_target,
+    realtime_of,
+    target_argument,
+)
 from flowcraft.entrypoints.realtime import NotOnPostgres
 from flowcraft.errors import DeclarationError
 
@@ -35,12 +41,7 @@ from flowcraft.errors import DeclarationError
         failed="an error or a warning found",
     ),
 )
-@click.argument(
-    "target",
-    metavar="[MODULE:ATTRIBUTE]",
-    help="The channels. Default: the only `name = Channels()` below the current folder.",
-    required=False,
-)
+@target_argument
 @click.option(
     "--web",
     metavar="DIR",
@@ -79,7 +80,7 @@ def command(
             click.echo(f"{rule.id}  {rule.severity:7}  {rule.title}")
         return
     ignored = _known(ignore)
-    facts, skipped = _facts(target or _the_channels(), web, dsn)
+    facts, skipped = _facts(find_target(target), web, dsn)
     rules = [rule for rule in _rules(facts) if rule.id not in ignored]
     outcome = Outcome(findings(facts, rules), len(rules), skipped)
     if json:
@@ -103,27 +104,15 @@ def _rules(facts: Facts) -> tuple[Rule, ...]:
     return (*SERVICE, *(WEB if facts.web else ()), *(DATABASE if facts.database else ()))
 
 
-def _the_channels() -> str:
-    found = find_channels(Path.cwd())
-    if not found:
-        fail(
-            f"no `channels = Channels()` found below {Path.cwd()}; name it, as in "
-            "`flowcraft check app.realtime:channels`",
-            USAGE,
-        )
-    if len(found) > 1:
-        fail(f"found several Channels; name one: flowcraft check {' | '.join(found)}", USAGE)
-    return found[0]
-
-
-def _facts(target: str, web: Path | None, dsn: str | None) -> tuple[Facts, list[str]]:
-    failure = _import_failure(target)
+def _facts(found: Target, web: Path | None, dsn: str | None) -> tuple[Facts, list[str]]:
+    target = found.name
+    failure = _import_failure(found)
     if failure is not None:
         return Facts(target, failure=failure), []
-    channels = channels_of(target)
+    channels = channels_of(found)
     skipped: list[str] = []
     read = _web(web, skipped)
-    python = read_python(Path.cwd(), channels)
+    python = read_python(found.root if found.root.is_relative_to(Path.cwd()) else Path.cwd(), channels)
     try:
         generated = _generated(channels, read)
     except DeclarationError as error:
@@ -135,24 +124,21 @@ def _facts(target: str, web: Path | None, dsn: str | None) -> tuple[Facts, list[
         python=python,
         web=read,
         generated=generated,
-        database=_database(target, dsn, channels, skipped),
+        database=_database(found, dsn, channels, skipped),
     ), skipped
 
 
 # The service
 
 
-def _import_failure(target: str) -> Problem | None:
+def _import_failure(target: Target) -> Problem | None:
     """Import the module of the channels; return the reason if that fails.
 
     A missing module is not reported here: loading the target reports it, with what to name instead.
     """
-    name = target.partition(":")[0]
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    name = target.module
     try:
-        importlib.import_module(name)
+        import_module(name, target.root)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             return None
@@ -213,7 +199,9 @@ def _generated(channels: Channels, web: WebFacts | None) -> tuple[Generated, ...
 # The database
 
 
-def _database(target: str, dsn: str | None, channels: Channels, skipped: list[str]) -> DatabaseFacts | None:
+def _database(
+    target: Target, dsn: str | None, channels: Channels, skipped: list[str]
+) -> DatabaseFacts | None:
     try:
         address = realtime_of(target, dsn).dsn
     except NoDatabase:

@@ -46,7 +46,7 @@ def command() -> None:
 @target_argument
 @out_option
 @check_option
-def typescript(target: str, out: Path | None, check: bool) -> None:
+def typescript(target: str | None, out: Path | None, check: bool) -> None:
     """Generate the TypeScript module of the channels.
 
     The module has a type for each event, the channels, builders for their names, and a hash of the schema.
@@ -54,7 +54,7 @@ def typescript(target: str, out: Path | None, check: bool) -> None:
     _refuse_check_without_file(check, out)
     with exit_on_error():
         text = generate_typescript(channels_of(target))
-    _deliver(text, out, check, ["typescript", target])
+    _deliver(text, out, check, ["typescript", *_named(target)])
 
 
 @command.command(
@@ -69,7 +69,7 @@ def typescript(target: str, out: Path | None, check: bool) -> None:
 @check_option
 @click.option("--title", help="The title of the document.", default=TITLE)
 @click.option("--server", metavar="URL", help="The address of the WebSocket. Default: none in the document.")
-def asyncapi(target: str, out: Path | None, check: bool, title: str, server: str | None) -> None:
+def asyncapi(target: str | None, out: Path | None, check: bool, title: str, server: str | None) -> None:
     """Generate an AsyncAPI 3.0 document of the channels, as JSON.
 
     The document has the channels with the frames of their events, the requests and replies, and the channels
@@ -83,7 +83,11 @@ def asyncapi(target: str, out: Path | None, check: bool, title: str, server: str
         wants_token = realtime.authorizer is not None
         text = generate_asyncapi(realtime.channels, title=title, address=address, wants_token=wants_token)
     named = [*(["--title", title] if title != TITLE else []), *(["--server", server] if server else [])]
-    _deliver(text, out, check, ["asyncapi", target, *named])
+    _deliver(text, out, check, ["asyncapi", *_named(target), *named])
+
+
+def _named(target: str | None) -> list[str]:
+    return [] if target is None else [target]
 
 
 def _address(server: str | None) -> Address | None:

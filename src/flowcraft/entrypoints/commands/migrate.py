@@ -28,7 +28,7 @@ from flowcraft.entrypoints.commands.target import dsn_option, realtime_of, targe
     "--prune/--no-prune", help="Drop triggers of sources that are no longer declared.", default=True
 )
 @click.option("--prune-all", help="Drop triggers of channels that are not declared here, too.", is_flag=True)
-def command(target: str, dsn: str | None, sql: bool, prune: bool, prune_all: bool) -> None:
+def command(target: str | None, dsn: str | None, sql: bool, prune: bool, prune_all: bool) -> None:
     """Create or update the log and the triggers in a database.
 
     The database gets the log of this version, and a trigger for each declared table, in one transaction. The

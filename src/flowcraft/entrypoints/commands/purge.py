@@ -8,9 +8,8 @@ import asyncpg
 import click
 
 from flowcraft.adapters.postgres.retention import purge
-from flowcraft.channels import Channels
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
-from flowcraft.entrypoints.realtime import Realtime
+from flowcraft.entrypoints.commands.target import address_of, dsn_option, realtime_here
 from flowcraft.names import is_name
 
 
@@ -29,7 +28,7 @@ from flowcraft.names import is_name
 )
 @click.option("--all", "everything", help="Remove the events of every channel.", is_flag=True)
 @click.option("--dry-run", help="Count the events without removing them.", is_flag=True)
-@click.option("--dsn", metavar="DSN", help="The database. Default: FLOWCRAFT_DSN, then DATABASE_URL.")
+@dsn_option
 def command(channel: tuple[str, ...], everything: bool, dry_run: bool, dsn: str | None) -> None:
     """Remove events from the log permanently.
 
@@ -41,7 +40,11 @@ def command(channel: tuple[str, ...], everything: bool, dry_run: bool, dsn: str 
     for name in channel:
         _check(name)
     with exit_on_error():
-        counts = _run(Realtime(Channels(), dsn=dsn).dsn, [None] if everything else list(channel), dry_run)
+        counts = _run(
+            address_of(dsn, None if dsn else realtime_here(None)),
+            [None] if everything else list(channel),
+            dry_run,
+        )
     for name, count in zip(channel or ["all channels"], counts, strict=True):
         click.echo(f"{name}: {count} {'event' if count == 1 else 'events'}{_outcome(dry_run)}")
 

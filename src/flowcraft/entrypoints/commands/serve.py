@@ -10,7 +10,7 @@ import click
 
 from flowcraft.adapters.json_logs import JsonLines
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
-from flowcraft.entrypoints.commands.target import realtime_of, target_argument
+from flowcraft.entrypoints.commands.target import find_target, realtime_of, target_argument
 from flowcraft.entrypoints.pages import ADMIN_TOKEN, check_admin_token
 from flowcraft.entrypoints.realtime import Realtime
 
@@ -61,7 +61,7 @@ class LogFormat(Enum):
 @click.option("--worker", hidden=True, default="")
 def command(  # an option each
     *,
-    target: str,
+    target: str | None,
     host: str,
     port: int,
     workers: int,
@@ -78,14 +78,15 @@ def command(  # an option each
     workers, one that dies is restarted, and SIGHUP replaces them one after another with the current code.
     """
     with exit_on_error():
-        realtime = realtime_of(target)
+        found = find_target(target, kind="Realtime")
+        realtime = realtime_of(found)
         if worker:
             _work(realtime, worker, LogFormat(log_format))
             return
         os.environ[_LOG_FORMAT] = log_format  # for the workers too
         _log_to_stderr(LogFormat(log_format))
         try:
-            _listen(target, realtime, (host, port), workers, admin_port)
+            _listen(found.name, realtime, (host, port), workers, admin_port)
         except OSError as error:
             fail(f"cannot listen on {host}:{port}: {error.strerror or error}; see --host and --port")
 

@@ -6,16 +6,19 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 import click
 
 from flowcraft.channels import Channels
 from flowcraft.cursors import Cursor
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
+from flowcraft.entrypoints.commands.target import address_of, dsn_option, realtime_here, split_target
 from flowcraft.entrypoints.log_tail import Patterns, tail
 from flowcraft.entrypoints.realtime import Realtime
-from flowcraft.errors import CursorMalformed, CursorUnusable
+from flowcraft.errors import ChannelNameInvalid, ChannelUnknown, CursorMalformed, CursorUnusable
 from flowcraft.names import is_name
 from flowcraft.records import Batch, Record
 
@@ -29,7 +32,11 @@ from flowcraft.records import Batch, Record
     ),
 )
 @click.argument(
-    "channel", metavar="[NAME]...", help="Channels, or families such as 'runs.*'. Default: all.", nargs=-1
+    "words",
+    metavar="[MODULE:ATTRIBUTE] [NAME]...",
+    help="Channels, or families such as 'runs.*'; all without a name. Before them the object with the "
+    "channels, as in `flowcraft channel list`.",
+    nargs=-1,
 )
 @click.option(
     "--since",
@@ -38,20 +45,53 @@ from flowcraft.records import Batch, Record
 )
 @click.option("--count", help="Stop after this many events.", type=click.IntRange(min=1))
 @click.option("--json", "as_json", help="Print one JSON object per line.", is_flag=True)
-@click.option("--dsn", metavar="DSN", help="The database. Default: FLOWCRAFT_DSN, then DATABASE_URL.")
+@dsn_option
 def command(
-    channel: tuple[str, ...], since: str | None, count: int | None, as_json: bool, dsn: str | None
+    words: tuple[str, ...], since: str | None, count: int | None, as_json: bool, dsn: str | None
 ) -> None:
     """Print events as they are committed, straight from the database.
 
     The command reads the log five times a second, and needs no server. Events of channels outside the log
     (durable=False) do not appear. Ctrl-C stops it.
     """
-    for pattern in channel:
+    target, patterns = split_target(words)
+    for pattern in patterns:
         _check(pattern)
     with exit_on_error():
-        dsn = Realtime(Channels(), dsn=dsn).dsn
-        asyncio.run(_tail(dsn, Patterns(channel), _cursor(since), _Printer(as_json, count)))
+        realtime = realtime_here(target)
+        cursor, address = _cursor(since), address_of(dsn, realtime)
+        for line in _expected(realtime, patterns, address, since):
+            _report(line)
+        asyncio.run(_tail(address, Patterns(patterns), cursor, _Printer(as_json, count)))
+
+
+def _expected(
+    realtime: Realtime | None, patterns: Sequence[str], address: str, since: str | None
+) -> Iterator[str]:
+    """Yield what the command waits for, and which names of it are not declared in this project."""
+    for pattern in patterns if realtime is not None and len(realtime.channels) else ():
+        assert realtime is not None
+        if (reason := _undeclared(realtime.channels, pattern)) is not None:
+            yield f"note: {reason}"
+    what = ", ".join(patterns) if patterns else "every channel"
+    where = urlsplit(address)
+    place = f"database {where.path.lstrip('/') or 'of the user'} at {where.hostname or 'the local socket'}"
+    yield f"waiting for events on {what}, in {place}, {'after the cursor' if since else 'from now on'}"
+
+
+def _undeclared(channels: Channels, pattern: str) -> str | None:
+    """Return why no event of the project fits a name; None if events may."""
+    if pattern == "*":
+        return None
+    family = pattern.endswith(".*")
+    prefix = pattern.removesuffix(".*")
+    if family and any(one.parameter is not None and one.prefix == prefix for one in channels):
+        return None
+    try:
+        channels.resolve(prefix if family else pattern)
+    except (ChannelUnknown, ChannelNameInvalid) as error:
+        return str(error)
+    return f"{prefix} is no family: flowcraft tail {prefix}" if family else None
 
 
 class _Printer:

@@ -61,7 +61,7 @@ FAULTS = {
         "update flowcraft.state set system = 1", "FC054", None, "the log was restored from a dump or upgraded"
     ),
     "a table that is gone": fault(
-        "drop table steps cascade", "FC056", "run = channels", "has no table steps; create it first"
+        "drop table steps cascade", "FC056", "step_rows = channels", "has no table steps; create it first"
     ),
     "a view in the place of a table": fault(
         "alter table flows rename to flows_kept; create view flows as select * from flows_kept",
@@ -84,19 +84,19 @@ FAULTS = {
     "a day for a moment": fault(
         "drop view step_states; alter table steps alter started_at type date",
         "FC058 FC061",
-        "run = channels",
+        "step_rows = channels",
         "column public.steps.started_at is date, which does not fit the date-time",
     ),
     "a fraction for a count": fault(
         "drop view step_states; alter table steps alter attempt type double precision",
         "FC058 FC061",
-        "run = channels",
+        "step_rows = channels",
         "column public.steps.attempt is double precision, which does not fit the integer",
     ),
     "a number for an id": fault(
         "drop view step_states; alter table steps drop run_id cascade, add run_id bigint not null",
-        "FC058 FC061 FC072",
-        "run = channels",
+        "FC058 FC061 FC072 FC075",
+        "step_rows = channels",
         "column public.steps.run_id is bigint, which does not fit the uuid",
     ),
     "a null that the event does not foresee": fault(

@@ -10,8 +10,6 @@ from tests.checks.project import API, WEB, Project
 
 CHANNELS = f"{API}/core/domain/channels.py"
 EVENTS = f"{API}/core/domain/events.py"
-ANNOUNCEMENTS = f"{API}/core/services/announcements.py"
-DASHBOARD = f"{API}/core/services/dashboard.py"
 RUN_LOG = f"{API}/core/services/run_log.py"
 
 GENERATED = f"{WEB}/src/realtime.gen.ts"
@@ -19,6 +17,7 @@ OUTCOMES = f"{WEB}/src/features/runs/hooks/use-run-outcomes.ts"
 OUTCOMES_VIEW = f"{WEB}/src/features/runs/run-outcomes.tsx"
 USE_RUN = f"{WEB}/src/features/run/hooks/use-run.ts"
 USE_RUNS = f"{WEB}/src/features/runs/hooks/use-runs.ts"
+RUNS = f"{WEB}/src/features/runs/runs.ts"
 USE_FLOWS = f"{WEB}/src/features/flows/hooks/use-flows.ts"
 USE_ANNOUNCEMENTS = f"{WEB}/src/features/system/hooks/use-announcements.ts"
 
@@ -60,15 +59,15 @@ SERVICE = {
         "class Announcement",
         check="FC001",
         in_file=CHANNELS,
-        at='channels.declare("system"',
+        at="announcement_rows = channels.rows(",
         says="Announcement cannot be a channel's payload; use a subclass of flowcraft.Event",
     ),
     "a name outside the convention": fault(
         CHANNELS,
-        'declare("dashboard"',
-        'declare("dashboards"',
+        'declare("run_update"',
+        'declare("run_updates"',
         check="FC001",
-        at='declare("dashboards"',
+        at='declare("run_updates"',
         says="breaks the naming convention: '<entity>_update'",
     ),
     "a source with a field that the event does not have": fault(
@@ -81,16 +80,16 @@ SERVICE = {
     ),
     "a family without its parameter": fault(
         CHANNELS,
-        '    params={"run_id": UUID},\n',
-        "",
+        '    params={"run_id": UUID},\n    source',
+        "    source",
         check="FC001",
         at="run = channels.declare(",
         says="needs params={'run_id': UUID}",
     ),
     "a name that TypeScript cannot tell from another": fault(
         CHANNELS,
-        'system = channels.declare("system", Announcement)\n',
-        'system = channels.declare("system", Announcement)\n'
+        'run_update = channels.declare("run_update", RunUpdate, source=Table("runs", run_id="id"))\n',
+        'run_update = channels.declare("run_update", RunUpdate, source=Table("runs", run_id="id"))\n'
         'other = channels.declare("run__update", Announcement)\n',
         check="FC001",
         at='channels.declare("run__update"',
@@ -105,37 +104,37 @@ SERVICE = {
         says="this file is not valid Python",
     ),
     "a broadcast to a channel that is not declared": fault(
-        ANNOUNCEMENTS,
-        "channels.system, announcement",
-        "channels.sistem, announcement",
+        RUN_LOG,
+        "channels.run(run_id), line",
+        "channels.sistem, line",
         check="FC003",
         at="await self._realtime.broadcast",
         also="FC006",
-        says="has no channel sistem; it has run_update, run, dashboard, system",
+        says="has no channel sistem; it has run_update, run",
     ),
     "a broadcast that is never awaited": fault(
-        DASHBOARD,
+        RUN_LOG,
         "await self._realtime.broadcast",
         "self._realtime.broadcast",
         check="FC004",
         at="self._realtime.broadcast",
-        says="this broadcast on dashboard is never awaited … `await`",
+        says="this broadcast on runs.{run_id} is never awaited … `await`",
     ),
     "a broadcast of another channel's event": fault(
-        ANNOUNCEMENTS,
-        "channels.system, announcement,",
-        "channels.dashboard, Announcement(text=text),",
+        RUN_LOG,
+        "channels.run(run_id), line,",
+        "channels.run_update, LogLine(text=text),",
+        (RUN_LOG, "import LogLevel", "import LogLevel, LogLine"),
         check="FC005",
         at="await self._realtime.broadcast",
         also="FC006",
-        says="dashboard carries DashboardUpdate, not Announcement; broadcast one of these",
+        says="run_update carries RunUpdate, not LogLine; broadcast one of these",
     ),
-    "a channel that no service broadcasts any more": fault(
-        ANNOUNCEMENTS,
-        "await self._realtime.broadcast(channels.system, announcement, via=tx.connection)",
-        "pass",
+    "a channel that no service broadcasts": fault(
+        CHANNELS,
+        "\nrun = channels",
+        '\nsystem = channels.declare("system", LogLine)\nrun = channels',
         check="FC006",
-        in_file=CHANNELS,
         at='channels.declare("system"',
         says="system has no source and no broadcast; … realtime.broadcast(...) in a service",
     ),
@@ -161,10 +160,10 @@ SERVICE = {
 PAGES = {
     "a component that does not parse": fault(
         USE_RUNS,
-        "const load = () =>",
-        "const load = ( =>",
+        "return useRows",
+        "return = useRows",
         check="FC011",
-        at="const load = ( =>",
+        at="return = useRows",
         says="this file is not valid TypeScript",
         also="FC011",
     ),
@@ -213,11 +212,11 @@ PAGES = {
     ),
     "a value for a channel that takes none": fault(
         USE_ANNOUNCEMENTS,
-        "channel.system",
-        "`system.${location.hash}`",
+        "channel.announcementRows",
+        "`announcement_rows.${location.hash}`",
         check="FC020",
-        at="`system.${location.hash}`",
-        says="system is one channel and takes no value",
+        at="`announcement_rows.${location.hash}`",
+        says="announcement_rows is one channel and takes no value",
     ),
     "a name that is a constant in another file": fault(
         OUTCOMES,
@@ -229,12 +228,12 @@ PAGES = {
             'import { FINISHED, isFinished } from "../runs";',
         ),
         (
-            f"{WEB}/src/features/runs/runs.ts",
-            "export const RUNS_KEPT",
-            'export const FINISHED = "run_finished_update";\nexport const RUNS_KEPT',
+            RUNS,
+            "export const newestFirst",
+            'export const FINISHED = "run_finished_update";\nexport const newestFirst',
         ),
         check="FC020",
-        in_file=f"{WEB}/src/features/runs/runs.ts",
+        in_file=RUNS,
         at='"run_finished_update"',
         says="is not declared",
     ),
@@ -257,21 +256,22 @@ PAGES = {
     ),
     "a channel that nobody follows": fault(
         USE_ANNOUNCEMENTS,
-        "useChannelState(channel.system,",
-        "useChannelState(null,",
+        "useRows(channel.announcementRows,",
+        "useRows(null,",
         check="FC022",
         in_file=CHANNELS,
-        at='channels.declare("system"',
-        says="subscribes to system; subscribe in a hook such as features/system/hooks/use-system.ts",
+        at="announcement_rows = channels.rows(",
+        says="subscribes to announcement_rows; subscribe in a hook such as features/announcement-rows/",
     ),
     "a channel that nobody surely follows": fault(
         USE_ANNOUNCEMENTS,
-        "channel.system",
+        "channel.announcementRows",
         "chosen()",
         check="FC022",
         in_file=CHANNELS,
-        at='channels.declare("system"',
-        says="subscribes to system (examples/ … use-announcements.ts:8 may: its channel is unknown)",
+        at="announcement_rows = channels.rows(",
+        says="subscribes to announcement_rows (examples/ … use-announcements.ts:7 may: "
+        "its channel is unknown)",
     ),
     "a subscription in a component": fault(
         OUTCOMES_VIEW,
@@ -287,12 +287,12 @@ PAGES = {
         says="is outside a feature's hooks; move it … hooks/use-<feature>.ts",
     ),
     "a hook of another name than its file": fault(
-        USE_RUNS,
-        "export function useRuns()",
-        "export function useRunList()",
+        USE_RUN,
+        "export function useRun(",
+        "export function useOneRun(",
         check="FC042",
-        at="useRunList",
-        says="use-runs.ts exports useRunList, not useRuns",
+        at="useOneRun",
+        says="use-run.ts exports useOneRun, not useRun",
     ),
 }
 
@@ -320,11 +320,11 @@ def test_a_fault_of_the_pages_is_found_and_explained(project: Project, planted: 
 
 
 def test_a_hook_in_a_file_of_another_name_is_told_the_name(project: Project) -> None:
-    moved = f"{WEB}/src/features/runs/hooks/useRuns.ts"
-    (project.folder / USE_RUNS).rename(project.folder / moved)
+    moved = f"{WEB}/src/features/run/hooks/useRun.ts"
+    (project.folder / USE_RUN).rename(project.folder / moved)
     (found,) = project.findings()
     assert (found["id"], found["file"], found["line"]) == ("FC041", moved, 1)
-    assert "rename useRuns to use-runs" in found["message"]
+    assert "rename useRun to use-run" in found["message"]
 
 
 def test_nothing_is_found_in_the_example(whole: Project) -> None:

@@ -53,6 +53,19 @@ test("an UPDATE in psql changes the table of runs", async () => {
   await page.close();
 });
 
+test("a DELETE in psql takes a run off the list, and its open page says so", async () => {
+  const id = await psql(dsn, "select id from runs where status = 'succeeded' order by created_at limit 1");
+  const [list, detail] = [await visit("/runs"), await visit(`/runs/${id}`)];
+  const before = Number(await list.page.getByTestId("filter-all").locator("span").innerText());
+  await detail.page.getByTestId("step").first().waitFor();
+  await psql(dsn, `delete from runs where id = '${id}'`);
+  await list.page.locator(`[data-testid="filter-all"]:has-text("${before - 1}")`).waitFor();
+  await detail.page.getByText("There is no such run").waitFor();
+  expect([list.errors, detail.errors]).toEqual([[], []]);
+  await list.page.close();
+  await detail.page.close();
+});
+
 test("a triggered flow is followed step by step to its end, and nothing is lost, doubled or out of order", async () => {
   const { page, errors } = await visit("/flows");
   const before = Number(await psql(dsn, "select count(*) from runs"));

@@ -86,16 +86,16 @@ def test_a_service_states_the_events_of_an_api_driven_channel(copy: Copy, run: R
 
 def test_a_service_that_is_there_gets_one_more_method(copy: Copy, run: Run) -> None:
     arguments = ("add", "notices.{notice_id}", "--event", "NoticeGiven", "--field", "text:str")
-    result = run(*arguments, "--service", "AnnouncementService")
+    result = run(*arguments, "--service", "RunLog")
     assert result.exit_code == 0, result.output
-    text = (copy.root / API / "core/services/announcements.py").read_text("utf-8")
+    text = (copy.root / API / "core/services/run_log.py").read_text("utf-8")
     assert (
         "    async def broadcast_notice_given(self, event: NoticeGiven, *, via: object | None = None)" in text
     )
     assert "await self._realtime.broadcast(channels.notice(event.notice_id), event, via=via)" in text
     tested = copy.python("-m", "pytest", "-q", "examples/flowcraft/tests/test_notices_channel.py")
     assert tested.returncode == 0, tested.stdout
-    assert "nothing to do" in run(*arguments, "--service", "AnnouncementService").stdout
+    assert "nothing to do" in run(*arguments, "--service", "RunLog").stdout
 
 
 def test_a_family_of_channels_follows_a_table(copy: Copy, run: Run, tables: str) -> None:

@@ -48,6 +48,6 @@ def services(realtime: RealtimeService, database: Database) -> Services:
     return Services(
         flows=FlowService(PostgresFlows(database)),
         runs=RunService(realtime, PostgresRuns(database)),
-        dashboard=DashboardService(realtime, PostgresDashboard(database)),
-        announcements=AnnouncementService(realtime, PostgresAnnouncements(database)),
+        dashboard=DashboardService(PostgresDashboard(database)),
+        announcements=AnnouncementService(PostgresAnnouncements(database)),
     )

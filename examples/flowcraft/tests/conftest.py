@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -13,14 +14,22 @@ from examples.flowcraft.api.adapters.postgres import Database, PostgresRuns
 from examples.flowcraft.api.adapters.postgres.database import sql
 from examples.flowcraft.api.adapters.postgres.migrate import migrate
 from examples.flowcraft.api.core.domain.channels import channels
-from examples.flowcraft.api.core.domain.events import RunStatus, StepStatus
-from examples.flowcraft.api.core.ports import RunDetail
+from examples.flowcraft.api.core.domain.events import LogLine, RunStatus, RunUpdate, StepStatus, StepUpdate
 from examples.flowcraft.api.core.services import ExecutionService
 from examples.flowcraft.api.main import services
 from examples.flowcraft.api.worker import Flow, Step, Worker
 from examples.flowcraft.api.worker.step import Work
 from flowcraft import Realtime
 from flowcraft.adapters.postgres import schema
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page of a run shows."""
+
+    run: RunUpdate
+    steps: list[StepUpdate]
+    log: list[LogLine]
 
 
 @dataclass
@@ -47,8 +56,14 @@ class Product:
         async with self.database.connection() as connection:
             await connection.execute(query, *arguments)
 
-    async def detail(self, run_id: UUID) -> RunDetail:
-        return (await self.services.runs.detail(run_id)).data
+    async def rows(self, query: str) -> list[tuple[Any, ...]]:
+        async with self.database.connection() as connection:
+            return [tuple(row) for row in await connection.fetch(query)]
+
+    async def detail(self, run_id: UUID) -> Shown:
+        detail = (await self.services.runs.detail(run_id)).data
+        async with PostgresRuns(self.database).transaction() as tx:
+            return Shown(detail.run, await tx.steps(run_id), detail.log)
 
     async def status(self, run_id: UUID) -> tuple[RunStatus, list[StepStatus]]:
         detail = await self.detail(run_id)

@@ -126,15 +126,11 @@ class MemoryRuns:
         transaction.commit()
         self.tables = copy
 
-    async def newest(self, limit: int) -> State[list[RunUpdate]]:
-        runs = sorted(self.tables.runs.values(), key=lambda run: -run.number)
-        return State(runs[:limit], str(self._log.position_now().cursor))
-
     async def detail(self, run_id: UUID) -> State[RunDetail] | None:
         run = self.tables.runs.get(run_id)
         if run is None:
             return None
-        detail = RunDetail(run, self.tables.steps[run_id], self.tables.log.get(run_id, []))
+        detail = RunDetail(run, self.tables.log.get(run_id, []))
         return State(detail, str(self._log.position_now().cursor))
 
     async def active(self) -> int:

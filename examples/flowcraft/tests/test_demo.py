@@ -46,14 +46,17 @@ async def test_the_demo_prints_three_addresses_that_work_and_stops_at_once_when_
             assert [label for label, _ in lines] == ["page", "WebSocket", "database"]
             page, socket, dsn = [address for _, address in lines]
             async with httpx.AsyncClient(base_url=page) as http:
-                runs = (await http.get("api/runs")).json()
-            async with connect(f"{socket}?channel=run_update&since={runs['cursor']}") as browser:
+                assert (await http.get("api/audit")).json()["data"]
+            async with connect(socket) as browser:
+                await browser.send(json.dumps({"subscribe": ["run_rows"], "rows": True}))
+                while "subscribed" not in json.loads(await browser.recv()):
+                    pass
                 database = await asyncpg.connect(dsn)
                 await database.execute("update runs set progress = 99 where number = 1")
                 await database.close()
                 while (frame := json.loads(await browser.recv())).get("payload", {}).get("progress") != 99:
                     pass
-                assert (frame["channel"], frame["payload"]["version"]) == ("run_update", 2)
+                assert (frame["channel"], frame["payload"]["version"]) == ("run_rows", 2)
                 told = time.monotonic()
                 demo.send_signal(signal.SIGTERM)
                 rest, errors = await demo.communicate()

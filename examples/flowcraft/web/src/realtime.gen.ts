@@ -57,19 +57,6 @@ export type StepUpdate = {
   readonly version: number;
 };
 
-/** A line that a run wrote; `number` counts 1, 2, 3 … without a gap in each run. */
-export type LogLine = {
-  readonly type: "LogLine";
-  /** @format uuid */
-  readonly run_id: string;
-  readonly number: number;
-  /** @format date-time */
-  readonly at: string;
-  readonly level: "error" | "info" | "warning";
-  readonly position: number | null;
-  readonly text: string;
-};
-
 /** The figures of all runs at one moment. */
 export type DashboardUpdate = {
   readonly type: "DashboardUpdate";
@@ -96,23 +83,40 @@ export type Announcement = {
   readonly at: string;
 };
 
+/** A line that a run wrote; `number` counts 1, 2, 3 … without a gap in each run. */
+export type LogLine = {
+  readonly type: "LogLine";
+  /** @format uuid */
+  readonly run_id: string;
+  readonly number: number;
+  /** @format date-time */
+  readonly at: string;
+  readonly level: "error" | "info" | "warning";
+  readonly position: number | null;
+  readonly text: string;
+};
+
 export interface Channels {
   flow_rows: Rows<FlowUpdate, "flow_id">;
+  run_rows: Rows<RunUpdate, "run_id">;
+  [stepRows: `step_rows.${string}`]: Rows<StepUpdate, "run_id" | "position">;
+  dashboard_rows: Rows<DashboardUpdate, "at">;
+  announcement_rows: Rows<Announcement, "announcement_id">;
   run_update: RunUpdate;
-  [runs: `runs.${string}`]: RunUpdate | StepUpdate | LogLine;
-  dashboard: DashboardUpdate;
-  system: Announcement;
+  [runs: `runs.${string}`]: RunUpdate | LogLine;
 }
 
 export const channel = {
   flowRows: "flow_rows",
+  runRows: "run_rows",
+  stepRows: (runId: string) => `step_rows.${runId}` as const,
+  dashboardRows: "dashboard_rows",
+  announcementRows: "announcement_rows",
   runUpdate: "run_update",
   runs: (runId: string) => `runs.${runId}` as const,
-  dashboard: "dashboard",
-  system: "system",
 } as const;
 
-export const schemaHash = "c576837a6cd47dec";
+export const schemaHash = "f3b8f366cbaa8f80";
 
 declare module "@flowcraft/realtime" {
   interface Register { channels: Channels }

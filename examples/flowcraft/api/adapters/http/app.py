@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.types import Lifespan
 
-from examples.flowcraft.api.adapters.http import dashboard, flows, runs, system
+from examples.flowcraft.api.adapters.http import flows, runs, system
 from examples.flowcraft.api.adapters.http.answers import Documented, Json, refusal
 from examples.flowcraft.api.adapters.http.pages import pages
 from examples.flowcraft.api.adapters.http.services import Services
@@ -19,7 +19,7 @@ def create_http(services: Services, built: Path, lifespan: Lifespan[FastAPI] | N
     """Offer the services, and the web app that was built into a directory."""
     app = Documented(title="FlowCraft", lifespan=lifespan, redoc_url=None)
     app.state.services = services
-    for module in (flows, runs, dashboard, system):
+    for module in (flows, runs, system):
         app.include_router(module.router)
     app.include_router(pages(built))
     app.add_exception_handler(Refused, _refused)

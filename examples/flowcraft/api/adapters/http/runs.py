@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from examples.flowcraft.api.adapters.http.answers import Json, answers
 from examples.flowcraft.api.adapters.http.services import The
-from examples.flowcraft.api.core.domain.events import RunUpdate
 from examples.flowcraft.api.core.ports import Audit, RunDetail, State
 from examples.flowcraft.api.core.services.runs import Triggered
 
@@ -22,15 +20,9 @@ async def trigger_run(the: The, flow_id: str) -> Json:
     return Json(await the.runs.trigger(flow_id), 201)
 
 
-@router.get("/runs", responses=answers(State[list[RunUpdate]]))
-async def newest_runs(the: The, limit: Annotated[int, Query(ge=1, le=200)] = 100) -> Json:
-    """Return the newest runs and the cursor of that moment."""
-    return Json(await the.runs.newest(limit))
-
-
 @router.get("/runs/{run_id}", responses=answers(State[RunDetail]))
 async def run_detail(the: The, run_id: UUID) -> Json:
-    """Return a run with its steps, its log and the cursor of that moment."""
+    """Return a run with its log and the cursor of that moment."""
     return Json(await the.runs.detail(run_id))
 
 

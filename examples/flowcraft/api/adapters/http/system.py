@@ -9,8 +9,7 @@ from pydantic import BaseModel, StringConstraints
 
 from examples.flowcraft.api.adapters.http.answers import Json, answers
 from examples.flowcraft.api.adapters.http.services import The
-from examples.flowcraft.api.core.domain.events import Announcement, Urgency
-from examples.flowcraft.api.core.ports import State
+from examples.flowcraft.api.core.domain.events import Urgency
 from examples.flowcraft.api.core.services.announcements import Announced
 
 router = APIRouter(prefix="/api/system", tags=["system"])
@@ -21,12 +20,6 @@ class NewAnnouncement(BaseModel):
 
     text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
     level: Urgency = "info"
-
-
-@router.get("", responses=answers(State[list[Announcement]]))
-async def newest_announcements(the: The) -> Json:
-    """Return the newest announcements and the cursor of that moment."""
-    return Json(await the.announcements.newest())
 
 
 @router.post("", status_code=201, responses=answers(Announced, 201))

@@ -1,23 +1,26 @@
-"""EphemeralNotifications in PostgreSQL."""
+"""Announcements in PostgreSQL."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from examples.flowcraft.api.adapters.postgres.database import Database, PostgresTransaction
+from examples.flowcraft.api.adapters.postgres.database import Database, PostgresTransaction, sql
 from examples.flowcraft.api.core.domain.events import Announcement, Urgency
-from examples.flowcraft.api.core.ports import State
 
 
 class PostgresAnnouncementTransaction(PostgresTransaction):
-    """EphemeralNotifications, inside one transaction."""
+    """Announcements, inside one transaction."""
 
     async def add(self, text: str, level: Urgency) -> Announcement:
         """Keep an announcement."""
         announcement = await self._one("announce", text, level, of=Announcement)
         assert announcement is not None
         return announcement
+
+    async def forget(self, kept: int) -> None:
+        """Delete all but the newest."""
+        await self._connection.execute(sql("forget_announcements"), kept)
 
 
 class PostgresAnnouncements:
@@ -31,9 +34,3 @@ class PostgresAnnouncements:
         """Begin a transaction."""
         async with self._database.transaction() as connection:
             yield PostgresAnnouncementTransaction(connection)
-
-    async def newest(self, limit: int) -> State[list[Announcement]]:
-        """Return the newest announcements."""
-        state = await self._database.state("newest_announcements", limit, of=list[Announcement])
-        assert state is not None
-        return state

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 from examples.flowcraft.api.adapters.postgres.database import Database, PostgresTransaction, sql
 from examples.flowcraft.api.core.domain.events import DashboardUpdate
-from examples.flowcraft.api.core.ports import State
 
 
 class PostgresDashboardTransaction(PostgresTransaction):
@@ -27,8 +26,8 @@ class PostgresDashboardTransaction(PostgresTransaction):
         """Return the last measurement that was kept."""
         return await self._one("latest_measurement", of=DashboardUpdate)
 
-    async def keep(self, measured: DashboardUpdate) -> None:
-        """Add a measurement to the history."""
+    async def keep(self, measured: DashboardUpdate, history: int) -> None:
+        """Add a measurement to the history, and forget the oldest."""
         await self._connection.execute(
             sql("keep_measurement"),
             measured.at,
@@ -40,6 +39,7 @@ class PostgresDashboardTransaction(PostgresTransaction):
             measured.runs_per_minute,
             measured.success_rate,
             measured.mean_seconds,
+            history,
         )
 
 
@@ -54,9 +54,3 @@ class PostgresDashboard:
         """Begin a transaction."""
         async with self._database.transaction() as connection:
             yield PostgresDashboardTransaction(connection)
-
-    async def history(self, limit: int) -> State[list[DashboardUpdate]]:
-        """Return the last measurements."""
-        state = await self._database.state("measurements", limit, of=list[DashboardUpdate])
-        assert state is not None
-        return state

@@ -106,14 +106,8 @@ class PostgresRuns:
         async with self._database.transaction() as connection:
             yield PostgresRunTransaction(connection)
 
-    async def newest(self, limit: int) -> State[list[RunUpdate]]:
-        """Return the newest runs."""
-        state = await self._database.state("newest_runs", limit, of=list[RunUpdate])
-        assert state is not None
-        return state
-
     async def detail(self, run_id: UUID) -> State[RunDetail] | None:
-        """Return one run with its steps and its log."""
+        """Return one run with its log."""
         return await self._database.state("run_detail", run_id, of=RunDetail)
 
     async def active(self) -> int:

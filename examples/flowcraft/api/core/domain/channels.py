@@ -18,18 +18,27 @@ channels = Channels()
 
 # Rows: every page has the table, exactly. No endpoint reads it, and no code joins it with a stream.
 flow_rows = channels.rows("flow_rows", FlowUpdate, table="flows", key="flow_id", columns={"flow_id": "id"})
-
-# Database-driven: whether this service or psql changes the row, the event is in the same commit.
-run_update = channels.declare("run_update", RunUpdate, source=Table("runs", run_id="id"))
-
-# Both: the rows of one run come from triggers, its log lines are broadcast by the service that writes them.
-run = channels.declare(
-    "runs.{run_id}",
-    RunUpdate | StepUpdate | LogLine,
-    params={"run_id": UUID},
-    source=[Table("runs", event=RunUpdate, run_id="id"), Table("steps", event=StepUpdate)],
+run_rows = channels.rows("run_rows", RunUpdate, table="runs", key="run_id", columns={"run_id": "id"})
+step_rows = channels.rows(
+    "step_rows.{run_id}", StepUpdate, table="steps", key=("run_id", "position"), params={"run_id": UUID}
+)
+dashboard_rows = channels.rows("dashboard_rows", DashboardUpdate, table="measurements", key="at")
+announcement_rows = channels.rows(
+    "announcement_rows",
+    Announcement,
+    table="announcements",
+    key="announcement_id",
+    columns={"announcement_id": "id"},
 )
 
-# Service-driven: no row is "the dashboard"; a service computes it.
-dashboard = channels.declare("dashboard", DashboardUpdate)
-system = channels.declare("system", Announcement)
+# Events that come from rows: whether this service or psql changes the row, the event is in the same commit.
+run_update = channels.declare("run_update", RunUpdate, source=Table("runs", run_id="id"))
+
+# Both kinds of events: those of the run's row, and log lines, which the service that stores them broadcasts.
+# A log has no end, so it is no channel of rows: a page shows the last lines of it.
+run = channels.declare(
+    "runs.{run_id}",
+    RunUpdate | LogLine,
+    params={"run_id": UUID},
+    source=Table("runs", event=RunUpdate, run_id="id"),
+)

@@ -1,7 +1,7 @@
 """Events: the facts that services of the product state, and that its pages show.
 
-A run's state and the event "the run changed" have the same fields, so there is one type for both: an endpoint
-answers with `RunUpdate`, the channel carries `RunUpdate`, and the page needs no mapping between them.
+A run's state and the event "the run changed" have the same fields, so there is one type for both: a row of
+`run_rows` is a `RunUpdate`, `run_update` carries `RunUpdate`, and the page needs no mapping between them.
 """
 
 from __future__ import annotations

@@ -6,14 +6,18 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from examples.flowcraft.api.core.domain.events import Announcement, Urgency
-from examples.flowcraft.api.core.ports.transaction import State, Transaction
+from examples.flowcraft.api.core.ports.transaction import Transaction
 
 
 class AnnouncementTransaction(Transaction, Protocol):
-    """EphemeralNotifications, inside one transaction."""
+    """Announcements, inside one transaction."""
 
     async def add(self, text: str, level: Urgency) -> Announcement:
         """Keep an announcement, with its id and time."""
+        ...
+
+    async def forget(self, kept: int) -> None:
+        """Delete all but the newest so many."""
         ...
 
 
@@ -22,8 +26,4 @@ class AnnouncementRepository(Protocol):
 
     def transaction(self) -> AbstractAsyncContextManager[AnnouncementTransaction]:
         """Begin a transaction: it commits at the end of the block, and rolls back if the block raises."""
-        ...
-
-    async def newest(self, limit: int) -> State[list[Announcement]]:
-        """Return the newest announcements, the newest first."""
         ...

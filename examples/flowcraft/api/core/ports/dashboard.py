@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from examples.flowcraft.api.core.domain.events import DashboardUpdate
-from examples.flowcraft.api.core.ports.transaction import State, Transaction
+from examples.flowcraft.api.core.ports.transaction import Transaction
 
 
 class DashboardTransaction(Transaction, Protocol):
@@ -24,8 +24,8 @@ class DashboardTransaction(Transaction, Protocol):
         """Return the last measurement that was kept."""
         ...
 
-    async def keep(self, measured: DashboardUpdate) -> None:
-        """Add a measurement to the history."""
+    async def keep(self, measured: DashboardUpdate, history: int) -> None:
+        """Add a measurement to the history, and forget all but the newest so many."""
         ...
 
 
@@ -34,8 +34,4 @@ class DashboardRepository(Protocol):
 
     def transaction(self) -> AbstractAsyncContextManager[DashboardTransaction]:
         """Begin a transaction: it commits at the end of the block, and rolls back if the block raises."""
-        ...
-
-    async def history(self, limit: int) -> State[list[DashboardUpdate]]:
-        """Return the last measurements, the oldest first."""
         ...

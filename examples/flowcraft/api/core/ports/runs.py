@@ -21,10 +21,9 @@ from examples.flowcraft.api.core.ports.transaction import State, Transaction
 
 
 class RunDetail(msgspec.Struct, frozen=True):
-    """All there is to see of one run."""
+    """A run and its log. Its steps are rows of `step_rows`."""
 
     run: RunUpdate
-    steps: list[StepUpdate]
     log: list[LogLine]
 
 
@@ -97,12 +96,8 @@ class RunRepository(Protocol):
         """Begin a transaction: it commits at the end of the block, and rolls back if the block raises."""
         ...
 
-    async def newest(self, limit: int) -> State[list[RunUpdate]]:
-        """Return the newest runs, the newest first."""
-        ...
-
     async def detail(self, run_id: UUID) -> State[RunDetail] | None:
-        """Return one run with its steps and the last 1,000 lines of its log."""
+        """Return one run with the last 1,000 lines of its log."""
         ...
 
     async def active(self) -> int:

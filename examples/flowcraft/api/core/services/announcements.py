@@ -1,4 +1,4 @@
-"""EphemeralNotifications to everybody who uses the product."""
+"""Announcements to everybody who uses the product."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from uuid import UUID
 
 import msgspec
 
-from examples.flowcraft.api.core.domain import channels
-from examples.flowcraft.api.core.domain.events import Announcement, Urgency
-from examples.flowcraft.api.core.ports import AnnouncementRepository, RealtimeService, State
+from examples.flowcraft.api.core.domain.events import Urgency
+from examples.flowcraft.api.core.ports import AnnouncementRepository
 
-KEPT_ON_PAGES = 20
+KEPT = 20
 
 
 class Announced(msgspec.Struct, frozen=True):
@@ -21,19 +20,14 @@ class Announced(msgspec.Struct, frozen=True):
 
 
 class AnnouncementService:
-    """Makes announcements: kept and broadcast in one transaction."""
+    """Makes announcements. It needs no RealtimeService: `announcement_rows` are the table."""
 
-    def __init__(self, realtime: RealtimeService, announcements: AnnouncementRepository) -> None:
-        self._realtime = realtime
+    def __init__(self, announcements: AnnouncementRepository) -> None:
         self._announcements = announcements
 
-    async def newest(self) -> State[list[Announcement]]:
-        """Return the newest announcements, the newest first."""
-        return await self._announcements.newest(KEPT_ON_PAGES)
-
     async def announce(self, text: str, level: Urgency) -> Announced:
-        """Announce to all users."""
+        """Announce to all users; only the newest announcements are kept."""
         async with self._announcements.transaction() as tx:
             announcement = await tx.add(text, level)
-            await self._realtime.broadcast(channels.system, announcement, via=tx.connection)
+            await tx.forget(KEPT)
             return Announced(announcement.announcement_id, await tx.xid())

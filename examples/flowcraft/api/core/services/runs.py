@@ -41,12 +41,8 @@ class RunService:
         self._runs = runs
         self._log = RunLog(realtime)
 
-    async def newest(self, limit: int) -> State[list[RunUpdate]]:
-        """Return the newest runs, the newest first."""
-        return await self._runs.newest(limit)
-
     async def detail(self, run_id: UUID) -> State[RunDetail]:
-        """Return one run with its steps and its log.
+        """Return one run with its log.
 
         Raises:
             RunNotFound: there is none.

@@ -21,11 +21,9 @@ let server: FakeServer;
 
 beforeEach(() => {
   server = new FakeServer();
-  const at = <T,>(data: T) => Promise.resolve({ data, cursor: server.cursor });
-  server.rows = [aFlow()];
-  vi.spyOn(api, "runs").mockImplementation(() => at([aRun({ status: "running", version: 2 })]));
-  vi.spyOn(api, "dashboard").mockImplementation(() => at([figures({ running: 1, succeeded: 1200 })]));
-  vi.spyOn(api, "announcements").mockImplementation(() => at([]));
+  server.rows.flow_rows = [aFlow()];
+  server.rows.run_rows = [aRun({ status: "running", version: 2 })];
+  server.rows.dashboard_rows = [figures({ running: 1, succeeded: 1200 })];
   vi.spyOn(api, "audit").mockImplementation(() => Promise.resolve({ data: [{ run_id: "run-1", number: 1, version: 2 }], xid: "757" }));
 });
 
@@ -49,7 +47,7 @@ it("has a dashboard whose counters follow the channel", async () => {
   open("/");
   await waitFor(() => expect(screen.getByTestId("counter-running").textContent).toBe("1"));
   expect(screen.getByTestId("counter-succeeded").textContent).toBe("1,200");
-  act(() => server.commit(["dashboard", figures({ running: 7, succeeded: 1201 })]));
+  act(() => server.commit(["dashboard_rows", figures({ at: "2026-11-22T20:13:01Z", running: 7, succeeded: 1201 })]));
   await waitFor(() => expect(screen.getByTestId("counter-running").textContent).toBe("7"));
 });
 
@@ -73,18 +71,18 @@ it("shows the run that a flow's button started, and tells how it ended", async (
   const card = await screen.findByTestId("flow-card");
   fireEvent.click(within(card).getByTestId("trigger"));
   await waitFor(() => expect(server.settling).toContain("800"));
-  act(() => server.commit(["run_update", aRun({ run_id: "run-2", number: 2 })]));
+  act(() => server.commit(["run_rows", aRun({ run_id: "run-2", number: 2 })]));
   act(() => server.settle("800"));
   await waitFor(() => expect(within(card).getByTestId("flow-latest").textContent).toContain("#2 · Queued"));
   const done = aRun({ run_id: "run-2", number: 2, status: "succeeded", finished_at: "2026-11-22T20:14:00Z", version: 2 });
-  act(() => server.commit(["run_update", done]));
+  act(() => server.commit(["run_rows", done], ["run_update", done]));
   expect((await screen.findByTestId("toast")).textContent).toContain("Nightly export #2 succeeded");
 });
 
 it("raises a banner for an announcement, and closes it for good", async () => {
   open("/system");
   expect((await screen.findAllByText("Nothing has been announced")).length).toBeGreaterThan(0);
-  act(() => server.commit(["system", anAnnouncement({ level: "critical", at: new Date().toISOString() })]));
+  act(() => server.commit(["announcement_rows", anAnnouncement({ level: "critical", at: new Date().toISOString() })]));
   const banner = await screen.findByTestId("banner");
   expect(banner.textContent).toBe("Maintenance at 22:00.");
   fireEvent.click(within(banner).getByTestId("banner-close"));
@@ -92,14 +90,24 @@ it("raises a banner for an announcement, and closes it for good", async () => {
   expect(screen.getAllByTestId("announcement")).toHaveLength(1);
 });
 
-it("says what went wrong when a page cannot be loaded, and tries again on demand", async () => {
-  vi.spyOn(api, "runs").mockRejectedValue(new Error("The service cannot be reached."));
+it("takes a run that was deleted off the page, and its announcements too", async () => {
+  server.rows.announcement_rows = [anAnnouncement()];
+  open("/runs");
+  expect(await screen.findAllByTestId("run-row")).toHaveLength(1);
+  act(() => server.remove("run_rows", { run_id: "run-1" }));
+  expect(await screen.findByText("No runs yet")).toBeTruthy();
+  act(() => server.remove("announcement_rows", { announcement_id: "news-1" }));
+  await waitFor(() => expect(screen.getByTestId("bell").dataset["unread"]).toBe("0"));
+});
+
+it("says what went wrong when rows cannot be had, and tries again on demand", async () => {
+  const reconnect = vi.spyOn(server.client, "reconnect");
+  server.refused.add("run_rows");
   open("/runs");
   const alert = await screen.findByRole("alert");
-  expect(alert.textContent).toContain("The service cannot be reached.");
-  vi.spyOn(api, "runs").mockResolvedValue({ data: [], cursor: server.cursor });
+  expect(alert.textContent).toContain("no more than 10000 rows");
   fireEvent.click(within(alert).getByRole("button"));
-  expect(await screen.findByText("No runs yet")).toBeTruthy();
+  expect(reconnect).toHaveBeenCalledOnce();
 });
 
 it("goes to a page by keyboard, and has one for every wrong address", async () => {

@@ -23,10 +23,8 @@ afterEach(() => {
 it("shows the rest of the dashboard where the plot cannot be loaded", async () => {
   vi.spyOn(console, "error").mockImplementation(() => undefined); // React reports what the boundary has caught
   server = new FakeServer();
-  const at = <T,>(data: T) => Promise.resolve({ data, cursor: server.cursor });
-  vi.spyOn(api, "runs").mockImplementation(() => at([aRun({ status: "running", version: 2 })]));
-  vi.spyOn(api, "dashboard").mockImplementation(() => at([figures({ running: 1, succeeded: 1200 })]));
-  vi.spyOn(api, "announcements").mockImplementation(() => at([]));
+  server.rows.run_rows = [aRun({ status: "running", version: 2 })];
+  server.rows.dashboard_rows = [figures({ running: 1, succeeded: 1200 })];
   vi.spyOn(api, "audit").mockImplementation(() => Promise.resolve({ data: [], xid: "757" }));
   history.replaceState(null, "", "/");
   render(

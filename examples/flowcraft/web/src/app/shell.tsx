@@ -71,7 +71,7 @@ export function Shell({ route, children }: { route: Route; children: ReactNode }
 }
 
 function Sidebar({ route }: { route: Route }) {
-  const { data: history } = useDashboard();
+  const { rows: history } = useDashboard();
   const now = history?.at(-1);
   const active = now === undefined ? 0 : now.running + now.queued;
   return (

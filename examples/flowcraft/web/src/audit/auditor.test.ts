@@ -59,14 +59,17 @@ it("finds a last change that never came when it next asks the database", async (
 });
 
 it("follows a run's own channel while its page is open", async () => {
+  server.rows["step_rows.a"] = [aStep({ run_id: "a", version: 3 })];
   const leave = auditor.follow("a");
   await vi.advanceTimersByTimeAsync(0);
-  server.commit(["runs.a", aStep({ run_id: "a", version: 2 })], ["runs.a", aLine({ run_id: "a", number: 5 })]);
+  server.commit(["step_rows.a", aStep({ run_id: "a", version: 4 })], ["runs.a", aLine({ run_id: "a", number: 5 })]);
   server.commit(["runs.a", aLine({ run_id: "a", number: 7 })]);
   expect(counts()).toEqual({ lost: 1, doubled: 0, outOfOrder: 0 });
+  server.commit(["step_rows.a", aStep({ run_id: "a", version: 6 })]);
+  expect(counts()).toEqual({ lost: 2, doubled: 0, outOfOrder: 0 });
   leave();
   server.commit(["runs.a", aLine({ run_id: "a", number: 99 })]);
-  expect(counts()).toEqual({ lost: 1, doubled: 0, outOfOrder: 0 });
+  expect(counts()).toEqual({ lost: 2, doubled: 0, outOfOrder: 0 });
 });
 
 it("does not hold against the stream what a reset has said openly", async () => {

@@ -1,7 +1,7 @@
 // The auditor: a plain handler like any other, which passes each event to the ledger, and from time to time asks the database.
 import type { Client, Unsubscribe } from "@flowcraft/realtime";
 import type { RunVersion } from "@/lib/api";
-import { channel } from "@/realtime.gen";
+import { channel, type LogLine, type RunUpdate, type StepUpdate } from "@/realtime.gen";
 import { Ledger, type Verdict } from "./ledger";
 
 export interface Report extends Verdict {
@@ -16,7 +16,7 @@ export interface Auditor {
   /** The verdict at this moment. */
   readonly verdict: () => Verdict;
   readonly start: () => Unsubscribe;
-  /** Also checks the runs, steps and lines on a run's own channel. */
+  /** Also checks a run, its steps and its lines on the run's own channels. */
   readonly follow: (runId: string) => Unsubscribe;
 }
 
@@ -95,19 +95,21 @@ export function createAuditor(client: Pick<Client, "subscribe" | "settled">, rea
   };
 
   const follow = (runId: string) => {
-    const name = channel.runs(runId);
-    const unsubscribe = client.subscribe(
-      name,
-      (event) => {
-        ledger.record(name, event);
-        show();
-      },
-      // The run page shows a refusal, and what is gone.
-      { onReset: restart, onGone: () => undefined, onError: () => undefined },
-    );
+    const events = channel.runs(runId);
+    const steps = channel.stepRows(runId);
+    const record = (name: string) => (event: RunUpdate | StepUpdate | LogLine) => {
+      ledger.record(name, event);
+      show();
+    };
+    // The run page shows a refusal, and what is gone.
+    const quiet = { onGone: () => undefined, onError: () => undefined };
+    const ends = [
+      client.subscribe(events, record(events), { ...quiet, onReset: restart }),
+      client.subscribe(steps, record(steps), { ...quiet, onRows: ({ rows }) => ledger.join(steps, rows) }),
+    ];
     return () => {
-      unsubscribe();
-      ledger.leave(name);
+      for (const end of ends) end();
+      for (const name of [events, steps]) ledger.leave(name);
     };
   };
 

@@ -64,12 +64,22 @@ describe("the ledger", () => {
     const ledger = new Ledger();
     ledger.record("run_update", aRun({ run_id: "a", version: 4 }));
     ledger.record("runs.a", aRun({ run_id: "a", version: 4 }));
-    ledger.record("runs.a", aStep({ run_id: "a", position: 1, version: 2 }));
-    ledger.record("runs.a", aStep({ run_id: "a", position: 2, version: 2 }));
+    ledger.record("step_rows.a", aStep({ run_id: "a", position: 1, version: 2 }));
+    ledger.record("step_rows.a", aStep({ run_id: "a", position: 2, version: 2 }));
     ledger.record("runs.a", aLine({ run_id: "a", number: 12 }));
     ledger.record("runs.a", aLine({ run_id: "a", number: 14 }));
-    ledger.record("runs.a", aStep({ run_id: "a", position: 1, version: 2 }));
+    ledger.record("step_rows.a", aStep({ run_id: "a", position: 1, version: 2 }));
     expect(counts(ledger)).toEqual({ lost: 1, doubled: 1, outOfOrder: 0 });
+  });
+
+  it("goes on from the rows that were read, and begins again with those that are read again", () => {
+    const ledger = new Ledger();
+    ledger.join("step_rows.a", [aStep({ run_id: "a", position: 1, version: 4 })]);
+    ledger.record("step_rows.a", aStep({ run_id: "a", position: 1, version: 6 }));
+    expect(counts(ledger)).toEqual({ lost: 1, doubled: 0, outOfOrder: 0 });
+    ledger.join("step_rows.a", [aStep({ run_id: "a", position: 1, version: 9 })]);
+    ledger.record("step_rows.a", aStep({ run_id: "a", position: 1, version: 10 }));
+    expect(counts(ledger)).toEqual({ lost: 1, doubled: 0, outOfOrder: 0 });
   });
 
   it("joins anew after it left a channel", () => {

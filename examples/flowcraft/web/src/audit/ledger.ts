@@ -35,6 +35,15 @@ export class Ledger {
     this.#take(key, arrive(track, number));
   }
 
+  /** The rows of `channel` have been read: what follows counts on from their versions. */
+  join(channel: string, rows: readonly StepUpdate[]): void {
+    this.leave(channel);
+    for (const row of rows) {
+      const { source, number } = fact(row);
+      this.#tracks.set(`${channel} ${source}`, joinedAt(number));
+    }
+  }
+
   /**
    * The database's versions of the newest runs, once their events have had the time to arrive.
    * A row that is still unknown joins at the first comparison; at a later one it is a run that never came.

@@ -1,5 +1,5 @@
 import { afterEach, expect, it, vi } from "vitest";
-import { aRun } from "@/testing/builders";
+import { aLine, aRun } from "@/testing/builders";
 import { api, ApiError } from "./api";
 
 afterEach(() => vi.unstubAllGlobals());
@@ -11,15 +11,15 @@ function answering(body: unknown, status = 200) {
 }
 
 it("reads state and cursor together", async () => {
-  answering({ data: [aRun()], cursor: "752:755:753" });
-  expect(await api.runs(10)).toEqual({ data: [aRun()], cursor: "752:755:753" });
+  answering({ data: { run: aRun(), log: [aLine()] }, cursor: "752:755:753" });
+  expect(await api.run("run-1")).toEqual({ data: { run: aRun(), log: [aLine()] }, cursor: "752:755:753" });
 });
 
 it("refuses an answer of another shape and names the place", async () => {
-  answering({ data: [aRun(), { type: "Surprise" }], cursor: "1" });
-  await expect(api.runs()).rejects.toThrow("answer.data[1]: expected RunUpdate");
-  answering({ data: [] });
-  await expect(api.runs()).rejects.toThrow("answer.cursor: expected a text");
+  answering({ data: { run: aRun(), log: [aLine(), { type: "Surprise" }] }, cursor: "1" });
+  await expect(api.run("run-1")).rejects.toThrow("answer.data.log[1]: expected LogLine");
+  answering({ data: { run: aRun(), log: [] } });
+  await expect(api.run("run-1")).rejects.toThrow("answer.cursor: expected a text");
 });
 
 it("passes on the service's own sentence", async () => {
@@ -29,9 +29,9 @@ it("passes on the service's own sentence", async () => {
 
 it("says so when the service is away, or answers nonsense", async () => {
   vi.stubGlobal("fetch", () => Promise.reject(new TypeError("network")));
-  await expect(api.runs()).rejects.toMatchObject({ code: "unreachable" });
+  await expect(api.audit()).rejects.toMatchObject({ code: "unreachable" });
   vi.stubGlobal("fetch", () => Promise.resolve(new Response("<html>", { status: 502 })));
-  await expect(api.runs()).rejects.toMatchObject({ message: "The service answered 502.", status: 502 });
+  await expect(api.audit()).rejects.toMatchObject({ message: "The service answered 502.", status: 502 });
 });
 
 it("does not let an identifier leave its place in the path", async () => {

@@ -1,5 +1,5 @@
 // The HTTP side of the service: what it answers is `unknown` until a decoder has looked at it.
-import type { Announcement, DashboardUpdate, LogLine, RunUpdate, StepUpdate } from "@/realtime.gen";
+import type { Announcement, LogLine, RunUpdate } from "@/realtime.gen";
 
 /** State, and the position in the log at which it was read. */
 export interface Hydrated<T> {
@@ -14,7 +14,6 @@ export interface Written {
 
 export interface RunDetails {
   readonly run: RunUpdate;
-  readonly steps: readonly StepUpdate[];
   readonly log: readonly LogLine[];
 }
 
@@ -44,10 +43,7 @@ export function explain(error: unknown): string {
 }
 
 export const api = {
-  runs: (limit = 200) => get(`/api/runs?limit=${limit}`, hydrated(listOf(event("RunUpdate")))),
   run: (runId: string) => get(`/api/runs/${encodeURIComponent(runId)}`, hydrated(runDetails)),
-  dashboard: () => get("/api/dashboard", hydrated(listOf(event("DashboardUpdate")))),
-  announcements: () => get("/api/system", hydrated(listOf(event("Announcement")))),
   audit: () => get("/api/audit", audited),
 
   trigger: (flowId: string) => post(`/api/flows/${encodeURIComponent(flowId)}/runs`, triggered),
@@ -88,7 +84,7 @@ async function ask(path: string, request: RequestInit): Promise<unknown> {
 // Events and their TypeScript types come from one declaration, so a decoder checks the tag and trusts the fields.
 
 type Decode<T> = (value: unknown, where: string) => T;
-type Event = Announcement | DashboardUpdate | LogLine | RunUpdate | StepUpdate;
+type Event = LogLine | RunUpdate;
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
@@ -128,10 +124,9 @@ function hydrated<T>(decode: Decode<T>): Decode<Hydrated<T>> {
 }
 
 function runDetails(value: unknown, where: string): RunDetails {
-  const { run, steps, log } = record(value, where);
+  const { run, log } = record(value, where);
   return {
     run: event("RunUpdate")(run, `${where}.run`),
-    steps: listOf(event("StepUpdate"))(steps, `${where}.steps`),
     log: listOf(event("LogLine"))(log, `${where}.log`),
   };
 }

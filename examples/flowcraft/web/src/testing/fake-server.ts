@@ -1,6 +1,6 @@
 // A server in memory: the real client talks to it through a socket that is none. It speaks as much of the wire as tests need.
-import { createClient, type Client, type Payload, type WebSocketLike } from "@flowcraft/realtime";
-import type { Channels, FlowUpdate } from "@/realtime.gen";
+import { createClient, type ChannelName, type Client, type Gone, type Payload, type RowsName, type WebSocketLike } from "@flowcraft/realtime";
+import type { Channels } from "@/realtime.gen";
 
 type ClientFrame = { subscribe?: string[]; unsubscribe?: string[]; settle?: string; rows?: true; ref?: number };
 
@@ -8,8 +8,10 @@ export class FakeServer {
   readonly client: Client;
   /** Transactions that a client waits for. */
   readonly settling: string[] = [];
-  /** What the table of flows holds. */
-  rows: readonly FlowUpdate[] = [];
+  /** What the channels of rows hold when a client subscribes; the others are empty. */
+  readonly rows: { [C in RowsName]?: readonly Payload<C>[] } = {};
+  /** Channels of rows that have too many. */
+  readonly refused = new Set<RowsName>();
   #socket: Socket | undefined;
   #position = 1;
 
@@ -33,6 +35,12 @@ export class FakeServer {
     this.#send({ cursor: this.cursor, n: events.length, at: "2026-11-22T20:13:00Z" });
   }
 
+  /** A transaction that took one row off a channel. */
+  remove<C extends ChannelName>(channel: C, gone: Gone<C>): void {
+    this.#send({ channel, gone, id: this.#position++ });
+    this.#send({ cursor: this.cursor, n: 1, at: "2026-11-22T20:13:00Z" });
+  }
+
   /** Everything up to this transaction has been delivered. */
   settle(xid: string): void {
     this.#send({ settled: xid, cursor: this.cursor });
@@ -54,20 +62,36 @@ export class FakeServer {
   }
 
   #received({ subscribe, settle, rows, ref }: ClientFrame): void {
-    if (rows) this.#state(subscribe ?? [], ref);
+    if (rows) for (const name of subscribe ?? []) this.#state(name, ref);
     else if (subscribe !== undefined) this.#send({ subscribed: subscribe, cursor: this.cursor, n: 0, ref });
     if (settle !== undefined) this.settling.push(settle);
   }
 
-  #state([name]: readonly string[], ref: number | undefined): void {
-    this.#send({ rows: name, key: ["flow_id"], items: this.rows });
-    this.#send({ subscribed: [name], cursor: this.cursor, n: 0, rows: this.rows.length, ref });
+  #state(name: string, ref: number | undefined): void {
+    if (this.refused.has(name as RowsName)) {
+      const error = { code: "limit_exceeded", message: "no more than 10000 rows are sent", channel: name, limit: "rows_per_channel", ref };
+      this.#send({ error });
+      return;
+    }
+    const items = this.rows[name as RowsName] ?? [];
+    const prefix = name.split(".")[0] as keyof typeof keys;
+    this.#send({ rows: name, key: keys[prefix], items });
+    this.#send({ subscribed: [name], cursor: this.cursor, n: 0, rows: items.length, ref });
   }
 
   #send(frame: object): void {
     this.#socket?.onmessage?.({ data: JSON.stringify(frame) });
   }
 }
+
+/** The keys of the channels of rows, as the service declares them. */
+const keys = {
+  flow_rows: ["flow_id"],
+  run_rows: ["run_id"],
+  step_rows: ["run_id", "position"],
+  dashboard_rows: ["at"],
+  announcement_rows: ["announcement_id"],
+} as const;
 
 class Socket implements WebSocketLike {
   onopen: ((event: object) => void) | null = null;

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { RunUpdate } from "@/realtime.gen";
 import { aRun } from "@/testing/builders";
-import { activityOf, withActivity } from "./activity";
-import { finishesOf, seriesOf, withFinish } from "./plot";
+import { activityOf } from "./activity";
+import { finishesOf, seriesOf } from "./plot";
 
 const second = (at: number) => new Date(at * 1000).toISOString();
 
@@ -26,14 +26,6 @@ describe("the plot", () => {
     expect(seriesOf(finishes, { sliceMs: 1000, slices: 2 }, 102_900)).toMatchObject({ succeeded: [2, 0], failed: [0, 1] });
     expect(seriesOf(finishes, { sliceMs: 1000, slices: 1 }, 104_000)).toMatchObject({ succeeded: [0], failed: [0] });
   });
-
-  it("counts an attempt once, however often its row changes, and the next attempt again", () => {
-    const run = finished(4, 104, "failed");
-    const twice = withFinish(withFinish(finishes, run), { ...run, version: 9 });
-    expect(twice).toHaveLength(finishes.length + 1);
-    expect(withFinish(twice, finished(4, 110, "succeeded", { attempt: 2 }))).toHaveLength(finishes.length + 2);
-    expect(withFinish(finishes, aRun({ status: "running" }))).toBe(finishes);
-  });
 });
 
 describe("recent activity", () => {
@@ -42,12 +34,13 @@ describe("recent activity", () => {
     expect(activity.map(({ run }) => run.number)).toEqual([1, 2, 9]);
   });
 
-  it("brings a run forward when its status changes, and only mends what it told when its step moves on", () => {
-    const started = aRun({ status: "running", started_at: second(10), current_step: "extract" });
-    const other = aRun({ run_id: "run-2", number: 2 });
-    const before = withActivity(activityOf([aRun()]), other);
-    const after = withActivity(withActivity(before, started), { ...started, current_step: "load" });
-    expect(before.map(({ run }) => run)).toEqual([other, aRun()]);
-    expect(after.map(({ run }) => run)).toEqual([{ ...started, current_step: "load" }, other]);
+  it("brings a run forward when its status changes, and leaves it there when its step moves on", () => {
+    const queued = aRun({ created_at: second(10) });
+    const other = aRun({ run_id: "run-2", number: 2, created_at: second(20) });
+    const started = { ...queued, status: "running", started_at: second(30), current_step: "extract" } as const;
+    const order = (runs: readonly RunUpdate[]) => activityOf(runs).map(({ key }) => key);
+    expect(order([other, queued])).toEqual(["run-2 1 queued", "run-1 1 queued"]);
+    expect(order([other, started])).toEqual(["run-1 1 running", "run-2 1 queued"]);
+    expect(order([other, { ...started, current_step: "load" }])).toEqual(order([other, started]));
   });
 });

@@ -1,12 +1,11 @@
 // What the plot shows: finished runs, counted into equal slices of time. Pure.
 import type { RunUpdate } from "@/realtime.gen";
-import { isFinished, RUNS_KEPT, type Outcome } from "@/features/runs/runs";
+import { isFinished, type Outcome } from "@/features/runs/runs";
 
 export const outcomes = ["succeeded", "failed", "cancelled"] as const satisfies readonly Outcome[];
 
-/** A run that came to an end: once for each attempt. */
+/** A run that came to an end. */
 export interface Finish {
-  readonly key: string;
   readonly at: number;
   readonly outcome: Outcome;
 }
@@ -24,19 +23,8 @@ export const windows = {
   minute: { sliceMs: 60_000, slices: 30 },
 } as const satisfies Record<string, Window>;
 
-export const FINISHES_KEPT = 5_000;
-
 export function finishesOf(runs: readonly RunUpdate[]): readonly Finish[] {
-  return runs.flatMap((run) => finishOf(run) ?? []).sort((a, b) => a.at - b.at);
-}
-
-/** The finishes with one update applied; a later update of the same attempt is the same finish. */
-export function withFinish(finishes: readonly Finish[], update: RunUpdate): readonly Finish[] {
-  const finish = finishOf(update);
-  if (finish === null) return finishes;
-  const recent = finishes.slice(-RUNS_KEPT);
-  if (recent.some((other) => other.key === finish.key)) return finishes;
-  return [...finishes, finish].slice(-FINISHES_KEPT);
+  return runs.flatMap((run) => finishOf(run) ?? []);
 }
 
 export function seriesOf(finishes: readonly Finish[], { sliceMs, slices }: Window, now: number): Series {
@@ -53,5 +41,5 @@ export function seriesOf(finishes: readonly Finish[], { sliceMs, slices }: Windo
 function finishOf(run: RunUpdate): Finish | null {
   const { status } = run;
   if (!isFinished(status) || run.finished_at === null) return null;
-  return { key: `${run.run_id} ${run.attempt}`, at: Date.parse(run.finished_at), outcome: status };
+  return { at: Date.parse(run.finished_at), outcome: status };
 }

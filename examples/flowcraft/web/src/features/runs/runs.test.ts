@@ -1,27 +1,13 @@
 import { expect, it } from "vitest";
 import { aRun } from "@/testing/builders";
-import { canCancel, canRetry, countByStatus, expectCancel, expectRetry, filtered, isRunFilter, runLabel, withRun } from "./runs";
+import { canCancel, canRetry, countByStatus, expectCancel, expectRetry, filtered, isRunFilter, newestFirst, runLabel } from "./runs";
 
 const first = aRun({ run_id: "run-1", number: 1 });
 const second = aRun({ run_id: "run-2", number: 2 });
 const third = aRun({ run_id: "run-3", number: 3 });
 
-it("puts a new run first", () => {
-  expect(withRun([second, first], third)).toEqual([third, second, first]);
-});
-
-it("puts a run that committed late where its number belongs", () => {
-  expect(withRun([third, first], second)).toEqual([third, second, first]);
-});
-
-it("replaces a run it knows in its place", () => {
-  const running = aRun({ ...second, status: "running", version: 2 });
-  expect(withRun([third, second, first], running)).toEqual([third, running, first]);
-});
-
-it("keeps no more than a reload would show", () => {
-  expect(withRun([second, first], third, 2)).toEqual([third, second]);
-  expect(withRun([third, second], first, 2)).toEqual([third, second]);
+it("shows the newest first", () => {
+  expect([second, first, third].sort(newestFirst)).toEqual([third, second, first]);
 });
 
 it("filters and counts by status", () => {

@@ -1,11 +1,10 @@
-// Runs as the page keeps them: pure functions from state and event to state.
+// Runs as the page shows them. Pure.
 import type { RunUpdate } from "@/realtime.gen";
 
 export type RunStatus = RunUpdate["status"];
 export type RunFilter = "all" | RunStatus;
 export type Outcome = Exclude<RunStatus, "queued" | "running">;
 
-export const RUNS_KEPT = 200;
 export const runStatuses = ["queued", "running", "succeeded", "failed", "cancelled"] as const satisfies readonly RunStatus[];
 export const runFilters = ["all", ...runStatuses] as const satisfies readonly RunFilter[];
 
@@ -17,13 +16,7 @@ export function isFinished(status: RunStatus): status is Outcome {
   return status === "succeeded" || status === "failed" || status === "cancelled";
 }
 
-/** The runs with one update applied: newest first, at most `kept`, exactly what a reload would show. */
-export function withRun(runs: readonly RunUpdate[], update: RunUpdate, kept: number = RUNS_KEPT): readonly RunUpdate[] {
-  const at = runs.findIndex((run) => run.run_id === update.run_id);
-  if (at >= 0) return runs.with(at, update);
-  const older = runs.findIndex((run) => run.number < update.number);
-  return runs.toSpliced(older < 0 ? runs.length : older, 0, update).slice(0, kept);
-}
+export const newestFirst = (a: RunUpdate, b: RunUpdate): number => b.number - a.number;
 
 export function filtered(runs: readonly RunUpdate[], filter: RunFilter): readonly RunUpdate[] {
   return filter === "all" ? runs : runs.filter((run) => run.status === filter);

@@ -6,7 +6,10 @@ import type { Announcement } from "@/realtime.gen";
 import { bannerOf, unreadCount } from "./announcements";
 import { useAnnouncements } from "./hooks/use-announcements";
 
-interface Feed extends Pick<ReturnType<typeof useAnnouncements>, "data" | "error" | "reload"> {
+interface Feed {
+  /** Undefined until they have arrived. */
+  readonly announcements: readonly Announcement[] | undefined;
+  readonly error: unknown;
   readonly banner: Announcement | null;
   readonly closeBanner: () => void;
   readonly unread: number;
@@ -16,11 +19,11 @@ interface Feed extends Pick<ReturnType<typeof useAnnouncements>, "data" | "error
 const FeedContext = createContext<Feed | null>(null);
 
 export function AnnouncementFeed({ children }: { children: ReactNode }) {
-  const { data, error, reload } = useAnnouncements();
+  const { rows, error } = useAnnouncements();
   const now = useNow();
   const [closed, setClosed] = useStored("banner-closed");
   const [seen, setSeen] = useStored("announcement-seen");
-  const announcements = data ?? none;
+  const announcements = rows ?? none;
   const newest = announcements[0]?.announcement_id;
   const banner = bannerOf(announcements, closed, now);
   const unread = unreadCount(announcements, seen);
@@ -28,8 +31,8 @@ export function AnnouncementFeed({ children }: { children: ReactNode }) {
   const closeBanner = useCallback(() => newest !== undefined && setClosed(newest), [newest, setClosed]);
   const markRead = useCallback(() => newest !== undefined && setSeen(newest), [newest, setSeen]);
   const feed = useMemo(
-    () => ({ data, error, reload, banner, closeBanner, unread, markRead }),
-    [data, error, reload, banner, closeBanner, unread, markRead],
+    () => ({ announcements: rows, error, banner, closeBanner, unread, markRead }),
+    [rows, error, banner, closeBanner, unread, markRead],
   );
   return <FeedContext value={feed}>{children}</FeedContext>;
 }

@@ -1,15 +1,15 @@
 import { expect, it } from "vitest";
 import { anAnnouncement } from "@/testing/builders";
-import { ANNOUNCEMENTS_KEPT, BANNER_MS, bannerOf, unreadCount, withAnnouncement } from "./announcements";
+import { BANNER_MS, bannerOf, newestFirst, unreadCount } from "./announcements";
 
 const older = anAnnouncement({ announcement_id: "older" });
 const newer = anAnnouncement({ announcement_id: "newer" });
 const at = Date.parse(newer.at);
 
-it("begins with the newest and forgets the oldest", () => {
-  expect(withAnnouncement([older], newer)).toEqual([newer, older]);
-  const full = Array.from({ length: ANNOUNCEMENTS_KEPT }, () => older);
-  expect(withAnnouncement(full, newer)).toEqual([newer, ...full.slice(1)]);
+it("begins with the newest, whatever the offset of its time", () => {
+  const later = anAnnouncement({ announcement_id: "later", at: "2026-11-22T21:13:00.5+00:00" });
+  const last = anAnnouncement({ announcement_id: "last", at: "2026-11-22T16:14:00-05:00" });
+  expect([older, last, later].sort(newestFirst)).toEqual([last, later, older]);
 });
 
 it("stands above the page while it is young and open", () => {

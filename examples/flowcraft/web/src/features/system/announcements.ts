@@ -1,12 +1,9 @@
-// Announcements as the page keeps them. Pure.
+// Announcements as the page shows them. Pure.
 import type { Announcement } from "@/realtime.gen";
 
-export const ANNOUNCEMENTS_KEPT = 20;
 export const BANNER_MS = 15 * 60_000;
 
-export function withAnnouncement(announcements: readonly Announcement[], news: Announcement): readonly Announcement[] {
-  return [news, ...announcements].slice(0, ANNOUNCEMENTS_KEPT);
-}
+export const newestFirst = (a: Announcement, b: Announcement): number => Date.parse(b.at) - Date.parse(a.at);
 
 /** What stands above every page: the newest announcement, while it is young and the reader has not closed it. */
 export function bannerOf(announcements: readonly Announcement[], closed: string | null, now: number): Announcement | null {

@@ -1,3 +1,4 @@
+import { useClient } from "@flowcraft/realtime/react";
 import { Activity } from "lucide-react";
 import { useState } from "react";
 import { Link, paths } from "@/app/router";
@@ -13,7 +14,8 @@ import { useActivity } from "../hooks/use-activity";
 const SHOWN = 8;
 
 export function ActivityCard() {
-  const { data: activity, error, reload } = useActivity();
+  const { activity, error } = useActivity();
+  const { reconnect } = useClient();
   const now = useNow();
   const [opened] = useState(() => Date.now()); // what came since is new to the reader, and flashes once
   return (
@@ -51,7 +53,7 @@ export function ActivityCard() {
           Trigger a flow to see its activity here.
         </Empty>
       ) : error !== undefined ? (
-        <Failure error={error} onRetry={reload} />
+        <Failure error={error} onRetry={reconnect} />
       ) : (
         <Loading label="Loading activity">
           {Array.from({ length: SHOWN }, (_, index) => (

@@ -1,3 +1,4 @@
+import { useClient } from "@flowcraft/realtime/react";
 import { Gauge } from "lucide-react";
 import { useMemo } from "react";
 import { count, duration, percent } from "@/lib/format";
@@ -11,7 +12,8 @@ import { Counter } from "./counter";
 import { OutcomesCard } from "./outcomes-card";
 
 export function DashboardPage() {
-  const { data: history, error, reload } = useDashboard();
+  const { rows: history, error } = useDashboard();
+  const { reconnect } = useClient();
   const now = history?.at(-1);
   const running = useMemo(() => (history ?? []).map((figures) => figures.running), [history]);
   const queued = useMemo(() => (history ?? []).map((figures) => figures.queued), [history]);
@@ -22,7 +24,7 @@ export function DashboardPage() {
     return (
       <Page title="Dashboard">
         <Card>
-          <Failure error={error} onRetry={reload} />
+          <Failure error={error} onRetry={reconnect} />
         </Card>
       </Page>
     );

@@ -1,3 +1,4 @@
+import { useClient } from "@flowcraft/realtime/react";
 import { lazy, Suspense, useMemo, useState } from "react";
 import { Boundary } from "@/app/boundary";
 import type { Outcome } from "@/features/runs/runs";
@@ -21,7 +22,8 @@ const views = [
 const spans = { second: "last minute", minute: "last 30 minutes" } as const;
 
 export function OutcomesCard({ totals }: { totals: Readonly<Record<Outcome, string>> | null }) {
-  const { data: finishes, error, reload } = useFinishes();
+  const { finishes, error } = useFinishes();
+  const { reconnect } = useClient();
   const [view, setView] = useState<keyof typeof windows>("second");
   const now = useNow();
   const series = useMemo(() => (finishes === undefined ? null : seriesOf(finishes, windows[view], now)), [finishes, view, now]);
@@ -40,7 +42,7 @@ export function OutcomesCard({ totals }: { totals: Readonly<Record<Outcome, stri
           </Boundary>
         </div>
       ) : error !== undefined ? (
-        <Failure error={error} onRetry={reload} />
+        <Failure error={error} onRetry={reconnect} />
       ) : (
         <Loading label="Loading the plot">
           <Skeleton className="m-5 h-64 rounded-lg" />

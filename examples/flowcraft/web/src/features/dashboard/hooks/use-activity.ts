@@ -1,14 +1,9 @@
-import { useChannelState } from "@flowcraft/realtime/react";
-import { api } from "@/lib/api";
-import { channel } from "@/realtime.gen";
-import { activityOf, withActivity } from "../activity";
-
-const load = async () => {
-  const { data, cursor } = await api.runs(50);
-  return { data: activityOf(data), cursor };
-};
+import { useMemo } from "react";
+import { useRuns } from "@/features/runs/hooks/use-runs";
+import { activityOf } from "../activity";
 
 /** What runs did last, newest first. */
 export function useActivity() {
-  return useChannelState(channel.runUpdate, { load, reduce: withActivity });
+  const { rows, error } = useRuns();
+  return { activity: useMemo(() => rows && activityOf(rows), [rows]), error };
 }

@@ -1,12 +1,9 @@
-import { useChannelState } from "@flowcraft/realtime/react";
-import { api } from "@/lib/api";
+import { useRows } from "@flowcraft/realtime/rows";
 import { channel, type DashboardUpdate } from "@/realtime.gen";
 
-export const MEASUREMENTS_KEPT = 300;
-
-const reduce = (history: readonly DashboardUpdate[], update: DashboardUpdate) => [...history, update].slice(-MEASUREMENTS_KEPT);
+const oldestFirst = (a: DashboardUpdate, b: DashboardUpdate) => Date.parse(a.at) - Date.parse(b.at);
 
 /** The figures of all runs, the latest last. */
 export function useDashboard() {
-  return useChannelState(channel.dashboard, { load: api.dashboard, reduce });
+  return useRows(channel.dashboardRows, { sort: oldestFirst });
 }

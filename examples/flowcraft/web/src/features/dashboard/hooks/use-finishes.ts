@@ -1,15 +1,9 @@
-import { useChannelState } from "@flowcraft/realtime/react";
-import { api } from "@/lib/api";
-import { channel } from "@/realtime.gen";
-import { RUNS_KEPT } from "@/features/runs/runs";
-import { finishesOf, withFinish } from "../plot";
-
-const load = async () => {
-  const { data, cursor } = await api.runs(RUNS_KEPT);
-  return { data: finishesOf(data), cursor };
-};
+import { useMemo } from "react";
+import { useRuns } from "@/features/runs/hooks/use-runs";
+import { finishesOf } from "../plot";
 
 /** When runs came to an end, and how: what the plot counts. */
 export function useFinishes() {
-  return useChannelState(channel.runUpdate, { load, reduce: withFinish });
+  const { rows, error } = useRuns();
+  return { finishes: useMemo(() => rows && finishesOf(rows), [rows]), error };
 }

@@ -2,6 +2,7 @@ import { useClient } from "@flowcraft/realtime/react";
 import { Workflow } from "lucide-react";
 import { useMemo } from "react";
 import { useRuns } from "@/features/runs/hooks/use-runs";
+import type { RunUpdate } from "@/realtime.gen";
 import { Card } from "@/ui/card";
 import { Page } from "@/ui/page";
 import { Empty, Failure, Loading, Skeleton } from "@/ui/states";
@@ -11,11 +12,12 @@ import { useTriggerFlow } from "../hooks/use-trigger-flow";
 import { FlowCard } from "./flow-card";
 
 const BARS = 24;
+const none: readonly RunUpdate[] = [];
 
 export function FlowsPage() {
   const { rows: flows, error } = useFlows();
   const { reconnect } = useClient();
-  const { data: runs = [] } = useRuns();
+  const { rows: runs = none } = useRuns();
   const { starting, trigger } = useTriggerFlow();
   const latest = useMemo(() => latestRuns(runs), [runs]);
 

@@ -44,7 +44,8 @@ function decided<T>() {
 }
 
 it("shows a run as it was loaded, and a whole transaction at once", async () => {
-  const details = { run: aRun({ status: "running", version: 2 }), steps: [aStep()], log: [] };
+  const details = { run: aRun({ status: "running", version: 2 }), log: [] };
+  server.rows["step_rows.run-1"] = [aStep()];
   vi.spyOn(api, "run").mockImplementation(() => Promise.resolve({ data: details, cursor: server.cursor }));
   const seen: string[] = [];
   const { result } = renderHook(
@@ -55,11 +56,11 @@ it("shows a run as it was loaded, and a whole transaction at once", async () => 
     },
     { wrapper: Page },
   );
-  await waitFor(() => expect(result.current).toMatchObject({ data: details, fresh: true }));
+  await waitFor(() => expect(result.current).toMatchObject({ data: { ...details, steps: [aStep()] }, fresh: true }));
 
   act(() =>
     server.commit(
-      ["runs.run-1", aStep({ status: "succeeded", version: 2 })],
+      ["step_rows.run-1", aStep({ status: "succeeded", version: 2 })],
       ["runs.run-1", aLine()],
       ["runs.run-1", aRun({ status: "succeeded", version: 3 })],
     ),

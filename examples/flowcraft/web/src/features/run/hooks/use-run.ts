@@ -3,6 +3,7 @@ import { useCallback, useState } from "react";
 import { api, ApiError } from "@/lib/api";
 import { channel } from "@/realtime.gen";
 import { withRunEvent } from "../run";
+import { useSteps } from "./use-steps";
 
 /** A run with its steps and its log, live. `missing`: there is no such run, and nothing to wait for. */
 export function useRun(runId: string) {
@@ -15,5 +16,8 @@ export function useRun(runId: string) {
       throw error;
     }
   }, [runId]);
-  return { ...useChannelState(missing ? null : channel.runs(runId), { load, reduce: withRunEvent }), missing };
+  const state = useChannelState(missing ? null : channel.runs(runId), { load, reduce: withRunEvent });
+  const { rows: steps, error } = useSteps(missing ? null : runId);
+  const data = state.data && steps && { ...state.data, steps };
+  return { ...state, data, error: state.error ?? error, missing };
 }

@@ -1,3 +1,4 @@
+import { useClient } from "@flowcraft/realtime/react";
 import { Inbox, ListFilter } from "lucide-react";
 import { navigate, paths } from "@/app/router";
 import { classes } from "@/lib/classes";
@@ -11,16 +12,17 @@ import { countByStatus, filtered, runFilters, type RunFilter } from "../runs";
 import { RunsTable } from "./runs-table";
 
 export function RunsPage({ filter }: { filter: RunFilter }) {
-  const { data: runs, error, reload } = useRuns();
+  const { rows: runs, error } = useRuns();
+  const { reconnect } = useClient();
   const shown = filtered(runs ?? [], filter);
   useCommitCount("runs");
 
   return (
-    <Page title="Runs" lead="The newest 200 runs. A row changes when its row in the database does.">
+    <Page title="Runs" lead="Every run that is kept. A row changes when its row in the database does.">
       <Filters filter={filter} counts={runs === undefined ? undefined : countByStatus(runs)} />
       <Card className="overflow-clip">
         {runs === undefined && error !== undefined ? (
-          <Failure error={error} onRetry={reload} />
+          <Failure error={error} onRetry={reconnect} />
         ) : runs === undefined ? (
           <TableSkeleton />
         ) : shown.length > 0 ? (
@@ -31,7 +33,7 @@ export function RunsPage({ filter }: { filter: RunFilter }) {
           </Empty>
         ) : (
           <Empty icon={ListFilter} title={`No ${filter} runs`}>
-            None of the newest runs is {filter} right now. This list fills by itself when one is.
+            None of the runs is {filter} right now. This list fills by itself when one is.
           </Empty>
         )}
       </Card>

@@ -10,7 +10,7 @@ import { AnnouncementItem } from "./announcement";
 const SHOWN = 5;
 
 export function Bell() {
-  const { data: announcements = [], unread, markRead } = useAnnouncementFeed();
+  const { announcements = [], unread, markRead } = useAnnouncementFeed();
   return (
     <Popover.Root onOpenChange={(open) => !open && markRead()}>
       <Popover.Trigger asChild>

@@ -1,3 +1,4 @@
+import { useClient } from "@flowcraft/realtime/react";
 import { BellOff } from "lucide-react";
 import { ThemeButton } from "@/app/theme-button";
 import { Delivery } from "@/audit/delivery";
@@ -41,7 +42,8 @@ export function SystemPage() {
 }
 
 function Announcements() {
-  const { data: announcements, error, reload } = useAnnouncementFeed();
+  const { announcements, error } = useAnnouncementFeed();
+  const { reconnect } = useClient();
   if (announcements === undefined)
     return error === undefined ? (
       <Loading label="Loading announcements">
@@ -51,7 +53,7 @@ function Announcements() {
         </div>
       </Loading>
     ) : (
-      <Failure error={error} onRetry={reload} />
+      <Failure error={error} onRetry={reconnect} />
     );
   if (announcements.length === 0)
     return (

@@ -1,9 +1,8 @@
-import { useChannelState } from "@flowcraft/realtime/react";
-import { api } from "@/lib/api";
+import { useRows } from "@flowcraft/realtime/rows";
 import { channel } from "@/realtime.gen";
-import { withAnnouncement } from "../announcements";
+import { newestFirst } from "../announcements";
 
 /** The last announcements, newest first. */
 export function useAnnouncements() {
-  return useChannelState(channel.system, { load: api.announcements, reduce: withAnnouncement });
+  return useRows(channel.announcementRows, { sort: newestFirst });
 }

@@ -117,7 +117,7 @@ class MemoryLog:
         """Begin a new generation, as `rewound` does; only once for all readers that found the same one."""
         mine, found = self.lineage, last.lineage
         if mine.timeline == found.timeline and mine.generation <= found.generation:
-            self.lineage = Lineage(mine.system, mine.timeline, found.generation + 1)
+            self.lineage = replace(mine, generation=found.generation + 1)
         return self.position_now()
 
     async def position(self) -> Batch:

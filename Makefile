@@ -7,6 +7,7 @@ SHELL := /bin/sh
 PYTHON_READY := .venv/.ready
 NODE_READY := node_modules/.ready
 BROWSER_READY := build/browser
+NATS_READY := build/nats
 PEERS := build/peers
 PEERS_READY := $(PEERS)/.ready
 WITH_PEERS := PYTHONPATH=src $(PEERS)/bin/python
@@ -32,7 +33,7 @@ orders: setup build ## run the smaller example: orders, balances and their live 
 	npm run --silent build -w $(ORDERS)
 	.venv/bin/python -m examples.orders
 
-test: setup build $(BROWSER_READY) ## everything that must hold: static gates, tests, the app in a browser, the fault harness
+test: setup build $(NATS_READY) $(BROWSER_READY) ## everything that must hold: static gates, tests, the app in a browser, the fault harness
 	@npm run --silent build -w $(WEB) -w $(ORDERS)
 	@$(SUITES) check typescript python e2e faults
 
@@ -42,18 +43,18 @@ test-world: setup build $(BROWSER_READY) ## what takes longer: every PostgreSQL,
 check: setup build ## static gates only: lint, format, types, layers, drift
 	@scripts/check
 
-unit: setup build ## the Python and the TypeScript tests, up to end to end
+unit: setup build $(NATS_READY) ## the Python and the TypeScript tests, up to end to end
 	@$(SUITES) typescript python
 
 e2e: setup build $(BROWSER_READY) ## the example apps in a real browser
 	@npm run --silent build -w $(WEB) -w $(ORDERS)
 	@$(SUITES) e2e
 
-faults: setup build ## the promise under every fault, a line per invariant (SEED=... repeats a run)
+faults: setup build $(NATS_READY) ## the promise under every fault, a line per invariant (SEED=... repeats a run)
 	$(FAULTS) --json build/faults-ci.json
 
 # On a machine that others use too, a time that was exceeded is reported and fails nothing.
-faults-counts: setup build
+faults-counts: setup build $(NATS_READY)
 	@$(SUITES) faults
 
 faults-long: setup build ## the same at five times the rate, about 16 minutes; its figures go into the docs
@@ -109,6 +110,10 @@ $(NODE_READY): package-lock.json package.json $(WORKSPACES) .npmrc scripts/setup
 $(BROWSER_READY): scripts/setup
 	@mkdir -p $(@D)
 	@scripts/setup browser >$@
+
+$(NATS_READY): scripts/setup
+	@mkdir -p $(@D)
+	@scripts/setup nats >$@
 
 $(PEERS_READY): benchmarks/peers.lock benchmarks/fanout/package-lock.json benchmarks/centrifugo/go.sum $(PYTHON_READY) scripts/setup
 	@scripts/setup peers

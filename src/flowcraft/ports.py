@@ -186,6 +186,8 @@ class LogReader:
         default_factory=dict[str, Callable[[], Awaitable[None]]]
     )
     """Tasks by name, run as long as the node: a task that ends or raises is reported and restarted."""
+    is_fresh: Callable[[], bool] = lambda: True
+    """Whether what the log returns is of now; a log that returns what was sent to it needs a proof."""
 
 
 class Backend(Protocol):

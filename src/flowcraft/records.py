@@ -122,6 +122,8 @@ class Ephemeral:
 
     channel: str
     payload: str
+    number: int = field(default=0, compare=False)
+    """Its number in the database, by which two copies of one event are recognised; 0 if it has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ def test_a_link_that_continues_is_read_and_the_next_read_asks() -> None:
     log.broadcast("runs.1", "1")
     assert chain.take(link(log, start)) is Taken.CONTINUED
     batch = chain.read(start)
+    assert batch is not None
     assert batch == log.tail_now(start)
     assert chain.read(batch.cursor) is None
 
@@ -202,12 +203,12 @@ class World:
     """A log with writers, two relays, the links on their way, and one reader."""
 
     log: MemoryLog = field(default_factory=MemoryLog)
-    running: dict[int, MemoryTransaction] = field(default_factory=dict)
+    running: dict[int, MemoryTransaction] = field(default_factory=dict[int, MemoryTransaction])
     """Transactions that run, by the row that each has locked."""
-    versions: dict[int, int] = field(default_factory=dict)
-    uncommitted: dict[int, int] = field(default_factory=dict)
-    network: list[Link] = field(default_factory=list)
-    got: list[Record] = field(default_factory=list)
+    versions: dict[int, int] = field(default_factory=dict[int, int])
+    uncommitted: dict[int, int] = field(default_factory=dict[int, int])
+    network: list[Link] = field(default_factory=list[Link])
+    got: list[Record] = field(default_factory=list[Record])
     pending: Batch | None = None
     """An answer on its way to the reader."""
 

@@ -19,6 +19,7 @@ _COMMANDS = (
     "init",
     "migrate",
     "purge",
+    "relay",
     "serve",
     "tail",
     "token",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -22,6 +23,8 @@ from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
 
 E = TypeVar("E")
+LOG_URL = "FLOWCRAFT_LOG_URL"
+"""The address of NATS whose relays a node follows; without it a node reads the database."""
 
 
 class NotOnPostgres(RealtimeError):
@@ -40,7 +43,8 @@ class Realtime:
     """An application's channels on a backend: broadcasts into it, and serves browsers from it.
 
     The backend is `PostgresBackend(dsn)` unless another is passed; `dsn` defaults to FLOWCRAFT_DSN, then
-    DATABASE_URL, read when needed. The constructor connects to nothing: the first broadcast opens a pool, and
+    DATABASE_URL, read when needed. With FLOWCRAFT_LOG_URL in the environment it is an edge, which follows the
+    relays at that address of NATS. The constructor connects to nothing: the first broadcast opens a pool, and
     `start` begins to read the log. An instance belongs to one event loop at a time.
     """
 
@@ -57,7 +61,7 @@ class Realtime:
             raise TypeError("pass dsn=... or backend=..., not both; PostgresBackend takes the dsn")
         self.channels = channels
         self.settings = settings or Settings()
-        self.backend: Backend = PostgresBackend(dsn) if backend is None else backend
+        self.backend: Backend = _default_backend(dsn) if backend is None else backend
         self._authorizer = authorizer
         self._serving: Serving | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -72,9 +76,19 @@ class Realtime:
             DatabaseAddressInvalid: the address is not one of a PostgreSQL database.
             NotOnPostgres: the backend is another one.
         """
-        if not isinstance(self.backend, PostgresBackend):
+        return self.database.dsn
+
+    @property
+    def database(self) -> PostgresBackend:
+        """The backend on PostgreSQL: that of this object, or the one whose relays an edge follows.
+
+        Raises:
+            NotOnPostgres: the backend is another one.
+        """
+        found = getattr(self.backend, "database", self.backend)
+        if not isinstance(found, PostgresBackend):
             raise NotOnPostgres(self.backend)
-        return self.backend.dsn
+        return found
 
     @property
     def service(self) -> RealtimeService:
@@ -211,3 +225,13 @@ class Realtime:
     def authorizer(self) -> Authorizer | None:
         """The authorizer that was passed; None if every client is anonymous."""
         return self._authorizer
+
+
+def _default_backend(dsn: str | None) -> Backend:
+    database = PostgresBackend(dsn)
+    url = os.environ.get(LOG_URL, "").strip()
+    if not url:
+        return database
+    from flowcraft.adapters.nats.backend import NatsBackend
+
+    return NatsBackend(url, database)

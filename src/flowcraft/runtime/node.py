@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from flowcraft.channels import Channels
@@ -56,6 +56,7 @@ class Node:
         wakeups: Wakeups,
         *,
         rows: RowsReader | None = None,
+        is_fresh: Callable[[], bool] = lambda: True,
         settings: Settings,
         authorizer: Authorizer | None,
         clock: Clock,
@@ -70,6 +71,7 @@ class Node:
         self._addresses = Tally(settings.connections_per_address)
         self._numbers = itertools.count(1)
         self._wakeups = wakeups
+        self._log_is_fresh = is_fresh
         self._started = clock.monotonic()
         self._draining = False
         self.supervisor = Supervisor()
@@ -302,7 +304,7 @@ class Node:
 
     def _is_fresh(self) -> bool:
         stale_seconds = _MISSED_POLLS * self._settings.safety_poll_seconds
-        return self._clock.monotonic() - self._delivery.read_at < stale_seconds
+        return self._clock.monotonic() - self._delivery.read_at < stale_seconds and self._log_is_fresh()
 
     async def _beat(self) -> None:
         while True:

@@ -41,6 +41,7 @@ class Serving:
             log,
             self._reader.wakeups,
             rows=self._reader.rows,
+            is_fresh=self._reader.is_fresh,
             settings=settings,
             authorizer=authorizer,
             clock=clock or SystemClock(),

@@ -118,7 +118,7 @@ class EphemeralNotifications:
     def _events(self, topic: str, payload: str) -> Iterator[Ephemeral]:
         if topic == EPHEMERAL_TOPIC:
             broadcast = self._proven(payload)
-            yield self._checked(broadcast.channel, bytes(broadcast.payload).decode())
+            yield self._checked(broadcast.channel, bytes(broadcast.payload).decode(), broadcast.n)
         for declaration in self._sources.get(topic, ()):
             yield self._checked(_channel_of(declaration, payload), payload)
 
@@ -136,11 +136,11 @@ class EphemeralNotifications:
             )
         return broadcast
 
-    def _checked(self, channel: str, payload: str) -> Ephemeral:
+    def _checked(self, channel: str, payload: str, number: int = 0) -> Ephemeral:
         declaration, _ = self._channels.resolve(channel)
         if declaration.durable:
             raise ValueError(f"channel {declaration.name} is durable; its events come from the log only")
-        return Ephemeral(channel, declaration.payload.check(payload))
+        return Ephemeral(channel, declaration.payload.check(payload), number)
 
 
 def _sources(channels: Channels) -> Iterator[tuple[str, list[Declaration]]]:

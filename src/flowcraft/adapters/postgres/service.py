@@ -46,6 +46,12 @@ class PostgresRealtimeService:
         else:
             await send(via, name, values)
 
+    async def broadcast_payload(self, name: str, payload: str, *, durable: bool) -> None:
+        """Broadcast an event that was encoded and checked elsewhere, in a transaction of its own."""
+        async with self._pool.connection() as connection:
+            statement_name = "broadcast" if durable else "broadcast_ephemeral"
+            await connection.execute(statement(statement_name), name, payload)
+
     def broadcast_sync(self, channel: Channel[E], event: E, *, via: object) -> None:
         """Broadcast an event in the transaction of a synchronous connection: `ports.SyncRealtimeService`.
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from enum import Enum
 
 import click
 
-from flowcraft.adapters.json_logs import JsonLines
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
+from flowcraft.entrypoints.commands.log_format import (
+    LOG_FORMAT,
+    LogFormat,
+    log_format_option,
+    log_to_stderr,
+)
 from flowcraft.entrypoints.commands.target import find_target, realtime_of, target_argument
 from flowcraft.entrypoints.pages import ADMIN_TOKEN, check_admin_token
 from flowcraft.entrypoints.realtime import Realtime
-
-_LOG_FORMAT = "FLOWCRAFT_LOG_FORMAT"
-
-
-class LogFormat(Enum):
-    """How log lines are written."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 @click.command(
@@ -46,13 +40,7 @@ class LogFormat(Enum):
     type=click.IntRange(min=1),
     default=1,
 )
-@click.option(
-    "--log-format",
-    envvar=_LOG_FORMAT,
-    help="The format of log lines: text, or one JSON object per line.",
-    type=click.Choice([one.value for one in LogFormat]),
-    default=LogFormat.TEXT.value,
-)
+@log_format_option
 @click.option(
     "--admin-port",
     help="A port whose /readyz and /metrics also have channel names and errors; keep it private.",
@@ -83,8 +71,8 @@ def command(  # an option each
         if worker:
             _work(realtime, worker, LogFormat(log_format))
             return
-        os.environ[_LOG_FORMAT] = log_format  # for the workers too
-        _log_to_stderr(LogFormat(log_format))
+        os.environ[LOG_FORMAT] = log_format  # for the workers too
+        log_to_stderr(LogFormat(log_format))
         try:
             _listen(found.name, realtime, (host, port), workers, admin_port)
         except OSError as error:
@@ -114,15 +102,5 @@ def _work(realtime: Realtime, place: str, log_format: LogFormat) -> None:
     from flowcraft.entrypoints.worker import WorkerSlot, work
 
     given = WorkerSlot.parse(place)
-    _log_to_stderr(log_format, worker=given.number)
+    log_to_stderr(log_format, worker=given.number)
     work(realtime, given)
-
-
-def _log_to_stderr(log_format: LogFormat, **who: int) -> None:
-    handler = logging.StreamHandler()
-    if log_format is LogFormat.JSON:
-        handler.setFormatter(JsonLines(**who))
-    else:
-        name = "".join(f" {what} {number}" for what, number in who.items())
-        handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s %(name)s{name}: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -1,0 +1,68 @@
+"""Relay pages: `/healthz`, `/readyz` and `/metrics` of a relay, for probes and Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import msgspec
+
+from flowcraft.entrypoints.relaying import RelayReport, RelayServer
+
+REQUEST_SECONDS = 5.0
+_REASONS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
+
+
+class RelayPages:
+    """A server of plain HTTP for a port that is private: it answers one request a connection."""
+
+    def __init__(self, relay: RelayServer) -> None:
+        self._relay = relay
+
+    async def start(self, host: str, port: int) -> asyncio.Server:
+        """Listen.
+
+        Raises:
+            OSError: the port is taken, or may not be used.
+        """
+        return await asyncio.start_server(self._serve, host, port, limit=8192)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A head that is too long or too slow, or a client that is gone, ends its own connection only.
+        with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            async with asyncio.timeout(REQUEST_SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+                status, kind, content = self._page(head.split(b" ", 2)[1] if head.count(b" ") > 1 else b"")
+                lines = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\n"
+                lines += f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+                writer.write(lines.encode() + content)
+                await writer.drain()
+        writer.close()
+
+    def _page(self, path: bytes) -> tuple[int, str, bytes]:
+        match path.partition(b"?")[0]:
+            case b"/healthz":
+                return 200, "text/plain", b"ok\n"
+            case b"/readyz":
+                report = self._relay.report()
+                return (200 if report.ready else 503), "application/json", msgspec.json.encode(report) + b"\n"
+            case b"/metrics":
+                return 200, "text/plain; version=0.0.4", _metrics(self._relay.report()).encode()
+            case _:
+                return 404, "text/plain", b"no page here; see /healthz, /readyz and /metrics\n"
+
+
+def _metrics(report: RelayReport) -> str:
+    lag = "NaN" if report.seconds_since_read is None else f"{report.seconds_since_read:.3f}"
+    rows = (
+        ("leading", "gauge", "1 while this relay publishes", int(report.state == "leading")),
+        ("edges", "gauge", "Edges that have sent a nonce lately", report.edges),
+        ("lag_seconds", "gauge", "Time since the last read of the log", lag),
+        ("published_batches_total", "counter", "Batches published in this term", report.published),
+        ("answers_total", "counter", "Questions of edges answered in this term", report.answered),
+    )
+    return "".join(
+        f"# HELP flowcraft_relay_{name} {text}\n# TYPE flowcraft_relay_{name} {kind}\n"
+        f"flowcraft_relay_{name} {value}\n"
+        for name, kind, text, value in rows
+    )

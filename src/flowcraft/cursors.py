@@ -210,6 +210,7 @@ class Cursor:
 
     The text has that of the newest transaction. See `mark_of`.
     """
+    _text: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
@@ -236,6 +237,11 @@ class Cursor:
         return cursor
 
     def __str__(self) -> str:
+        if self._text is None:  # made once: each client that connects is sent the position twice
+            object.__setattr__(self, "_text", self._written())
+        return str(self._text)
+
+    def _written(self) -> str:
         newest = self.snapshot.xmax - 1
         marks = "".join([f"/{mark}" for xid, mark in self.marks if xid == newest])
         text = f"{self.lineage}/{self.snapshot.xmax}:{self.snapshot.running}{marks}"

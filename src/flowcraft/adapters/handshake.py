@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.cookies import SimpleCookie
 from urllib.parse import unquote_plus
@@ -70,7 +70,7 @@ def admit(query: str, headers: Mapping[str, str], node: NodePort, peer: str) -> 
     if not node.has_place_for(address):
         logger.info("a request from %s was refused: connections_per_address is reached", address)
         return _unavailable(node, "too many connections from this address")
-    return replace(checked, address=address)
+    return Admitted(checked.channels, checked.since, address)
 
 
 def handshake_of(path: str, fields: Mapping[str, str], address: str, settings: Settings) -> Handshake:

@@ -37,6 +37,8 @@ class ClientSocket(asyncio.Protocol, Target):
         """The transport while messages may be sent, else None."""
         self.client = ""
         """The client's address where a trusted proxy names it; empty if it is the socket's."""
+        self._first: list[bytes] | None = None
+        """What is sent together, once the handshake ends; None after that."""
         self._resumes = 0
         """How often the transport's buffer has been emptied."""
 
@@ -94,6 +96,9 @@ class ClientSocket(asyncio.Protocol, Target):
         transport = self._open
         if transport is None:
             return 0
+        if self._first is not None:
+            self._first.append(data)
+            return 0
         transport.write(data)
         return transport.get_write_buffer_size()
 
@@ -117,6 +122,17 @@ class ClientSocket(asyncio.Protocol, Target):
     def _begin_sending(self, transport: asyncio.Transport) -> None:
         self._open = transport
         self._use_descriptor()
+
+    def _gather(self, transport: asyncio.Transport, first: bytes) -> None:
+        """Begin to send, but keep what is sent until `_send_gathered`: one packet for the client."""
+        self._open, self._first = transport, [first]
+
+    def _send_gathered(self) -> None:
+        """Send what was gathered, and from now on at once; what waits is in no outbox."""
+        first, self._first = self._first, None
+        if first is not None and self._open is not None:
+            self._use_descriptor()
+            self.try_send(b"".join(first))
 
     def _stop_sending(self) -> None:
         self._open, self.fd = None, NO_FD

@@ -80,6 +80,7 @@ class WebSocketConnection(RequestSocket):
     def close(self, code: int, reason: str, rest: bytes = b"") -> None:
         if self._open is None:
             return
+        self._send_gathered()
         self._open.write(rest + rfc6455.close(code, reason))
         self._stop_sending()
         self._state = _State.CLOSING
@@ -147,13 +148,13 @@ class WebSocketConnection(RequestSocket):
         admitted = self._admit(request)
         if admitted is not None and self._transport is not None:
             self._begin_answer()
-            self._transport.write(accepted)
+            self._gather(self._transport, accepted)
             if self._deflates:
                 self.framing = deflated_text_frames
             self._state = _State.OPEN
-            self._begin_sending(self._transport)
             self.client = admitted.address
             self._begin(admitted, Entrance(self._handshake(request, admitted), "later"))
+            self._send_gathered()
 
     def _open_event_stream(self, request: Request, content: bytes) -> None:
         admitted = self._admit(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 
@@ -18,6 +19,7 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip
 
 
+@lru_cache(maxsize=1024)  # asked twice for each connection
 def limited_as(address: str) -> str:
     """Return what counts as one address: an IPv4 address, or the /64 of an IPv6 address. Empty if unknown."""
     ip = parse_address(address)

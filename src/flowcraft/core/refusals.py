@@ -67,6 +67,8 @@ class Refusals:
 
     def frames(self) -> list[bytes]:
         """Return the frames: at most one for each code."""
+        if not (self._forbidden or self._invalid or self._without_rows):
+            return []
         hints = "".join([error.hint for error in self._forbidden.values()][:_HINTS])
         return [
             *self._frame(self._forbidden, Forbidden(None, hints)),

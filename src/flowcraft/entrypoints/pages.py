@@ -32,6 +32,8 @@ def page(
     served, else 503. `/metrics` is for Prometheus. The names of channels and the texts of errors are for
     administrators: at the admin port, or with the token of the environment.
     """
+    if path not in PATHS:
+        return None
     seen_by = _whole if is_admin_port or _is_admin(headers) else for_strangers
     match path:
         case "/healthz":
@@ -39,10 +41,8 @@ def page(
         case "/readyz":
             report = seen_by(node.report())
             return (200 if report.ready else 503), "application/json", readiness(report)
-        case "/metrics":
-            return metrics_page(node, seen_by)
         case _:
-            return None
+            return metrics_page(node, seen_by)
 
 
 def check_admin_token() -> None:

@@ -24,7 +24,17 @@ from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import LimitExceeded, LogUnavailable
 from flowcraft.fan_out import IMPLEMENTATION
-from flowcraft.ports import Authorizer, Clock, Connection, Entrance, EventLog, RowsReader, Tracer, Wakeups
+from flowcraft.ports import (
+    Authorizer,
+    Clock,
+    Connection,
+    Entrance,
+    EventLog,
+    RequestAuthorizer,
+    RowsReader,
+    Tracer,
+    Wakeups,
+)
 from flowcraft.records import Ephemeral, Limit
 from flowcraft.runtime.decisions import Guards
 from flowcraft.runtime.delivery import Delivery, Telemetry
@@ -277,7 +287,8 @@ class Node:
         guards = Guards(self.supervisor, seconds=seconds, at_once=at_once)
         sending = SenderContext(settings, self._clock, self.counts, self._sweep, conflation)
         viewers: Present[Gateway] = Present(settings.connections_per_viewer)
-        return GatewayContext(self, authorizer, guards, viewers, self.supervisor, sending)
+        asks = isinstance(authorizer, RequestAuthorizer)
+        return GatewayContext(self, authorizer, asks, guards, viewers, self.supervisor, sending)
 
     def _withdraw(self, withdrawal: Withdrawal, cursor: Cursor) -> None:
         for gateway in self._context.viewers.of(withdrawal.viewer):

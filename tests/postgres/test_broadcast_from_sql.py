@@ -42,6 +42,27 @@ async def test_a_channel_outside_the_grammar_is_refused(connection: Plain, funct
 
 
 @pytest.mark.parametrize("function", ["broadcast", "broadcast_ephemeral"])
+async def test_every_name_of_the_grammar_is_accepted_up_to_its_longest(
+    connection: Plain, function: str
+) -> None:
+    entity, parameter = "a_0" * 16, "Az-_9" * 12 + "Az-_"
+    assert (len(entity), len(parameter)) == (48, 64)
+    for name in ("a", entity, f"{entity}.{parameter}", f"a.{parameter}", "runs.-", "a.b", f"{entity}.x"):
+        await connection.execute(f"select flowcraft.{function}($1, '{{}}')", name)
+    for name in (
+        f"{entity}a",
+        f"a.{parameter}x",
+        f"{entity}a.x",
+        f"{entity}.{parameter}x",
+        "-",
+        f"{entity}.",
+        "a..b",
+    ):
+        with pytest.raises(asyncpg.InvalidParameterValueError, match="is not of the form <entity>_update"):
+            await connection.execute(f"select flowcraft.{function}($1, '{{}}')", name)
+
+
+@pytest.mark.parametrize("function", ["broadcast", "broadcast_ephemeral"])
 async def test_what_is_not_json_or_nothing_is_refused(connection: Plain, function: str) -> None:
     with pytest.raises(asyncpg.InvalidTextRepresentationError):
         await connection.execute(f"select flowcraft.{function}('run_update', '{{')")

@@ -60,9 +60,12 @@ class Recent:
             size = sum(len(record.payload) for record in batch.records)
             end, marked = batch.cursor.snapshot, tuple(batch.marks)
             self._batches.append(_Kept(self._next, batch.records, size, end, now, marked))
-            for record in batch.records:
-                self._channels.setdefault(record.channel, deque()).append((self._next, record))
-                self._next += 1
+            for number, record in enumerate(batch.records, self._next):
+                kept = self._channels.get(record.channel)
+                if kept is None:
+                    kept = self._channels[record.channel] = deque()
+                kept.append((number, record))
+            self._next += len(batch.records)
             self._events += len(batch.records)
             self._bytes += size
         while self._batches and self._exceeds_bounds(now):

@@ -44,13 +44,15 @@ _PINNED = {
     "standard_conforming_strings": "on",
     "array_nulls": "on",
     "jit": "off",
+    "work_mem": "32MB",
     "exit_on_error": "off",
     "plpgsql.extra_errors": "none",
     "flowcraft.notify": "on",
 }
 """What a session of ours has, whatever `alter database` and `alter role` set for everybody else.
 
-Time limits are this process's. The last one: no transaction of ours is ever prepared, see
+Time limits are this process's. `work_mem`: with the 4 MB of PostgreSQL, a read of 20,000 events is sorted on
+disk, which takes a third of its time. The last one: no transaction of ours is ever prepared, see
 `flowcraft.may_notify`.
 """
 _SINCE = {"transaction_timeout": 17}

@@ -93,3 +93,42 @@ async def test_rows_that_are_looked_up_without_an_index_are_found(database: str)
         await connection.execute("create index on tasks (team)")
         facts = Facts("app:channels", channels=channels, database=await inspect(database, channels))
         assert list(findings(facts, DATABASE)) == []
+
+
+async def test_roles_that_can_listen_to_the_events_of_a_channel_with_a_guard_are_named(database: str) -> None:
+    """They travel in NOTIFY, which has no rights; those of channels in the log do not."""
+    channels = Channels()
+    for name, durable, guarded in (
+        ("typing.{team}", False, True),
+        ("cursors.{team}", False, False),
+        ("teams.{team}", True, True),
+    ):
+        channel = channels.declare(name, Task, params={"team": str}, durable=durable)
+        if guarded:
+            channel.guard(lambda _viewer, team: team == "a")
+    async with connected(database) as connection:
+        await migrate(connection, channels)
+        name = await connection.fetchval("select current_database()")
+        stranger, server = f"stranger_of_{name}", f"server_of_{name}"
+        await connection.execute(
+            f"create role {stranger} login; create role {server} login; create role nobody_of_{name};"
+            f"grant execute on function flowcraft.changes to {server}"
+        )
+        try:
+
+            async def sentences() -> list[str]:
+                facts = Facts("app:channels", channels=channels, database=await inspect(database, channels))
+                return [one.sentence for one in findings(facts, DATABASE) if one.rule.id == "FC076"]
+
+            (found,) = await sentences()
+            assert found.startswith("typing.{team} has a guard, but its events travel in NOTIFY")
+            assert stranger in found
+            assert server not in found
+            assert "nobody" not in found
+            await connection.execute(f"revoke connect on database {name} from public")
+            assert await sentences() == []
+        finally:
+            await connection.execute(
+                f"drop owned by {server}; drop role {server}, {stranger}, nobody_of_{name};"
+                f"grant connect on database {name} to public"
+            )

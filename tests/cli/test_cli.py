@@ -276,7 +276,7 @@ def migrated(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Channels, bool]
     """What the database was asked to do; it did nothing."""
     calls: list[tuple[str, Channels, bool]] = []
 
-    async def migrate(dsn: str, channels: Channels, *, prune: bool) -> list[str]:
+    async def migrate(dsn: str, channels: Channels, *, prune: bool, **_: object) -> list[str]:
         calls.append((dsn, channels, prune))
         return ["one", "two"]
 
@@ -329,7 +329,10 @@ def test_sql_and_a_database_exclude_each_other(run: Run) -> None:
     [
         (
             asyncpg.LockNotAvailableError("x"),
-            "a table was locked for 5 seconds; nothing was changed: try again when fewer transactions use it",
+            (
+                "another session had a lock for 5 seconds; nothing was changed: try again when fewer "
+                "transactions use the tables, or with a longer --lock-timeout"
+            ),
         ),
         (
             asyncpg.InsufficientPrivilegeError("permission denied"),

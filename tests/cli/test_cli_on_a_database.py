@@ -66,6 +66,59 @@ async def test_a_database_is_migrated_once_and_then_up_to_date(application: Path
     await connection.close()
 
 
+LOCKS = {
+    "a stranger's advisory lock": (
+        "select pg_advisory_xact_lock(1718382455, 3)",
+        "another migration, or a session that holds its advisory lock",
+    ),
+    "a table in use": ("lock table runs in row exclusive mode", "a lock on public.runs"),
+}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+async def test_a_migration_that_waits_prints_which_session_has_the_lock(
+    application: Path, database: str, lock: str
+) -> None:
+    sql, what = LOCKS[lock]
+    async with connected(database) as other:
+        await other.execute("set application_name = 'nightly'; create table runs (id uuid primary key)")
+        await other.execute(f"begin; {sql}")
+        waits = await asyncio.create_subprocess_exec(
+            *(FLOWCRAFT, "migrate", "live:channels"),
+            cwd=application,
+            env={**os.environ, "FLOWCRAFT_DSN": database},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert waits.stderr is not None
+        line = (await asyncio.wait_for(waits.stderr.readline(), 30)).decode()
+        assert line.startswith(f"waiting for {what}: process {other.get_server_pid()} ('nightly') of role ")
+        assert "has it (idle in transaction, in a transaction for " in line
+        assert f" s, last query: begin; {sql}" in line
+        assert line.endswith(f"end it with `select pg_terminate_backend({other.get_server_pid()})`\n")
+        await other.execute("rollback")
+        done, errors = await asyncio.wait_for(waits.communicate(), 30)
+        assert (waits.returncode, errors) == (0, b"")
+        assert b"created the triggers on public.runs" in done
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+async def test_a_migration_gives_up_after_its_lock_timeout_and_changes_nothing(
+    application: Path, database: str, lock: str
+) -> None:
+    async with connected(database) as other:
+        await other.execute("create table runs (id uuid primary key)")
+        await other.execute(f"begin; {LOCKS[lock][0]}")
+        done = await asyncio.to_thread(
+            flowcraft, application, "migrate", "live:channels", "--lock-timeout", "0.2", dsn=database
+        )
+        sentence = "another session had a lock for 0.2 seconds; nothing was changed"
+        assert (done.returncode, done.stdout) == (1, "")
+        assert sentence in done.stderr
+        await other.execute("rollback")
+        assert await other.fetchval("select to_regnamespace('flowcraft')") is None
+
+
 async def test_the_sql_does_what_migrate_does(application: Path, database: str) -> None:
     connection = await asyncpg.connect(database)
     await connection.execute("create table runs (id uuid primary key)")

@@ -243,6 +243,42 @@ async def test_truncate_sends_the_rows_that_are_gone_or_a_reset(connection: Plai
     assert await records(connection) == resets
 
 
+WRITES = {
+    "insert into tasks values (1, 'a')": {"e": 1},
+    "insert into tasks values (2, 'a'); update tasks set note = 'n'; delete from tasks": {"e": 2, "g": 1},
+    "insert into tasks select n, 'a' from generate_series(1, 10001) as n": {"e": 10_001},
+    "truncate tasks": {"g": 1},
+    "alter table tasks drop note; insert into tasks values (2, 'a')": {"s": 1},
+    "insert into members values ('ada')": {"w": 1},
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("role", ["origin", "replica"])
+async def test_a_wakeup_that_fails_fails_no_write_and_loses_no_record(
+    connection: Plain, write: str, role: str
+) -> None:
+    """As where the table of locks is full, or the stack is too deep."""
+    channels = Channels()
+    tasks = channels.declare("task_update", Task, source=Table("tasks"))
+    tasks.guard(depends_on=Table("members", person="person"))(lambda viewer: True)
+    await connection.execute("create table members (person text)")
+    await migrate(connection, channels)
+    await connection.execute(
+        "create or replace function flowcraft.wake() returns void language plpgsql as "
+        "$$ begin raise exception 'out of shared memory' using errcode = 'out_of_memory'; end $$"
+    )
+    await connection.execute("insert into tasks values (0, 'a')")
+    expected = WRITES[write]
+    await connection.execute(f"truncate flowcraft.event; set session_replication_role = {role}")
+    if "delete from" in write:
+        expected = {"e": 3, "g": 2}
+    await connection.execute(f"begin; set synchronous_commit = off; {write}")
+    assert await connection.fetchval("select current_setting('synchronous_commit')") == "local"
+    await connection.execute("commit")
+    assert await count(connection) == expected
+
+
 async def test_a_table_without_a_key_sends_rows_and_a_reset_for_truncate(connection: Plain) -> None:
     await connection.execute("create table plain (id int, team text, state text, note text)")
     await migrate(connection, declared("plain"))

@@ -141,6 +141,9 @@ async def test_who_is_no_superuser_has_no_event_triggers_and_a_partition_that_le
             await records(connection)
             await own.execute("insert into low values (2, 2); delete from low; truncate low")
             assert await records(connection) == []
+            await own.execute(f"{LOOSE} alter table tasks attach partition loose {HIGH}")
+            assert len(await migrate(own, declared())) == 2
+            assert await records(connection) == RESETS  # nothing saw when it came
     finally:
         await connection.execute(
             f"drop owned by {owner} cascade; alter database {name} owner to current_user; drop role {owner}"

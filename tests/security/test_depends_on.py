@@ -349,6 +349,69 @@ async def test_a_part_of_the_table_may_be_written_directly(database: str, table:
         assert it.asked == [("ada", 7)]
 
 
+LOOSE = "create table loose (person text, team int, role text); insert into loose values ('ada', 7, '')"
+COMING = {
+    "attached": (
+        f"{MEMBERS_TABLE} partition by list (team);create table part partition of members for values in (8);",
+        f"{LOOSE}; alter table members attach partition loose for values in (7)",
+        "alter table members detach partition loose",
+        "drop table loose",
+    ),
+    "inherited": (
+        f"{MEMBERS_TABLE}; create table part () inherits (members);",
+        f"{LOOSE}; alter table loose inherit members",
+        "alter table loose no inherit members",
+        "drop table loose",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "depends_on", [MEMBERS, Table("members", person="person"), Table("members", team_id="team")]
+)
+@pytest.mark.parametrize("kind", COMING)
+@pytest.mark.parametrize("leaves_by", [0, 1], ids=["detached", "dropped"])
+async def test_rows_that_come_and_go_with_their_table_have_the_guards_asked_again(
+    database: str, kind: str, leaves_by: int, depends_on: Table
+) -> None:
+    tables, comes, *leaves = COMING[kind]
+    async with team(database, depends_on, tables=tables + " insert into part values ('bob', 8, '')") as it:
+        ada, bob = await it.member("ada", 7), await it.member("bob", 8)
+        assert ada.refused == ["teams.7"]
+        async with it.connection.transaction():
+            await it.connection.execute(comes)
+            await it.say(1, 7, 8)
+        await bob.until(lambda: bob.events == [1])
+        ada = await it.member("ada", 7)
+        assert ada.refused == []
+        it.asked.clear()
+        async with it.connection.transaction():
+            await it.connection.execute(leaves[leaves_by])
+            await it.say(2, 7, 8)
+        await bob.until(lambda: bob.events == [1, 2])
+        await ada.until(lambda: ada.refused == ["teams.7"])
+        assert (ada.events, ada.count("reset"), bob.count("reset")) == ([], 0, 0)
+        assert set(it.asked) == {("ada", 7), ("bob", 8)}
+
+
+async def test_a_migration_that_makes_the_triggers_again_has_the_guards_asked_again(database: str) -> None:
+    """Nothing saw what was changed while there were none."""
+    async with team(database) as it:
+        ada, bob = await it.member("ada", 7), await it.member("bob", 7)
+        await it.connection.execute(
+            "alter table members disable trigger user; delete from members where person = 'ada'"
+        )
+        await it.say(1, 7)
+        await ada.until(lambda: ada.events == [1])
+        await it.connection.execute("drop table members")
+        await it.connection.execute(TABLES.replace("('ada', 7, ''), ", ""))
+        assert await migrate(database, it.channels) != []
+        await ada.until(lambda: ada.refused == ["teams.7"])
+        await it.say(2, 7)
+        await bob.until(lambda: bob.events == [1, 2])
+        assert ada.events == [1]
+
+
 async def test_the_role_that_changes_a_row_needs_no_right_to_withdraw(database: str) -> None:
     async with team(database) as it:
         ada = await it.member("ada", 7)
@@ -389,6 +452,7 @@ async def test_the_channel_of_a_row_is_written_as_clients_name_it(
             f"create type mood as enum ('happy'); create table owners (owner int, thing {column})"
         )
         await migrate(database, channels)
+        await connection.execute("truncate flowcraft.event")
         await connection.execute(f"insert into owners values (42, '{value}')")
         rows = await connection.fetch("select kind, channel, payload from flowcraft.event")
         assert [(row["kind"], row["channel"]) for row in rows] == [(b"w", "*")]
@@ -485,6 +549,7 @@ async def test_a_channel_without_a_parameter_and_two_tables(database: str) -> No
     async with connected(database) as connection:
         await connection.execute("create table staff (login text); create table bans (login text)")
         await migrate(database, channels)
+        await connection.execute("truncate flowcraft.event")
         await connection.execute("insert into bans values ('ada')")
         await connection.execute("truncate staff")
         payloads = [

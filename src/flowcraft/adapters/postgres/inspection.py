@@ -82,7 +82,10 @@ class Leftover(msgspec.Struct, frozen=True):
 
 
 class DatabaseFacts(msgspec.Struct, frozen=True):
-    """What was found; only `trouble` where the database could not be inspected."""
+    """What was found; only `trouble` where the database could not be inspected.
+
+    `listeners` are up to 6 roles that may connect, and so LISTEN, though they may not read the log.
+    """
 
     trouble: str | None = None
     version: tuple[int, int] = (0, 0)
@@ -93,6 +96,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True):
     usable: bool = False
     executable: frozenset[str] = frozenset()
     unpinned: tuple[str, ...] = ()
+    listeners: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     newer: tuple[str, ...] = ()
@@ -143,6 +147,7 @@ async def _inspect(connection: Plain, channels: Channels) -> DatabaseFacts:
         usable=row["usable"],
         executable=frozenset(row["executable"]),
         unpinned=tuple(row["unpinned"]),
+        listeners=tuple(row["listeners"]),
     )
     if found.standby:
         return found

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Literal
 
 import asyncpg
 import msgspec
 
 from flowcraft.adapters.postgres.connections import pinned
+from flowcraft.adapters.postgres.lock_waits import reported
 from flowcraft.adapters.postgres.statements import Migration, migrations, refusal, statement
 from flowcraft.adapters.postgres.triggers import table_sources
 from flowcraft.channels import Channels
@@ -50,6 +51,7 @@ _FUNCTIONS = (
     "comparable()",
     "compared(jsonb, regclass, jsonb, jsonb)",
     "key_names(jsonb)",
+    "wake()",
     "body(jsonb, regclass)",
     "function(jsonb, regclass)",
     "triggers(jsonb, regclass, text)",
@@ -77,27 +79,48 @@ CLEAR = "drop function " + ", ".join(f"pg_temp.flowcraft_{name}" for name in _FU
 
 
 async def migrate(
-    database: str | AnyConnection, channels: Channels, *, prune: bool | Literal["all"] = True
+    database: str | AnyConnection,
+    channels: Channels,
+    *,
+    prune: bool | Literal["all"] = True,
+    lock_timeout: float | None = None,
+    waiting: Callable[[str], None] | None = None,
 ) -> list[str]:
     """Bring a database up to date, in one transaction; return what was done, nothing if nothing was to do.
 
     Give a dsn or a connection; a transaction that is open on it is used. Several may run at once. With
     `prune`, triggers of sources that this application no longer declares are dropped: it is known by its
     channels, and what another one declares is left alone; with "all" those of others are dropped, too. A
-    table that is in use is waited for up to 5 seconds, or the connection's `lock_timeout`.
+    table that is in use is waited for up to 5 seconds, or the connection's `lock_timeout`; another migration
+    without end, or that `lock_timeout`. Give another one, in seconds, for both. `waiting` is called with a
+    sentence about each session that a migration by a dsn has waited for longer than 2 seconds.
 
     Raises:
         DeclarationError: a source does not fit its table; nothing was changed.
         SchemaNotOwned: another role has something in the schema flowcraft, or may put it there.
         SchemaDiffers: another version of this library migrated the database; nothing was changed.
         LogUnavailable: a PostgreSQL older than 14.
+        asyncpg.LockNotAvailableError: a session had a lock for longer than the time-out; nothing was changed.
     """
     sources = msgspec.json.encode(table_sources(channels)).decode()
     async with _connected(database) as connection:
         with _refusals():
             async with _transaction(connection):
                 _check_version(connection)
-                return await _migrate(connection, sources, prefixes(channels), which(prune))
+                if lock_timeout is not None:
+                    await connection.execute(
+                        f"set local lock_timeout = '{max(1, round(1000 * lock_timeout))}ms'"
+                    )
+                async with await _reporting(database, connection, waiting):
+                    return await _migrate(connection, sources, prefixes(channels), which(prune))
+
+
+async def _reporting(
+    database: str | AnyConnection, connection: AnyConnection, waiting: Callable[[str], None] | None
+) -> AbstractAsyncContextManager[object]:
+    if waiting is None or not isinstance(database, str):
+        return nullcontext()
+    return reported(database, await connection.fetchval(statement("backend")), waiting)
 
 
 def prefixes(channels: Channels) -> list[str]:

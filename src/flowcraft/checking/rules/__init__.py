@@ -121,6 +121,12 @@ DATABASE: tuple[Rule, ...] = (
         covering.values_are_listed,
     ),
     Rule("FC075", "warning", "The rows of a channel are looked up by an index", covering.rows_have_an_index),
+    Rule(
+        "FC076",
+        "warning",
+        "No other role can LISTEN to the events of a channel with a guard",
+        covering.no_other_role_listens,
+    ),
 )
 RULES: tuple[Rule, ...] = (*SERVICE, *WEB, *DATABASE)
 """The checklist, from the declaration to the database."""

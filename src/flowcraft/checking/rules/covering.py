@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from flowcraft.checking.facts import Facts
 from flowcraft.checking.findings import Fault
 from flowcraft.checking.rules.installing import fields, lost, migrate_with, place_of, plain, sources
+from flowcraft.declarations import Notify
 
 _NAMES = "'^[A-Za-z0-9_-]{1,64}$'"
 
@@ -87,4 +88,19 @@ def values_are_listed(facts: Facts) -> Iterator[Fault]:
                 place_of(facts, found),
                 f"{where} may be any text, and the event of a row with one that {event} does not list is "
                 f"skipped; add `check ({column.name} in ({listed}))`",
+            )
+
+
+def no_other_role_listens(facts: Facts) -> Iterator[Fault]:
+    """PostgreSQL has no rights for NOTIFY, and events that are not in the log travel in it."""
+    listeners = facts.database.listeners if facts.database else ()
+    for declaration in facts.channels or () if listeners else ():
+        notifies = any(isinstance(source, Notify) for source in declaration.sources)
+        if declaration.guard is not None and (not declaration.durable or notifies):
+            roles = ", ".join(listeners[:5]) + (", …" if len(listeners) > 5 else "")
+            yield Fault(
+                facts.python.declared.get(declaration.name),
+                f"{declaration.name} has a guard, but its events travel in NOTIFY, and every role that may "
+                f"connect can LISTEN to them: {roles}; remove durable=False, or run `revoke connect on "
+                "database … from public` and grant it to the roles that may read them",
             )

@@ -37,7 +37,8 @@ $$;
 
 -- flowcraft_everywhere: the name on which a record for all rows stands: the channel, or that of the whole family.
 create or replace function pg_temp.flowcraft_everywhere(source jsonb) returns text language sql immutable as $$
-    select case when source ->> 'parameter' is null then source ->> 'channel' else (source ->> 'prefix') || '.*' end
+    -- The rows of a table that a guard depends on need not have the parameter.
+    select case when source ->> 'channel' like '%{%' then (source ->> 'prefix') || '.*' else source ->> 'channel' end
 $$;
 
 -- flowcraft_comparable: that a type `t` is compared by functions of PostgreSQL, not of the table's owner.
@@ -68,6 +69,23 @@ create or replace function pg_temp.flowcraft_types(source jsonb, relation regcla
         case when (plan ->> 'keyed')::boolean then format('flowcraft.has_key(%L::regclass, %L)', relation, pg_temp.flowcraft_key_names(plan)) end)
     from jsonb_array_elements(plan -> 'columns') as c
     where (c ->> 'type')::bigint < 16384 or pg_temp.flowcraft_compared(source, relation, plan, c)
+$$;
+
+-- flowcraft_wake: the statements of a trigger that notify the readers. Without the notification, as where the table of locks is full, they
+-- find the records with their next poll. A cancellation ends the application's statement, as everywhere.
+create or replace function pg_temp.flowcraft_wake() returns text language sql immutable as $$
+    select $text$begin
+        perform flowcraft.wake();
+    exception
+        when serialization_failure or deadlock_detected then
+            raise;
+        when others then
+            raise log 'flowcraft: readers were not notified of a change of % (%), they find it with their next poll', tg_relid::regclass, sqlerrm;
+            -- As flowcraft.wake has it: an event that was delivered must not be lost in a crash.
+            if current_setting('synchronous_commit') = 'off' then
+                perform set_config('synchronous_commit', 'local', true);
+            end if;
+    end;$text$
 $$;
 
 -- flowcraft_body: the text of the trigger function of a source.
@@ -207,8 +225,6 @@ begin
             elsif written = 0 then
                 return null;
             end if;
-            perform flowcraft.wake();
-            return null;
         exception
             when serialization_failure or deadlock_detected then
                 raise;
@@ -217,18 +233,20 @@ begin
                 kinds := array[case when tg_op = 'TRUNCATE' then 'r' else 's' end::"char"];
         end;
     end if;
-    if kinds is null then
+    if kinds is null and bulk is not true then
         return null;
-    elsif channels is null then
+    elsif channels is null and kinds is not null then
         channels := array[%10$s];
         payloads := array[case when tg_op = 'TRUNCATE' then '{"reason":"truncated"}' else json_build_object('reason', 'error', 'sqlstate', state,
             -- The message of any other error may have a value in it.
             'message', case when state like '42%%' or state = 'RT005' then message end, 'table', tg_relid::regclass::text)::text end];
 %13$s    end if;
-    -- The slot is looked up once, not for every row.
-    insert into flowcraft.event (slot, kind, channel, payload)
-    select (select coalesce(pg_sequence_last_value('flowcraft.event_slot'), 0)), unnest(kinds), unnest(channels), unnest(payloads);
-    perform flowcraft.wake();
+    if kinds is not null then
+        -- The slot is looked up once, not for every row.
+        insert into flowcraft.event (slot, kind, channel, payload)
+        select (select coalesce(pg_sequence_last_value('flowcraft.event_slot'), 0)), unnest(kinds), unnest(channels), unnest(payloads);
+    end if;
+    %14$s
     return null;
 end $body$,
         place.name, place.nspname, relation::text, types, by_statement, by_row,
@@ -250,7 +268,7 @@ end $body$,
             channels := channels || channels;
             payloads := payloads || '{"reason":"unreadable"}'::text;
         end if;
-$text$ else '' end);
+$text$ else '' end, pg_temp.flowcraft_wake());
 end $$;
 
 -- flowcraft_function: the name of the trigger function of a source on a table.

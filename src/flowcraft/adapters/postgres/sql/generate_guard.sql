@@ -9,7 +9,7 @@ create or replace function pg_temp.flowcraft_guard(source jsonb, relation regcla
 declare
     whole jsonb := pg_temp.flowcraft_plan(source, relation);
     plan jsonb;
-    everywhere text := case when source ->> 'channel' like '%{%' then (source ->> 'prefix') || '.*' else source ->> 'channel' end;
+    everywhere text := pg_temp.flowcraft_everywhere(source);
     everybody text := json_build_object('viewer', null, 'channel', everywhere, 'ask', true)::text;
     viewer text := 'null::text';
     channel text := quote_literal(everywhere);
@@ -79,6 +79,7 @@ begin
 declare
     payloads text[];
 begin
+    -- A guard depends on this table.
     -- `enable trigger user` enables the triggers of rows for every session; they are for those that replicate.
     if tg_op <> 'TRUNCATE' and (tg_level = 'ROW') <> (current_setting('session_replication_role') = 'replica') then
         return null;
@@ -103,7 +104,7 @@ begin
         return null;
     end if;
     insert into flowcraft.event (kind, channel, payload) select 'w', '*', p from unnest(payloads) as p;
-    perform flowcraft.wake();
+    %5$s
     return null;
-end $body$, types, everybody, by_statement, by_row);
+end $body$, types, everybody, by_statement, by_row, pg_temp.flowcraft_wake());
 end $$;

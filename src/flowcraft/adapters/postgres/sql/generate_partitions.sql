@@ -13,7 +13,9 @@ declare
     found boolean;
     filled boolean;
     dropped text[];
+    -- The names on which a reset stands, and of these the ones whose guards are asked again instead.
     resets text[] := '{}';
+    asks text[] := '{}';
 begin
     if current_setting('flowcraft.installing', true) = 'on' then
         return;
@@ -26,10 +28,14 @@ begin
         if dropped = '{}' then
             return;
         end if;
-        resets := array(
-            select distinct split_part(encode(t.tgargs, 'escape'), e'\\000', 1)
+        for made in
+            select distinct split_part(encode(t.tgargs, 'escape'), e'\\000', 1) as everywhere, p.prosrc like '%-- A guard depends on this table.%' as guards
             from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid and p.pronamespace = 'flowcraft'::regnamespace
-            where left(t.tgname, 18) = any (dropped) and t.tgparentid = 0 and t.tgnargs = 2);
+            where left(t.tgname, 18) = any (dropped) and t.tgparentid = 0 and t.tgnargs = 2
+        loop
+            resets := resets || case when made.guards then '{}' else array[made.everywhere] end;
+            asks := asks || case when made.guards then array[made.everywhere] else '{}' end;
+        end loop;
     else
         found := false;
         for made in
@@ -48,7 +54,8 @@ begin
     loop
         found := false;
         for made in
-            select t.tgname as name, t.tgrelid::regclass as place, c.relkind, split_part(encode(t.tgargs, 'escape'), e'\\000', 1) as everywhere
+            select t.tgname as name, t.tgrelid::regclass as place, c.relkind, split_part(encode(t.tgargs, 'escape'), e'\\000', 1) as everywhere,
+                p.prosrc like '%-- A guard depends on this table.%' as guards
             from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid join pg_class as c on c.oid = t.tgrelid
             where p.pronamespace = 'flowcraft'::regnamespace and t.tgparentid = 0 and t.tgnargs = 3 and not exists (
                 select from pg_inherits as i join pg_trigger as o on o.tgrelid = i.inhparent and left(o.tgname, 18) = left(t.tgname, 18)
@@ -56,9 +63,10 @@ begin
         loop
             execute format('drop trigger %I on %s', made.name, made.place);
             found := true;
-            if made.relkind = 'r' and not made.everywhere = any (resets) then
+            if made.relkind = 'r' and not made.everywhere = any (case when made.guards then asks else resets end) then
                 execute format('select exists (select from only %s)', made.place) into filled;
-                resets := resets || case when filled then array[made.everywhere] else '{}' end;
+                resets := resets || case when filled and not made.guards then array[made.everywhere] else '{}' end;
+                asks := asks || case when filled and made.guards then array[made.everywhere] else '{}' end;
             end if;
         end loop;
         exit when not found;
@@ -67,16 +75,17 @@ begin
     for made in
         with recursive tops as (
             select t.tgrelid as top, p.proname, left(t.tgname, 18) as prefix, split_part(encode(t.tgargs, 'escape'), e'\\000', 1) as everywhere,
+                p.prosrc like '%-- A guard depends on this table.%' as guards,
                 array_agg(distinct split_part(t.tgname, '_', 3)) || array_agg(distinct split_part(encode(t.tgargs, 'escape'), e'\\000', 2)) as operations
             from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid
             where p.pronamespace = 'flowcraft'::regnamespace and t.tgparentid = 0 and t.tgnargs = 2
-            group by 1, 2, 3, 4
+            group by 1, 2, 3, 4, 5
         ), tree as (
             select distinct t.top, t.top as place from tops as t
             union select tree.top, c.oid from tree join pg_inherits as i on i.inhparent = tree.place
                 join pg_class as c on c.oid = i.inhrelid and c.relkind in ('r', 'p')
         )
-        select c.oid::regclass as place, c.relkind, t.proname, t.everywhere, o.operation, format('%s_%s', t.prefix, o.operation) as name,
+        select c.oid::regclass as place, c.relkind, t.proname, t.everywhere, t.guards, o.operation, format('%s_%s', t.prefix, o.operation) as name,
             t.operations @> '{truncate}' as truncates
         from tops as t join tree on tree.top = t.top and tree.place <> t.top join pg_class as c on c.oid = tree.place
         cross join (select distinct unnest(array['insert', 'update', 'delete', 'truncate']) as operation) as o
@@ -96,9 +105,10 @@ begin
                 made.name || '_replica', made.operation, made.place, made.proname, made.everywhere, case when made.truncates then 'truncate' else '' end);
             execute format('alter table %s enable replica trigger %I', made.place, made.name || '_replica');
         end if;
-        if made.relkind = 'r' and not made.everywhere = any (resets) then
+        if made.relkind = 'r' and not made.everywhere = any (case when made.guards then asks else resets end) then
             execute format('select exists (select from only %s)', made.place) into filled;
-            resets := resets || case when filled then array[made.everywhere] else '{}' end;
+            resets := resets || case when filled and not made.guards then array[made.everywhere] else '{}' end;
+            asks := asks || case when filled and made.guards then array[made.everywhere] else '{}' end;
         end if;
     end loop;
     for made in
@@ -109,8 +119,10 @@ begin
             'the other parts and run `flowcraft migrate`', made.place, made.parent, made.parent;
     end loop;
     perform set_config('flowcraft.installing', 'off', true);
-    if resets <> '{}' then
-        insert into flowcraft.event (kind, channel, payload) select 'r', unnest(resets), '{"reason":"redeclared"}';
+    if resets <> '{}' or asks <> '{}' then
+        insert into flowcraft.event (kind, channel, payload)
+        select 'r'::"char", name, '{"reason":"redeclared"}' from unnest(resets) as name
+        union all select 'w', '*', json_build_object('viewer', null, 'channel', name, 'ask', true)::text from unnest(asks) as name;
         perform flowcraft.wake();
     end if;
 exception

@@ -22,4 +22,12 @@ select
                 select from unnest(p.proconfig) as setting
                 where replace(setting, ' ', '') = 'search_path=pg_catalog,pg_temp')
         order by 1
-    ) as unpinned
+    ) as unpinned,
+    -- Who may connect may LISTEN. Who may read the log may read more.
+    array(
+        select r.rolname::text from pg_roles as r
+        where r.rolcanlogin and not r.rolsuper and r.rolname <> current_user and has_database_privilege(r.oid, current_database(), 'connect')
+            and not coalesce(has_function_privilege(r.oid, (
+                select p.oid from pg_proc as p where p.pronamespace = to_regnamespace('flowcraft') and p.proname = 'changes'), 'execute'), false)
+        order by 1 limit 6
+    ) as listeners

@@ -129,6 +129,8 @@ declare
     present text[] := array(select format('%s %s', t.place, t.name) from pg_temp.flowcraft_present(function) as t where t.fits order by 1);
     -- Only an owner may drop a trigger; one that is not needed any more does nothing.
     owned boolean := (select pg_has_role(c.relowner, 'usage') from pg_class as c where c.oid = relation);
+    everywhere text := pg_temp.flowcraft_everywhere(source);
+    places oid[] := array(select distinct t.place from pg_temp.flowcraft_present(function) as t order by 1);
     made record;
 begin
     if regexp_replace(old, ' app=.*', '') = mark and (present = wanted or not owned and present @> wanted)
@@ -172,8 +174,16 @@ begin
         execute made.definition;
     end loop;
     perform set_config('flowcraft.installing', 'off', true);
-    if source ? 'key' then
+    -- What was changed while a table or a part of it had no trigger is not known.
+    if source ->> 'event' = '@guard' then
+        insert into flowcraft.event (kind, channel, payload)
+            values ('w', '*', json_build_object('viewer', null, 'channel', everywhere, 'ask', true)::text);
+        perform flowcraft.wake();
+    elsif source ? 'key' then
         perform pg_temp.flowcraft_install_state(source, relation, function);
+    elsif old is not null and places <> array(select distinct t.place from pg_temp.flowcraft_triggers(source, relation, function) as t order by 1) then
+        insert into flowcraft.event (kind, channel, payload) values ('r', everywhere, '{"reason":"redeclared"}');
+        perform flowcraft.wake();
     end if;
     return format('%s: %s the triggers on %s (%s)', source ->> 'channel',
         case when old is null then 'created' else 'replaced' end, relation,

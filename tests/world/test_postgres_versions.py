@@ -18,7 +18,7 @@ FOLDERS = [
     f"tests/{subject}"
     for subject in (
         *("backends", "carriers", "checks", "cli", "frameworks", "hub", "kit", "log", "node"),
-        *("observability", "postgres", "wakeups"),
+        *("observability", "postgres", "rows", "security", "wakeups"),
     )
 ]
 SECONDS = 1200

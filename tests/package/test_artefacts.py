@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
 
+import yaml
 from packaging.metadata import Metadata
 
 import flowcraft
@@ -61,6 +63,33 @@ def test_the_source_archive_builds_the_same_wheel(artefacts: Artefacts, tmp_path
     run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "again"], cwd=tmp_path)
     (again,) = (tmp_path / "again").iterdir()
     assert (again.name, again.read_bytes()) == (artefacts.wheel.name, artefacts.wheel.read_bytes())
+
+
+def test_the_source_archive_builds_a_pure_wheel_where_that_is_asked(
+    artefacts: Artefacts, tmp_path: Path
+) -> None:
+    for name, content in members(artefacts.source_archive).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "pure"]
+    run(build, cwd=tmp_path, FLOWCRAFT_PURE="1")
+    (pure,) = (tmp_path / "pure").iterdir()
+    assert pure.name == f"flowcraft_realtime-{flowcraft.__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(pure) as wheel, zipfile.ZipFile(artefacts.wheel) as compiled:
+        less = {name for name in compiled.namelist() if name.endswith(".so")}
+        assert set(compiled.namelist()) - set(wheel.namelist()) == less
+
+
+def test_the_release_workflow_calls_what_is_there() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    commands = [step["run"].strip() for step in steps if "run" in step]
+    assert {".ci/run", "make package"} <= set(commands)
+    tag = next(command for command in commands if command.startswith("test "))
+    environment = {"GITHUB_REF_NAME": f"v{flowcraft.__version__}", "PATH": "/usr/bin:/bin"}
+    assert subprocess.run(["sh", "-c", tag], cwd=ROOT, env=environment, check=False).returncode == 0
+    environment["GITHUB_REF_NAME"] += ".1"
+    assert subprocess.run(["sh", "-c", tag], cwd=ROOT, env=environment, check=False).returncode == 1
 
 
 def test_no_artefact_has_a_large_file_or_a_trace_of_the_machine_that_built_it(artefacts: Artefacts) -> None:

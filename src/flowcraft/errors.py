@@ -92,7 +92,10 @@ class LimitExceeded(RealtimeError):
 
 
 class RowsLimitExceeded(LimitExceeded):
-    """The rows of a channel are more than the settings allow; `limit` is the name of the setting."""
+    """The rows of a channel are more than the settings allow.
+
+    `limit` is the name of the setting, `value` its value; `advice` ends the message.
+    """
 
     def __init__(
         self, channel: str, limit: Literal["rows_per_channel", "rows_bytes"], value: int, advice: str
@@ -100,6 +103,8 @@ class RowsLimitExceeded(LimitExceeded):
         what = "rows" if limit == "rows_per_channel" else "bytes of rows"
         super().__init__(f"{channel} has more than {value} {what}{advice}")
         self.limit: Literal["rows_per_channel", "rows_bytes"] = limit
+        self.value = value
+        self.advice = advice
 
 
 class RowsUnreadable(RealtimeError):

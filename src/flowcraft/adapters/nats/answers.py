@@ -211,18 +211,8 @@ def _described(error: RealtimeError) -> AskError:
         case CursorUnusable():
             return AskError(error.reason)
         case RowsLimitExceeded():
-            # The edge makes the text again, from the advice behind the last semicolon.
-            _, _, advice = str(error).partition(";")
-            return AskError(
-                "limit_exceeded", advice and f";{advice}", limit=error.limit, value=_number(error)
-            )
+            return AskError("limit_exceeded", error.advice, limit=error.limit, value=error.value)
         case RowsUnreadable():
             return AskError("rows_unreadable", error.reason)
         case _:
             return AskError(error.code, str(error))
-
-
-def _number(error: RowsLimitExceeded) -> int:
-    """Return the limit that an error names: `runs has more than 100 rows`."""
-    words = str(error).partition(" has more than ")[2].split()
-    return int(words[0]) if words and words[0].isdigit() else 0

@@ -97,6 +97,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A client that asks for the rows of a channel with more rows is refused (`limit_exceeded`)."""
     rows_bytes: int = 8 * 1024 * 1024
     """The same for rows with more bytes of JSON: they are in memory while they are sent."""
+    rows_unread_bytes: int = 128 * 1024 * 1024
+    """Memory for rows that slow clients have not read; beyond, those that wait longest are closed (4408)."""
     backlog_events: int = 200_000
     """A server with a larger backlog goes on from the end of the log and resets its clients (`expired`)."""
     backlog_bytes: int = 128 * 1024 * 1024

@@ -37,9 +37,9 @@ async def database() -> AsyncIterator[tuple[str, asyncpg.Connection[asyncpg.Reco
 
 
 @asynccontextmanager
-async def served(dsn: str, port: int, workers: int) -> AsyncIterator[None]:
-    """A server that listens."""
-    arguments = ["serve", APP, "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
+async def served(dsn: str, port: int, workers: int, app: str = APP) -> AsyncIterator[int]:
+    """A server that listens, and its process."""
+    arguments = ["serve", app, "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
     server = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", COMMAND, *arguments),
         env=os.environ | {"DATABASE_URL": dsn},
@@ -50,7 +50,7 @@ async def served(dsn: str, port: int, workers: int) -> AsyncIterator[None]:
         assert server.stdout is not None
         url = (await server.stdout.readline()).decode().strip()
         await until_ready(url, workers)
-        yield
+        yield server.pid
     finally:
         server.terminate()
         await server.wait()

@@ -26,6 +26,8 @@ Framing: TypeAlias = Callable[[Sequence[bytes]], bytes]
 
 PAGE_BYTES = 64 * 1024
 """About the size of one write to a slow client: a quarter of the kernel's send buffer."""
+SMALL_STATE_BYTES = 4 * 1024
+"""A state up to this size is copied into one write with what follows it; the bytes of others are shared."""
 _FRAME_BYTES = 64
 """About the bytes of an event's frame without its payload."""
 
@@ -98,10 +100,11 @@ class Pages:
     """
 
     def __init__(
-        self, records: Sequence[Record], closing: bytes, size: int, state: Sequence[Bundle] = ()
+        self, records: Sequence[Record], closing: bytes, size: int, state: State | None = None
     ) -> None:
         self._records = records
-        self._state = state
+        self.state = state
+        """The state with pages that have not been taken; None once all have."""
         self._next_of_state = 0
         self._closing = closing
         self.size = size
@@ -112,9 +115,12 @@ class Pages:
 
     def take(self) -> Bundle:
         """Return the next page; the last one ends with the closing frame."""
-        if self._next_of_state < len(self._state):
+        if self.state is not None:
+            page = self.state.pages[self._next_of_state]
             self._next_of_state += 1
-            return self._state[self._next_of_state - 1]
+            if self._next_of_state == len(self.state.pages):
+                self.state = None
+            return page
         messages: list[bytes] = []
         size, first = 0, self._next
         while self._next < len(self._records) and size < PAGE_BYTES:
@@ -196,13 +202,10 @@ class Encoder:
 
     def _subscribed(self, records: tuple[Record, ...], closing: bytes, state: State | None) -> Part:
         size = sum(len(record.payload) + _FRAME_BYTES for record in records)
-        pages: tuple[Bundle, ...] = ()
-        if state is not None:
-            pages = state.pages
-            size += sum([page.size for page in pages])
-        if size > PAGE_BYTES:
-            return Pages(records, closing, size, pages)
-        messages = [message for page in pages for message in page.messages]
+        state_size = 0 if state is None else sum([page.size for page in state.pages])
+        if size > PAGE_BYTES or state_size > SMALL_STATE_BYTES:
+            return Pages(records, closing, size + state_size, state)
+        messages = [] if state is None else [message for page in state.pages for message in page.messages]
         return Bundle([*messages, *map(self._event, records), closing], len(records))
 
     def _batch(self, records: tuple[Record, ...], closing: bytes, live: Live | None = None) -> Bundle:

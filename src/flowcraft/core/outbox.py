@@ -15,6 +15,7 @@ from datetime import datetime
 from flowcraft.core import frames
 from flowcraft.core.conflation import Conflation, ConflationKey
 from flowcraft.core.frames import PAGE_BYTES, Bundle, Live, Pages, Part
+from flowcraft.core.states import State
 from flowcraft.cursors import Cursor
 
 
@@ -44,6 +45,11 @@ class Outbox:
     def size(self) -> int:
         """Bytes of the messages that wait, without those of replays."""
         return self._size
+
+    def states(self) -> list[State]:
+        """Return the states with pages that wait here."""
+        replays = [part for part, _ in self._parts if isinstance(part, Pages)]
+        return [replay.state for replay in replays if replay.state is not None]
 
     @property
     def has_ended(self) -> bool:

@@ -22,7 +22,7 @@ class StateRequest:
     """How many states were read for it that could not be sent."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class State:
     """The rows of one channel at a cursor, encoded once for everybody who asks."""
 
@@ -34,3 +34,8 @@ class State:
     """How many rows are not among them because they cannot be sent."""
     pages: tuple[Bundle, ...]
     """Frames with the rows, about a page each; at least one."""
+
+    @property
+    def held_bytes(self) -> int:
+        """The bytes in memory: the messages, and once more for each framing."""
+        return sum([page.size * (1 + len(page.framed)) for page in self.pages])

@@ -112,7 +112,9 @@ class Node:
         )
         limit = Limit(settings.backlog_events, settings.backlog_bytes)
         self._relay = Relay(log, wakeups, self._delivery, limit=limit)
-        self._sweep = OutboxSweep(settings.outbox_seconds, clock, self.counts.loop_delay)
+        self._sweep = OutboxSweep(
+            settings.outbox_seconds, settings.rows_unread_bytes, clock, self.counts.loop_delay
+        )
         self._context = self._gateway_context(authorizer)
 
     @property

@@ -14,6 +14,7 @@ from flowcraft.core.counts import Counts
 from flowcraft.core.frames import Bundle, Part
 from flowcraft.core.hub import SessionId
 from flowcraft.core.outbox import Outbox
+from flowcraft.core.states import State
 from flowcraft.fan_out import Target, send_all
 from flowcraft.ports import Clock, Connection
 from flowcraft.runtime.outbox_sweep import OutboxSweep
@@ -74,6 +75,14 @@ class Sender(ABC):
     def ping(self) -> None:
         """Send a ping."""
         self._attempt(self._ping)
+
+    def states(self) -> list[State]:
+        """Return the states that the client has not been sent whole."""
+        return [] if self._outbox is None else self._outbox.states()
+
+    def close_slow(self) -> None:
+        """Close a connection whose client reads too slowly; it resumes."""
+        self._attempt(self._close_slow)
 
     def writable(self) -> None:
         """Send more: no bytes wait in the carrier."""
@@ -161,6 +170,8 @@ class Sender(ABC):
 
     def _close_slow(self) -> None:
         """Close because the outbox is full or overdue: the one answer to both. The client resumes."""
+        if self._closed:
+            return
         logger.info("%s reads too slowly; closed with 4408, the client resumes", self)
         self._context.counts.slow_closes += 1
         self._outbox = None

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
+from weakref import WeakValueDictionary
 
 from flowcraft.channels import Channels
 from flowcraft.core.frames import PAGE_BYTES, Bundle, rows
@@ -85,6 +86,8 @@ class States:
         self._reading: dict[str, _Reading] = {}
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
         self._kept: OrderedDict[str, tuple[float, int, State]] = OrderedDict()
+        self._held: WeakValueDictionary[str, State] = WeakValueDictionary()
+        """The last state of each channel, for as long as a client that reads slowly holds it."""
 
     def add(self, request: StateRequest) -> None:
         """Have a request answered, in a later turn of the event loop."""
@@ -110,7 +113,7 @@ class States:
             del self._reading[channel]
 
     async def _state(self, channel: str, *, may_be_kept: bool) -> Answer:
-        kept = self._find_kept(channel) if may_be_kept else None
+        kept = self._find_kept(channel) or self._find_held(channel) if may_be_kept else None
         if kept is not None:
             return kept
         self._kept.pop(channel, None)
@@ -175,7 +178,15 @@ class States:
             return None
         return state if self._answers.remembers(state.cursor) else None
 
+    def _find_held(self, channel: str) -> State | None:
+        """Return the state that slow clients hold, if all of them hold much: they share it, not one each."""
+        state = self._held.get(channel)
+        if state is None or not self._answers.remembers(state.cursor):
+            return None
+        return state if sum([held.held_bytes for held in self._held.values()]) > KEPT_BYTES else None
+
     def _keep(self, state: State) -> None:
+        self._held[state.channel] = state
         size = sum([page.size for page in state.pages])
         self._kept[state.channel] = (self._clock.monotonic(), size, state)
         while sum([size for _, size, _ in self._kept.values()]) > KEPT_BYTES:

@@ -117,11 +117,12 @@ async def edits_for_table(
         DatabaseUnreadable: the table does not exist.
     """
     columns = await columns_of(connection, table)
+    primary = await primary_key_of(connection, table)
     declared_fields = fields_of(parsed(text_of(project.events) or "", project.events), options.event)
     column_of = _columns_by_field(
         options,
         [column.name for column in columns],
-        await primary_key_of(connection, table),
+        primary,
         [field.name for field in declared_fields] if declared_fields is not None else None,
         table,
     )
@@ -132,14 +133,16 @@ async def edits_for_table(
     assert result.source is not None
     samples = _samples(result.samples, columns, column_of)
     trigger = await trigger_text(connection, result.source)
+    row = _row(columns, column_of, {sample.name: sample.json for sample in samples})
+    known = [column_of[name] for name in key] or [name for name in primary if set(primary) <= row.keys()]
     preview = Preview(
         result.typescript,
         samples,
         result.tag,
         trigger_statements(trigger),
         frozen(result.source),
-        _row(columns, column_of, {sample.name: sample.json for sample in samples}),
-        _table_like(table, columns, [column_of[name] for name in key]),
+        row,
+        _table_like(table, columns, known),
     )
     plan_rest(draft, request, project, preview, declared=declared)
     return ChannelPlan([formatted_edit(edit) for edit in draft.edits.values()], result.viewers)

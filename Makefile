@@ -70,6 +70,7 @@ bench bench-full: setup build $(PEERS_READY) $(BROWSER_READY) ## ours beside the
 	.venv/bin/python -m benchmarks.fanout.workers --json $(RESULTS)/workers.json
 	.venv/bin/python -m benchmarks.fanout.storm --json $(RESULTS)/storm.json
 	.venv/bin/python -m benchmarks.log $(LOG) --json $(RESULTS)/log.json
+	.venv/bin/python -m benchmarks.growth --json $(RESULTS)/growth.json
 	$(IN_BROWSER) latency 300 $(RESULTS)/latency.json
 	$(IN_BROWSER) burst 7 $(RESULTS)/browser.json
 	$(WITH_PEERS) -m benchmarks.report --plots

@@ -50,6 +50,7 @@ def rendered(page: str) -> str:
         *_workers(),
         *_figures("storm", "Reconnect storm"),
         *_figures("log", "The log"),
+        *_figures("growth", "Growth: channels and subscribers"),
         *_figures("latency", "Latency from the answer to a commit, one at a time"),
         *_figures("browser", "Burst in the browser"),
     ]

@@ -67,6 +67,15 @@ def test_the_walk_finds_groups_and_what_is_in_them() -> None:
     assert {(), ("serve",), ("channel",), ("channel", "add"), ("codegen", "asyncapi")} <= set(ALL)
 
 
+def test_the_commands_are_in_sections_of_what_they_are_for() -> None:
+    text = CliRunner().invoke(app, ["--help"], prog_name="flowcraft").stdout
+    sections = re.findall(r"^(Start|Develop|Operate):\n((?:  .*\n)+)", text, re.MULTILINE)
+    listed = [(name, re.findall(r"^  (\w+)", lines, re.MULTILINE)) for name, lines in sections]
+    assert [name for name, _ in listed] == ["Start", "Develop", "Operate"]
+    assert listed[0][1][0] == "init"
+    assert sorted(command for _, commands in listed for command in commands) == sorted(inside(app))
+
+
 @pytest.mark.parametrize("command", ALL, ids=lambda words: " ".join(words) or "flowcraft")
 def test_every_command_has_examples_of_itself_that_it_understands(command: tuple[str, ...]) -> None:
     examples = re.findall(r"^ +(\S.*flowcraft .*|flowcraft .*)$", help_of(command)[1], re.MULTILINE)

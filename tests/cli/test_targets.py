@@ -112,7 +112,7 @@ def test_settings_that_are_no_texts_are_refused(here: Path, monkeypatch: pytest.
     write(here, {"pyproject.toml": "[tool.flowcraft]\nrealtime = 7\n"})
     done = run("channel", "list")
     assert done.exit_code == 1
-    assert done.stderr.endswith("has texts named realtime, path, app, web, not realtime = 7\n")
+    assert done.stderr.endswith("has texts named realtime, path, app, run, web, not realtime = 7\n")
 
 
 MODELS = "from django.conf import settings\n\nNAME = settings.SITE_NAME\n"

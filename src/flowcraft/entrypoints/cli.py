@@ -9,21 +9,12 @@ import click
 from flowcraft._version import __version__
 from flowcraft.entrypoints.commands.exit_status import example
 
-_COMMANDS = (
-    "bench",
-    "broadcast",
-    "channel",
-    "check",
-    "codegen",
-    "doctor",
-    "init",
-    "migrate",
-    "purge",
-    "relay",
-    "serve",
-    "tail",
-    "token",
-)
+_SECTIONS = {
+    "Start": ("init", "channel", "dev"),
+    "Develop": ("check", "codegen", "broadcast", "tail", "token"),
+    "Operate": ("serve", "relay", "migrate", "doctor", "bench", "purge"),
+}
+_COMMANDS = tuple(name for names in _SECTIONS.values() for name in names)
 
 
 class Commands(click.Group):
@@ -32,6 +23,13 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names of all commands."""
         return list(_COMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by what they are for."""
+        for section, names in _SECTIONS.items():
+            found = [(name, command) for name in names if (command := self.get_command(ctx, name))]
+            with formatter.section(section):
+                formatter.write_dl([(name, command.get_short_help_str(80)) for name, command in found])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return a command, or None if there is none of that name."""

@@ -188,6 +188,12 @@ def _types(here: Path, hint: str | None) -> Path:
     return found[0]
 
 
+def generated_types(here: Path) -> Path | None:
+    """Return the only TypeScript that was generated for a project; None if there is none, or several are."""
+    found = [path for path in files_below(here, ".ts") if (text_of(path) or "").startswith(_GENERATED)]
+    return found[0] if len(found) == 1 else None
+
+
 def _dependencies(package: Path) -> Mapping[str, str]:
     return cast(Mapping[str, str], _json(package).get("dependencies", {}))
 

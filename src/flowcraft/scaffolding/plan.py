@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from flowcraft.codegen.typescript_meaning import difference
 from flowcraft.scaffolding import migrations, python_templates, web_templates
 from flowcraft.scaffolding.edits import Edit, ScaffoldingRefused, text_of
 from flowcraft.scaffolding.naming import kebab_case, snake_case
@@ -91,7 +92,9 @@ def plan_rest(
         module, others = _plan_service(draft, request, project)
         test = python_templates.service_test(request, project, preview, module, others)
     if project.types is not None:
-        draft.write(TYPES, project.types, preview.typescript)
+        present = draft.text(project.types)
+        same = present is not None and difference(present, preview.typescript) is None
+        draft.write(TYPES, project.types, present if same and present else preview.typescript)
     if project.react:
         _plan_hook(draft, request, project, preview, declared=declared)
     if not project.pytest:

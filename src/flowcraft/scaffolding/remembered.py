@@ -14,7 +14,7 @@ from flowcraft.scaffolding.project_files import files_below
 
 STEP = "5 settings"
 _TABLE = re.compile(r"^\[tool\.flowcraft\]\s*(?:#.*)?$", re.MULTILINE)
-_KEYS = ("realtime", "path", "app", "web")
+_KEYS = ("realtime", "path", "app", "run", "web")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class Remembered:
     """The folder that the modules are imported from."""
     app: str | None = None
     """The ASGI application, as MODULE:ATTRIBUTE."""
+    run: str | None = None
+    """The command that migrates and serves, where the project has one."""
     web: str | None = None
     """The folder of the web application."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import zip_longest
 
 from flowcraft.checking.facts import Facts, SourceLocation
 from flowcraft.checking.findings import Fault
+from flowcraft.codegen.typescript_meaning import difference
 
 
 def can_be_read(facts: Facts) -> Iterator[Fault]:
@@ -36,22 +36,11 @@ def exists(facts: Facts) -> Iterator[Fault]:
 
 def is_current(facts: Facts) -> Iterator[Fault]:
     for file in facts.generated:
-        if file.present != file.wanted:
-            line, present, wanted = _first_difference(file.present, file.wanted)
+        found = difference(file.present, file.wanted)
+        if found is not None:
+            line, present, wanted = found
             yield Fault(
                 SourceLocation(file.path, line),
                 f"this file is out of date: {present} should be {wanted}; "
                 f"run `flowcraft codegen typescript {facts.target} --out {file.path}`",
             )
-
-
-def _first_difference(present: str, wanted: str) -> tuple[int, str, str]:
-    lines = zip_longest(present.splitlines(), wanted.splitlines())
-    for number, (here, there) in enumerate(lines, 1):
-        if here != there:
-            return number, _shown(here), _shown(there)
-    return 1, "the line endings", "those of the generator"
-
-
-def _shown(line: str | None) -> str:
-    return "the end of the file" if line is None else f"`{line.strip()}`"

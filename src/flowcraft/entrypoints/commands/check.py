@@ -30,6 +30,7 @@ from flowcraft.entrypoints.commands.target import (
 )
 from flowcraft.entrypoints.realtime import NotOnPostgres
 from flowcraft.errors import DeclarationError
+from flowcraft.scaffolding.remembered import remembered
 
 
 @click.command(
@@ -179,6 +180,8 @@ def _place(filename: str, line: int) -> SourceLocation:
 def _web(web: Path | None, skipped: list[str]) -> WebFacts | None:
     if web is not None and not web.is_dir():
         fail(f"there is no folder {web}; name the web folder with --web DIR", USAGE)
+    known = remembered(Path.cwd()) if web is None else None
+    web = web or (known.web_folder if known is not None else None)
     if web is not None:
         return read_typescript(web)
     found = [folder.relative_to(Path.cwd()) for folder in find_web_folders(Path.cwd())]

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import difflib
 import shlex
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from flowcraft.codegen.asyncapi import TITLE, Address, generate_asyncapi
 from flowcraft.codegen.typescript import generate_typescript
+from flowcraft.codegen.typescript_meaning import difference
 from flowcraft.entrypoints.commands.exit_status import FAILED, USAGE, example, exit_on_error, fail
-from flowcraft.entrypoints.commands.target import channels_of, realtime_of, target_argument
+from flowcraft.entrypoints.commands.target import (
+    Target,
+    channels_of,
+    find_target,
+    realtime_of,
+    target_argument,
+)
+from flowcraft.entrypoints.source_watch import seen, wait_for_change
 
 out_option = click.option(
     "--out",
@@ -23,6 +36,10 @@ out_option = click.option(
 )
 check_option = click.option(
     "--check", is_flag=True, help="Write nothing; fail and show a diff if the file is out of date."
+)
+
+watch_option = click.option(
+    "--watch", is_flag=True, help="Write again after every change of a Python file, until Ctrl-C."
 )
 
 STALE = "failure, or a file that is out of date (--check)"
@@ -46,12 +63,19 @@ def command() -> None:
 @target_argument
 @out_option
 @check_option
-def typescript(target: str | None, out: Path | None, check: bool) -> None:
+@watch_option
+def typescript(target: str | None, out: Path | None, check: bool, watch: bool) -> None:
     """Generate the TypeScript module of the channels.
 
     The module has a type for each event, the channels, builders for their names, and a hash of the schema.
+    A file that a formatter has changed is compared by its meaning, and written only if that differs.
     """
     _refuse_check_without_file(check, out)
+    if watch:
+        if out is None or check:
+            fail("--watch writes a file again and again; name it with --out FILE, without --check", USAGE)
+        found = find_target(target)
+        _watch(["typescript", found.name, "--out", str(out)], found)
     with exit_on_error():
         text = generate_typescript(channels_of(target))
     _deliver(text, out, check, ["typescript", *_named(target)])
@@ -86,6 +110,19 @@ def asyncapi(target: str | None, out: Path | None, check: bool, title: str, serv
     _deliver(text, out, check, ["asyncapi", *_named(target), *named])
 
 
+def _watch(arguments: list[str], target: Target) -> NoReturn:
+    """Generate in a process of its own at every change: a module is imported once in ours."""
+    folders = dict.fromkeys((Path.cwd(), target.root))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C
+    with suppress(KeyboardInterrupt):
+        while True:
+            before = seen(folders)
+            command = [sys.executable, "-m", "flowcraft.entrypoints.cli", "codegen", *arguments]
+            subprocess.run(command, check=False)  # noqa: S603  # our own command
+            wait_for_change(folders, before)
+    raise click.exceptions.Exit
+
+
 def _named(target: str | None) -> list[str]:
     return [] if target is None else [target]
 
@@ -118,7 +155,7 @@ def _compare(file: Path, text: str, remedy: str) -> None:
         fail(f"{file} does not exist; run `{remedy}`")
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{file} cannot be read: {error}")
-    if present == text:
+    if _is_current(file, present, text):
         return
     before, after = present.splitlines(keepends=True), text.splitlines(keepends=True)
     difference = difflib.unified_diff(before, after, str(file), "generated from the current channels")
@@ -126,10 +163,15 @@ def _compare(file: Path, text: str, remedy: str) -> None:
     fail(f"{file} is not up to date; run `{remedy}`", FAILED)
 
 
+def _is_current(file: Path, present: str, text: str) -> bool:
+    """Return whether a file has the text; of TypeScript, whatever a formatter made of it."""
+    return present == text or (file.suffix == ".ts" and difference(present, text) is None)
+
+
 def _write(file: Path, text: str) -> None:
     try:
-        if file.exists() and file.read_bytes() == text.encode():
-            click.echo(f"{file} is up to date")  # not rewritten: file watchers stay quiet
+        if file.exists() and _is_current(file, file.read_bytes().decode("utf-8", "replace"), text):
+            click.echo(f"{file} is up to date")  # not rewritten: file watchers and formatters stay quiet
             return
         file.write_text(text, "utf-8", newline="\n")
     except FileNotFoundError:

@@ -38,6 +38,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Tutorials": ("tutorials/first-page.md", "tutorials/run-page.md", "tutorials/"),
     "Guides": (
         "guides/rows.md",
+        "guides/presence.md",
         *("guides/compared.md", "guides/from-notify.md", "guides/from-supabase.md"),
         *("guides/from-centrifugo.md", "guides/from-electric.md", "guides/from-convex.md", "guides/"),
         *("guides/security.md", "guides/deploying.md", "guides/workers.md", "guides/docker.md"),
@@ -68,6 +69,7 @@ TITLES = {
     "spec/protocol.md": "The protocol",
     "examples/flowcraft.md": "The example",
     "guides/rows.md": "Rows: live lists",
+    "guides/presence.md": "Presence: who is here",
     "guides/compared.md": "Compared with others",
     "guides/from-electric.md": "Migrate from Electric",
     "guides/from-convex.md": "Migrate from Convex or Zero",

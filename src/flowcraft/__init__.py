@@ -11,7 +11,15 @@ if TYPE_CHECKING:
     from flowcraft.adapters.memory import MemoryBackend
     from flowcraft.adapters.postgres.backend import PostgresBackend
     from flowcraft.adapters.postgres.schema import migrate
-    from flowcraft.channels import Channel, ChannelFamily, Channels, RowsChannel, RowsFamily
+    from flowcraft.channels import (
+        Channel,
+        ChannelFamily,
+        Channels,
+        PresenceChannel,
+        PresenceFamily,
+        RowsChannel,
+        RowsFamily,
+    )
     from flowcraft.cursors import Cursor
     from flowcraft.declarations import Notify, Table
     from flowcraft.entrypoints.realtime import Realtime
@@ -38,6 +46,8 @@ __all__ = [
     "Notify",
     "PayloadInvalid",
     "PostgresBackend",
+    "PresenceChannel",
+    "PresenceFamily",
     "Realtime",
     "RealtimeError",
     "RealtimeService",
@@ -69,6 +79,8 @@ _HOMES = {
     "Notify": "declarations",
     "PayloadInvalid": "errors",
     "PostgresBackend": "adapters.postgres.backend",
+    "PresenceChannel": "channels",
+    "PresenceFamily": "channels",
     "Realtime": "entrypoints.realtime",
     "RealtimeError": "errors",
     "RealtimeService": "ports",

@@ -21,7 +21,9 @@ from flowcraft.declarations import (
     check_dependency,
     check_rows,
     check_sources,
+    members_of,
     set_guard,
+    set_present,
 )
 from flowcraft.errors import ChannelNameInvalid, ChannelUnknown, DeclarationError
 from flowcraft.events import JsonSchema, Payload
@@ -31,6 +33,7 @@ from flowcraft.viewers import Viewer
 
 E = TypeVar("E")  # invariant on purpose: a covariant channel would accept any event in broadcast()
 P = TypeVar("P", UUID, int, str)
+M = TypeVar("M")
 _Answer = TypeVar("_Answer", bound=bool | Awaitable[bool])
 
 
@@ -85,6 +88,49 @@ class Channel(_One[E]):
     """One channel by its full name: `run_update`, or `runs.42` of a family."""
 
     __slots__ = ()
+
+
+class _WithMembers(Generic[M]):
+    """What channels and families with presence have in common."""
+
+    __slots__ = ()
+
+    declaration: Declaration
+
+    @overload
+    def present(self, who: Callable[[Viewer], M | None], /) -> Callable[[Viewer], M | None]: ...
+
+    @overload
+    def present(
+        self, who: Callable[[Viewer], Awaitable[M | None]], /
+    ) -> Callable[[Viewer], Awaitable[M | None]]: ...
+
+    def present(self, who: Callable[[Viewer], Any], /) -> Callable[[Viewer], Any]:
+        """Register who decides about presence: called with a viewer, it returns the member; None: unseen.
+
+        It is called each time that a page of the viewer joins, after the guard has allowed it. A connection
+        without a viewer is not shown. If it raises, returns something else or takes longer than
+        `guard_timeout_seconds`, the viewer is not shown, which is counted and logged; the page works all the
+        same. A member has at most 4 KiB of JSON.
+
+        Raises:
+            DeclarationError: the channel has such a function already, or it takes other arguments.
+        """
+        set_present(self.declaration, who)
+        return who
+
+
+class PresenceChannel(Channel[E], _WithMembers[M], Generic[E, M]):
+    """One channel that shows who is present on it."""
+
+    __slots__ = ()
+
+    @property
+    def members(self) -> RowsChannel[M]:
+        """The channel with its members, as rows."""
+        of = self.declaration
+        assert of.members is not None
+        return RowsChannel(of.members.prefix + self.name[len(of.prefix) :], of.members)
 
 
 class RowsChannel(_One[E]):
@@ -165,6 +211,21 @@ class ChannelFamily(_Family[P], Generic[P, E]):
         return Channel(self._name(value), self.declaration)
 
 
+class PresenceFamily(ChannelFamily[P, E], _WithMembers[M], Generic[P, E, M]):
+    """The channels of one kind of entity, each of which shows who is present on it."""
+
+    __slots__ = ()
+
+    def __call__(self, value: P) -> PresenceChannel[E, M]:
+        """Return the channel of one entity.
+
+        Raises:
+            TypeError: the value is not of the declared type.
+            ChannelNameInvalid: its text cannot stand in a channel's name.
+        """
+        return PresenceChannel(self._name(value), self.declaration)
+
+
 class RowsFamily(_Family[P], Generic[P, E]):
     """The channels with the rows of each entity: `task_rows(7)` is the channel `task_rows.7`."""
 
@@ -214,6 +275,7 @@ class Channels:
         params: None = None,
         durable: bool = True,
         conflate: bool | str = False,
+        presence: None = None,
     ) -> Channel[E]: ...
 
     @overload
@@ -226,7 +288,34 @@ class Channels:
         params: Mapping[str, type[P]],
         durable: bool = True,
         conflate: bool | str = False,
+        presence: None = None,
     ) -> ChannelFamily[P, E]: ...
+
+    @overload
+    def declare(
+        self,
+        name: str,
+        payload: TypeForm[E],
+        *,
+        source: Source | Sequence[Source] = (),
+        params: None = None,
+        durable: bool = True,
+        conflate: bool | str = False,
+        presence: type[M],
+    ) -> PresenceChannel[E, M]: ...
+
+    @overload
+    def declare(
+        self,
+        name: str,
+        payload: TypeForm[E],
+        *,
+        source: Source | Sequence[Source] = (),
+        params: Mapping[str, type[P]],
+        durable: bool = True,
+        conflate: bool | str = False,
+        presence: type[M],
+    ) -> PresenceFamily[P, E, M]: ...
 
     def declare(
         self,
@@ -237,6 +326,7 @@ class Channels:
         params: Mapping[str, type[P]] | None = None,
         durable: bool = True,
         conflate: bool | str = False,
+        presence: type[Any] | None = None,
     ) -> Channel[E] | ChannelFamily[P, E]:
         """Declare a channel, or with `params` a family of channels.
 
@@ -247,15 +337,24 @@ class Channels:
         `conflate="run_id"` the earlier ones with the same value in that field: a client that cannot keep up
         then receives only the latest. A client that keeps up receives every event.
 
+        `presence` is the type of the members: who is on the channel now, by the field `id`. Register who a
+        viewer is with `@channel.present`. They are the rows of a channel of their own, `runs_members.42` for
+        `runs.42`, with the guard of this one.
+
         Raises:
-            DeclarationError: the name breaks the convention, the payload is not an event, or a source or
-                `conflate` does not fit.
+            DeclarationError: the name breaks the convention, the payload is not an event, or a source,
+                `conflate` or `presence` does not fit.
         """
         parameter = parameter_of(name, params or {})
         sources = (source,) if isinstance(source, Table | Notify) else tuple(source)
         declaration = Declaration(name, Payload(payload), parameter, sources, durable, conflate)
-        self._add(declaration)
-        return Channel(name, declaration) if parameter is None else ChannelFamily(declaration)
+        if presence is None:
+            self._add(declaration)
+            return Channel(name, declaration) if parameter is None else ChannelFamily(declaration)
+        self._add(declaration, members_of(declaration, presence))
+        if parameter is None:
+            return PresenceChannel[E, Any](name, declaration)
+        return PresenceFamily[P, E, Any](declaration)
 
     @overload
     def rows(
@@ -316,16 +415,17 @@ class Channels:
         self._add(declaration)
         return RowsChannel(name, declaration) if parameter is None else RowsFamily(declaration)
 
-    def _add(self, declaration: Declaration) -> None:
-        prefix = declaration.prefix
-        if prefix in self._declarations:
-            other = self._declarations[prefix].name
-            raise DeclarationError(
-                f"{declaration.name!r} overlaps with {other!r}; there is one channel or family per prefix"
-            )
+    def _add(self, declaration: Declaration, *others: Declaration) -> None:
+        for one in (declaration, *others):
+            if one.prefix in self._declarations:
+                other = self._declarations[one.prefix].name
+                raise DeclarationError(
+                    f"{one.name!r} overlaps with {other!r}; there is one channel or family per prefix"
+                )
         check_sources(declaration)
         check_conflation(declaration)
-        self._declarations[prefix] = declaration
+        for one in (declaration, *others):
+            self._declarations[one.prefix] = one
 
     def __iter__(self) -> Iterator[Declaration]:
         return iter(self._declarations.values())
@@ -365,7 +465,7 @@ class Channels:
         described = [
             (
                 *(d.name, d.parameter and d.parameter.type.__name__, d.durable, shape(d.payload.schema())),
-                *(() if d.rows is None else d.rows.key),
+                *(d.row_key or ()),
             )
             for d in sorted(self, key=lambda d: d.name)
         ]

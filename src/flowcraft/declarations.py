@@ -6,10 +6,12 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
+from uuid import UUID
 
 from flowcraft.errors import DeclarationError
 from flowcraft.events import Payload
-from flowcraft.names import Parameter
+from flowcraft.names import Parameter, is_name
+from flowcraft.viewers import Viewer
 
 PERSON = "person"
 """The field of `depends_on` whose column has the subject of the viewer."""
@@ -86,6 +88,11 @@ class Rows(Table):
 
 Source: TypeAlias = Table | Notify
 Guard: TypeAlias = Callable[..., bool | Awaitable[bool]]
+Present: TypeAlias = Callable[[Viewer], object]
+"""Returns, perhaps later, the member as whom a viewer is shown; None: unseen."""
+MEMBER_KEY = "id"
+"""The field by which a member is known."""
+_MEMBERS = "_members"
 
 
 @dataclass(slots=True, eq=False)
@@ -101,6 +108,12 @@ class Declaration:
     guard: Guard | None = field(default=None)
     depends_on: tuple[Table, ...] = ()
     """The tables that the guard reads: a change of a row has it asked again."""
+    members: Declaration | None = None
+    """The channels with the members of this one, if it is declared with presence."""
+    members_of: Declaration | None = None
+    """The channel whose members this one has."""
+    present: Present | None = None
+    """Decides as whom a viewer is shown among the members."""
 
     @property
     def prefix(self) -> str:
@@ -111,6 +124,56 @@ class Declaration:
     def rows(self) -> Rows | None:
         """The rows that the channel has, if it is a channel of rows."""
         return next((source for source in self.sources if isinstance(source, Rows)), None)
+
+    @property
+    def row_key(self) -> tuple[str, ...] | None:
+        """The fields by which a row is known, if it is a channel of rows or of members."""
+        if self.members_of is not None:
+            return (MEMBER_KEY,)
+        return None if self.rows is None else self.rows.key
+
+
+def members_of(declaration: Declaration, person: object) -> Declaration:
+    """Return the declaration of the channel with the members of another one; each refers to the other.
+
+    Raises:
+        DeclarationError: the name is too long, or the type cannot be that of a member.
+    """
+    payload = Payload(person)
+    where = f"{declaration.name}: presence={payload}"
+    prefix = f"{declaration.prefix}{_MEMBERS}"
+    if not is_name(prefix):
+        raise DeclarationError(
+            f"{where}: {prefix}, the channel of its members, is longer than 48 characters; shorten "
+            f"{declaration.prefix}"
+        )
+    if len(payload.members) != 1:
+        raise DeclarationError(f"{where}: members are of one type, not of a union")
+    types: list[object] = [str, int, UUID]
+    if not any(f.name == MEMBER_KEY and f.annotation in types for f in payload.fields(payload.members[0])):
+        raise DeclarationError(
+            f"{where} needs a field {MEMBER_KEY!r} of type str, int or UUID: by it a member is known, and "
+            "two pages of one person are one member"
+        )
+    name = prefix + declaration.name[len(declaration.prefix) :]
+    declaration.members = Declaration(
+        name, payload, declaration.parameter, (), durable=True, members_of=declaration
+    )
+    return declaration.members
+
+
+def set_present(declaration: Declaration, present: Present) -> None:
+    if declaration.members is None:
+        raise DeclarationError(f"{declaration.name} has no presence; declare it with presence=Person")
+    if declaration.present is not None:
+        raise DeclarationError(f"{declaration.name} has a function for its presence already")
+    try:
+        inspect.signature(present).bind("viewer")
+    except TypeError as error:
+        raise DeclarationError(
+            f"the presence of {declaration.name} is decided by a function of the viewer alone: {error}"
+        ) from None
+    declaration.present = present
 
 
 def check_dependency(declaration: Declaration, table: object) -> None:
@@ -150,6 +213,8 @@ def set_guard(declaration: Declaration, check: Guard) -> None:
             f"the guard of {declaration.name} is called as guard({', '.join(expected)}): {error}"
         ) from None
     declaration.guard = check
+    if declaration.members is not None:
+        declaration.members.guard = check
 
 
 def check_sources(declaration: Declaration) -> None:

@@ -128,6 +128,17 @@ class RowsUnsupported(RealtimeError):
         )
 
 
+class PresenceUnsupported(RealtimeError):
+    """A channel with presence is declared on a backend that stores no members."""
+
+    code = "presence_unsupported"
+
+    def __init__(self, backend: str, channel: str) -> None:
+        super().__init__(
+            f"{backend} stores no members, which presence on {channel} needs; serve it from PostgresBackend"
+        )
+
+
 class CursorUnusable(RealtimeError):
     """The records after a cursor cannot be replayed; the client must reload its state.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from flowcraft.channels import Channel, Channels
+from flowcraft.core.attendance import Change
 from flowcraft.core.counts import Counts
 from flowcraft.core.frames import Framing
 from flowcraft.core.withdrawals import Withdrawal
@@ -130,6 +131,41 @@ class RowsReader(Protocol):
         ...
 
 
+class MemberStore(Protocol):
+    """Stores the members that the nodes of all servers have, and writes what changes into the log.
+
+    A member is stored once for each node through which it is present, and shown once: as it is on the node
+    that wrote last. Records on its channel, and the rows that `RowsReader` reads there, are what is shown.
+    Its contract is `flowcraft.testing.contracts.MembersContract`.
+    """
+
+    async def beat(self, node: str) -> Mapping[str, int]:
+        """Count the beat of a node up, and return the beats of all nodes; 1 is that of a new one.
+
+        Raises:
+            LogUnavailable: the database cannot be written now.
+        """
+        ...
+
+    async def attend(self, node: str, changes: Sequence[Change], *, whole: bool) -> bool:
+        """Write the members of a node, in one transaction; with `whole`, no others of it remain.
+
+        Return False, and write nothing, if the node was removed or never had a beat.
+
+        Raises:
+            LogUnavailable: it is not known to be written.
+        """
+        ...
+
+    async def forget(self, beats: Mapping[str, int]) -> Sequence[str]:
+        """Remove nodes that have this beat still, with their members; return which were removed.
+
+        Raises:
+            LogUnavailable: it is not known to be written.
+        """
+        ...
+
+
 class Wakeups(Protocol):
     """Hints to one reader that the log may have grown. A lost hint delays events and loses none.
 
@@ -182,6 +218,8 @@ class LogReader:
     """The hints for the relay when to call `tail`."""
     rows: RowsReader | None = None
     """The rows of tables; None if the backend has no tables."""
+    members: MemberStore | None = None
+    """The members of channels; None if the backend has no presence. Its channels are read from `rows`."""
     upkeep: Mapping[str, Callable[[], Awaitable[None]]] = field(
         default_factory=dict[str, Callable[[], Awaitable[None]]]
     )

@@ -99,6 +99,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The same for rows with more bytes of JSON: they are in memory while they are sent."""
     rows_unread_bytes: int = 128 * 1024 * 1024
     """Memory for rows that slow clients have not read; beyond, those that wait longest are closed (4408)."""
+    presence_grace_seconds: float = 5.0
+    """A member whose last page is gone stays for this long: a page that is reloaded comes back before."""
     backlog_events: int = 200_000
     """A server with a larger backlog goes on from the end of the log and resets its clients (`expired`)."""
     backlog_bytes: int = 128 * 1024 * 1024

@@ -25,7 +25,12 @@ class Task(Event):
     done: bool
 
 
+class Person(Event):
+    id: str
+    name: str
+
+
 channels = Channels()
 run_update = channels.declare("run_update", RunUpdate, source=Table("runs", run_id="id"))
-run = channels.declare("runs.{run_id}", RunUpdate | StepCompleted, params={"run_id": UUID})
+run = channels.declare("runs.{run_id}", RunUpdate | StepCompleted, params={"run_id": UUID}, presence=Person)
 task_rows = channels.rows("task_rows.{team_id}", Task, table="tasks", key="id", params={"team_id": int})

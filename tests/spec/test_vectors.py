@@ -52,7 +52,16 @@ def declared() -> Channels:
     channels.declare("system", Anything)
     channels.declare("dashboard", Anything)
     channels.rows("task_rows.{team}", Task, table="tasks", key="id", params={"team": str})
+    shop = channels.declare("shops.{shop_id}", Anything, params={"shop_id": str}, presence=Person)
+    shop.present(lambda viewer: Person(id=1, name=viewer.subject))
     return channels
+
+
+class Person(Event):
+    """A member."""
+
+    id: int
+    name: str
 
 
 class Server:
@@ -67,6 +76,7 @@ class Server:
         self.events = 0
         self.closed: int | None = None
         self.tables: dict[str, Any] = {}
+        self.present: dict[str, None] = {}
         self.requests: dict[str, StateRequest] = {}
         self.read_states: dict[str, State | RealtimeError] = {}
 
@@ -83,6 +93,7 @@ class Server:
 
     def on_disconnect(self, _: bool) -> None:
         self.hub.disconnect(SESSION)
+        self.present.clear()
         self.session = None
 
     def on_client(self, frame: object) -> None:
@@ -165,6 +176,9 @@ class Server:
         assert effects is not None
         self.fan_out(effects)
 
+    def on_present(self, expected: list[str]) -> None:
+        assert list(self.present) == expected
+
     def on_server(self, expected: list[object]) -> None:
         sent, self.sent = self.sent, []
         assert list(map(json.loads, sent)) == expected
@@ -202,7 +216,17 @@ class Server:
                     self.sent += map(bytes.decode, last)
                     self.closed = code
                 case _:
-                    raise AssertionError(f"no conversation needs {effect}")
+                    self.move(effect)
+
+    def move(self, effect: sessions.Effect) -> None:
+        match effect:
+            case sessions.Join(channels):
+                self.present.update(dict.fromkeys(channels))
+            case sessions.Leave(channels):
+                for name in channels:
+                    del self.present[name]
+            case _:
+                raise AssertionError(f"no conversation needs {effect}")
 
     def fan_out(self, effects: Iterable[Effect]) -> None:
         encoder = Encoder()

@@ -66,13 +66,14 @@ WRITTEN_FOR_CLIENTS: Mapping[str, list[bytes]] = {
         client_frames.encode_subscribe(Subscribe(("run_update",))),
         client_frames.encode_subscribe(Subscribe(("run_update", "runs.42"), str(HERE), 7)),
         client_frames.encode_subscribe(Subscribe(("task_rows.7",), str(HERE), 7, rows=True)),
+        client_frames.encode_subscribe(Subscribe(("runs_members.7",), rows=True, present=True)),
     ],
 }
 """Frames that the server writes in the place of a client: those of a request's URL."""
 NEVER_SENT = {
     *("internal", "log_unavailable", "payload_invalid", "schema_not_owned", "schema_differs"),
     *("no_database", "bad_database_address", "database_unreadable", "not_on_postgres"),
-    *("rows_unsupported", "place_unknown", "scaffolding_refused"),
+    *("rows_unsupported", "presence_unsupported", "place_unknown", "scaffolding_refused"),
 }
 """Codes of errors that reach callers in Python, never a client; the imports decide which are known."""
 FROM_RFC_6455 = {1000, 1002, 1003, 1005, 1007, 1009}

@@ -32,7 +32,7 @@ const report = (file, what, isFine, code) => {
 // ES2021 is what Chrome 85, Firefox 79 and Safari 14 have.
 const as = (code, target) => ts.transpileModule(code, { compilerOptions: { target, module: ts.ModuleKind.ESNext } }).outputText;
 if (targets("client and hooks").join() !== "chrome85,firefox79,safari14") throw new Error("the guide names other browsers for ES2021");
-for (const file of ["index.js", "react.js", "rows.js", "store.js", "query.js", "tanstack-db.js"]) {
+for (const file of ["index.js", "react.js", "rows.js", "presence.js", "store.js", "query.js", "tanstack-db.js"]) {
   const code = await bundled(file);
   report(file, "ES2021", as(code, ts.ScriptTarget.ES2021) === as(code, ts.ScriptTarget.ESNext), code);
 }

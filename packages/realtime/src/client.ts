@@ -41,6 +41,8 @@ export type SubscribeOptions<C extends ChannelName = ChannelName> = {
    * `onReset`: replace what was.
    */
   readonly onRows?: (state: State<C>) => void;
+  /** With `onRows`, for a channel of members: the viewer is present there while this subscription lasts. */
+  readonly present?: boolean;
   /** Called once after all handlers of a group that has an event for this subscription; once for all that share the function. */
   readonly onGroup?: () => void;
   /** One event cannot be delivered; `code` is the reason. Load the state again if it depends on that event. */
@@ -243,7 +245,7 @@ export const createClient = (options: ClientOptions = {}): Client => {
   return {
     subscribe: (channel, handler, options = {}) => {
       // The payload's type is unchecked here: client and server compare the schema hash when they connect.
-      const s: Subscription = { channel, handler, options, rows: options.onRows && true, at: options.since, ref: IDLE, fresh: false };
+      const s: Subscription = { channel, handler, options, rows: options.onRows && true, present: options.onRows && options.present ? true : undefined, at: options.since, ref: IDLE, fresh: false };
       run(machine.subscribe(s, Date.now()));
       return () => run(machine.unsubscribe(s, Date.now()));
     },

@@ -38,15 +38,27 @@ type Id = unknown;
 const stores = new WeakMap<Client, Map<string, object>>();
 
 export function rowsStore<C extends RowsName>(client: Client, channel: C | null): RowsStore<C> {
-  const shared = stores.get(client) ?? new Map<string, object>();
-  stores.set(client, shared);
-  const own = createStore(client, channel, shared);
-  // The one that has subscribers serves all. A store that is only created, as in a render that React gives up, leaves nothing.
-  const active = () => ((channel === null ? undefined : shared.get(channel)) as RowsStore<C> | undefined) ?? own;
-  return { get: () => active().get(), subscribe: (run) => active().subscribe(run) };
+  return sharedStore(client, channel);
 }
 
-const createStore = <C extends RowsName>(client: Client, channel: C | null, shared: Map<string, object>): RowsStore<C> => {
+/** The store of a channel; with `present`, the viewer is present there while it has subscribers. */
+export const sharedStore = <C extends RowsName>(client: Client, channel: C | null, present = false): RowsStore<C> => {
+  const shared = stores.get(client) ?? new Map<string, object>();
+  stores.set(client, shared);
+  const name = `${present ? "+" : ""}${channel}`;
+  const own = createStore(client, channel, shared, name, present);
+  // The one that has subscribers serves all. A store that is only created, as in a render that React gives up, leaves nothing.
+  const active = () => ((channel === null ? undefined : shared.get(name)) as RowsStore<C> | undefined) ?? own;
+  return { get: () => active().get(), subscribe: (run) => active().subscribe(run) };
+};
+
+const createStore = <C extends RowsName>(
+  client: Client,
+  channel: C | null,
+  shared: Map<string, object>,
+  name: string,
+  present: boolean,
+): RowsStore<C> => {
   type State = RowsSnapshot<C>;
   const listeners = new Set<() => void>();
   const blank: State = { rows: undefined, fresh: false, error: undefined, loading: channel !== null, skipped: 0 };
@@ -91,6 +103,7 @@ const createStore = <C extends RowsName>(client: Client, channel: C | null, shar
   const follow = (channel: C) => {
     let last: Id;
     return client.subscribe(channel, (row) => put(row as Row), {
+      present,
       onRows(state) {
         const before = rows;
         ({ key, skipped: leftOut } = state);
@@ -122,7 +135,7 @@ const createStore = <C extends RowsName>(client: Client, channel: C | null, shar
 
   /** The first listener has subscribed. */
   const start = (channel: C) => {
-    if (!shared.has(channel)) shared.set(channel, store);
+    if (!shared.has(name)) shared.set(name, store);
     forget = client.connection.subscribe(() => {
       const { status, code } = client.connection.get();
       if (status !== "stopped" || code !== undefined) return;
@@ -138,8 +151,8 @@ const createStore = <C extends RowsName>(client: Client, channel: C | null, shar
     });
   };
 
-  const stop = (channel: C) => {
-    if (shared.get(channel) === store) shared.delete(channel);
+  const stop = () => {
+    if (shared.get(name) === store) shared.delete(name);
     turn = {};
     forget();
     unsubscribe?.();
@@ -155,7 +168,7 @@ const createStore = <C extends RowsName>(client: Client, channel: C | null, shar
       listeners.add(listener);
       run(shown);
       return () => {
-        if (listeners.delete(listener) && !listeners.size && channel !== null) stop(channel);
+        if (listeners.delete(listener) && !listeners.size && channel !== null) stop();
       };
     },
   };

@@ -2,4 +2,17 @@ export { type Client, type ClientOptions, createClient, type SubscribeOptions, t
 export { RealtimeError } from "./core/error.js";
 export type { Cursor } from "./core/frames.js";
 export type { Connection, Status } from "./core/machine.js";
-export type { ChannelName, Gone, Payload, Register, RowKey, Rows, RowsName, State, Unsubscribe } from "./types.js";
+export type {
+  ChannelName,
+  Gone,
+  Member,
+  MembersName,
+  Payload,
+  PresenceName,
+  Register,
+  RowKey,
+  Rows,
+  RowsName,
+  State,
+  Unsubscribe,
+} from "./types.js";

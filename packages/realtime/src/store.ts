@@ -3,6 +3,7 @@ import type { Client } from "./client.js";
 import type { Connection } from "./core/machine.js";
 
 export { type RowList, type RowsSnapshot, type RowsStore, rowsStore } from "./collection.js";
+export { type PresenceOptions, type PresenceSnapshot, type PresenceStore, presenceStore } from "./members.js";
 export { type ChannelStateOptions, type ChannelStore, channelStore, type Snapshot } from "./state.js";
 
 /** The connection as a Svelte store: `run` is called now and after each change. */

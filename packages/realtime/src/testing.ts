@@ -1,9 +1,10 @@
 /** For tests: the real client on a server in memory, without network and timers, with the types of your channels. */
 import { type Client, type ClientOptions, createClient } from "./client.js";
 import type { Cursor } from "./core/frames.js";
+import { membersOf } from "./members.js";
 import { flush } from "./state.js";
 import { type Connection, type ResetReason, Server } from "./testing/server.js";
-import type { ChannelName, Gone, Payload, RowsName } from "./types.js";
+import type { ChannelName, Gone, Member, Payload, PresenceName, RowsName } from "./types.js";
 
 export type { ResetReason } from "./testing/server.js";
 
@@ -37,6 +38,10 @@ export type TestRealtime = {
    * later begins with all. `broadcast` and `gone` change single rows. `key`: the names of the key's fields, by default `id`.
    */
   readonly rows: <C extends RowsName>(channel: C, rows: readonly Payload<C>[], key?: readonly string[]) => Promise<Committed>;
+  /** Make these the members of a channel that is declared with presence: who is there now. */
+  readonly presence: <C extends PresenceName>(channel: C, members: readonly Member<C>[]) => Promise<Committed>;
+  /** The channels on which the viewer of this page is present, sorted: those of `usePresence`. A test decides itself who is shown. */
+  readonly presentOn: () => readonly string[];
   /** Commit several events in one transaction. */
   readonly commit: (events: readonly TestEvent[]) => Promise<Committed>;
   /** Broadcast an event of an ephemeral channel: only present subscribers receive it. */
@@ -90,6 +95,8 @@ export const createTestRealtime = (options: TestRealtimeOptions = {}): TestRealt
         if (key) server.keys.set(channel, key);
         return server.replace(channel, rows);
       }),
+    presence: (channel, members) => after(() => server.replace(membersOf(channel), members)),
+    presentOn: () => server.present().map((name) => name.replace(/_members(?=\.|$)/, "")),
     commit: (events) => after(() => server.commit(events)),
     broadcastEphemeral: (channel, payload) => after(() => server.broadcastEphemeral({ channel, payload })),
     disconnect: (code = 1006) =>

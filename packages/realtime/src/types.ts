@@ -46,6 +46,18 @@ export type State<C extends ChannelName> = {
   readonly skipped: number;
 };
 
+type MembersOf<C extends string> = C extends `${infer Entity}.${infer Id}` ? `${Entity}_members.${Id}` : `${C}_members`;
+
+/** The name of a channel that is declared with presence. Without a registration, any string. */
+export type PresenceName = { [C in ChannelName]: HasMembers<C> extends true ? C : never }[ChannelName];
+type HasMembers<C extends string> = string extends C ? true : MembersOf<C> extends ChannelName ? true : false;
+
+/** The channel with the members of another one. */
+export type MembersName<C extends PresenceName> = string extends C ? string : Extract<MembersOf<C>, RowsName>;
+
+/** A member of a channel that is declared with presence. */
+export type Member<C extends PresenceName> = Payload<MembersName<C>>;
+
 /** What finds a row: the value of its key, or an object of several. */
 export type RowKey<C extends ChannelName> = RowKeyOf<Registered[C]>;
 type RowKeyOf<P> = P extends Rows<infer Row, infer Key> ? (IsUnion<Key> extends true ? Readonly<Pick<Row, Key>> : Row[Key]) : unknown;

@@ -4,7 +4,7 @@ import type { Content, RowsState } from "../src/core/frames.js";
 import { createMachine, type Effect, IDLE, type Subscriber } from "../src/core/machine.js";
 
 type Step =
-  | { readonly app: { readonly subscribe: string; readonly as: string; readonly since?: string; readonly rows?: true } }
+  | { readonly app: { readonly subscribe: string; readonly as: string; readonly since?: string; readonly rows?: true; readonly present?: true } }
   | { readonly app: { readonly unsubscribe: string } }
   | { readonly app: { readonly settle: string } }
   | { readonly client: unknown }
@@ -27,7 +27,8 @@ type Step =
   | { readonly trim: true }
   | { readonly table: unknown }
   | { readonly read: string }
-  | { readonly state: string };
+  | { readonly state: string }
+  | { readonly present: unknown };
 
 export type Conversation = {
   readonly name: string;
@@ -76,8 +77,8 @@ export const replay = ({ steps }: Conversation): void => {
   const app = (call: Extract<Step, { app: unknown }>["app"]): void => {
     if ("settle" in call) return carryOut(machine.settle(call.settle, call.settle, now));
     if ("unsubscribe" in call) return carryOut(machine.unsubscribe(named(call.unsubscribe), now));
-    const { subscribe: channel, as, since: at, rows } = call;
-    const handler: Handler = { channel, rows, at, ref: IDLE, fresh: false, received: [] };
+    const { subscribe: channel, as, since: at, rows, present } = call;
+    const handler: Handler = { channel, rows, present, at, ref: IDLE, fresh: false, received: [] };
     handlers.set(as, handler);
     carryOut(machine.subscribe(handler, now));
   };

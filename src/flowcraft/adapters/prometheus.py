@@ -146,6 +146,13 @@ METRICS = (
         "reads of the rows of a channel; clients that ask together share them",
         lambda m: m.counts.state_reads,
     ),
+    Metric("members", "gauge", "members who are present through this process", lambda m: m.members),
+    Metric(
+        "member_writes",
+        "counter",
+        "members written because they came, changed or left",
+        lambda m: m.counts.member_writes,
+    ),
     Metric(
         "resets",
         "counter",

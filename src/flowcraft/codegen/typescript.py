@@ -39,7 +39,7 @@ def generate_typescript(channels: Channels) -> str:
     """
     declarations = tuple(channels)
     definitions = joined_definitions(declarations, type_name, "TypeScript file")
-    has_rows = any(declaration.rows is not None for declaration in declarations)
+    has_rows = any(declaration.row_key is not None for declaration in declarations)
     sections = [
         _HEADER + (_IMPORT_ROWS if has_rows else ""),
         *(declare_type(name, schema) for name, schema in definitions.items()),
@@ -53,8 +53,8 @@ def generate_typescript(channels: Channels) -> str:
 
 def _channel_entry(declaration: Declaration) -> str:
     payload = type_expression({k: v for k, v in declaration.payload.schema().items() if k != "$defs"})
-    if declaration.rows is not None:
-        payload = f"Rows<{payload}, {' | '.join(map(literal, declaration.rows.key))}>"
+    if declaration.row_key is not None:
+        payload = f"Rows<{payload}, {' | '.join(map(literal, declaration.row_key))}>"
     if declaration.parameter is None:
         key = property_key(declaration.name)
     else:

@@ -23,18 +23,27 @@ class Auth:
 class Subscribe:
     """Subscribe to channels, after a cursor if one is given.
 
-    With `rows` the client wants the rows of the channels, unless what follows its cursor can be sent.
+    With `rows` the client wants the rows of the channels, unless what follows its cursor can be sent. With
+    `present` its viewer is present on them from then on.
     """
 
     channels: tuple[str, ...]
     since: str | None = None
     ref: int | None = None
     rows: bool = False
+    present: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
     """End subscriptions to channels."""
+
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Be present on channels no longer; their subscriptions go on."""
 
     channels: tuple[str, ...]
 
@@ -46,7 +55,7 @@ class Settle:
     xid: int
 
 
-ClientFrame: TypeAlias = Auth | Subscribe | Unsubscribe | Settle
+ClientFrame: TypeAlias = Auth | Subscribe | Unsubscribe | Absent | Settle
 
 
 OLDEST = "oldest"
@@ -60,9 +69,11 @@ class _Incoming(msgspec.Struct, forbid_unknown_fields=True):
     auth: str | msgspec.UnsetType = msgspec.UNSET
     subscribe: list[str] | msgspec.UnsetType = msgspec.UNSET
     unsubscribe: list[str] | msgspec.UnsetType = msgspec.UNSET
+    absent: list[str] | msgspec.UnsetType = msgspec.UNSET
     settle: str | msgspec.UnsetType = msgspec.UNSET
     since: str | None = None
     rows: bool = False
+    present: bool = False
     ref: _Ref | None = None
 
 
@@ -88,20 +99,27 @@ def decode_client_frame(message: str | bytes) -> ClientFrame:
     if incoming.subscribe is not msgspec.UNSET:
         # dict.fromkeys, not a set: each name once, in the order of the client
         names = tuple(dict.fromkeys(incoming.subscribe))
-        frames.append(Subscribe(names, incoming.since, incoming.ref, incoming.rows))
+        frames.append(Subscribe(names, incoming.since, incoming.ref, incoming.rows, incoming.present))
     if incoming.unsubscribe is not msgspec.UNSET:
         frames.append(Unsubscribe(tuple(incoming.unsubscribe)))
+    if incoming.absent is not msgspec.UNSET:
+        frames.append(Absent(tuple(incoming.absent)))
     if incoming.settle is not msgspec.UNSET:
         frames.append(Settle(_xid(incoming.settle)))
     if len(frames) != 1:
-        raise BadRequest('a frame has exactly one of "auth", "subscribe", "unsubscribe", "settle"')
+        raise BadRequest('a frame has exactly one of "auth", "subscribe", "unsubscribe", "absent", "settle"')
     return frames[0]
 
 
 def encode_subscribe(request: Subscribe) -> bytes:
     """Return a subscription as a client sends it."""
-    rows = request.rows or None
-    members = {"subscribe": request.channels, "since": request.since, "rows": rows, "ref": request.ref}
+    members = {
+        "subscribe": request.channels,
+        "since": request.since,
+        "rows": request.rows or None,
+        "present": request.present or None,
+        "ref": request.ref,
+    }
     return msgspec.json.encode({name: value for name, value in members.items() if value is not None})
 
 

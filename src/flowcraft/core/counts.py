@@ -12,7 +12,9 @@ from flowcraft.records import Batch, LoggedResetReason
 
 Refusal: TypeAlias = Literal["token", "origin", "guard"]
 """What a server refuses a client by."""
-Failure: TypeAlias = Literal["relay", "replay", "delivery", "connection", "telemetry", "event", "state"]
+Failure: TypeAlias = Literal[
+    "relay", "replay", "delivery", "connection", "telemetry", "event", "state", "presence"
+]
 """The kinds of work in which one item may fail alone; `event` is an event of the log that cannot be read."""
 
 _RESETS = (*get_args(ResetReason), *get_args(LoggedResetReason))
@@ -70,6 +72,8 @@ class Counts:
     """Reads of the rows of a channel."""
     states: int = 0
     """Subscriptions answered with the rows of their channel."""
+    member_writes: int = 0
+    """Members written, because they came, changed or left."""
     resets: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_RESETS, 0))
     """Resets by reason."""
     refusals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(get_args(Refusal), 0))

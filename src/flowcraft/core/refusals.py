@@ -9,6 +9,8 @@ from flowcraft.errors import BadRequest, ChannelNameInvalid, LimitExceeded, Real
 
 _ECHOED = 64
 """Characters of a refused name that are sent back: the length of the longest part of a valid one."""
+_ROWS = 'rows; subscribe without "rows"'
+_MEMBERS = 'members; subscribe without "present", or to <entity>_members of a channel with presence'
 _HINTS = 3
 """The most hints in one answer."""
 
@@ -45,7 +47,9 @@ class Refusals:
         self._ref = ref
         self._forbidden: dict[str, Forbidden] = {}
         self._invalid: dict[str, ChannelNameInvalid] = {}
-        self._without_rows: dict[str, BadRequest] = {}
+        self._unfit: dict[str, BadRequest] = {}
+        self._lacking: dict[str, None] = {}
+        """What these have none of."""
 
     def forbid(self, name: str, hint: str = "") -> None:
         """Refuse a channel that is unknown or not allowed."""
@@ -58,7 +62,11 @@ class Refusals:
 
     def has_no_rows(self, name: str) -> None:
         """Refuse the rows of a channel that has none."""
-        self._without_rows[name] = BadRequest(f'channel {name!r} has no rows; subscribe without "rows"')
+        self._has_no(_ROWS, name)
+
+    def has_no_members(self, name: str) -> None:
+        """Refuse presence on a channel that has no members."""
+        self._has_no(_MEMBERS, name)
 
     def limit(self, names: tuple[str, ...], error: LimitExceeded) -> bytes:
         """Return the frame for names that are one too many."""
@@ -67,16 +75,18 @@ class Refusals:
 
     def frames(self) -> list[bytes]:
         """Return the frames: at most one for each code."""
-        if not (self._forbidden or self._invalid or self._without_rows):
+        if not (self._forbidden or self._invalid or self._unfit):
             return []
         hints = "".join([error.hint for error in self._forbidden.values()][:_HINTS])
         return [
             *self._frame(self._forbidden, Forbidden(None, hints)),
             *self._frame(self._invalid, _NamesInvalid()),
-            *self._frame(
-                self._without_rows, BadRequest('these channels have no rows; subscribe without "rows"')
-            ),
+            *self._frame(self._unfit, BadRequest(f"these channels have no {', or no '.join(self._lacking)}")),
         ]
+
+    def _has_no(self, what: str, name: str) -> None:
+        self._unfit[name] = BadRequest(f"channel {name!r} has no {what}")
+        self._lacking[what] = None
 
     def _frame(self, errors: Mapping[str, RealtimeError], together: RealtimeError) -> list[bytes]:
         names = tuple(errors)

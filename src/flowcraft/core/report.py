@@ -41,6 +41,8 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions: int
     subscribers: dict[str, int]
     """Subscriptions by the declared name of the channel."""
+    members: int = 0
+    """Members who are present through this process."""
     waiting_connections: int
     """Connections with unsent bytes."""
     outbox_bytes: int

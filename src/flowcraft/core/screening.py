@@ -94,7 +94,7 @@ class Screening:
 
     def _invalid(self, record: Record, declaration: Declaration, detail: str, skips: list[Skip]) -> Record:
         skips.append(Skip(record, declaration.name, PayloadInvalid.code, detail))
-        return record.skipped(PayloadInvalid.code, () if declaration.rows is None else declaration.rows.key)
+        return record.skipped(PayloadInvalid.code, declaration.row_key or ())
 
     def _skip(self, record: Record, detail: str) -> Skip:
         declaration = self._declared.get(record.channel.partition(".")[0])

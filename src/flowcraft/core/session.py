@@ -20,6 +20,7 @@ from flowcraft.channels import Channels
 from flowcraft.core import frames
 from flowcraft.core.client_frames import (
     OLDEST,
+    Absent,
     Auth,
     ClientFrame,
     Settle,
@@ -121,6 +122,20 @@ class EndSubscription:
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """Have the viewer be present on channels of members."""
+
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Have the viewer be present on channels of members no longer."""
+
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Send this client nothing from the hub until `Release`."""
 
@@ -149,7 +164,8 @@ class Close:
 
 
 HubEffect: TypeAlias = BeginSubscription | ResetSubscription | EndSubscription | Hold | Release | AwaitSettle
-Effect: TypeAlias = Send | Authenticate | AuthenticateRequest | Authorize | HubEffect | Close
+PresenceEffect: TypeAlias = Join | Leave
+Effect: TypeAlias = Send | Authenticate | AuthenticateRequest | Authorize | HubEffect | PresenceEffect | Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +186,8 @@ class Session:
         self._token_required = token_required
         self._viewer: Viewer | None = None
         self._subscribed: dict[str, None] = {}
+        self._present: dict[str, None] = {}
+        """Those of the subscribed channels on which the viewer is present."""
         self._suspended: dict[str, None] = {}
         """Subscriptions whose guard must be asked again before anything is sent."""
         self._held_since: Cursor | None = None
@@ -308,8 +326,8 @@ class Session:
         if self._closed or viewer is None or withdrawal.viewer not in {None, viewer.subject}:
             return []
         if self._pending is not None:
-            self._is_stale |= any(withdrawal.concerns(q.name) for q in self._pending.questions)
-        names = [name for name in self._subscribed if withdrawal.concerns(name)]
+            self._is_stale |= any(self._is_concerned(q.name, withdrawal) for q in self._pending.questions)
+        names = [name for name in self._subscribed if self._is_concerned(name, withdrawal)]
         if not withdrawal.ask:
             refusals = Refusals(None)
             for name in names:
@@ -419,6 +437,8 @@ class Session:
                 if len(channels) > names_per_message(self._settings):
                     return [Send(frames.error(self._too_many_names()))]
                 return self._end_subscriptions(channels)
+            case Absent(channels):
+                return self._leave(channels)
             case Settle(xid):
                 return [AwaitSettle(xid)]
         assert_never(frame)
@@ -436,8 +456,11 @@ class Session:
             question = self._question(name, refusals)
             if question is None:
                 continue
-            if request.rows and question.declaration.rows is None:
+            if request.rows and question.declaration.row_key is None:
                 refusals.has_no_rows(name)
+                continue
+            if request.present and question.declaration.members_of is None:
+                refusals.has_no_members(name)
                 continue
             names.append(name)
             if question.declaration.guard is not None:
@@ -500,7 +523,22 @@ class Session:
         for name in channels:
             self._subscribed.pop(name, None)
             self._suspended.pop(name, None)
-        return [EndSubscription(tuple(channels))] if channels else []
+        left = self._leave(channels)
+        return [EndSubscription(tuple(channels)), *left] if channels else []
+
+    def _leave(self, channels: Sequence[str]) -> list[Effect]:
+        left = tuple(dict.fromkeys([name for name in channels if name in self._present]))
+        for name in left:
+            del self._present[name]
+        return [Leave(left)] if left else []
+
+    def _is_concerned(self, name: str, withdrawal: Withdrawal) -> bool:
+        """Return whether a withdrawal concerns a channel: that of its members goes with each channel."""
+        if withdrawal.concerns(name):
+            return True
+        declaration = self._channels.resolve(name)[0]
+        of = declaration.members_of
+        return of is not None and withdrawal.concerns(of.prefix + name[len(declaration.prefix) :])
 
     def _is_guarded(self, name: str) -> bool:
         return self._channels.resolve(name)[0].guard is not None
@@ -518,6 +556,13 @@ class Session:
         if not names:
             return []
         self._subscribed.update(dict.fromkeys(names))
+        joined: list[Effect] = []
+        if request.present:
+            self._present.update(dict.fromkeys(names))
+            joined.append(Join(names))
+        return [*self._begin_at_hub(request, names), *joined]
+
+    def _begin_at_hub(self, request: Subscribe, names: tuple[str, ...]) -> list[Effect]:
         if request.since is None or (request.since == OLDEST and request.rows):
             return [BeginSubscription(names, None, request.ref, request.rows)]
         if request.since == OLDEST:

@@ -65,11 +65,20 @@ class HubPort(Protocol):
     def is_replaying(self, session: SessionId, channel: str) -> bool: ...
 
 
+class PresencePort(Protocol):
+    """The presence of a node, for its gateways. It learns of the end of a connection from the hub."""
+
+    def join(self, session: SessionId, viewer: Viewer | None, names: Sequence[str]) -> None: ...
+
+    def leave(self, session: SessionId, names: Sequence[str]) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class GatewayContext:
     """The parts that all gateways of a node share."""
 
     hub: HubPort
+    presence: PresencePort
     authorizer: Authorizer | None
     asks_requests: bool
     """Whether the authorizer may know a viewer by the request. To ask its class takes 20 microseconds."""
@@ -200,6 +209,10 @@ class Gateway(Sender):
                 )
             case sessions.Close(code, reason, last):
                 self._close(code, reason, *last)
+            case sessions.Join(channels):
+                self._shared.presence.join(self.number, self._session.viewer, channels)
+            case sessions.Leave(channels):
+                self._shared.presence.leave(self.number, channels)
             case _:
                 self._perform_at_hub(effect)
 

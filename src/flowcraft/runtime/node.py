@@ -30,6 +30,7 @@ from flowcraft.ports import (
     Connection,
     Entrance,
     EventLog,
+    MemberStore,
     RequestAuthorizer,
     RowsReader,
     Tracer,
@@ -41,6 +42,7 @@ from flowcraft.runtime.delivery import Delivery, Telemetry
 from flowcraft.runtime.gateway import Gateway, GatewayContext
 from flowcraft.runtime.isolation import Isolation
 from flowcraft.runtime.outbox_sweep import OutboxSweep
+from flowcraft.runtime.presence import Presence
 from flowcraft.runtime.relay import Relay
 from flowcraft.runtime.replays import ReplayAnswers, Replays
 from flowcraft.runtime.sender import SLICE, FanOut, SenderContext
@@ -67,6 +69,7 @@ class Node:
         *,
         rows: RowsReader | None = None,
         is_fresh: Callable[[], bool] = lambda: True,
+        members: MemberStore | None = None,
         settings: Settings,
         authorizer: Authorizer | None,
         clock: Clock,
@@ -110,6 +113,14 @@ class Node:
             isolation=self._isolation,
             clock=clock,
         )
+        self._presence = Presence(
+            members,
+            channels,
+            supervisor=self.supervisor,
+            settings=settings,
+            isolation=self._isolation,
+            clock=clock,
+        )
         limit = Limit(settings.backlog_events, settings.backlog_bytes)
         self._relay = Relay(log, wakeups, self._delivery, limit=limit)
         self._sweep = OutboxSweep(
@@ -142,6 +153,8 @@ class Node:
         self.supervisor.keep("relay", partial(self._relay.run, partial(self.supervisor.recovered, "relay")))
         self.supervisor.keep("heartbeat", self._beat)
         self.supervisor.keep("outbox-sweep", self._sweep.run)
+        if self._presence.is_declared:
+            self.supervisor.keep("presence", self._presence.run)
 
     async def stop(self) -> None:
         """Stop reading the log; connections should have been drained before."""
@@ -164,6 +177,7 @@ class Node:
             message_connections=sum([not gateway.is_direct for gateway in self._gateways.values()]),
             subscriptions=0 if hub is None else hub.subscription_count,
             subscribers={d.name: hub.family_subscriber_count(d.prefix) if hub else 0 for d in self._channels},
+            members=len(self._presence),
             waiting_connections=len(waiting),
             outbox_bytes=sum(waiting),
             relay_lag_seconds=self._clock.monotonic() - max(self._delivery.read_at, self._started),
@@ -214,6 +228,7 @@ class Node:
         With `within`, the drain takes at most that long.
         """
         self._draining = True
+        self._presence.freeze()
         gateways = list(self._gateways.values())
         began, seconds = self._clock.monotonic(), self._settings.drain_seconds
         seconds = seconds if within is None else min(seconds, within)
@@ -278,6 +293,7 @@ class Node:
     def disconnect(self, session: SessionId) -> None:
         gateway = self._gateways.pop(session, None)
         self._fan_out.remove(session)
+        self._presence.disconnect(session)
         if gateway is not None:
             self._addresses.leave(gateway.limited_as)
         with self._isolation.guard("connection", f"the end of {gateway or f'connection {session}'}"):
@@ -290,7 +306,9 @@ class Node:
         sending = SenderContext(settings, self._clock, self.counts, self._sweep, conflation)
         viewers: Present[Gateway] = Present(settings.connections_per_viewer)
         asks = isinstance(authorizer, RequestAuthorizer)
-        return GatewayContext(self, authorizer, asks, guards, viewers, self.supervisor, sending)
+        return GatewayContext(
+            self, self._presence, authorizer, asks, guards, viewers, self.supervisor, sending
+        )
 
     def _withdraw(self, withdrawal: Withdrawal, cursor: Cursor) -> None:
         for gateway in self._context.viewers.of(withdrawal.viewer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowcraft.channels import Channels
-from flowcraft.errors import RowsUnsupported
+from flowcraft.errors import DeclarationError, PresenceUnsupported, RowsUnsupported
 from flowcraft.ports import Authorizer, Backend, BackendContext, Clock, Tracer
 from flowcraft.records import Ephemeral
 from flowcraft.runtime.clock import SystemClock
@@ -28,13 +28,15 @@ class Serving:
         """Open the backend; nothing runs yet.
 
         Raises:
-            RealtimeError: the backend can never be read as it is configured, or has no rows and a channel of
-                rows is declared.
+            RealtimeError: the backend can never be read as it is configured, or has no rows or no members
+                and a channel with them is declared.
+            DeclarationError: a channel has presence and no function that decides who is shown.
         """
         self._reader = backend.open(BackendContext(channels, settings, self._deliver, self._note_recovery))
         without = [declaration.name for declaration in channels if declaration.rows is not None]
         if without and self._reader.rows is None:
             raise RowsUnsupported(type(backend).__name__, without[0])
+        self._check_presence(channels, type(backend).__name__)
         log = ScreenedLog(self._reader.log, channels)
         self.node = Node(
             channels,
@@ -42,12 +44,25 @@ class Serving:
             self._reader.wakeups,
             rows=self._reader.rows,
             is_fresh=self._reader.is_fresh,
+            members=self._reader.members,
             settings=settings,
             authorizer=authorizer,
             clock=clock or SystemClock(),
             tracer=tracer,
         )
         log.counts = self.node.counts
+
+    def _check_presence(self, channels: Channels, backend: str) -> None:
+        for declaration in channels:
+            if declaration.members is None:
+                continue
+            if self._reader.members is None or self._reader.rows is None:
+                raise PresenceUnsupported(backend, declaration.name)
+            if declaration.present is None:
+                raise DeclarationError(
+                    f"{declaration.name} has presence, and nothing decides who is shown; register a "
+                    "function of the viewer with .present"
+                )
 
     def start(self) -> None:
         """Start reading the log, and keep the backend's tasks running."""

@@ -14,7 +14,6 @@ from flowcraft.channels import Channels
 from flowcraft.core.frames import PAGE_BYTES, Bundle, rows
 from flowcraft.core.states import State, StateRequest
 from flowcraft.cursors import Cursor
-from flowcraft.declarations import Rows
 from flowcraft.errors import LogUnavailable, PayloadInvalid, RowsLimitExceeded, RowsUnreadable
 from flowcraft.ports import Clock, RowsReader
 from flowcraft.records import Limit, TableRows
@@ -133,16 +132,16 @@ class States:
 
     async def _read(self, channel: str) -> State:
         declaration, _ = self._channels.resolve(channel)
-        source = declaration.rows
-        if source is None or self._reader is None:
+        key = declaration.row_key
+        if key is None or self._reader is None:
             raise RowsUnreadable(channel, "no backend of this server has rows")
         self._isolation.counts.state_reads += 1
         found = await self._reader.read(channel, self._limit)
-        state = await self._encoded(channel, source, found)
+        state = await self._encoded(channel, key, found)
         self._keep(state)
         return state
 
-    async def _encoded(self, channel: str, source: Rows, found: TableRows) -> State:
+    async def _encoded(self, channel: str, key: Sequence[str], found: TableRows) -> State:
         """Return the state with the rows that fit their type, in pages, with a turn for others after each."""
         payload = self._channels.resolve(channel)[0].payload
         pages: list[Bundle] = []
@@ -158,11 +157,11 @@ class States:
             count += 1
             size += len(page[-1])
             if size >= PAGE_BYTES:
-                pages.append(Bundle([rows(channel, source.key, page)]))
+                pages.append(Bundle([rows(channel, key, page)]))
                 page, size = [], 0
                 await asyncio.sleep(0)
         if page or not pages:
-            pages.append(Bundle([rows(channel, source.key, page)]))
+            pages.append(Bundle([rows(channel, key, page)]))
         return State(channel, found.cursor, count, found.skipped + skipped, tuple(pages))
 
     def _report(self, channel: str, error: PayloadInvalid) -> None:

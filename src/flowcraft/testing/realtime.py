@@ -19,7 +19,7 @@ from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.pool import OwnPool
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.adapters.postgres.statements import statement
-from flowcraft.channels import Channel, Channels, RowsChannel
+from flowcraft.channels import Channel, Channels, PresenceChannel, RowsChannel
 from flowcraft.cursors import Cursor
 from flowcraft.errors import ChannelUnknown, TokenInvalid
 from flowcraft.ports import Backend, EventLog, GatewayPort
@@ -33,13 +33,16 @@ from flowcraft.testing.subscription import Subscription, SubscriptionRefused
 from flowcraft.viewers import Viewer
 
 E = TypeVar("E")
+M = TypeVar("M")
 Tables: TypeAlias = str | Callable[[str], Awaitable[object] | object]
 """SQL that creates an application's tables, or a function called with the database's address."""
 
 EXPECT_SECONDS = 5.0
 _ANSWER_SECONDS = 10.0
 # Hours, so that a pause in a debugger neither times a client out nor triggers a poll.
-_SETTINGS = Settings(safety_poll_seconds=3600.0, heartbeat_seconds=3600.0, development=True)
+_SETTINGS = Settings(
+    safety_poll_seconds=3600.0, heartbeat_seconds=3600.0, presence_grace_seconds=0.1, development=True
+)
 
 
 class _TestAuthorizer:
@@ -188,10 +191,12 @@ class RealtimeUnderTest(ABC):
         await _subscribed(channel.name, gateway, inbox, viewer)
         return Subscription(channel, gateway, inbox, begun, self)
 
-    async def rows_as(self, channel: RowsChannel[E], viewer: Viewer | None) -> RowsSubscription[E]:
+    async def rows_as(
+        self, channel: RowsChannel[E], viewer: Viewer | None, *, present: bool = False
+    ) -> RowsSubscription[E]:
         """Show rows as a viewer, or without one: the implementation of `rows` here and in `AsViewer`."""
         self._check_ours(channel)
-        node, inbox = await self._start(), RowsInbox(channel=channel.name)
+        node, inbox = await self._start(), RowsInbox(channel=channel.name, present=present)
         gateway = node.connect(inbox)
         self._subscriptions.append(gateway.closed)
         inbox.send = lambda frame: gateway.received(_frame(**frame))
@@ -235,6 +240,17 @@ class AsViewer:
             SubscriptionRefused: the channel's guard refused, or its rows cannot be read.
         """
         return await self.realtime.rows_as(channel, self.viewer)
+
+    async def present(self, channel: PresenceChannel[E, M]) -> RowsSubscription[M]:
+        """Open a page on which this viewer is present, and which shows the members of the channel.
+
+        The viewer leaves a tenth of a second after the last of its pages is closed. Another client sees the
+        members with `rows(channel.members)`.
+
+        Raises:
+            SubscriptionRefused: the channel's guard refused.
+        """
+        return await self.realtime.rows_as(channel.members, self.viewer, present=True)
 
 
 class InMemoryRealtime(RealtimeUnderTest):

@@ -27,6 +27,8 @@ class RowsInbox(Inbox):
 
     framing: Framing = json_sequence
     channel: str = ""
+    present: bool = False
+    """Whether the viewer of this connection is present on the channel, one of members."""
     shown: dict[_Key, bytes] = field(default_factory=dict[_Key, bytes])
     """The rows by key, as they are at `cursor`."""
     states: int = 0
@@ -43,7 +45,8 @@ class RowsInbox(Inbox):
         """Ask for the rows, after the cursor if there is one."""
         self._sent += 1
         since = {} if self.cursor is None else {"since": self.cursor}
-        self.send({"subscribe": [self.channel], **since, "rows": True, "ref": self._sent})
+        present = {"present": True} if self.present else {}
+        self.send({"subscribe": [self.channel], **since, "rows": True, **present, "ref": self._sent})
 
     def take(self, frame: Frame) -> None:
         if isinstance(frame.rows, str):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, TypeAlias, assert_type
 from uuid import UUID
 
-from flowcraft.channels import Channel, ChannelFamily, Channels
+from flowcraft.channels import Channel, ChannelFamily, Channels, PresenceChannel, PresenceFamily, RowsChannel
 from flowcraft.declarations import Notify, Table
 from flowcraft.events import Event
+from flowcraft.viewers import Viewer
 
 
 class RunUpdate(Event):
@@ -41,6 +42,36 @@ assert_type(
     ChannelFamily[int, RunUpdate],
 )
 
+
+class Person(Event):
+    id: str
+
+
+run = channels.declare("o.{id}", RunUpdate, params={"id": int}, presence=Person)
+assert_type(run, PresenceFamily[int, RunUpdate, Person])
+assert_type(run(7), PresenceChannel[RunUpdate, Person])
+assert_type(run(7).members, RowsChannel[Person])
+lobby = channels.declare("p_update", RunUpdate, presence=Person)
+assert_type(lobby, PresenceChannel[RunUpdate, Person])
+as_channel: Channel[RunUpdate] = lobby
+
+
+@run.present
+def shown(viewer: Viewer) -> Person | None:
+    return Person(id=viewer.subject) if viewer.subject else None
+
+
+@lobby.present
+async def shown_later(viewer: Viewer) -> Person:
+    return Person(id=viewer.subject)
+
+
+@run.present  # type: ignore[arg-type]
+def another(viewer: Viewer) -> RunUpdate | None:
+    return None
+
+
+channels.declare("l_update", RunUpdate, presence=Person(id="a"))  # type: ignore[call-overload]
 channels.declare("l_update", RunUpdate, conflate=["run_id"])  # type: ignore[call-overload]
 channels.declare("l_update")  # type: ignore[call-overload]
 channels.declare("l_update", RunUpdate(run_id=UUID(int=1)))  # type: ignore[call-overload]

@@ -24,6 +24,8 @@ export type Subscriber = {
   readonly channel: string;
   /** Begins with the channel's rows, and has them again where it cannot resume. */
   readonly rows?: true | undefined;
+  /** The viewer is present on the channel, one of members, while this subscriber is there. */
+  readonly present?: true | undefined;
   /** All events up to here have been delivered to it; undefined starts at the server's current cursor. */
   at: Cursor | undefined;
   /** IDLE, LIVE, REFUSED, GONE, or the `ref` of the request that it waits for. */

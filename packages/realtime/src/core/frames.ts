@@ -68,8 +68,15 @@ export type ServerFrame =
 
 export type ClientFrame =
   | { readonly auth: string }
-  | { readonly subscribe: readonly string[]; readonly since: Cursor | undefined; readonly rows?: true | undefined; readonly ref: number }
+  | {
+      readonly subscribe: readonly string[];
+      readonly since: Cursor | undefined;
+      readonly rows?: true | undefined;
+      readonly present?: true | undefined;
+      readonly ref: number;
+    }
   | { readonly unsubscribe: readonly string[] }
+  | { readonly absent: readonly string[] }
   | { readonly settle: string };
 
 type Json = Readonly<Partial<Record<Member, unknown>>>;

@@ -130,14 +130,14 @@ export const createMachine = <S extends Subscriber, T>(
     const isTight = crowded.size > 0 || lingering.size + unasked().length > MOST_NAMES;
     leave([...leaving.splice(0), ...(isTight ? lingering : [])]);
     const idle = unasked();
-    for (const rows of [true, undefined] as const)
+    for (const [rows, present] of [[true, true], [true], []] as const)
       for (const since of new Set(idle.map((s) => s.at))) {
         const refs = new Map<string, number>();
         let request: string[] = [];
-        for (const s of idle.filter((s) => s.at === since && s.rows === rows)) {
+        for (const s of idle.filter((s) => s.at === since && s.rows === rows && s.present === present)) {
           if (!refs.has(s.channel)) {
             if (!takesName(now)) return;
-            if (request.length % mostNames === 0) push("send", { subscribe: (request = []), since, rows, ref: ++lastRef });
+            if (request.length % mostNames === 0) push("send", { subscribe: (request = []), since, rows, present, ref: ++lastRef });
             request.push(s.channel);
             refs.set(s.channel, lastRef);
             if (since === undefined && !rows) shared.set(s.channel, lastRef);
@@ -348,7 +348,11 @@ export const createMachine = <S extends Subscriber, T>(
 
     unsubscribe(s: S, now: number) {
       crowded.delete(s);
-      if (subscribers.delete(s) && ![...subscribers].some(({ channel }) => channel === s.channel)) {
+      const isThere = subscribers.delete(s);
+      // At once, while the channel lingers: the server has a grace of its own for one that comes back.
+      if (isThere && s.present && s.ref && status === "open" && ![...subscribers].some(({ channel, present }) => present && channel === s.channel))
+        push("send", { absent: [s.channel] });
+      if (isThere && ![...subscribers].some(({ channel }) => channel === s.channel)) {
         lingering.add(s.channel);
         push("timer", s.channel, linger);
         if (crowded.size) push("soon");

@@ -25,6 +25,8 @@ export const createStreams = () => {
   /** The channels that the client subscribes to, and those of them that are answered. */
   const wanted = new Set<string>();
   const live = new Set<string>();
+  /** The channels of members on which the viewer is present. */
+  const present = new Set<string>();
   let asked: Subscribe[] = [];
   let settling: string[] = [];
   let auth: Extract<ClientFrame, { readonly auth: unknown }> | undefined;
@@ -141,15 +143,20 @@ export const createStreams = () => {
       if ("auth" in frame) auth = frame;
       else if ("subscribe" in frame) {
         asked.push(frame);
-        for (const name of frame.subscribe) wanted.add(name);
+        for (const name of frame.subscribe) {
+          wanted.add(name);
+          if (frame.present) present.add(name);
+        }
       } else if ("settle" in frame) settling.push(frame.settle);
+      else if ("absent" in frame) for (const name of frame.absent) present.delete(name);
       else
         for (const name of frame.unsubscribe) {
           wanted.delete(name);
+          present.delete(name);
           live.delete(name);
           for (const { ref } of asked) forget(name, ref);
         }
-      return renews || "subscribe" in frame || "settle" in frame;
+      return renews || "subscribe" in frame || "settle" in frame || "absent" in frame;
     },
 
     /** Whether a new stream may replace this one: its resume is answered. */
@@ -161,10 +168,16 @@ export const createStreams = () => {
       received = 0;
       resuming = new Set(live);
       resumed = new Set();
+      const resume = (present: true | undefined, names: string[]) =>
+        names.length ? { subscribe: names, since: position, present, ref: RESUME } : undefined;
+      // Left since it was asked for, and not answered yet.
+      const left = asked.flatMap((frame) => (frame.present ? frame.subscribe.filter((name) => !present.has(name)) : []));
       const frames: (ClientFrame | undefined)[] = [
         auth,
-        live.size ? { subscribe: [...live], since: position, ref: RESUME } : undefined,
+        resume(true, [...live].filter((name) => present.has(name))),
+        resume(undefined, [...live].filter((name) => !present.has(name))),
         ...asked,
+        left.length ? { absent: left } : undefined,
         ...settling.map((settle) => ({ settle })),
       ];
       return frames.flatMap((frame) => (frame ? [JSON.stringify(frame)] : [])).join("\n");

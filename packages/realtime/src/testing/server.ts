@@ -15,6 +15,8 @@ type Request = {
   readonly settle?: string;
   readonly since?: Cursor;
   readonly rows?: true;
+  readonly present?: true;
+  readonly absent?: readonly string[];
   readonly ref?: number;
 };
 type Row = Readonly<Record<string, unknown>>;
@@ -95,6 +97,11 @@ export class Server {
     return this.commit([...gone.map((key) => ({ channel, gone: key })), ...events]);
   }
 
+  /** The channels of members on which the viewer is present now. */
+  present() {
+    return [...new Set([...this.#connections].flatMap((connection) => [...connection.present]))].sort();
+  }
+
   #id(channel: string, row: unknown) {
     return JSON.stringify(this.keyOf(channel).map((field) => (row as Row)[field]));
   }
@@ -135,6 +142,7 @@ export class Connection {
   readonly #server: Server;
   readonly #socket: WebSocketLike;
   readonly #live = new Set<string>();
+  readonly present = new Set<string>();
   #settling: string[] = [];
   #closed = false;
 
@@ -182,13 +190,16 @@ export class Connection {
   }
 
   expel(channel: string) {
+    this.present.delete(channel);
     if (this.#live.delete(channel)) this.#refuse(channel);
   }
 
-  #take({ subscribe, unsubscribe = [], settle, since, ref, rows }: Request) {
+  #take({ subscribe, unsubscribe = [], absent = unsubscribe, settle, since, ref, rows, present }: Request) {
     if (this.#closed) return;
     if (subscribe) this.#subscribe(subscribe, since, ref, rows);
+    if (present) for (const channel of subscribe ?? []) if (this.#live.has(channel)) this.present.add(channel);
     for (const channel of unsubscribe) this.#live.delete(channel);
+    for (const channel of absent) this.present.delete(channel);
     if (settle !== undefined) this.#settling.push(settle);
     this.#settle();
   }

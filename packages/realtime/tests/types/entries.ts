@@ -8,7 +8,7 @@ import { QueryClient, useQuery } from "@tanstack/react-query";
 import { derived, type Readable } from "svelte/store";
 import { expectTypeOf } from "vitest";
 import { createCollection } from "@tanstack/db";
-import type { RunUpdate, StepCompleted, Task } from "./channels.js";
+import type { Presence, RunUpdate, StepCompleted, Task } from "./channels.js";
 
 declare const client: Client;
 declare const id: string;
@@ -71,7 +71,7 @@ void realtime.commit([
   { channel: "run_update", payload: run },
   { channel: "runs.42", payload: step },
 ]);
-expectTypeOf<TestEvent["channel"]>().toEqualTypeOf<"run_update" | "system" | "user_rows" | `task_rows.${number}` | `task_rows.${bigint}` | `seat_rows.${string}` | `runs.${string}`>();
+expectTypeOf<TestEvent["channel"]>().toEqualTypeOf<"run_update" | "system" | "user_rows" | `task_rows.${number}` | `task_rows.${bigint}` | `seat_rows.${string}` | `runs.${string}` | Presence>();
 
 // What must not compile.
 // @ts-expect-error -- no such channel

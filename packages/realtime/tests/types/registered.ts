@@ -2,13 +2,13 @@
 import { type ChannelName, type Client, type Connection, createClient, type Gone, type Payload, type RealtimeError } from "@flowcraft/realtime";
 import { type ChannelState, useChannel, useChannelState, useClient, useConnection, useWebSocket } from "@flowcraft/realtime/react";
 import { expectTypeOf } from "vitest";
-import { type Announcement, channel, type RunUpdate, schemaHash, type StepCompleted } from "./channels.js";
+import { type Announcement, channel, type Presence, type RunUpdate, schemaHash, type StepCompleted } from "./channels.js";
 
 declare const id: string;
 declare const loadRuns: () => Promise<{ data: readonly RunUpdate[]; cursor: string }>;
 const client = createClient({ schema: schemaHash });
 
-expectTypeOf<ChannelName>().toEqualTypeOf<"run_update" | "system" | "user_rows" | `task_rows.${number}` | `task_rows.${bigint}` | `seat_rows.${string}` | `runs.${string}`>();
+expectTypeOf<ChannelName>().toEqualTypeOf<"run_update" | "system" | "user_rows" | `task_rows.${number}` | `task_rows.${bigint}` | `seat_rows.${string}` | `runs.${string}` | Presence>();
 expectTypeOf<Payload<"run_update">>().toEqualTypeOf<RunUpdate>();
 expectTypeOf<Payload<"system">>().toEqualTypeOf<Announcement>();
 expectTypeOf<Payload<"runs.42">>().toEqualTypeOf<RunUpdate | StepCompleted>();

@@ -10,7 +10,16 @@ import { channel, type Seat, type Task } from "./channels.js";
 declare const client: Client;
 const task: Task = { type: "Task", id: 1, title: "" };
 
-expectTypeOf<RowsName>().toEqualTypeOf<"user_rows" | `task_rows.${number}` | `task_rows.${bigint}` | `seat_rows.${string}`>();
+expectTypeOf<RowsName>().toEqualTypeOf<
+  | "user_rows"
+  | `task_rows.${number}`
+  | `task_rows.${bigint}`
+  | `seat_rows.${string}`
+  | `runs_members.${string}`
+  | "dashboard_members"
+  | `teams_members.${number}`
+  | `teams_members.${bigint}`
+>();
 expectTypeOf<RowsName>().toExtend<ChannelName>();
 expectTypeOf<Payload<"task_rows.7">>().toEqualTypeOf<Task>();
 expectTypeOf<Gone<"task_rows.7">>().toEqualTypeOf<Readonly<Pick<Task, "id">>>();

@@ -8,6 +8,7 @@ from flowcraft.adapters.opentelemetry import find_tracer
 from flowcraft.adapters.postgres.address import find_dsn
 from flowcraft.adapters.postgres.listener import PostgresListener
 from flowcraft.adapters.postgres.log import PostgresLog
+from flowcraft.adapters.postgres.members import PostgresMembers
 from flowcraft.adapters.postgres.retention import PostgresRetention
 from flowcraft.adapters.postgres.service import PostgresRealtimeService
 from flowcraft.adapters.postgres.table_rows import PostgresRows
@@ -19,7 +20,8 @@ class PostgresBackend:
     """A `Backend` on a PostgreSQL database that `flowcraft migrate` has prepared: the default of `Realtime`.
 
     `dsn` defaults to FLOWCRAFT_DSN, then DATABASE_URL, looked up when needed. The service opens a pool with
-    the first broadcast. A node takes a pool for the log, a connection that listens, and one for retention.
+    the first broadcast. A node takes a pool for the log, a connection that listens, one for retention,
+    and with presence one for the members.
     """
 
     def __init__(self, dsn: str | None = None) -> None:
@@ -82,10 +84,12 @@ class _Reader:
             dsn, keep_seconds=settings.retention_seconds, ticked=lambda: context.recovered("retention")
         )
         self._rows = PostgresRows(dsn, context.channels)
+        self._members = PostgresMembers(dsn)
         upkeep = {"listener": self.listener.run, "retention": self._retention.run}
-        self.parts = LogReader(self._log, self.listener, self._rows, upkeep)
+        self.parts = LogReader(self._log, self.listener, self._rows, self._members, upkeep)
 
     async def close(self) -> None:
         await self._retention.close()
         await self._rows.close()
+        await self._members.close()
         await self._log.close()

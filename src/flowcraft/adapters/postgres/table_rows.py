@@ -38,6 +38,7 @@ class PostgresRows:
 
     def __init__(self, database: str | Pool, channels: Channels) -> None:
         self._pool = OwnPool(database, size=CONNECTIONS)
+        self._members = {d.prefix for d in channels if d.members_of is not None}
         self._sources = {
             source.prefix: (function_name(source), source)
             for source in table_sources(channels)
@@ -46,12 +47,17 @@ class PostgresRows:
 
     async def read(self, channel: str, limit: Limit) -> TableRows:
         prefix, _, value = channel.partition(".")
-        function, source = self._sources[prefix]
-        arguments = (function, value or None, limit.events, limit.bytes or 2**62)
+        most = (limit.events, limit.bytes or 2**62)
+        source: TableSource | None = None
+        name = "members"
+        arguments: tuple[object, ...] = (channel, *most)
+        if prefix not in self._members:
+            function, source = self._sources[prefix]
+            name, arguments = "rows", (function, value or None, *most)
         try:
             with unavailable():
                 async with self._pool.connection() as connection:
-                    head, *rows = await _fetch(connection, channel, arguments)
+                    head, *rows = await _fetch(connection, channel, name, arguments)
         except LogTimeout as error:
             reason = f"{error}; is there an index for the parameter of the channel?"
             raise RowsUnreadable(channel, reason) from error
@@ -66,11 +72,11 @@ class PostgresRows:
 
 
 async def _fetch(
-    connection: AnyConnection, channel: str, arguments: Sequence[object]
+    connection: AnyConnection, channel: str, name: str, arguments: Sequence[object]
 ) -> list[asyncpg.Record]:
     """Fetch; an error that concerns this table alone is `RowsUnreadable`, any other that of the log."""
     try:
-        return await connection.fetch(statement("rows"), *arguments)
+        return await connection.fetch(statement(name), *arguments)
     except asyncpg.LockNotAvailableError as error:
         reason = f"another transaction has its table locked ({error.args[0]})"
         raise RowsUnreadable(channel, reason) from error
@@ -82,9 +88,11 @@ async def _fetch(
         raise RowsUnreadable(channel, f"{error.args[0]}; run `flowcraft migrate`") from error
 
 
-def _check_limit(channel: str, source: TableSource, found: _Head, limit: Limit) -> None:
-    where = f"where={source.where!r}" if isinstance(source.where, str) else "no where="
-    advice = f"; it is declared with {where} and {'' if source.parameter else 'no '}params="
+def _check_limit(channel: str, source: TableSource | None, found: _Head, limit: Limit) -> None:
+    advice = ""
+    if source is not None:
+        where = f"where={source.where!r}" if isinstance(source.where, str) else "no where="
+        advice = f"; it is declared with {where} and {'' if source.parameter else 'no '}params="
     if found.rows > limit.events:
         raise RowsLimitExceeded(channel, "rows_per_channel", limit.events, advice)
     if limit.bytes is not None and found.bytes > limit.bytes:

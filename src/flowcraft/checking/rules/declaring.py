@@ -70,8 +70,10 @@ def is_produced(facts: Facts) -> Iterator[Fault]:
 
 
 def _without_source(declaration: Declaration) -> list[str]:
-    """Return the events without a source. A `Notify` may carry any of them."""
-    if any(isinstance(source, Notify) for source in declaration.sources):
+    """Return the events without a source. A `Notify` may carry any of them; members need none."""
+    if declaration.members_of is not None or any(
+        isinstance(source, Notify) for source in declaration.sources
+    ):
         return []
     members = declaration.payload.members
     made = [source.event or members[0] for source in declaration.sources if isinstance(source, Table)]

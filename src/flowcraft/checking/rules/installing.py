@@ -15,6 +15,7 @@ from flowcraft.events import JsonSchema
 
 _TO_BROADCAST = ("broadcast", "broadcast_ephemeral", "cursor")
 _TO_READ = ("reached", "changes", "proofs", "renew", "wake", "rotate", "purges", "ephemeral_key", "rows")
+_TO_HAVE_MEMBERS = ("beat", "attend", "forget", "members")
 
 
 def can_be_reached(facts: Facts) -> Iterator[Fault]:
@@ -220,6 +221,8 @@ def may_broadcast(facts: Facts) -> Iterator[Fault]:
 
 def may_read(facts: Facts) -> Iterator[Fault]:
     yield from _may(facts, _TO_READ, "read the log")
+    if any(declaration.members is not None for declaration in facts.channels or ()):
+        yield from _may(facts, _TO_HAVE_MEMBERS, "write who is present")
 
 
 def everything_was_compared(facts: Facts) -> Iterator[Fault]:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 
 from flowcraft.channels import Channels
-from flowcraft.checking.facts import ChannelRead, Facts
+from flowcraft.checking.facts import ChannelRead, Facts, SubscribeCall
 from flowcraft.checking.findings import Fault
 from flowcraft.codegen.typescript_text import camel_case
 from flowcraft.declarations import Declaration, Table
@@ -14,6 +14,7 @@ from flowcraft.errors import ChannelNameInvalid, ChannelUnknown
 
 _SOMETHING = "${…}"
 _WITH_HANDLER = ("subscribe", "useChannel")
+_OF_MEMBERS = ("usePresence", "presenceStore")
 
 
 def is_declared(facts: Facts) -> Iterator[Fault]:
@@ -37,7 +38,9 @@ def is_subscribed(facts: Facts) -> Iterator[Fault]:
         return
     unread = [read.place for read in _reads(facts) if read.parts[:1] == (None,)]
     doubt = f" ({unread[0].path}:{unread[0].line} may: its channel is unknown)" if unread else ""
-    subscribed = {_prefix(read, facts.channels or ()) for read in _reads(facts)}
+    subscribed = {
+        prefix for call in facts.web.subscriptions for prefix in _prefixes(call, facts.channels or ())
+    }
     for declaration in facts.channels or ():
         if declaration.prefix not in subscribed:
             yield Fault(
@@ -52,7 +55,7 @@ def removes_what_is_gone(facts: Facts) -> Iterator[Fault]:
     for call in facts.web.subscriptions if facts.web else ():
         if call.how not in _WITH_HANDLER or call.on_gone is not False:
             continue
-        prefixes = {_prefix(read, facts.channels or ()) for read in call.channels}
+        prefixes = _prefixes(call, facts.channels or ())
         for declaration in facts.channels or ():
             if declaration.prefix in prefixes and _is_list(declaration):
                 yield Fault(
@@ -80,6 +83,14 @@ def _names_of_key(table: Table) -> tuple[str, ...]:
 def _reads(facts: Facts) -> Iterator[ChannelRead]:
     for subscription in facts.web.subscriptions if facts.web else ():
         yield from subscription.channels
+
+
+def _prefixes(call: SubscribeCall, channels: Iterable[Declaration]) -> set[str | None]:
+    """Return the prefixes of the channels that a call subscribes to."""
+    found = {_prefix(read, channels) for read in call.channels}
+    if call.how not in _OF_MEMBERS:
+        return found
+    return {d.members.prefix for d in channels if d.prefix in found and d.members is not None}
 
 
 def _prefix(read: ChannelRead, channels: Iterable[Declaration]) -> str | None:

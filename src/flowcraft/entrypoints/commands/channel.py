@@ -44,10 +44,16 @@ def _row(declaration: Declaration) -> tuple[str, ...]:
     return (
         name,
         str(declaration.payload),
-        ", ".join(map(_source, declaration.sources)) or "broadcast",
+        _sources(declaration),
         "exactly once" if declaration.durable else "at most once",
         getattr(declaration.guard, "__name__", "yes") if declaration.guard else "open to all",
     )
+
+
+def _sources(declaration: Declaration) -> str:
+    if declaration.members_of is not None:
+        return f"who is present on {declaration.members_of.name}"
+    return ", ".join(map(_source, declaration.sources)) or "broadcast"
 
 
 def _source(source: Source) -> str:

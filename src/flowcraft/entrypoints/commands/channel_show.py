@@ -67,8 +67,12 @@ def _lines(declaration: Declaration) -> Iterator[str]:
         yield f"            asked again when a row of {table.name} changes: {columns}"
     for source in declaration.sources:
         yield f"  source    {_source(source, declaration)}"
-    if not declaration.sources:
+    if declaration.members_of is not None:
+        yield f"  source    who is present on {declaration.members_of.name}"
+    elif not declaration.sources:
         yield "  source    a service: realtime.broadcast(…)"
+    if declaration.members is not None:
+        yield f"  presence  the members are on {declaration.members.name}, shown as {_present(declaration)}"
     for member in declaration.payload.members:
         yield ""
         yield f"{member.__name__}, JSON fields:"
@@ -95,6 +99,13 @@ def _guard(declaration: Declaration) -> str:
     return f"{guard.__module__}.{getattr(guard, '__name__', type(guard).__name__)}"
 
 
+def _present(declaration: Declaration) -> str:
+    present = declaration.present
+    return (
+        "nothing yet" if present is None else f"{present.__module__}.{getattr(present, '__name__', present)}"
+    )
+
+
 def _source(source: Table | Notify, declaration: Declaration) -> str:
     if isinstance(source, Rows):
         where = f" where {source.where}" if source.where else ""
@@ -112,9 +123,12 @@ def _annotation(annotation: object) -> str:
 
 
 def _subscription(declaration: Declaration) -> str:
-    name = json.dumps(declaration.name)
-    if declaration.parameter is not None:
-        name = f"channel.{camel_case(declaration.prefix)}({camel_case(declaration.parameter.name)})"
+    shown = declaration.members_of or declaration
+    name = json.dumps(shown.name)
+    if shown.parameter is not None:
+        name = f"channel.{camel_case(shown.prefix)}({camel_case(shown.parameter.name)})"
+    if declaration.members_of is not None:
+        return f"const {{ members, count, fresh }} = usePresence({name});"
     if declaration.rows is not None:
         return f"const {{ rows, fresh }} = useRows({name});"
     return f"useEffect(() => subscribe({name}, (event) => …), [subscribe]);"
@@ -133,7 +147,7 @@ def _examples(declaration: Declaration) -> Iterator[str]:
     for source in tables:
         column = source.columns.get(fields[0].name, fields[0].name)
         yield f"  update {source.name} set {column} = {column};"  # noqa: S608  # an example to read
-    if declaration.rows is not None:
+    if declaration.row_key is not None:
         return  # nothing is broadcast on it
     full, argument = declaration.prefix, ""
     if declaration.parameter is not None:

@@ -11,6 +11,7 @@ class TestMyLog(EventLogContract):
 from flowcraft.testing.contracts.backend import BackendContract
 from flowcraft.testing.contracts.connection import CarrierClient, ConnectionContract
 from flowcraft.testing.contracts.log import EventLogContract, SingleWriterLogContract
+from flowcraft.testing.contracts.members import MembersContract, MembersUnderContract
 from flowcraft.testing.contracts.rows import NotesUnderContract, RowsContract
 from flowcraft.testing.contracts.service import CallerTransaction, RealtimeServiceContract
 from flowcraft.testing.contracts.transactions import AppendableLog, Transaction
@@ -23,6 +24,8 @@ __all__ = [
     "CarrierClient",
     "ConnectionContract",
     "EventLogContract",
+    "MembersContract",
+    "MembersUnderContract",
     "NotesUnderContract",
     "Reader",
     "RealtimeServiceContract",

@@ -27,6 +27,7 @@ from flowcraft.adapters.cors import answer_headers
 from flowcraft.adapters.handshake import Refused, admit, method_not_allowed
 from flowcraft.adapters.http import check_content_length, content_too_large
 from flowcraft.adapters.request_socket import REQUEST_SECONDS, request_timeout
+from flowcraft.adapters.rows_stream import RowsStream
 from flowcraft.adapters.server_sent import BODY_BYTES, METHODS, client_messages, credential_of
 from flowcraft.adapters.sockets import address_text
 from flowcraft.adapters.uvicorn import StoppingServer
@@ -46,21 +47,31 @@ class _Disconnected(Exception):
 class AsgiEventStream(AsgiConnection):
     """A response of an ASGI server whose body does not end; a `flowcraft.ports.Connection`."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, rows: tuple[str, ...]) -> None:
         super().__init__(scope, send)
-        self.framing = server_sent.events_before_answer
+        self.framing = server_sent.events if rows else server_sent.events_before_answer
+        self._rows = RowsStream(rows, self._ask, self._cannot_read) if rows else None
         self.decided = asyncio.Event()
         """Set once the request is not refused, or the connection is closed: the response may begin."""
         self.refused: Refused | None = None
         """The response to a request that was refused before that."""
 
     def try_send(self, data: bytes) -> int:
-        if self.framing is not server_sent.events and server_sent.has_position(data):
+        if self._rows is not None:
+            data = self._rows.passed(data)
+        elif self.framing is not server_sent.events and server_sent.has_position(data):
             self.framing = server_sent.events
         return super().try_send(data)
 
+    def _ask(self, message: str) -> None:
+        if self.gateway is not None:
+            asyncio.get_running_loop().call_soon(self.gateway.received, message)
+
+    def _cannot_read(self) -> None:
+        asyncio.get_running_loop().call_soon(self.close, 1013, "the rows cannot be read now")
+
     def close(self, code: int, reason: str, rest: bytes = b"") -> None:
-        super().close(code, reason, rest)
+        super().close(code, reason, rest if self._rows is None else self._rows.passed(rest))
         if not self.decided.is_set():
             self.refused = server_sent.unauthorized(code, reason)
             self.decided.set()
@@ -89,7 +100,7 @@ async def serve_event_stream(scope: Scope, receive: Receive, send: Send, node: N
     if isinstance(opened, Refused):
         await answer_request(scope, send, opened, node.settings)
         return
-    connection = AsgiEventStream(scope, send)
+    connection = AsgiEventStream(scope, send, opened.rows)
     connection.address = opened.address
     gone = asyncio.create_task(_until_gone(receive))
     try:
@@ -159,6 +170,8 @@ class _Opened:
     address: str
     messages: Iterator[str]
     entrance: Entrance
+    rows: tuple[str, ...]
+    """The channels whose rows the URL asks for."""
 
 
 async def _open(scope: Scope, headers: dict[str, str], receive: Receive, node: NodePort) -> _Opened | Refused:
@@ -184,7 +197,8 @@ async def _open(scope: Scope, headers: dict[str, str], receive: Receive, node: N
     if isinstance(messages, Refused):
         return messages
     handshake = partial(request_of, scope, admitted.address, node.settings)
-    return _Opened(admitted.address, iter(messages), Entrance(handshake, credential_of(headers, messages)))
+    entrance = Entrance(handshake, credential_of(headers, messages))
+    return _Opened(admitted.address, iter(messages), entrance, admitted.rows)
 
 
 async def _body(receive: Receive) -> bytearray:

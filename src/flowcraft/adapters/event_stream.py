@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flowcraft.adapters import http, server_sent
+from flowcraft.adapters.rows_stream import RowsStream
 from flowcraft.adapters.sockets import NO_FD, ClientSocket
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import Entrance, NodePort
@@ -32,6 +33,8 @@ class StreamRequest:
     is_head: bool
     has_ended: bool
     """Whether the client has closed its sending side."""
+    rows: tuple[str, ...] = ()
+    """The channels whose rows the URL asks for."""
 
 
 class EventStreamConnection(ClientSocket):
@@ -41,8 +44,9 @@ class EventStreamConnection(ClientSocket):
     """
 
     def __init__(self, node: NodePort, request: StreamRequest) -> None:
-        super().__init__(node, server_sent.events_before_answer)
+        super().__init__(node, server_sent.events if request.rows else server_sent.events_before_answer)
         self._request = request
+        self._rows = RowsStream(request.rows, self._ask, self._cannot_read) if request.rows else None
         self._held: list[bytes] | None = []
         """The messages before the response has begun; None afterwards."""
         self._is_decided = False
@@ -97,11 +101,19 @@ class EventStreamConnection(ClientSocket):
 
     def _use_descriptor(self) -> None:
         super()._use_descriptor()
-        if self.framing is not server_sent.events:
+        if self.framing is not server_sent.events or self._rows is not None:
             self.fd = NO_FD  # `try_send` sees everything until there is a position
 
+    def _ask(self, message: str) -> None:
+        asyncio.get_running_loop().call_soon(self._process, iter((message,)))
+
+    def _cannot_read(self) -> None:
+        asyncio.get_running_loop().call_soon(self.close, 1013, "the rows cannot be read now")
+
     def try_send(self, data: bytes) -> int:
-        if self.framing is not server_sent.events and server_sent.has_position(data):
+        if self._rows is not None:
+            data = self._rows.passed(data)
+        elif self.framing is not server_sent.events and server_sent.has_position(data):
             self.framing = server_sent.events
             self._use_descriptor()
         if self._held is not None:
@@ -119,7 +131,8 @@ class EventStreamConnection(ClientSocket):
         if self._held is None or not self._refuse(transport, code, reason):
             self._begin_response(transport)
             if not self._request.is_head:
-                transport.write(rest + server_sent.close(code, reason))
+                last = rest if self._rows is None else self._rows.passed(rest)
+                transport.write(last + server_sent.close(code, reason))
         self._end(transport)
 
     def _decided(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from http.cookies import SimpleCookie
 from urllib.parse import unquote_plus
@@ -32,6 +32,8 @@ class Admitted:
 
     channels: tuple[str, ...]
     since: str | None
+    rows: tuple[str, ...] = ()
+    """The channels whose rows an event stream has."""
     address: str = ""
     """The client's address, behind trusted proxies too; empty if it is unknown."""
 
@@ -70,7 +72,7 @@ def admit(query: str, headers: Mapping[str, str], node: NodePort, peer: str) -> 
     if not node.has_place_for(address):
         logger.info("a request from %s was refused: connections_per_address is reached", address)
         return _unavailable(node, "too many connections from this address")
-    return Admitted(checked.channels, checked.since, address)
+    return replace(checked, address=address)
 
 
 def handshake_of(path: str, fields: Mapping[str, str], address: str, settings: Settings) -> Handshake:
@@ -130,7 +132,9 @@ def check_request(
         if name in parameters:
             where = f"{name!r} in the URL, which servers log"
             return Refused(400, f'bad request: {where}; send {{"auth":"<token>"}} first')
-    return Admitted(tuple(parameters.get("channel", ())), next(iter(parameters.get("since", ())), None))
+    since = next(iter(parameters.get("since", ())), None)
+    rows = tuple(dict.fromkeys(parameters.get("rows", ())))
+    return Admitted(tuple(parameters.get("channel", ())), since, rows)
 
 
 def forbidden(origin: str) -> Refused:

@@ -110,16 +110,19 @@ def client_messages(
 ) -> tuple[str, ...] | Refused:
     """Return the client's messages in a request, in order; names of headers are in lower case.
 
-    GET subscribes to the channels of its URL, after Last-Event-ID or `since`. The content of a POST is what a
-    client would send through a WebSocket, one message a line.
+    GET subscribes to the channels of its URL, or to their rows, after Last-Event-ID or `since`. The content
+    of a POST is what a client would send through a WebSocket, one message a line.
     """
+    if url.rows and (url.channels or method == "POST"):
+        return Refused(400, "bad request: rows has a GET of its own, without channel and without content")
     messages: list[str] = []
     token = _bearer_token(headers)
     if token is not None:
         messages.append(msgspec.json.encode({"auth": token}).decode())
-    if url.channels:
+    if url.channels or url.rows:
         since = headers.get("last-event-id") or url.since
-        messages.append(encode_subscribe(Subscribe(url.channels, since)).decode())
+        subscribe = Subscribe(url.channels or url.rows, since, rows=bool(url.rows))
+        messages.append(encode_subscribe(subscribe).decode())
     elif method != "POST":
         return Refused(400, "bad request: expected channels, as in /realtime/events?channel=run_update")
     if method == "GET" and body:

@@ -172,6 +172,7 @@ class WebSocketConnection(RequestSocket):
             answer_headers(headers, self._settings),
             is_head=request.method == "HEAD",
             has_ended=self._has_ended,
+            rows=admitted.rows,
         )
         self._begin_answer()
         stream = EventStreamConnection(self._node, asked)

@@ -14,7 +14,8 @@ import pytest
 from flowcraft.core.session import Session
 from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
-from tests.support.carriers import OpenStage, dedicated, mounted, until
+from tests.support.carriers import QUICK, OpenStage, dedicated, mounted, until
+from tests.support.middlebox import Passes, middlebox
 from tests.support.strangers import Made
 
 ROOT = Path(__file__).parents[2]
@@ -76,3 +77,23 @@ async def test_a_client_with_as_many_channels_as_it_may_have_waits_for_its_token
             await until(lambda: sum(sessions.waiting_bytes()) > all_of_it)
             slow.released.set()
             assert json.loads(await printed.readline()) == {"status": "open", "attempts": 0, "code": None}
+
+
+ONE_SIDED = [Passes.FROM_SERVER, Passes.NOTHING, Passes.FROM_CLIENT]
+
+
+@pytest.mark.parametrize("carrier", [dedicated, mounted], ids=["dedicated", "asgi"])
+@pytest.mark.parametrize("passes", ONE_SIDED, ids=lambda passes: passes.value)
+async def test_a_client_is_served_by_a_stream_where_only_some_frames_of_a_websocket_pass(
+    carrier: OpenStage, passes: Passes
+) -> None:
+    """Also where the server's frames arrive: it answers nothing, and closes after 5 s without a token."""
+    slow = Slow()
+    slow.released.set()
+    async with (
+        asyncio.timeout(50),
+        carrier(QUICK, slow) as stage,
+        middlebox(stage.address, passes) as address,
+        subscribing(address, "websocket", [{"name": "ping_update"}]) as printed,
+    ):
+        assert json.loads(await printed.readline())["status"] == "open"

@@ -29,29 +29,36 @@ export const page: Partial<
 const SLOW_MS = 1_500;
 /** Where an earlier page of this session needed a stream. */
 const SLOW_AGAIN_MS = 300;
+/** Without an answer for this long, the client's frames do not pass. A server without the token closes after 5 s. */
+const ANSWER_MS = 4_500;
 const CLOSED = 3; // the state of a WebSocket
+const LOST = 1006;
 
 /** Storage may be missing, or refuse every access. */
-const isStored = (key: string) => {
+const stored = (key: string) => {
   try {
-    return sessionStorage.getItem(key) !== null;
+    return sessionStorage.getItem(key);
   } catch {
-    return false;
+    return null;
   }
 };
 
 export const createDial = (Socket?: new (url: string) => WebSocketLike) => {
   let isReported = false;
   let failures = 0; // WebSockets in a row that ended before a message
+  let isDeaf: boolean | undefined; // a WebSocket brings the server's frames, and takes none of ours
 
-  /** Success is a message: a proxy may pass the handshake and nothing else. */
+  /** Success is a message: a proxy may pass the handshake and nothing else. A filter may pass what one side sends. */
   return (url: string, token: string | undefined, { opened, received, closed, reported }: Listeners): Dialed => {
     const key = `flowcraft streams ${url}`;
     let isDone = false;
     let loading: Promise<void> | undefined; // the fallback
     let stream: FallbackSocket | undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let asking: ReturnType<typeof setTimeout> | undefined; // after the first request
+    let isAnswered = false;
     let socket: WebSocketLike | undefined;
+    isDeaf ??= !!stored(key);
 
     const attach = (next: WebSocketLike) => {
       socket = next;
@@ -60,6 +67,8 @@ export const createDial = (Socket?: new (url: string) => WebSocketLike) => {
         if (!isDone && !stream?.isStream) failures = 0;
         isDone = true;
         clearTimeout(timer);
+        // These frames come unasked.
+        if (!isAnswered && (isAnswered = !/^{"(hello|cursor|bye)"/.test(String(data)))) clearTimeout(asking);
         received(data);
       };
       next.onclose = ({ code, reason }: { readonly code: number; readonly reason?: string }) => {
@@ -67,48 +76,66 @@ export const createDial = (Socket?: new (url: string) => WebSocketLike) => {
         if (loading) void loading.then(last);
         else last();
       };
-      // After an error of a WebSocket `close` follows, with the code.
+      // After an error of a WebSocket `close` follows, with the code; in Node 20, not if it had not opened.
       next.onerror = ({ message }: { readonly message?: string }) => {
         if (stream && message !== undefined && !isReported) reported(message);
         isReported ||= stream !== undefined;
+        if (!isDone && !stream) setTimeout(() => next.onclose?.({ code: LOST } as never));
       };
     };
 
-    const end = (code: number, reason?: string) => {
+    const leave = (code: number) => {
       clearTimeout(timer);
+      clearTimeout(asking);
+      const last = socket;
+      socket = undefined;
+      if (!last) return;
+      last.onopen = last.onmessage = last.onclose = null;
+      last.close(code);
+    };
+
+    const end = (code: number, reason?: string) => {
+      socket = undefined;
+      leave(code);
       if (!isDone) failures++;
+      isDeaf &&= isDone;
       closed(code, reason);
+    };
+
+    /** The next attempt is a stream, without a WebSocket beside it. */
+    const turnDeaf = () => {
+      leave(1000);
+      isDeaf = true;
+      closed(LOST);
     };
 
     const fallBack = async (wait: number) => {
       const module = await import("./fallback.js").catch(() => undefined);
       if (isDone) return;
       const first = socket as WebSocket | undefined; // ours is the native one
-      if (module) attach((stream = module.createFallback(url, token, first?.readyState === CLOSED ? undefined : first, wait, key)));
+      if (module) attach((stream = module.createFallback(url, token, first?.readyState === CLOSED ? undefined : first, wait, key, isDeaf)));
       else if (!first) end(0);
     };
 
     const Native = page.WebSocket;
     if (Socket) attach(new Socket(url));
     else {
-      const isBlocked = !Native || failures > 1 || isStored(key);
-      if (Native) attach(new Native(url));
+      const isBlocked = !Native || isDeaf || failures > 1 || stored(key) !== null;
+      if (Native && !isDeaf) attach(new Native(url));
       // Loaded on demand: most pages never need its 2 KB.
       const load = (wait: number) => void (loading = fallBack(wait));
-      if (isBlocked) load(Native ? SLOW_AGAIN_MS : 0);
+      if (isBlocked) load(socket ? SLOW_AGAIN_MS : 0);
       else timer = setTimeout(load, SLOW_MS, 0);
     }
 
     return {
-      send: (data) => socket?.send(data),
+      send: (data) => {
+        if (isDone && !isAnswered && !Socket && !stream) asking ??= setTimeout(turnDeaf, ANSWER_MS);
+        socket?.send(data);
+      },
       close: (code) => {
-        clearTimeout(timer);
         isDone = true;
-        const last = socket;
-        socket = undefined;
-        if (!last) return;
-        last.onopen = last.onmessage = last.onclose = null;
-        last.close(code);
+        leave(code);
       },
     };
   };

@@ -25,9 +25,16 @@ export type FallbackSocket = {
  * below the WebSocket's address: one request at a time, repeated for each frame to send.
  *
  * `socket`: one that is opening; a stream is asked for after `wait`, or once the socket has failed. `key`: where session
- * storage has that a stream was needed.
+ * storage has that a stream was needed. `isDeaf`: a WebSocket would open, and take no frame of ours.
  */
-export const createFallback = (url: string, token: string | undefined, socket: WebSocket | undefined, wait: number, key: string) => {
+export const createFallback = (
+  url: string,
+  token: string | undefined,
+  socket: WebSocket | undefined,
+  wait: number,
+  key: string,
+  isDeaf = false,
+) => {
   const streams = createStreams();
   let stream = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -35,7 +42,7 @@ export const createFallback = (url: string, token: string | undefined, socket: W
   /** Whether the WebSocket has delivered a message, and whether it has failed before. */
   let isSocket = false;
   let isRefused = true;
-  let isRetried = false;
+  let isRetried = isDeaf;
   let decide: (() => void) | undefined;
   /** Whether the first stream was asked for, and whether it failed. */
   let hasBegun = false;
@@ -141,7 +148,7 @@ export const createFallback = (url: string, token: string | undefined, socket: W
   /** The next page of this session asks for a stream sooner. */
   const remember = (needsStreams: boolean) => {
     try {
-      if (needsStreams) sessionStorage.setItem(key, "");
+      if (needsStreams) sessionStorage.setItem(key, isDeaf ? "deaf" : "");
       else sessionStorage.removeItem(key);
     } catch {
       // no storage here

@@ -78,3 +78,74 @@ test("while the WebSocket may still open, a 401 does not end the attempt", async
   const socket = new FakeSocket("wss://flowcraft.example/realtime");
   expect(await codeOf(401, '{"code":4401}', socket)).toBeUndefined();
 });
+
+/** A page whose network passes the handshake; the calls of the fallback, which is a socket of the test. */
+const behindAFilter = async () => {
+  const calls: unknown[][] = [];
+  vi.doMock("../src/fallback.js", () => ({
+    createFallback: (...args: unknown[]) => {
+      calls.push(args);
+      return Object.assign(new FakeSocket("stream"), { isStream: true });
+    },
+  }));
+  client = createClient({ url: "wss://flowcraft.example/realtime" });
+  client.subscribe("run_update", () => undefined, { onError: () => undefined });
+  await vi.waitUntil(() => FakeSocket.opened.length > 0);
+  return calls;
+};
+const heartbeat = { cursor: "c0", n: 0, at: "2026-11-22T20:13:00.000Z" };
+const names = () => FakeSocket.opened.map(({ url }) => url.replace(/^wss:.*/, "socket"));
+
+test("a filter that passes the frames of the server alone: without an answer, the next attempt is a stream", async () => {
+  const calls = await behindAFilter();
+  FakeSocket.last.open();
+  expect(FakeSocket.last.sent).toEqual([{ subscribe: ["run_update"], ref: 1 }]);
+  await vi.advanceTimersByTimeAsync(4000);
+  FakeSocket.last.says(heartbeat);
+  expect(FakeSocket.last.closed).toBeUndefined();
+  const [socket] = FakeSocket.opened;
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(socket?.closed).toBe(1000);
+  await vi.waitUntil(() => FakeSocket.opened.length > 1);
+  expect(names()).toEqual(["socket", "stream"]); // no WebSocket beside it, which would say hello first
+  expect(calls[0]?.[5]).toBe(true);
+  FakeSocket.last.open().answer();
+  expect(client?.connection.get()).toMatchObject({ status: "open", fresh: true });
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(FakeSocket.opened).toHaveLength(2);
+  FakeSocket.last.lose();
+  await vi.waitUntil(() => FakeSocket.opened.length > 2);
+  expect(names()).toEqual(["socket", "stream", "stream"]);
+  FakeSocket.last.lose(); // no stream either: everything is tried again
+  await vi.waitUntil(() => FakeSocket.opened.length > 3);
+  expect(names()[3]).toBe("socket");
+});
+
+test.each([
+  ["subscribed", () => FakeSocket.last.answer()],
+  ["a refusal", () => FakeSocket.last.says({ error: { code: "forbidden", message: "no", channels: ["run_update"], ref: 1 } })],
+  ["the first event of a replay", () => FakeSocket.last.says({ channel: "run_update", payload: {}, id: 1 })],
+])("%s is an answer, and the WebSocket stays", async (_, answer) => {
+  const calls = await behindAFilter();
+  FakeSocket.last.open();
+  await vi.advanceTimersByTimeAsync(4000);
+  answer();
+  await vi.advanceTimersByTimeAsync(6000);
+  expect([names(), calls]).toEqual([["socket"], []]);
+});
+
+test("an attempt whose WebSocket reports an error and no close, as in Node 20, ends at once", async () => {
+  await behindAFilter();
+  FakeSocket.last.onerror?.({});
+  await vi.advanceTimersByTimeAsync(0);
+  expect(client?.connection.get()).toMatchObject({ status: "waiting", attempts: 1 });
+});
+
+test("an error before a close is one failed attempt, with the code of the close", async () => {
+  await behindAFilter();
+  const socket = FakeSocket.last;
+  socket.onerror?.({});
+  socket.lose(1013);
+  await vi.advanceTimersByTimeAsync(0);
+  expect(client?.connection.get()).toMatchObject({ status: "waiting", attempts: 1, code: 1013 });
+});

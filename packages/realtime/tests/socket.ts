@@ -15,7 +15,7 @@ export class FakeSocket {
   onopen: (() => void) | null = null;
   onmessage: ((event: { data: unknown }) => void) | null = null;
   onclose: ((event: { code: number }) => void) | null = null;
-  onerror: (() => void) | null = null;
+  onerror: ((event: { readonly message?: string }) => void) | null = null;
   readonly url: string;
   readonly sent: unknown[] = [];
   closed: number | undefined;

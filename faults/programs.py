@@ -27,6 +27,8 @@ LOOK_SECONDS = 0.01
 class ServerProgram:
     """`flowcraft serve` on a port of its own. `lines` is what it printed, `log` what it reported."""
 
+    words: tuple[str, ...] = ("serve",)
+
     def __init__(
         self,
         port: int,
@@ -51,13 +53,18 @@ class ServerProgram:
         return f"ws://127.0.0.1:{self.port}/realtime"
 
     @property
+    def runs(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         assert self._process is not None, "it does not run"
         return self._process.pid
 
     async def start(self, *, until_ready: bool = True) -> None:
         """Start it, and wait until it takes connections."""
-        command = ["-c", COMMAND, "serve", "faults.app:realtime", "--port", str(self.port)]
+        command = ["-c", COMMAND, *self.words, "faults.app:realtime", "--port", str(self.port)]
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, *command, env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log

@@ -121,6 +121,30 @@ WORDING = {
         "rows at every commit point are those of SQL at that cursor",
         "8 writers: moves, key changes, nested triggers, cascades, savepoints, TRUNCATE, DDL; servers killed",
     ),
+    "I29": (
+        "the promise through NATS: relays die",
+        "the relay that publishes killed, again and again",
+    ),
+    "I30": (
+        "two relays that publish at once double nothing",
+        "a relay frozen until another leads, then released",
+    ),
+    "I31": (
+        "a lost broker costs time, and no event",
+        "the broker killed, and frozen",
+    ),
+    "I32": (
+        "lines to the broker may fail",
+        "resets, silence and 64 KB/s between edges and broker",
+    ),
+    "I33": (
+        "a client moves between edges and nodes on the database",
+        "a quarter of the clients cut off, again and again",
+    ),
+    "I34": (
+        "a relay on a lost primary changes nothing",
+        "a standby promoted while its primary, with relay and writers, goes on",
+    ),
     "I35": (
         "a withdrawn right ends in commit order",
         "4 writers, rights withdrawn one after the other, guards in flight, backends terminated",

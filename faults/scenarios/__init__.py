@@ -19,6 +19,7 @@ MODULES = (
     "rows",
     "rights",
     "attacks",
+    "edges",
 )
 
 

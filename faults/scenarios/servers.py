@@ -74,7 +74,7 @@ async def a_standby_takes_over(stage: Stage) -> list[Outcome]:
 
 async def _fail_over(stage: Stage, kind: Literal["async", "sync"]) -> Outcome:
     settings = {"max_wal_senders": "4", "wal_keep_size": "64MB"}
-    async with stage.alone(settings) as own, _standby(own.cluster) as (standby, replication):
+    async with stage.alone(settings) as own, standby_of(own.cluster) as (standby, replication):
         primary = own.cluster.server
         if kind == "sync":
             primary.execute("alter system set synchronous_standby_names = '*'")
@@ -92,10 +92,10 @@ async def _fail_over(stage: Stage, kind: Literal["async", "sync"]) -> Outcome:
         await asyncio.to_thread(primary.kill)
         began = time.monotonic()
         await _promote(own, standby)
-        resets = await asyncio.gather(*(_was_reset(probe) for probe in probes))
+        resets = await asyncio.gather(*(was_reset(probe) for probe in probes))
         took = time.monotonic() - began
         gone = set(writers.committed) - set(map(_tag, await own.oracle()))
-        own.histories = [_since_the_reset(history) for history in own.histories]
+        own.histories = [since_the_reset(history) for history in own.histories]
         async with own.writers(first_version=1_000_000).writing():
             await asyncio.sleep(1)
         drained = await own.drain() and drained
@@ -128,7 +128,8 @@ async def _promote(stage: Stage, standby: EmbeddedPostgres) -> None:
     stage.wire.reset()
 
 
-async def _was_reset(probe: Probe) -> bool:
+async def was_reset(probe: Probe) -> bool:
+    """Whether a client was reset in time."""
     return await until(lambda: probe.resets["rewound"] > 0, 2 * FAILOVER_SECONDS)
 
 
@@ -137,7 +138,7 @@ def _tag(record: Record) -> tuple[str, str, int]:
     return record.channel, str(payload["row"]), payload["version"]
 
 
-def _since_the_reset(history: History) -> History:
+def since_the_reset(history: History) -> History:
     """What was received before belongs to a history that the survivor does not have."""
     last = max(n for n, mark in enumerate(history.marks) if isinstance(mark, WasReset))
     del history.marks[: last + 1]
@@ -145,7 +146,7 @@ def _since_the_reset(history: History) -> History:
 
 
 @asynccontextmanager
-async def _standby(cluster: Cluster) -> AsyncIterator[tuple[EmbeddedPostgres, FaultProxy]]:
+async def standby_of(cluster: Cluster) -> AsyncIterator[tuple[EmbeddedPostgres, FaultProxy]]:
     """Lend a streaming standby of a cluster's server, and the way its replication takes."""
     primary = cluster.server
     assert primary.port is not None

@@ -1,85 +1,23 @@
-"""A real nats-server as a child process on a loopback port of its own, with its own store."""
+"""A real nats-server for tests; where there is none they are skipped, and say so."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-BINARY = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin:/usr/local/sbin")
-SECONDS = 10.0
+from faults import broker
+from faults.broker import NatsServer
 
-
-class NatsServer:
-    """One server; it can be stopped, killed and started again at its address."""
-
-    def __init__(self, folder: Path, config: str = "") -> None:
-        self._folder = folder
-        self._config = config
-        self._process: subprocess.Popen[bytes] | None = None
-        self.port = -1
-
-    @property
-    def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Start it, on the port that it had before."""
-        if BINARY is None:
-            pytest.skip(
-                "edges through NATS were not tested: no nats-server (Debian: apt install nats-server)"
-            )
-        ports = self._folder / "ports"
-        shutil.rmtree(ports, ignore_errors=True)
-        ports.mkdir(parents=True)
-        config = self._folder / "nats.conf"
-        config.write_text(self._config)
-        log = (self._folder / "log").open("ab")
-        self._process = subprocess.Popen(
-            [BINARY, "-c", config, "-a", "127.0.0.1", "-p", str(self.port), "--ports_file_dir", ports],
-            stdout=log,
-            stderr=log,
-            cwd=self._folder,
-        )
-        log.close()
-        deadline = time.monotonic() + SECONDS
-        while not (found := list(ports.glob("*.ports"))) or not found[0].read_text().strip():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError((self._folder / "log").read_text())
-            time.sleep(0.005)
-        self.port = int(json.loads(found[0].read_text())["nats"][0].rpartition(":")[2])
-
-    def end(self, number: int = signal.SIGKILL) -> None:
-        """End it with a signal, and wait for that."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(signal.SIGCONT)
-            process.send_signal(number)
-            process.wait(SECONDS)
-
-    def freeze(self) -> None:
-        """Stop it where it is; `thaw` has it go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+__all__ = ["NatsServer", "nats_server"]
 
 
 @contextmanager
 def nats_server(folder: Path, config: str = "") -> Iterator[NatsServer]:
     """A server that runs until the block ends, on a port that the kernel chose."""
-    server = NatsServer(folder, config)
-    server.start()
-    try:
+    if broker.find_binary() is None:
+        pytest.skip(broker.WITHOUT)
+    with broker.nats_server(folder, config) as server:
         yield server
-    finally:
-        server.end()

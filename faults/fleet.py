@@ -24,7 +24,7 @@ class RelayProgram(ServerProgram):
     async def leads(self) -> bool:
         """Whether it publishes."""
         try:
-            return (await self.health())["state"] == "leading"
+            return bool((await self.health())["state"] == "leading")
         except OSError:
             return False
 

@@ -221,7 +221,7 @@ async def a_relay_stays_on_a_lost_primary(stage: Stage) -> list[Outcome]:
         drained = await own.drain()
         before = await own.verdict()
         lost, primary = own.writers(first_version=500_000), own.cluster.server
-        async with lost.writing():  # on the primary that nobody should use any more
+        async with lost.writing():  # on the primary that no application should use any more
             await _promote(own, standby)
             await fleet.add_relay(own.dsn)
             resets = await asyncio.gather(*(was_reset(probe) for probe in probes))
@@ -260,7 +260,8 @@ async def _promote(stage: Stage, standby: EmbeddedPostgres) -> None:
 
 
 async def _until_it_leads(relay: ServerProgram) -> bool:
-    return (await relay.until(lambda health: health["state"] == "leading"))["state"] == "leading"
+    health = await relay.until(lambda health: health["state"] == "leading")
+    return bool(health["ready"])
 
 
 async def _is_stale(edge: ServerProgram) -> bool:

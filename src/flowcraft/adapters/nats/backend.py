@@ -57,7 +57,7 @@ class NatsBackend:
         require_nats()
         edge = self.edge = Edge(self.address, context)
         return LogReader(
-            EdgeLog(edge), edge, EdgeRows(edge), {"nats": edge.run}, is_fresh=lambda: edge.is_fresh
+            EdgeLog(edge), edge, EdgeRows(edge), upkeep={"nats": edge.run}, is_fresh=lambda: edge.is_fresh
         )
 
     async def close(self) -> None:

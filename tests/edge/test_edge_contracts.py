@@ -10,7 +10,7 @@ import pytest
 
 from flowcraft.adapters.memory import MemoryLog, MemoryTransaction
 from flowcraft.adapters.nats.backend import NatsBackend
-from flowcraft.adapters.nats.edge import EdgeLog, EdgeRows
+from flowcraft.adapters.nats.edge import EdgeLog, EdgeMembers, EdgeRows
 from flowcraft.adapters.nats.messages import Subjects
 from flowcraft.adapters.postgres.backend import PostgresBackend
 from flowcraft.adapters.postgres.schema import migrate
@@ -22,11 +22,14 @@ from flowcraft.testing.contracts import (
     AppendableLog,
     BackendContract,
     EventLogContract,
+    MembersContract,
+    MembersUnderContract,
     NotesUnderContract,
     Reader,
     RowsContract,
     WakeupsContract,
 )
+from flowcraft.testing.contracts.members import members_contract_channels
 from flowcraft.testing.contracts.rows import Note, rows_contract_channels
 from flowcraft.testing.contracts.service import contract_channels
 from flowcraft.testing.contracts.wakeups import OpenReader
@@ -105,6 +108,24 @@ class TestEdgeRows(RowsContract):
         url = address_of(shared_nats.url, backend.log.lineage)
         async with relay(shared_nats.url, backend, channels), edge(url, channels) as parts:
             yield NotesThroughEdge(backend.log, parts)
+
+
+class MembersThroughEdge:
+    """Stores members where a relay stores them, and reads them through an edge."""
+
+    def __init__(self, parts: EdgeParts) -> None:
+        self.log = parts.log
+        self.rows = EdgeRows(parts.edge)
+        self.store = EdgeMembers(parts.edge)
+
+
+class TestEdgeMembers(MembersContract):
+    @pytest.fixture
+    async def members(self, shared_nats: NatsServer) -> AsyncIterator[MembersUnderContract]:
+        backend, channels = memory_backend(), members_contract_channels()
+        url = address_of(shared_nats.url, backend.log.lineage)
+        async with relay(shared_nats.url, backend, channels), edge(url, channels) as parts:
+            yield MembersThroughEdge(parts)
 
 
 class TestNatsBackend(BackendContract):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Protocol, final
 
+from msgspec.structs import replace
+
 from flowcraft.adapters.nats.connection import Arrival, NatsConnection
 from flowcraft.adapters.nats.messages import (
     Answer,
@@ -21,6 +23,7 @@ from flowcraft.adapters.nats.messages import (
     decode,
     encode,
 )
+from flowcraft.core.attendance import Change
 from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Lineage
 from flowcraft.errors import (
@@ -75,6 +78,7 @@ class Answers:
         self._connection = connection
         self._log: EventLog = reader.log
         self._rows = reader.rows
+        self._members = reader.members
         self._broadcasts = broadcasts
         self._published_lineage = lineage
         self._read_lineage = lineage()
@@ -144,7 +148,23 @@ class Answers:
                 await self._broadcasts.broadcast_encoded(ask.channels[0], ask.payload)
             case "revoke":
                 await self._broadcasts.revoke(Withdrawal.parse(ask.payload))
+            case _:
+                return await self._found_members(ask)
         return self._made()
+
+    async def _found_members(self, ask: Ask) -> Answer:
+        members = self._members
+        if members is None:
+            return self._error(AskError("presence_unsupported", "the relay's backend stores no members"))
+        answer = self._made()
+        match ask.ask:
+            case "presence_beat":
+                return replace(answer, beats=dict(await members.beat(ask.node)))
+            case "presence_attend":
+                changes = [Change(*change) for change in ask.changes]
+                return replace(answer, done=await members.attend(ask.node, changes, whole=ask.whole))
+            case _:
+                return replace(answer, names=tuple(await members.forget(ask.beats)))
 
     async def _found_rows(self, channel: str, limit: Limit) -> Answer:
         if self._rows is None:

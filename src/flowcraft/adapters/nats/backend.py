@@ -6,7 +6,7 @@ from typing import TypeVar, final
 
 from flowcraft.adapters.nats.address import LogAddress
 from flowcraft.adapters.nats.connection import NatsConnection, require_nats
-from flowcraft.adapters.nats.edge import Edge, EdgeLog, EdgeRows, find_database
+from flowcraft.adapters.nats.edge import Edge, EdgeLog, EdgeMembers, EdgeRows, find_database
 from flowcraft.adapters.nats.messages import Answer, Ask
 from flowcraft.adapters.nats.questions import Questions, error_of
 from flowcraft.adapters.postgres.address import NoDatabase
@@ -48,7 +48,7 @@ class NatsBackend:
         return self._service
 
     def open(self, context: BackendContext) -> LogReader:
-        """Return the log, the wakeups, the rows, and the task `nats`.
+        """Return the log, the wakeups, the rows, the members, and the task `nats`.
 
         Raises:
             LogAddressInvalid: the address can never work.
@@ -57,7 +57,12 @@ class NatsBackend:
         require_nats()
         edge = self.edge = Edge(self.address, context)
         return LogReader(
-            EdgeLog(edge), edge, EdgeRows(edge), upkeep={"nats": edge.run}, is_fresh=lambda: edge.is_fresh
+            EdgeLog(edge),
+            edge,
+            EdgeRows(edge),
+            EdgeMembers(edge),
+            upkeep={"nats": edge.run},
+            is_fresh=lambda: edge.is_fresh,
         )
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import final
 
@@ -24,6 +24,7 @@ from flowcraft.adapters.nats.messages import (
     Beat,
     CursorMember,
     EphemeralMessage,
+    LogAsk,
     MessageInvalid,
     Subjects,
     Wake,
@@ -33,6 +34,7 @@ from flowcraft.adapters.nats.messages import (
     encode,
 )
 from flowcraft.adapters.nats.questions import Questions, error_of
+from flowcraft.core.attendance import Change
 from flowcraft.core.chain import Chain, Link, Taken
 from flowcraft.core.parts import Parts
 from flowcraft.core.wakeup import StateWord
@@ -340,9 +342,35 @@ async def find_database(connection: NatsConnection, address: LogAddress) -> Subj
     return found.pop()
 
 
-def _about(name: str, after: Cursor, limit: Limit | None) -> Ask:
+@final
+class EdgeMembers:
+    """Implements `MemberStore`: a relay stores the members."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+
+    async def beat(self, node: str) -> Mapping[str, int]:
+        answer = await self._ask(Ask(ask="presence_beat", node=node))
+        return answer.beats or {}
+
+    async def attend(self, node: str, changes: Sequence[Change], *, whole: bool) -> bool:
+        ask = Ask(ask="presence_attend", node=node, changes=tuple(changes), whole=whole)
+        return bool((await self._ask(ask)).done)
+
+    async def forget(self, beats: Mapping[str, int]) -> Sequence[str]:
+        answer = await self._ask(Ask(ask="presence_forget", beats=dict(beats)))
+        return answer.names or ()
+
+    async def _ask(self, ask: Ask) -> Answer:
+        answer = await self._edge.ask(ask)
+        if answer.error is not None:
+            raise error_of(answer.error, "", "members")
+        return answer
+
+
+def _about(name: LogAsk, after: Cursor, limit: Limit | None) -> Ask:
     events, size = (None, None) if limit is None else (limit.events, limit.bytes)
-    return Ask(ask=name, after=CursorMember.of(after), events=events, bytes=size)  # type: ignore[arg-type]
+    return Ask(ask=name, after=CursorMember.of(after), events=events, bytes=size)
 
 
 def _batch_of(answer: Answer, cursor: str) -> Batch:

@@ -215,14 +215,15 @@ class EphemeralMessage(msgspec.Struct, frozen=True, kw_only=True):
     payload: str
 
 
-AskName: TypeAlias = Literal["position", "tail", "replay", "rewound", "rows", "broadcast", "revoke"]
+LogAsk: TypeAlias = Literal["position", "tail", "replay", "rewound", "rows", "broadcast", "revoke"]
+PresenceAsk: TypeAlias = Literal["presence_beat", "presence_attend", "presence_forget"]
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An edge's question; the members that it needs."""
 
     v: int = VERSION
-    ask: AskName
+    ask: LogAsk | PresenceAsk
     lineage: tuple[int, int] | None = None
     """Timeline and generation of the newest lineage seen: a relay of an older one does not answer."""
     after: CursorMember | None = None
@@ -230,6 +231,11 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     events: int | None = None
     bytes: int | None = None
     payload: str = ""
+    node: str = ""
+    changes: tuple[tuple[str, str, str | None], ...] = ()
+    """Members of a node: each its channel, its key, and its JSON or null once it has left."""
+    whole: bool = False
+    beats: dict[str, int] = {}
 
     @property
     def cursor(self) -> Cursor:
@@ -266,13 +272,16 @@ class AskError(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A relay's answer: a batch, rows, an error, or none of these for what is done."""
+    """A relay's answer: the member that the question asks for, or an error, or neither for what is done."""
 
     v: int = VERSION
     relay: str
     lineage: tuple[int, int]
     batch: BatchMember | None = None
     rows: RowsMember | None = None
+    beats: dict[str, int] | None = None
+    names: tuple[str, ...] | None = None
+    done: bool | None = None
     error: AskError | None = None
 
 

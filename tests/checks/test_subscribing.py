@@ -21,7 +21,8 @@ import type { Client } from "@flowcraft/realtime";
 import { createClient } from "@flowcraft/realtime";
 import { useChannel, useChannelState, useClient, useWebSocket } from "@flowcraft/realtime/react";
 import { useRows } from "@flowcraft/realtime/rows";
-import { channelStore, rowsStore } from "@flowcraft/realtime/store";
+import { usePresence } from "@flowcraft/realtime/presence";
+import { channelStore, presenceStore, rowsStore } from "@flowcraft/realtime/store";
 import * as rt from "@flowcraft/realtime/react";
 import { client as shared, makeFeed } from "@/lib/shared";
 """
@@ -40,6 +41,8 @@ DECLARED = {
     "turned off": "useChannel(id ? 'system' : null, f);",
     "rows": "useRows('system');",
     "a store of rows": "rowsStore(shared, 'system');",
+    "presence": "usePresence('system');",
+    "a store of presence": "presenceStore(shared, 'system');",
     "no subscription": "const feed = makeFeed(shared); feed.name(); shared.connection.subscribe(f);",
     "a namesake": "const own = { subscribe: (g: string) => g }; useEffect(() => own.subscribe('sistem'));",
 }
@@ -56,6 +59,8 @@ MISSPELT = {
     "of a shared client": "useEffect(() => shared.subscribe('sistem', f), []);",
     "of a parameter": "const go = (c: Client) => c.subscribe('sistem', f);",
     "of rows": "useRows('sistem');",
+    "of presence": "usePresence('sistem');",
+    "of a store of presence": "presenceStore(shared, 'sistem');",
     "of a store of rows": "rowsStore(shared, 'sistem');",
     "of a store": "channelStore(shared, 'sistem', { load: f, reduce: f });",
     "of a part of a parameter": "const go = ({ client: c }: { client: Client }) => c.subscribe('sistem', f);",
@@ -141,3 +146,34 @@ def test_a_handler_that_removes_rows_or_has_one_is_left_alone(
     found: dict[str, list[str]], number: int
 ) -> None:
     assert found[f"removed{number}"] == []
+
+
+class Person(Event):
+    id: str
+
+
+@pytest.mark.parametrize(
+    ("code", "unshown"),
+    [
+        ("export const It = () => usePresence('lobby_update');", ["rooms.{room_id}"]),
+        ("export const It = () => presenceStore(shared, `rooms.${7}`);", ["lobby_update"]),
+        ("export const It = () => useRows('lobby_update_members');", ["rooms.{room_id}"]),
+        ("export const It = () => useRows('system');", ["lobby_update", "rooms.{room_id}"]),
+    ],
+)
+def test_presence_that_no_page_shows_is_found(tmp_path: Path, code: str, unshown: list[str]) -> None:
+    (tmp_path / "node_modules").symlink_to(ROOT / "node_modules")
+    (tmp_path / "src/lib").mkdir(parents=True)
+    (tmp_path / "src/lib/shared.ts").write_text(SHARED)
+    (tmp_path / "src/it.ts").write_text(IMPORTS + code)
+    channels = Channels()
+    channels.declare("lobby_update", Announcement, presence=Person)
+    channels.declare("rooms.{room_id}", Announcement, params={"room_id": int}, presence=Person)
+    rules = [rule for rule in WEB if rule.id == "FC022"]
+    found = findings(Facts("app:channels", channels, web=read_typescript(tmp_path)), rules)
+    texts = [one.sentence for one in found if one.sentence.startswith("no page shows")]
+    assert texts == [
+        f"no page shows who is present on {name}; call usePresence(channel.{call}), or remove presence="
+        for name, call in (("lobby_update", "lobbyUpdate"), ("rooms.{room_id}", "rooms(…)"))
+        if name in unshown
+    ]

@@ -96,3 +96,42 @@ test("a cancelled run says so at once, settles, and is not begun again by a seco
   expect(errors).toEqual([]);
   await page.close();
 });
+
+test("visitors of one run see each other; a second tab is the same visitor, and a reload is no news", async () => {
+  const id = await psql(dsn, "select id from runs order by created_at desc limit 1");
+  const context = await browser.newContext();
+  const look = async () => {
+    const page = await context.newPage();
+    await page.goto(new URL(`/runs/${id}`, address).href);
+    return page;
+  };
+  const both = '[data-testid="watchers"][data-count="2"][data-fresh="true"]';
+  const [one, other] = [await look(), await visit(`/runs/${id}`)]; // each with a storage of its own
+  for (const page of [one, other.page]) await page.locator(both).waitFor();
+  const tab = await look();
+  await tab.locator(both).waitFor();
+  const events = () => psql(dsn, `select count(*) from flowcraft.event where channel = 'runs_members.${id}'`);
+  const before = await events();
+  await tab.close();
+  await one.reload();
+  await one.locator(both).waitFor();
+  expect(await events()).toBe(before);
+  const label = await one.getByTestId("watchers").getAttribute("aria-label");
+  expect(label).toMatch(/^2 visitors on this page: .*\(you\)/);
+  await one.locator('a[href="/runs"]').first().click();
+  await other.page.locator('[data-testid="watchers"][data-count="1"]').waitFor();
+  expect(Number(await events())).toBe(Number(before) + 1);
+  expect(other.errors).toEqual([]);
+  await context.close();
+  await other.page.close();
+});
+
+test("the dashboard shows who looks at it", async () => {
+  const { page, errors } = await visit("/");
+  const { page: another } = await visit("/");
+  for (const each of [page, another]) await each.locator('[data-testid="watchers"][data-count="2"]').waitFor();
+  await another.close();
+  await page.locator('[data-testid="watchers"][data-count="1"]').waitFor();
+  expect(errors).toEqual([]);
+  await page.close();
+});

@@ -17,6 +17,7 @@ from examples.flowcraft.api.adapters.postgres import (
     PostgresFlows,
     PostgresRuns,
 )
+from examples.flowcraft.api.adapters.visitors import VisitorAuthorizer
 from examples.flowcraft.api.core.domain.channels import channels
 from examples.flowcraft.api.core.ports import RealtimeService
 from examples.flowcraft.api.core.services import (
@@ -32,7 +33,7 @@ WEB = Path(__file__).parents[1] / "web" / "dist"
 
 def create_app(dsn: str, *, settings: Settings | None = None, web: Path = WEB) -> ASGIApp:
     """Compose the API: routes, realtime at `/realtime`, and the web app, in one ASGI application."""
-    realtime = Realtime(channels, dsn=dsn, settings=settings or Settings())
+    realtime = Realtime(channels, dsn=dsn, authorizer=VisitorAuthorizer(), settings=settings or Settings())
     database = Database(dsn)
 
     @asynccontextmanager

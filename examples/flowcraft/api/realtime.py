@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
+from examples.flowcraft.api.adapters.visitors import VisitorAuthorizer
 from examples.flowcraft.api.core.domain.channels import channels
 from flowcraft import Realtime
 
-realtime = Realtime(channels)
+realtime = Realtime(channels, authorizer=VisitorAuthorizer())

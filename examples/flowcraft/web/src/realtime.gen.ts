@@ -86,6 +86,14 @@ export type Announcement = {
   readonly at: string;
 };
 
+/** One who looks at a page now, under the name that this browser was given. */
+export type Visitor = {
+  readonly type: "Visitor";
+  /** @format uuid */
+  readonly id: string;
+  readonly name: string;
+};
+
 /** A line that a run wrote; `number` counts 1, 2, 3 … without a gap in each run. */
 export type LogLine = {
   readonly type: "LogLine";
@@ -106,7 +114,9 @@ export interface Channels {
   dashboard_rows: Rows<DashboardUpdate, "at">;
   announcement_rows: Rows<Announcement, "announcement_id">;
   run_update: RunUpdate;
+  run_update_members: Rows<Visitor, "id">;
   [runs: `runs.${string}`]: RunUpdate | LogLine;
+  [runsMembers: `runs_members.${string}`]: Rows<Visitor, "id">;
 }
 
 export const channel = {
@@ -116,10 +126,12 @@ export const channel = {
   dashboardRows: "dashboard_rows",
   announcementRows: "announcement_rows",
   runUpdate: "run_update",
+  runUpdateMembers: "run_update_members",
   runs: (runId: string) => `runs.${runId}` as const,
+  runsMembers: (runId: string) => `runs_members.${runId}` as const,
 } as const;
 
-export const schemaHash = "f3b8f366cbaa8f80";
+export const schemaHash = "04bb77cc7af9c445";
 
 declare module "@flowcraft/realtime" {
   interface Register {

@@ -43,12 +43,24 @@ def is_subscribed(facts: Facts) -> Iterator[Fault]:
     }
     for declaration in facts.channels or ():
         if declaration.prefix not in subscribed:
+            if declaration.members_of is not None:
+                yield _unshown(declaration.members_of, facts, doubt)
+                continue
             yield Fault(
                 facts.python.declared.get(declaration.name),
                 f"no code in {facts.web.folder} subscribes to {declaration.name}{doubt}; subscribe in a hook "
                 f"such as features/{_feature(declaration)}/hooks/use-{_feature(declaration)}.ts, or remove "
                 "the channel",
             )
+
+
+def _unshown(declaration: Declaration, facts: Facts, doubt: str) -> Fault:
+    call = f"channel.{camel_case(declaration.prefix)}" + ("" if declaration.parameter is None else "(…)")
+    return Fault(
+        facts.python.declared.get(declaration.name),
+        f"no page shows who is present on {declaration.name}{doubt}; call usePresence({call}), or remove "
+        "presence=",
+    )
 
 
 def removes_what_is_gone(facts: Facts) -> Iterator[Fault]:

@@ -11,8 +11,9 @@ from examples.flowcraft.api.core.domain.events import (
     LogLine,
     RunUpdate,
     StepUpdate,
+    Visitor,
 )
-from flowcraft import Channels, Table
+from flowcraft import Channels, Table, Viewer
 
 channels = Channels()
 
@@ -32,7 +33,8 @@ announcement_rows = channels.rows(
 )
 
 # Events that come from rows: whether this service or psql changes the row, the event is in the same commit.
-run_update = channels.declare("run_update", RunUpdate, source=Table("runs", run_id="id"))
+# Who looks at all runs, on the dashboard, is present here.
+run_update = channels.declare("run_update", RunUpdate, source=Table("runs", run_id="id"), presence=Visitor)
 
 # Both kinds of events: those of the run's row, and log lines, which the service that stores them broadcasts.
 # A log has no end, so it is no channel of rows: a page shows the last lines of it.
@@ -41,4 +43,12 @@ run = channels.declare(
     RunUpdate | LogLine,
     params={"run_id": UUID},
     source=Table("runs", event=RunUpdate, run_id="id"),
+    presence=Visitor,
 )
+
+
+@run_update.present
+@run.present
+def visitor(viewer: Viewer) -> Visitor:
+    """Return as whom a viewer is shown to the others on the page."""
+    return Visitor(id=UUID(viewer.subject), name=str(viewer.claims["name"]))

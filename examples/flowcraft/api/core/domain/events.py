@@ -101,3 +101,10 @@ class Announcement(Event):
     text: str
     level: Urgency
     at: datetime
+
+
+class Visitor(Event):
+    """One who looks at a page now, under the name that this browser was given."""
+
+    id: UUID
+    name: str

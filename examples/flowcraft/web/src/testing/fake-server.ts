@@ -91,6 +91,8 @@ const keys = {
   step_rows: ["run_id", "position"],
   dashboard_rows: ["at"],
   announcement_rows: ["announcement_id"],
+  run_update_members: ["id"],
+  runs_members: ["id"],
 } as const;
 
 class Socket implements WebSocketLike {

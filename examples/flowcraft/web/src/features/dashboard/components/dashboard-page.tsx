@@ -1,8 +1,11 @@
+import { usePresence } from "@flowcraft/realtime/presence";
 import { useClient } from "@flowcraft/realtime/react";
 import { Gauge } from "lucide-react";
 import { useMemo } from "react";
 import { count, duration, percent } from "@/lib/format";
 import { useCommitCount } from "@/lib/probe";
+import { Watchers } from "@/features/presence/components/watchers";
+import { channel } from "@/realtime.gen";
 import { Card } from "@/ui/card";
 import { Page } from "@/ui/page";
 import { Empty, Failure } from "@/ui/states";
@@ -14,6 +17,7 @@ import { OutcomesCard } from "./outcomes-card";
 export function DashboardPage() {
   const { rows: history, error } = useDashboard();
   const { reconnect } = useClient();
+  const present = usePresence(channel.runUpdate);
   const now = history?.at(-1);
   const running = useMemo(() => (history ?? []).map((figures) => figures.running), [history]);
   const queued = useMemo(() => (history ?? []).map((figures) => figures.queued), [history]);
@@ -39,7 +43,7 @@ export function DashboardPage() {
       </Page>
     );
   return (
-    <Page title="Dashboard" lead="Everything on this page moves when a transaction commits.">
+    <Page title="Dashboard" actions={<Watchers {...present} />} lead="Everything on this page moves when a transaction commits.">
       <div className="mb-4 grid grid-cols-2 gap-3 sm:gap-4 lg:grid-cols-4">
         <Counter name="Running" testid="counter-running" value={now?.running} tone="running" trend={running} note="right now" />
         <Counter name="Queued" testid="counter-queued" value={now?.queued} tone="queued" trend={queued} note="waiting for a worker" />

@@ -1,12 +1,14 @@
+import { usePresence } from "@flowcraft/realtime/presence";
 import { ArrowLeft, CircleAlert, RotateCcw, SearchX, Square } from "lucide-react";
 import type { ReactNode } from "react";
 import { Link, paths } from "@/app/router";
 import { useAuditedRun } from "@/audit/audit";
+import { Watchers } from "@/features/presence/components/watchers";
 import { canCancel, canRetry, isFinished, runLabel } from "@/features/runs/runs";
 import { ago, dateAndTime, duration, elapsed, plural } from "@/lib/format";
 import { useNow } from "@/lib/now";
 import { useCommitCount } from "@/lib/probe";
-import type { RunUpdate } from "@/realtime.gen";
+import { channel, type RunUpdate } from "@/realtime.gen";
 import { Button } from "@/ui/button";
 import { Card, CardHeader } from "@/ui/card";
 import { Progress } from "@/ui/progress";
@@ -19,14 +21,18 @@ import { StepsTimeline } from "./steps-timeline";
 
 export function RunPage({ runId }: { runId: string }) {
   const { data, error, missing, reload } = useRun(runId);
+  const present = usePresence(missing ? null : channel.runs(runId));
   useAuditedRun(missing ? null : runId);
   useCommitCount("run");
 
   return (
     <div className="mx-auto w-full max-w-6xl px-4 pt-4 pb-16 sm:px-6 lg:px-8 lg:pt-6">
-      <Link to={paths.runs()} className="mb-3 -ml-1 inline-flex h-8 items-center gap-1.5 rounded-md px-1 text-[13px] text-muted hover:text-text">
-        <ArrowLeft aria-hidden className="size-3.5" /> Runs
-      </Link>
+      <div className="mb-3 flex h-8 items-center justify-between">
+        <Link to={paths.runs()} className="-ml-1 inline-flex h-8 items-center gap-1.5 rounded-md px-1 text-[13px] text-muted hover:text-text">
+          <ArrowLeft aria-hidden className="size-3.5" /> Runs
+        </Link>
+        <Watchers {...present} />
+      </div>
       {data !== undefined ? (
         <>
           <RunHeader run={data.run} />

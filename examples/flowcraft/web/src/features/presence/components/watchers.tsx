@@ -1,0 +1,42 @@
+import type { PresenceSnapshot } from "@flowcraft/realtime/presence";
+import { plural } from "@/lib/format";
+import type { Visitor } from "@/realtime.gen";
+import { Tip } from "@/ui/tip";
+import { hue, initials, isOwn } from "../visitor";
+
+const MOST = 5;
+
+/** Who looks at this page now, this browser among them. */
+export function Watchers({ members, count, fresh }: Omit<PresenceSnapshot<never>, "members"> & { members: readonly Visitor[] }) {
+  if (count === 0) return null;
+  const names = members.map(({ id, name }) => (isOwn(id) ? `${name} (you)` : name));
+  return (
+    <Tip text={names.join(", ")}>
+      <button
+        type="button"
+        aria-label={`${plural(count, "visitor")} on this page: ${names.join(", ")}`}
+        data-testid="watchers"
+        data-count={count}
+        data-fresh={fresh}
+        className={`flex items-center rounded-full ${fresh ? "" : "opacity-50"}`}
+      >
+        {members.slice(0, MOST).map(({ id, name }) => (
+          <span
+            key={id}
+            aria-hidden
+            data-testid="watcher"
+            className="-ml-1.5 grid size-7 place-items-center rounded-full border-2 border-page text-[11px] font-semibold text-white first:ml-0"
+            style={{ backgroundColor: `hsl(${hue(id)} 55% 36%)` }}
+          >
+            {initials(name)}
+          </span>
+        ))}
+        {count > MOST && (
+          <span aria-hidden className="ml-1 text-xs font-medium text-muted tabular-nums">
+            +{count - MOST}
+          </span>
+        )}
+      </button>
+    </Tip>
+  );
+}

@@ -160,8 +160,11 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> It
     project.engine.dispose()
 
 
-REVISION = """
-    op.flowcraft_log(9)
+UPGRADE = f"op.flowcraft_log({max(migrations())})"
+REVISION = (
+    f"""
+    {UPGRADE}"""
+    """
     op.flowcraft_triggers(
         channel='run_update',
         table='runs',
@@ -178,6 +181,7 @@ REVISION = """
         ],
     )
 """
+)
 ALL = [
     "flowcraft_delete",
     "flowcraft_delete_replica",
@@ -342,7 +346,7 @@ def test_a_log_of_a_development_version_is_taken_over_by_the_next_revision(proje
     with project.engine.begin() as connection:
         connection.execution_options(no_parameters=True).exec_driver_sql(DEVELOPMENT_LOG)
     project.declare(tables("status"), channels_of())
-    assert "op.flowcraft_log(9)" in project.generate()
+    assert UPGRADE in project.generate()
     project.upgrade()
     assert project.told() == ['{"type":"RunUpdate","run_id":1,"status":null,"note":"none : %(s)s"}']
     hashes = "select version, hash from flowcraft.migration order by 1"

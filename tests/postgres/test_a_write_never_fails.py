@@ -308,9 +308,39 @@ async def test_an_event_that_is_declared_for_deletes_has_the_old_row(connection:
     assert first == ("e", "task_update", {"type": "Removed", "id": 1, "note": "n"})
     assert sorted(moved, key=str) == [
         ("e", "task_update", {"type": "Task", "id": 3, "team": "a", "state": "open", "note": "m"}),
-        ("g", "task_update", {"id": 2}),
+        ("g", "task_update", {"type": "Task", "id": 2}),
     ]
     assert last == ("e", "task_update", {"type": "Removed", "id": 3, "note": "m"})
+
+
+async def test_rows_of_one_key_in_two_tables_of_a_channel_are_gone_with_their_type(connection: Plain) -> None:
+    class Note(Event):
+        id: int
+        team: str | None
+
+    channels = Channels()
+    sources = [Table("tasks", event=Task), Table("notes", event=Note)]
+    channels.declare("teams.{team}", Task | Note, params={"team": str}, source=sources)
+    await connection.execute("create table notes (id int primary key, team text)")
+    await migrate(connection, channels)
+    await connection.execute(
+        "insert into tasks values (1, 'a'), (2, 'a'); insert into notes values (1, 'a'), (2, 'a')"
+    )
+    for role in ("origin", "replica"):
+        await records(connection)
+        await connection.execute(f"set session_replication_role = {role}")
+        await connection.execute("update notes set team = 'b' where id = 2; delete from notes where id = 1")
+        assert [one for one in await records(connection) if one[0] == "g"] == [
+            ("g", "teams.a", {"type": "Note", "id": 2}), ("g", "teams.a", {"type": "Note", "id": 1}),
+        ]  # fmt: skip
+        await connection.execute(
+            "insert into notes values (1, 'a'); update notes set team = 'a' where id = 2"
+        )
+    await connection.execute("reset session_replication_role; truncate notes")
+    found = [one for one in await records(connection) if one[:2] == ("g", "teams.a")]
+    assert sorted(found[-2:], key=str) == [
+        ("g", "teams.a", {"type": "Note", "id": 1}), ("g", "teams.a", {"type": "Note", "id": 2}),
+    ]  # fmt: skip
 
 
 async def test_sessions_that_replicate_send_what_others_send(connection: Plain) -> None:

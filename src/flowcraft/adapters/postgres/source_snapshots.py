@@ -42,6 +42,7 @@ class _Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     place: int = 0
     key: tuple[str, ...] | None = None
     where: str | None = None
+    union: bool = False
     fields: tuple[str | _Field, ...]
 
 
@@ -62,6 +63,7 @@ def frozen(source: TableSource) -> dict[str, object]:
         place=source.place,
         key=None if source.key is msgspec.UNSET else source.key,
         where=None if source.where is msgspec.UNSET else source.where,
+        union=source.union is True,
         fields=tuple(map(_frozen_field, source.fields)),
     )
     return _listed(cast(dict[str, object], msgspec.to_builtins(kept)))
@@ -94,6 +96,7 @@ def thawed(values: Mapping[str, object]) -> TableSource:
         place=kept.place,
         key=msgspec.UNSET if kept.key is None else kept.key,
         where=msgspec.UNSET if kept.where is None else kept.where,
+        union=kept.union or msgspec.UNSET,
         fields=tuple(map(_thawed_field, kept.fields)),
     )
 

@@ -51,7 +51,8 @@ class TableSource(msgspec.Struct, frozen=True):
 
     `gone`: rows that are deleted have left the channel; `moves`: so have rows whose channel is another now.
     `place` counts the sources of one channel, table and event. Of a channel of rows, `key` has the fields by
-    which a row is known, and `where` the condition under which it is shown.
+    which a row is known, and `where` the condition under which it is shown. `union`: the channel has events
+    of several types, and rows that are gone have the tag, too: two tables may have rows of one key.
 
     For a table that a guard depends on, `event` is "@guard", the fields are `person` and the parameter, as
     far as they are named, and what its triggers write are withdrawals.
@@ -73,6 +74,7 @@ class TableSource(msgspec.Struct, frozen=True):
     # Left out where there is none: the triggers of other sources have the names that they had before.
     key: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     where: str | msgspec.UnsetType = msgspec.UNSET
+    union: bool | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def is_of_guard(self) -> bool:
@@ -135,6 +137,7 @@ def _table_source(declaration: Declaration, source: Table) -> TableSource:
         place=[one for one in alike if (one.event or payload.members[0]) is member].index(source),
         key=source.key if isinstance(source, Rows) else msgspec.UNSET,
         where=source.where or msgspec.UNSET if isinstance(source, Rows) else msgspec.UNSET,
+        union=len(payload.members) > 1 or msgspec.UNSET,
     )
 
 

@@ -253,8 +253,10 @@ begin
     -- The key as the event has it; a column that the event has not as JSON has it.
     if (plan ->> 'keyed')::boolean then
         key := (
-            select format('(select %s) as k', string_agg(format('%s as %I',
-                case when safely then r.careful else r.quick end, k ->> 'name'), ', '))
+            select format('(select %s) as k', concat_ws(', ',
+                -- Two tables of one channel may have rows of the same key.
+                case when (source ->> 'union')::boolean then format('%L::text as %I', source ->> 'tag', source ->> 'tag_field') end,
+                string_agg(format('%s as %I', case when safely then r.careful else r.quick end, k ->> 'name'), ', ')))
             from jsonb_array_elements(plan -> 'key') as k
             cross join lateral (select (c ->> 'type')::oid as type from jsonb_array_elements(plan -> 'columns') as c
                 where c -> 'number' = k -> 'number') as t

@@ -56,10 +56,17 @@ def test_a_reader_that_need_not_wait_for_the_next_event_takes_the_lock_however_l
 
 def test_whoever_holds_the_lock_keeps_reading_until_it_has_been_quiet_for_a_while() -> None:
     machine = in_state(Leader())
-    assert read(machine, 3, at=0.0) == NotifyOthers()
-    assert machine.notified(now=0.0) == Wait(0.001)
+    assert read(machine, 1, at=0.0) == NotifyOthers()
+    assert machine.notified(now=0.0) == Wait(0.001_03)
     assert read(machine, 0, at=0.005) == Wait(0.001)
     assert read(machine, 0, at=0.011) == Unlock()
+
+
+def test_a_leader_rests_longer_after_many_records_and_never_longer_than_a_few_milliseconds() -> None:
+    machine = in_state(Leader())
+    assert machine.notified(now=0.0) == Unlock()
+    rests = [(read(machine, n, at=0.001), machine.state) for n in (1, 10, 100, 1_000, 100_000)]
+    assert rests == [(Wait(s), Leader()) for s in (0.001_03, 0.001_3, 0.004, 0.004, 0.004)]
 
 
 def test_letting_go_ends_when_nothing_below_the_mark_runs_any_more() -> None:

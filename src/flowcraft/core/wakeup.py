@@ -42,6 +42,8 @@ LINGER_SECONDS = 0.010
 """A leader unlocks after this long without an event: ten of its reads."""
 POLL_SECONDS = 0.001
 """A leader pauses this long between two reads: an event waits for no notification meanwhile."""
+PER_RECORD_SECONDS, LONGEST_REST_SECONDS = 0.000_03, 0.004
+"""A leader that read many records pauses longer: 8 busy writers commit a twentieth more, for 1.4 ms."""
 NOTIFY_SECONDS = 0.002
 """A leader notifies the other readers at most this often: NOTIFY takes the lock that writers avoid."""
 LONGEST_PAUSE_SECONDS = 0.050
@@ -130,13 +132,14 @@ class WakeupMachine:
         self._busy_reads = 0
         self._busy = False
         self._retry_at = float("-inf")
+        self._records = 0
         self._unnotified = False
         self._notified_at = float("-inf")
         self._pause = POLL_SECONDS
 
     def observe(self, snapshot: Snapshot, records: int, *, waited: float, now: float) -> Step:
         """Take the result of a read, and the time that the reader waited before it."""
-        self._snapshot = snapshot
+        self._snapshot, self._records = snapshot, records
         if records:
             self._busy_reads = self._busy_reads + 1 if waited < BUSY_WAIT_SECONDS else 0
             self._last_event = now
@@ -198,7 +201,7 @@ class WakeupMachine:
         if self._is_far:
             return NotifyOthers() if self._unnotified else Unlock()
         if now - self._last_event < LINGER_SECONDS:
-            return Wait(POLL_SECONDS)
+            return Wait(min(POLL_SECONDS + self._records * PER_RECORD_SECONDS, LONGEST_REST_SECONDS))
         return NotifyOthers() if self._unnotified else Unlock()
 
     @property

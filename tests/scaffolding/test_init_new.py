@@ -111,7 +111,7 @@ def test_channels_of_both_patterns_are_added_to_it_and_all_of_it_is_strictly_typ
     (project / "migrations/0002_orders.sql").write_text(ORDERS, "utf-8")
     add = ("flowcraft", "channel", "add")
     said = run(project, *add, "order_update", "--table", "orders", "--event", "OrderUpdate")
-    assert '  subscribe in the page: client.subscribe("order_update", onEvent)\n' in said
+    assert "subscribers open to everybody; restrict it with @order_update.guard\n" in said
     alert = ("--event", "AlertRaised", "--field", "text:str", "--service", "AlertService")
     run(project, *add, "alerts.{alert_id}", *alert)
     check_style(project)

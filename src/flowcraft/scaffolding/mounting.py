@@ -48,6 +48,8 @@ class Served:
     edit: Edit | None = None
     page: Path | None = None
     """The folder of the planned first page."""
+    has_address: bool = False
+    """Whether the planned object has the address of the database."""
 
     @property
     def module(self) -> str:

@@ -16,6 +16,7 @@ from flowcraft.scaffolding.project_files import files_below
 from flowcraft.scaffolding.request import ChannelRequest, Field, Project
 from flowcraft.scaffolding.starting import vendored
 from flowcraft.scaffolding.template_files import templates
+from flowcraft.scaffolding.web_wiring import plan_wiring
 
 CLIENT = "3 client"
 PAGE = "3 page"
@@ -58,7 +59,8 @@ def plan_web(web: Path, types: str, module: Path) -> WebPlan:
         Edit(TYPES, generated, text_of(generated), types),
         Edit(HOOK, hook, text_of(hook), text_of(hook) or web_templates.hook(request, project, "use-system")),
     ]
-    return WebPlan((*client.edits, *edits), client.assets, client.by_hand)
+    wiring, by_hand = plan_wiring(web, source)
+    return WebPlan((*client.edits, *edits, *wiring), client.assets, (*client.by_hand, *by_hand))
 
 
 def plan_page(folder: Path, types: str) -> WebPlan:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from flowcraft.scaffolding.edits import Edit, ScaffoldingRefused, text_of
+from flowcraft.scaffolding.edits import ScaffoldingRefused, text_of
 from flowcraft.scaffolding.project_files import files_below
 
-STEP = "5 settings"
 _TABLE = re.compile(r"^\[tool\.flowcraft\]\s*(?:#.*)?$", re.MULTILINE)
 _KEYS = ("realtime", "path", "app", "run", "web")
 
@@ -58,13 +57,16 @@ def remembered(here: Path) -> Remembered | None:
     return below[0] if len(below) == 1 else None
 
 
-def plan_remembering(file: Path, values: Mapping[str, str]) -> Edit | None:
-    """Plan the lines that remember values in a pyproject.toml; None if it has them, or cannot be read."""
-    before = text_of(file)
-    if before is None or _TABLE.search(before) is not None or _tables(file) is None:
-        return None
+def with_remembered(text: str, values: Mapping[str, str]) -> str:
+    """Return the text of a pyproject.toml with the values; unchanged if it has the table, or is not TOML."""
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return text
+    if _TABLE.search(text) is not None:
+        return text
     lines = "".join(f"{key} = {_quoted(values[key])}\n" for key in _KEYS if key in values)
-    return Edit(STEP, file, before, f"{before.rstrip()}\n\n[tool.flowcraft]\n{lines}".lstrip())
+    return f"{text.rstrip()}\n\n[tool.flowcraft]\n{lines}".lstrip()
 
 
 def _upward(here: Path) -> Iterator[Path]:

@@ -364,6 +364,12 @@ def _migration(edits: Sequence[Edit], project: Project) -> str:
     return "no file; flowcraft migrate changes the database"
 
 
+def _in_folder(command: str, file: Path | None) -> str:
+    """Return a command to run where a file is."""
+    folder = "." if file is None else shown(file.parent, Path.cwd())
+    return command if folder == "." else f"(cd {folder} && {command})"
+
+
 def _next(edits: Sequence[Edit], project: Project, options: ChannelOptions, service: str | None) -> str:
     """Return what to do next, in one line."""
     if service is not None:
@@ -373,7 +379,7 @@ def _next(edits: Sequence[Edit], project: Project, options: ChannelOptions, serv
         )
     triggers = [edit.path for edit in edits if edit.step == TRIGGER]
     if triggers and triggers[0].suffix == ".py":
-        act = "alembic upgrade head"
+        act = _in_folder("alembic upgrade head", project.alembic)
     elif triggers:
         act = f"apply {shown(triggers[0], Path.cwd())}, or flowcraft migrate {project.target}"
     elif project.django:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from keyword import iskeyword
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,6 +26,9 @@ from flowcraft.adapters.postgres.table_facts import (
 )
 from flowcraft.entrypoints.commands import preview as previews
 from flowcraft.entrypoints.commands.formatting import formatted, formatted_edit
+from flowcraft.entrypoints.commands.importing import read_env_file
+from flowcraft.entrypoints.commands.target import DSN_VARIABLES, realtime_here
+from flowcraft.entrypoints.realtime import NotOnPostgres
 from flowcraft.scaffolding.edits import Edit, ScaffoldingRefused, text_of
 from flowcraft.scaffolding.migrations import trigger_statements
 from flowcraft.scaffolding.naming import Names
@@ -70,6 +74,7 @@ async def database(project: Project, dsn: str | None) -> AsyncIterator[Plain]:
     Raises:
         ScaffoldingRefused: no database is configured, and the project has no SQL migrations to create one.
     """
+    read_env_file(Path.cwd(), DSN_VARIABLES)
     try:
         known = find_dsn(dsn)
     except NoDatabase:
@@ -80,8 +85,20 @@ async def database(project: Project, dsn: str | None) -> AsyncIterator[Plain]:
     elif project.migrations is not None:
         async with scratch(sorted(project.migrations.glob("*.sql"))) as made, inspected(made) as connection:
             yield connection
+    elif (address := _address_in_the_code()) is not None:
+        async with inspected(address) as connection:
+            yield connection
     else:
         raise ScaffoldingRefused("no database to read the columns from; name one with --dsn")
+
+
+def _address_in_the_code() -> str | None:
+    """Return the address of the project's Realtime object; None without one."""
+    realtime = realtime_here(None)
+    try:
+        return None if realtime is None else realtime.dsn
+    except (NoDatabase, NotOnPostgres):
+        return None
 
 
 def edits_for_service(options: ChannelOptions, project: Project, service: str) -> ChannelPlan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import traceback
 from pathlib import Path
 
@@ -181,7 +182,8 @@ def _web(web: Path | None, skipped: list[str]) -> WebFacts | None:
     if web is not None and not web.is_dir():
         fail(f"there is no folder {web}; name the web folder with --web DIR", USAGE)
     known = remembered(Path.cwd()) if web is None else None
-    web = web or (known.web_folder if known is not None else None)
+    if known is not None and known.web_folder is not None:
+        web = Path(os.path.relpath(known.web_folder))
     if web is not None:
         return read_typescript(web)
     found = [folder.relative_to(Path.cwd()) for folder in find_web_folders(Path.cwd())]

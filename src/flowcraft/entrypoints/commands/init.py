@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
+from flowcraft.adapters.postgres.address import NoDatabase, find_dsn
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.commands.formatting import formatted, formatted_edit
+from flowcraft.entrypoints.commands.importing import read_env_file
+from flowcraft.entrypoints.commands.target import DSN_VARIABLES
 from flowcraft.entrypoints.starter_types import types_of_a_new_project, types_of_an_application
 from flowcraft.scaffolding.applications import Application, find_application, missing_asgi
 from flowcraft.scaffolding.django_settings import SettingsPlan, plan_settings
@@ -21,6 +24,8 @@ from flowcraft.scaffolding.mounting import CHANNELS, MOUNT, Served, plan_mount, 
 from flowcraft.scaffolding.npm_package import npm_package
 from flowcraft.scaffolding.pages import WebPlan, find_web, plan_page, plan_web
 from flowcraft.scaffolding.project_files import files_below
+from flowcraft.scaffolding.python_project import address_expression, plan_project
+from flowcraft.scaffolding.python_text import with_import
 from flowcraft.scaffolding.starting import Page, plan_start
 
 _NEEDED = ("fastapi", "uvicorn")
@@ -127,10 +132,12 @@ def _add(options: _InitOptions) -> None:
     application = _found(options)
     react = find_web(options.folder, options.web)
     served = plan_realtime(options.folder, application, page=options.page and react is None)
+    served = _with_address(options.folder, application, served)
     mount = plan_mount(options.folder, application, served)
     web = _plan_web(react, served)
     settings = _settings(options.folder, application, served)
-    edits = [*([served.edit] if served.edit else []), *mount, *settings.edits, *web.edits]
+    project = plan_project(application.root, options.folder, _places(application, served, react))
+    edits = [*([served.edit] if served.edit else []), *project, *mount, *settings.edits, *web.edits]
     edits = [_formatted(edit) for edit in edits]
     if not any(edit.changes for edit in edits) and not any(asset.changes for asset in web.assets):
         click.echo(f"the application serves {served.target} already; nothing to do")
@@ -149,6 +156,26 @@ def _add(options: _InitOptions) -> None:
     click.echo(f"the {application.framework} application serves {served.target} at /realtime. Next:")
     for line in _steps_of_an_application(application, served, web, settings):
         click.echo(f"  {line}")
+
+
+def _with_address(folder: Path, application: Application, served: Served) -> Served:
+    """Give a new module the address that the project's engine of SQLAlchemy has."""
+    if served.edit is None or served.edit.before is not None or application.framework == "Django":
+        return served
+    found = address_expression(folder, application.root, application.path)
+    if found is None:
+        return served
+    text = served.edit.after.replace("Realtime(channels)", f"Realtime(channels, dsn={found.text})", 1)
+    for module, name in found.imports:
+        text = with_import(text, module, name)
+    return replace(served, edit=replace(served.edit, after=text), has_address=True)
+
+
+def _places(application: Application, served: Served, react: Path | None) -> dict[str, Path | str]:
+    """Return what later commands need to find."""
+    app = {} if application.indent else {"app": f"{application.module}:{application.variable}"}
+    web: dict[str, Path | str] = {} if react is None else {"web": react}
+    return {"realtime": served.target, "path": served.root, **app, **web}
 
 
 def _settings(folder: Path, application: Application, served: Served) -> SettingsPlan:
@@ -213,20 +240,29 @@ def _steps_of_an_application(
     django = application.framework == "Django"
     serve = f"uvicorn {application.module}:{application.variable}   (or another ASGI server)"
     page = "open /live/index.html" if django else "open /live/"
-    proxy = "npm install   (in the web folder; proxy /realtime to the service in its development server)"
     first_event = f"""flowcraft broadcast {served.target} system '{{"text": "hello"}}'"""
     return [
         *web.by_hand,
         *settings.by_hand,
-        *([proxy] if web.edits and served.page is None else []),
+        *(["npm install   (in the web folder)"] if web.edits and served.page is None else []),
         *([] if folder == os.curdir else [f"cd {folder}"]),
-        "export DATABASE_URL=postgresql://…",
+        *([] if served.has_address or _has_address() else ["export DATABASE_URL=postgresql://…"]),
         *(_django_migrates(settings) if settings.migrates else [f"flowcraft migrate {served.target}"]),
         serve if django else "restart the application",
         *([page] if served.page is not None else []),
         *([first_event] if first else []),
         "flowcraft channel add NAME --table TABLE --event CLASS   (a table's committed rows)",
     ]
+
+
+def _has_address() -> bool:
+    """Return whether the environment or a `.env` has the database's address."""
+    read_env_file(Path.cwd(), DSN_VARIABLES)
+    try:
+        find_dsn(None)
+    except NoDatabase:
+        return False
+    return True
 
 
 def _django_migrates(settings: SettingsPlan) -> list[str]:

@@ -25,7 +25,7 @@ WORKSPACES := $(wildcard packages/*/package.json examples/*/web/package.json)
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: setup build ## run the example app: PostgreSQL, server and web page (PORT=... to choose the port)
+demo: setup build ## run the example app: PostgreSQL, server and web page (PORT=... to choose the port, EDGE=nats through NATS)
 	npm run --silent build -w $(WEB)
 	.venv/bin/python -m examples.flowcraft.demo
 

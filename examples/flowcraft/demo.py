@@ -1,7 +1,8 @@
 """The demo: a database, the API, two workers and a user who keeps triggering flows, in one process.
 
 `make demo` brings its own PostgreSQL, which is gone when it ends. `DATABASE_URL=postgresql://…` names one of
-yours (an empty one, please), `PORT=8001` another port, `DEMO_QUIET=1` leaves the triggering to you.
+yours (an empty one, please), `PORT=8001` another port, `DEMO_QUIET=1` leaves the triggering to you. With
+`EDGE=nats` the server is an edge: it receives the log through NATS, from a relay.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from examples.flowcraft.api.main import create_app, services
 from examples.flowcraft.api.serve import HOST, bind, serving
 from examples.flowcraft.api.stop import until_stopped
 from examples.flowcraft.api.worker.main import run_worker
+from examples.flowcraft.edge import log_through_nats
 from examples.flowcraft.seed import seed
 from flowcraft import Realtime, Settings
 from flowcraft.adapters.postgres import schema
@@ -93,7 +95,13 @@ async def a_database() -> AsyncIterator[str]:
 async def main(at: socket.socket) -> None:
     """Bring a database, and run the product on it."""
     async with a_database() as dsn:
-        await demo(dsn, at)
+        if os.environ.get("EDGE") != "nats":
+            await demo(dsn, at)
+            return
+        await prepare(dsn)  # before the relay reads the log
+        async with log_through_nats(dsn) as url:
+            print(f"NATS       {url}")
+            await demo(dsn, at)
 
 
 if __name__ == "__main__":

@@ -277,3 +277,63 @@ def test_the_command_says_what_it_lacks(
         check=False,
     )
     assert (done.returncode, done.stderr[: len(line)], done.stderr.count("\n")) == (status, line, 1)
+
+
+async def doctor(url: str, dsn: str = "") -> tuple[int, list[tuple[str, str, str]]]:
+    environment = {k: v for k, v in os.environ.items() if k not in {"FLOWCRAFT_DSN", "DATABASE_URL"}}
+    arguments = ["--log-url", url, *(["--dsn", dsn] if dsn else [])]
+    done = await asyncio.to_thread(
+        lambda: subprocess.run(
+            [FLOWCRAFT, "doctor", "--json", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    )
+    assert done.stdout, done.stderr
+    lines = [(line["about"], line["verdict"], line["sentence"]) for line in json.loads(done.stdout)]
+    return done.returncode, [line for line in lines if line[0] in {"nats", "relays", "edge"}]
+
+
+async def test_doctor_sees_nats_and_its_relays_as_an_edge_does(
+    dsn: str, nats: NatsServer, tmp_path: Path
+) -> None:
+    status, lines = await doctor("nats://127.0.0.1:1")
+    assert (status, lines[0][:2], "cannot be reached" in lines[0][2]) == (1, ("nats", "wrong"), True)
+    status, lines = await doctor(nats.url)
+    assert (status, [line[:2] for line in lines]) == (1, [("nats", "ok"), ("relays", "wrong")])
+    assert "flowcraft relay" in lines[1][2]
+    async with relaying(tmp_path, dsn, nats.url, free_port()) as relay:
+        await relay.until("leading")
+        status, lines = await doctor(nats.url, dsn)
+        assert status == 0, lines
+        assert [line[:2] for line in lines] == [("nats", "ok"), ("relays", "ok"), ("edge", "ok")]
+
+
+async def test_the_demo_runs_through_nats(nats: NatsServer) -> None:
+    del nats  # it skips where there is no nats-server
+    environment = {k: v for k, v in os.environ.items() if k not in {"FLOWCRAFT_DSN", "DATABASE_URL"}}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "examples.flowcraft.demo"),
+        cwd=Path(__file__).parents[2],
+        env={**environment, "EDGE": "nats", "PORT": "0", "DEMO_QUIET": "1"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(2 * SECONDS):
+            page = ""
+            while not page:
+                name, _, rest = (await process.stdout.readline()).decode().partition(" ")
+                page = rest.strip() if name == "page" else ""
+            while True:
+                status, text = await asyncio.to_thread(_get, f"{page}realtime/readyz")
+                if status == 200:
+                    break
+                await asyncio.sleep(0.1)
+        report = json.loads(text)
+        assert (report["wakeup"], "nats" in report["tasks"]) == ("follower", True)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.wait(), SECONDS)

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from flowcraft.adapters.postgres.address import NoDatabase
+from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.cursors import LARGEST_XID
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.commands.target import (
@@ -29,8 +30,8 @@ from flowcraft.entrypoints.diagnosis import (
 )
 from flowcraft.entrypoints.login_check import check_login
 from flowcraft.entrypoints.proxy_check import check_way
-from flowcraft.entrypoints.realtime import NotOnPostgres, Realtime
-from flowcraft.errors import RealtimeError
+from flowcraft.entrypoints.realtime import LOG_URL, NotOnPostgres, Realtime
+from flowcraft.errors import LogUnavailable, RealtimeError
 from flowcraft.origins import is_allowed, parse_origin
 
 LOG_NUMBER = click.IntRange(1, LARGEST_XID)
@@ -59,6 +60,12 @@ MARKS = {"ok": "  ok", "note": "note", "wrong": "  !!"}
 @click.option("--event", metavar="ID", help="Trace the event with this id in the log.", type=LOG_NUMBER)
 @click.option("--xid", metavar="XID", help="Trace the events of this transaction.", type=LOG_NUMBER)
 @click.option("--token", help="The token to authenticate with at the server.")
+@click.option(
+    "--log-url",
+    envvar=LOG_URL,
+    metavar="URL",
+    help="Where NATS is, as nats://host:4222, to diagnose relays as an edge sees them.",
+)
 @click.option("--quick", help="Do not wait for two heartbeats to find time-outs of a proxy.", is_flag=True)
 @click.option("--json", "as_json", help="Print the report as JSON.", is_flag=True)
 @dsn_option
@@ -70,6 +77,7 @@ def command(  # noqa: PLR0913  # options
     xid: int | None,
     token: str | None,
     origin: str | None,
+    log_url: str | None,
     quick: bool,
     as_json: bool,
     dsn: str | None,
@@ -90,12 +98,13 @@ def command(  # noqa: PLR0913  # options
     tracing = event is not None or xid is not None
     with exit_on_error():
         realtime = realtime_here(target)
-    database = _database(dsn, realtime, optional=url is not None and not tracing)
+    database = _database(dsn, realtime, optional=bool(url or log_url) and not tracing)
     try:
         if tracing:
             report = asyncio.run(trace_event(database or "", url, token, event, xid))
         else:
             report = asyncio.run(_report(database, url, _Client(token, origin, realtime), quick=quick))
+            report += asyncio.run(_relays(log_url, database)) if log_url else []
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         fail(f"the database cannot be reached: {str(error) or type(error).__name__}; see --dsn")
     except ValueError as error:  # of asyncpg, which reads the rest of the address
@@ -143,6 +152,22 @@ async def _report(dsn: str | None, url: str | None, client: _Client, *, quick: b
         report += [*way, *([login] if login else [])]
         report += await diagnose_server(dsn if enters else None, url, client.token, opens=opens)
     return report
+
+
+async def _relays(log_url: str, dsn: str | None) -> list[DiagnosisLine]:
+    from flowcraft.entrypoints.relay_diagnosis import diagnose_relays
+
+    database = None
+    if dsn is not None:
+        log = PostgresLog(dsn)
+        try:
+            lineage = (await log.position()).cursor.lineage
+            database = (lineage.system, lineage.database)
+        except LogUnavailable:
+            database = None  # the report has that already
+        finally:
+            await log.close()
+    return await diagnose_relays(log_url, database)
 
 
 async def _login(url: str, client: _Client) -> DiagnosisLine | None:

@@ -35,6 +35,12 @@ class Task(Event):
     pad: str
 
 
+class Person(Event):
+    """One who is present."""
+
+    id: str
+
+
 class Tree(msgspec.Struct, frozen=True):
     """A value within a value."""
 
@@ -64,6 +70,7 @@ team_task_rows = channels.rows(
 )
 dashboard = channels.declare("dashboard", Change, conflate="row")
 team = channels.declare("teams.{team}", Change, params={"team": int})
+room = channels.declare("room.{room}", Change, params={"room": int}, presence=Person)
 tenant = channels.declare("tenants.{tenant}", Change, params={"tenant": str})
 
 
@@ -93,6 +100,12 @@ members = Members()
 async def is_member(viewer: Viewer, team: int) -> bool:
     """Ask the table."""
     return await members.has(viewer.subject, team)
+
+
+@room.present
+def who(viewer: Viewer) -> Person:
+    """Show everybody."""
+    return Person(id=viewer.subject)
 
 
 @tenant.guard

@@ -10,6 +10,7 @@ import msgspec
 
 from flowcraft.core.frames import Bundle, Part
 from flowcraft.core.hub import SessionId
+from flowcraft.runtime import presence
 from flowcraft.runtime.sender import FanOut
 
 _write: Callable[[FanOut, Part, tuple[SessionId, ...]], None] = vars(FanOut)["_write"]
@@ -29,6 +30,8 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
     repeat_group: float = 0.0
     """A whole group is sent twice."""
     clock_offset_seconds: float = 0.0
+    presence_scale: float = 1.0
+    """The beats and leases of presence are that much shorter."""
 
     def inflict(self) -> None:
         """Begin."""
@@ -44,6 +47,8 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
                         _write(fan_out, damaged, (session,))
 
             setattr(FanOut, "_write", write)  # noqa: B010  # a method, on purpose
+        for name in ("BEAT_SECONDS", "LEASE_SECONDS", "MOST_SILENT_SECONDS"):
+            setattr(presence, name, getattr(presence, name) * self.presence_scale)
         if self.clock_offset_seconds:
             offset = self.clock_offset_seconds
             time.time = lambda: _time() + offset

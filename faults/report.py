@@ -121,6 +121,10 @@ WORDING = {
         "rows at every commit point are those of SQL at that cursor",
         "8 writers: moves, key changes, nested triggers, cascades, savepoints, TRUNCATE, DDL; servers killed",
     ),
+    "I26": (
+        "presence has no ghost and no flicker",
+        "reloads, two tabs, a rolling deploy, a killed server, a database away (30 s; at CI size a fifth)",
+    ),
     "I29": (
         "the promise through NATS: relays die",
         "the relay that publishes killed, again and again",

@@ -12,8 +12,9 @@ Key = tuple[Any, ...]
 class RowsPage:
     """The rows of some channels by key, changed by whole groups; an `AssertionError` is a server's fault."""
 
-    def __init__(self, *channels: str) -> None:
+    def __init__(self, *channels: str, present: bool = False) -> None:
         self.channels = channels
+        self._present = {"present": True} if present else {}
         self.rows: dict[str, dict[Key, dict[str, Any]]] = {channel: {} for channel in channels}
         self.cursors: dict[str, str | None] = dict.fromkeys(channels)
         self.live: set[str] = set()
@@ -33,7 +34,8 @@ class RowsPage:
             if channel not in self.live:
                 self._sent += 1
                 since = {} if self.cursors[channel] is None else {"since": self.cursors[channel]}
-                asked.append({"subscribe": [channel], **since, "rows": True, "ref": self._sent})
+                request = {"subscribe": [channel], **since, "rows": True, **self._present}
+                asked.append({**request, "ref": self._sent})
         return asked
 
     def lost(self) -> None:

@@ -17,6 +17,7 @@ MODULES = (
     "payloads",
     "items",
     "rows",
+    "presence",
     "rights",
     "attacks",
     "edges",

@@ -140,6 +140,7 @@ async def test_migrate_reports_that_it_took_the_log_over(old: Plain) -> None:
         "schema flowcraft: 0008_ephemeral",
         "schema flowcraft: 0009_rows",
         "schema flowcraft: 0010_publish",
+        "schema flowcraft: 0011_presence",
         (
             "schema flowcraft: took over the log of a development version; its functions are now called "
             "flowcraft.broadcast, flowcraft.broadcast_ephemeral and flowcraft.wake"
@@ -237,7 +238,7 @@ async def test_a_log_without_the_later_migrations_is_taken_over(old: Plain, data
     """)
     cursor = Cursor.parse(await old.fetchval("select flowcraft.cursor()"))
     await old.execute("insert into runs values (1, 'queued')")
-    assert (await migrate(old, channels))[:8] == [
+    assert (await migrate(old, channels))[:9] == [
         "schema flowcraft: 0003_telemetry",
         "schema flowcraft: 0004_plain_names",
         "schema flowcraft: 0005_kinds",
@@ -246,6 +247,7 @@ async def test_a_log_without_the_later_migrations_is_taken_over(old: Plain, data
         "schema flowcraft: 0008_ephemeral",
         "schema flowcraft: 0009_rows",
         "schema flowcraft: 0010_publish",
+        "schema flowcraft: 0011_presence",
     ]
     assert await hashes(old) == HASHES
     log = PostgresLog(database)

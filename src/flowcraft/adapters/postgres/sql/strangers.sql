@@ -51,7 +51,8 @@ with recursive present as (
         ('open_next', 'smallint, interval, timestamp with time zone'), ('empty_oldest', 'interval, timestamp with time zone'),
         ('table_of', 'smallint'), ('newest_of', 'smallint'), ('withdraw', 'text, text, boolean'), ('revoke', 'text, text'),
         ('ask_again', 'text, text'), ('ephemeral_check', 'text'), ('ephemeral_key', ''),
-        ('rows', 'text, text, bigint, bigint')
+        ('rows', 'text, text, bigint, bigint'), ('beat', 'text'), ('attend', 'text, boolean, text[], text[], text[]'),
+        ('forget', 'text[], bigint[]'), ('members', 'text, bigint, bigint')
 ), part(classid, objid, remedy) as (
     select 'pg_attrdef'::regclass, d.oid, format('alter table %s alter column %I drop %s', d.adrelid::regclass, a.attname,
         case when a.attgenerated = '' then 'default' else 'expression' end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 
@@ -272,6 +273,21 @@ async def test_a_transaction_with_an_old_snapshot_is_refused(place: Place) -> No
     async with place.admin.transaction(isolation="repeatable_read"):
         with pytest.raises(SchemaNotOwned, match="at read committed, not at repeatable read; begin the"):
             await migrate(place.admin, declared())
+
+
+async def test_a_migration_that_waits_keeps_no_index_from_being_made(place: Place, database: str) -> None:
+    """`create index concurrently` waits for every statement that runs, also for one that waits."""
+    async with connected(database) as holder, connected(database) as maker:
+        await holder.execute("create table if not exists indexed (id int)")
+        await holder.execute("begin; select pg_advisory_xact_lock(1718382455, 3)")
+        sentences = asyncio.Queue[str]()
+        waits = asyncio.create_task(migrate(database, Channels(), waiting=sentences.put_nowait))
+        assert f"process {holder.get_server_pid()} " in await asyncio.wait_for(sentences.get(), 20)
+        await maker.execute("set statement_timeout = '20s'")
+        await maker.execute("create index concurrently on indexed (id)")
+        assert not waits.done()
+        await holder.execute("commit")
+        await asyncio.wait_for(waits, 20)
 
 
 async def test_the_settings_of_the_caller_are_as_before(place: Place) -> None:

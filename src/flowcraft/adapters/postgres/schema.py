@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Literal
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 OLDEST_POSTGRES = 14
 LOCK = statement("migrate_lock").rstrip()
 """Two migrations of one database wait for each other."""
+_LOCK_SECONDS = 0.1
 _CHOSEN_BY_CALLER = ("search_path", "lock_timeout")
 """Where tables without a schema are looked for, and how long a table in use is waited for."""
 _FUNCTIONS = (
@@ -176,7 +178,7 @@ _RECORD = "insert into flowcraft.migration (version, name, hash) values ($1, $2,
 
 async def _migrate(connection: AnyConnection, sources: str, own: list[str], prune: str) -> list[str]:
     await connection.execute(statement("pin"))
-    await connection.execute(LOCK)
+    await _lock(connection)
     # Behind the lock, and before anything is read or called that another role may have made.
     await connection.execute(statement("guard"))
     await connection.execute(statement("bootstrap"))
@@ -195,6 +197,26 @@ async def _migrate(connection: AnyConnection, sources: str, own: list[str], prun
     await connection.execute(CLEAR)
     await connection.execute(statement("unpin"))
     return done
+
+
+async def _lock(connection: AnyConnection) -> None:
+    """Take the lock of migrations.
+
+    It is asked for again and again: a statement that waits has a snapshot, for which `create index
+    concurrently` of any other session would wait.
+    """
+    began = asyncio.get_running_loop().time()
+    while True:
+        row = await connection.fetchrow(statement("try_migrate_lock"))
+        assert row is not None
+        if row["taken"]:
+            return
+        waited = asyncio.get_running_loop().time() - began
+        if row["milliseconds"] and 1000 * waited > row["milliseconds"]:
+            raise asyncpg.LockNotAvailableError("another session has the lock of migrations")
+        # The portal of that query keeps its snapshot until the next one.
+        await connection.execute("select where false")
+        await asyncio.sleep(_LOCK_SECONDS)
 
 
 @contextmanager

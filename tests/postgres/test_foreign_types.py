@@ -165,7 +165,7 @@ async def test_a_column_that_gets_such_a_type_after_the_migration_is_a_text_or_s
         assert await values(place, "insert into mallory.things values ('sad')") == ["sad"]
     else:
         await place.attack("insert into mallory.things values ('sad')")
-        (row,) = await place.admin.fetch("select kind, payload from flowcraft.event")
+        (row,) = await place.admin.fetch("select kind, payload from flowcraft.event where kind <> 'r'")
         assert (row["kind"], row["payload"]) == (b"s", '{"reason":"value","field":"value"}')
     assert await place.ran_as() == set()
 
@@ -189,7 +189,7 @@ async def test_other_columns_arrive_as_before_where_one_has_changed(place: Place
     insert = "insert into mallory.things values (%s, '2026-11-22 20:13+02', '{\"a\": 1}')"
     await place.attack(insert % "7")
     await place.attack("alter table mallory.things alter value type mood using null; " + insert % "'sad'")
-    rows = await place.admin.fetch("select payload from flowcraft.event order by id")
+    rows = await place.admin.fetch("select payload from flowcraft.event where kind <> 'r' order by id")
     first, second = (msgspec.json.decode(row["payload"]) for row in rows)
     assert msgspec.convert(first, Both, strict=False) == Both(
         value="7", at=datetime(2026, 11, 22, 18, 13, tzinfo=UTC), note={"a": 1}

@@ -326,6 +326,9 @@ async def test_no_write_fails_and_pages_have_the_rows(connection: Plain, databas
             ):
                 done = row["id"]
                 payload = json.loads(row["payload"])
+                if row["kind"] == b"r":  # the table was rewritten: pages load it again
+                    pages = await shown(connection, case.name)
+                    continue
                 assert row["kind"] in {b"e", b"g"}, payload
                 page = pages.setdefault(row["channel"], {})
                 if row["kind"] == b"e":

@@ -90,6 +90,7 @@ end $$;
 \ir generate_body.sql
 \ir generate_partitions.sql
 \ir generate_state.sql
+\ir generate_rewrites.sql
 
 -- flowcraft_definition: the SQL that makes the trigger function of a source.
 create or replace function pg_temp.flowcraft_definition(source jsonb, relation regclass, function text) returns text
@@ -131,12 +132,13 @@ declare
     owned boolean := (select pg_has_role(c.relowner, 'usage') from pg_class as c where c.oid = relation);
     everywhere text := pg_temp.flowcraft_everywhere(source);
     places oid[] := array(select distinct t.place from pg_temp.flowcraft_present(function) as t order by 1);
+    changed boolean := pg_temp.flowcraft_changed(source, function);
     made record;
 begin
     if regexp_replace(old, ' app=.*', '') = mark and (present = wanted or not owned and present @> wanted)
         and pg_temp.flowcraft_has_state(source, relation, function)
     then
-        return null;
+        return pg_temp.flowcraft_rewritten(source, relation, function);
     end if;
     if source ? 'key' then
         perform pg_temp.flowcraft_check_rows(source, relation);
@@ -174,16 +176,16 @@ begin
         execute made.definition;
     end loop;
     perform set_config('flowcraft.installing', 'off', true);
-    -- What was changed while a table or a part of it had no trigger is not known.
+    perform pg_temp.flowcraft_store(source, function);
+    -- What was changed while a table or a part of it had no trigger is not known, nor what another declaration would have sent.
     if source ->> 'event' = '@guard' then
-        insert into flowcraft.event (kind, channel, payload)
-            values ('w', '*', json_build_object('viewer', null, 'channel', everywhere, 'ask', true)::text);
-        perform flowcraft.wake();
+        perform pg_temp.flowcraft_redeclared(everywhere, true);
     elsif source ? 'key' then
         perform pg_temp.flowcraft_install_state(source, relation, function);
-    elsif old is not null and places <> array(select distinct t.place from pg_temp.flowcraft_triggers(source, relation, function) as t order by 1) then
-        insert into flowcraft.event (kind, channel, payload) values ('r', everywhere, '{"reason":"redeclared"}');
-        perform flowcraft.wake();
+    elsif old is not null and (changed
+        or places <> array(select distinct t.place from pg_temp.flowcraft_triggers(source, relation, function) as t order by 1))
+    then
+        perform pg_temp.flowcraft_redeclared(everywhere, false);
     end if;
     return format('%s: %s the triggers on %s (%s)', source ->> 'channel',
         case when old is null then 'created' else 'replaced' end, relation,
@@ -267,4 +269,5 @@ begin
             concat(regexp_replace(made.mark, ' app=.*', ''), ' app=' || name));
     end loop;
     return query select done from pg_temp.flowcraft_follow() as done where done is not null;
+    perform pg_temp.flowcraft_follow_rewrites();
 end $$;

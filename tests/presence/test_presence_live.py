@@ -27,7 +27,7 @@ class Person(Event):
 
 
 ADA, GRACE = Person(id="ada", name="Ada"), Person(id="grace", name="Grace")
-UNSEEN = {"ghost", "raises", "wrong", "huge", "slow", "exits"}
+UNSEEN = {"ghost", "raises", "wrong", "huge", "long", "slow", "exits"}
 
 
 def declared() -> tuple[Channels, PresenceFamily[int, Step, Person]]:
@@ -52,6 +52,8 @@ def declared() -> tuple[Channels, PresenceFamily[int, Step, Person]]:
                 return cast(Person, "Ada")
             case "huge":
                 return Person(id="huge", name="x" * 4096)
+            case "long":
+                return Person(id="x" * 255, name="long")
             case "slow":
                 await asyncio.Event().wait()
             case _:
@@ -200,3 +202,27 @@ async def test_a_rolling_deploy_is_no_news(realtime: RealtimeUnderTest) -> None:
     await watched.expect_rows([GRACE])
     records = await realtime.committed_since(before)
     assert [record.channel for record in records] == ["runs_members.8"]
+
+
+async def test_a_name_of_any_letters_arrives_as_it_is(realtime: RealtimeUnderTest) -> None:
+    page = await realtime.as_viewer('zo\u00eb \U0001f600 \x00"\\').present(run(7))
+    await page.expect_rows(lambda rows: [row.name for row in rows] == ['Zo\u00eb \U0001f600 \x00"\\'])
+    page.close()
+    other = await realtime.as_viewer("ada").present(run(7))
+    await other.expect_rows([ADA])
+
+
+async def test_nothing_of_those_who_left_stays_in_memory(realtime: RealtimeUnderTest) -> None:
+    node = await realtime._start()  # pyright: ignore[reportPrivateUsage]
+    presence: Any = node._presence  # pyright: ignore[reportPrivateUsage]
+    looking = await realtime.as_viewer("linus").rows(run(7).members)
+    pages = [await realtime.as_viewer(f"v{n % 7}").present(run(7)) for n in range(15)]
+    pages += [await realtime.as_viewer(f"v{n}").present(run(8)) for n in range(5)]
+    await looking.expect_rows(lambda rows: len(rows) == 7)
+    for page in pages:
+        page.close()
+    await looking.expect_rows([])
+    await until(lambda: len(presence) == 0 and not presence._attendance._written)
+    held = {name: value for name, value in vars(presence._attendance).items() if isinstance(value, dict)}
+    assert held == {"_members": {}, "_seats": {}, "_written": {}, "_unwritten": {}, "_leaving": {}}
+    assert presence._asked == {}

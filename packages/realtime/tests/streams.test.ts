@@ -72,3 +72,21 @@ test("a channel that an error has ended is not resumed", () => {
   expect(streams.receive(JSON.stringify(refusal)).map((text) => JSON.parse(text) as unknown)).toEqual([refusal]);
   expect(streams.begin()).toBe("");
 });
+
+test("each stream is present where the client is: on resumed channels, on those that are not answered, and no longer after it left", () => {
+  const streams = createStreams();
+  const send = (frame: object) => streams.send(JSON.stringify(frame));
+  const begin = () => streams.begin().split("\n").map((line) => JSON.parse(line) as unknown);
+  const [ask, other] = ["runs_members.1", "runs_members.2"].map((name, n) => ({ subscribe: [name], rows: true, present: true, ref: n + 1 }));
+  const resume = (names: readonly string[], present?: true) => ({ subscribe: names, since: "c0", present, ref: RESUME });
+  streams.begin();
+  send({ subscribe: ["run_update"], ref: 9 });
+  expect(send(ask ?? {})).toBe(true);
+  streams.begin();
+  for (const [name, ref] of [["run_update", 9], ["runs_members.1", 1]] as const)
+    streams.receive(JSON.stringify({ subscribed: [name], cursor: "c0", n: 0, ref }));
+  send(other ?? {});
+  expect(begin()).toEqual([resume(["runs_members.1"], true), resume(["run_update"]), other]);
+  expect(send({ absent: ["runs_members.1", "runs_members.2"] })).toBe(true);
+  expect(begin()).toEqual([resume(["run_update", "runs_members.1"]), other, { absent: ["runs_members.2"] }]);
+});

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import logging
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
@@ -33,6 +34,8 @@ MOST_SILENT_SECONDS = 1.5 * BEAT_SECONDS
 """A node that did not read the beats for this long begins to watch them again."""
 MEMBER_BYTES = 4096
 """The most bytes of a member's JSON: each change of it goes to every page."""
+KEY_BYTES = 256
+"""The most bytes of its key's JSON: an index has no room for much more, and one member must not fail all."""
 
 
 class Presence:
@@ -195,5 +198,19 @@ def _encoded(declaration: Declaration, member: object) -> tuple[str, str]:
     info = payload.encode(member)
     if len(info.encode()) > MEMBER_BYTES:
         raise PayloadInvalid(str(payload), f"a member has at most {MEMBER_BYTES} bytes of JSON")
-    key: object = msgspec.json.decode(info)[MEMBER_KEY]
-    return msgspec.json.encode(key).decode(), info
+    key = msgspec.json.encode(msgspec.json.decode(info)[MEMBER_KEY])
+    if len(key) > KEY_BYTES:
+        raise PayloadInvalid(str(payload), f"its {MEMBER_KEY} has at most {KEY_BYTES} bytes of JSON")
+    return _escaped(key.decode()), _escaped(info)
+
+
+def _escaped(encoded: str) -> str:
+    """Return JSON in ASCII: a database may have an encoding without some letter of a name.
+
+    All members of a statement would fail with it. Only texts have other letters.
+    """
+    return (
+        encoded
+        if encoded.isascii()
+        else "".join([c if c.isascii() else json.dumps(c)[1:-1] for c in encoded])
+    )

@@ -22,8 +22,8 @@ afterAll(async () => {
 const init = async (...args: string[]): Promise<void> =>
   new Program(["init", ...args], { cwd: folder, command: `${root}.venv/bin/flowcraft` }).ended();
 
-const start = async (project: string) => {
-  const environment = { PORT: "0", DATABASE_URL: "" };
+const start = async (project: string, port: number) => {
+  const environment = { PORT: String(port), DATABASE_URL: "" };
   const service = new Program(["-m", "app"], { cwd: join(folder, project), environment });
   const [address, dsn] = [/http\S+/.exec(await service.line())?.[0], /psql "([^"]+)"/.exec(await service.line())?.[1]];
   if (address === undefined || dsn === undefined) throw new Error("it does not say where it is");
@@ -31,7 +31,8 @@ const start = async (project: string) => {
 };
 
 const watch = async (project: string): Promise<void> => {
-  const { service, address, dsn } = await start(project);
+  const port = await freePort();
+  const { service, address, dsn } = await start(project, port);
   const { page, errors } = await open(browser, address);
   await page.locator('#health[data-health="live"]').waitFor();
   const tasks = page.locator("#tasks li");
@@ -49,15 +50,31 @@ const watch = async (project: string): Promise<void> => {
   expect(await psql(dsn, "select done from tasks where id = 4")).toBe("t");
   expect(await page.locator('[data-task-id="4"] input').isChecked()).toBe(true);
 
+  // While the service is away, nothing that was typed or clicked is lost or pretended.
+  await service.stop();
+  const trouble = page.getByRole("alert").getByText("Nothing was changed: the service does not answer.");
+  await page.getByLabel("A new task").fill("Typed while it was away");
+  await page.getByRole("button", { name: "Add" }).click();
+  await trouble.waitFor();
+  expect(await page.getByLabel("A new task").inputValue()).toBe("Typed while it was away");
+  await page.locator('[data-task-id="4"] input').click();
+  await expect.poll(() => page.locator('[data-task-id="4"] input').isChecked()).toBe(true);
+  const again = await start(project, port);
+  await page.locator('#health[data-health="live"]').waitFor();
+  await page.getByRole("button", { name: "Add" }).click();
+  await page.locator('[data-task-id="5"]').getByText("Typed while it was away").waitFor();
+  await expect.poll(() => page.getByLabel("A new task").inputValue()).toBe("");
+  await expect.poll(() => page.locator("#trouble").textContent()).toBe("");
+
   expect(errors).toEqual([]);
   await page.close();
-  await service.stop();
+  await again.service.stop();
 };
 
 test("the page without a build step shows what is committed", async () => {
   await init("plain");
   await watch("plain");
-});
+}, 120_000);
 
 test("the React page shows what is committed", async () => {
   await init("react", "--react");
@@ -65,7 +82,7 @@ test("the React page shows what is committed", async () => {
   symlinkSync(`${root}node_modules`, join(web, "node_modules"));
   await new Program(["run", "build"], { cwd: web, command: "npm" }).ended();
   await watch("react");
-});
+}, 120_000);
 
 test("an application that was there has a page that shows what is said", async () => {
   const mine = join(folder, "mine");

@@ -74,12 +74,16 @@ test("the run page shows what is committed, also while the service is away, and 
   expect(await page.locator("li").allInnerTexts()).toEqual(["Load ✓", "Train"]);
 
   await service.stop();
+  await page.getByRole("button").click();
+  await page.getByRole("alert").getByText("Not cancelled: try again.").waitFor();
+  expect(await page.getByRole("button").isEnabled()).toBe(true);
   await psql(dsn, "update runs set progress = 75; update steps set done = true");
   service = await startService();
   await page.getByText("running, 75 %").waitFor();
   expect(await page.locator("li").allInnerTexts()).toEqual(["Load ✓", "Train ✓"]);
 
   await page.getByRole("button").click();
-  await page.getByText("cancelled").waitFor();
+  await page.getByText("cancelled", { exact: false }).first().waitFor();
+  expect(await page.getByRole("alert").count()).toBe(0);
   expect(errors).toEqual([]);
 });

@@ -15,7 +15,9 @@ from flowcraft.adapters.nats.address import LogAddress, LogAddressInvalid
 from flowcraft.adapters.nats.backend import NatsBackend
 from flowcraft.adapters.nats.messages import Subjects, encode_link
 from flowcraft.core.chain import Link
+from flowcraft.cursors import Cursor
 from flowcraft.entrypoints.relaying import RelayServer
+from flowcraft.records import Batch, Limit
 from flowcraft.runtime.node import Node
 from flowcraft.runtime.serving import Serving
 from flowcraft.settings import Settings
@@ -305,6 +307,41 @@ async def test_a_batch_that_is_too_long_to_publish_is_asked_for(shared_nats: Nat
         await parts.edge.wait()
         batch = await parts.log.tail(start)
         assert [record.payload for record in batch.records] == payloads
+
+
+class SlowLog(MemoryLog):
+    """A log whose tails wait until they may go on, and are counted."""
+
+    def __init__(self) -> None:
+        super().__init__(lineage=fresh_lineage())
+        self.going = asyncio.Event()
+        self.going.set()
+        self.tails = 0
+
+    async def tail(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
+        self.tails += 1
+        await self.going.wait()
+        return await super().tail(after, limit=limit)
+
+
+async def test_edges_that_ask_the_same_share_a_read(shared_nats: NatsServer) -> None:
+    log = SlowLog()
+    url = address_of(shared_nats.url, log.lineage)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(relay(shared_nats.url, MemoryBackend(log)))
+        edges = [await stack.enter_async_context(edge(url)) for _ in range(12)]
+        start = (await edges[0].log.position()).cursor
+        await asyncio.gather(*(one.log.position() for one in edges))
+        log.going.clear()
+        before = log.tails
+        asking = [asyncio.create_task(one.log.tail(start)) for one in edges]
+        await until(lambda: log.tails > before)
+        await asyncio.gather(*(one.log.position() for one in edges))  # by then every question has arrived
+        step(log, 1)
+        log.going.set()
+        batches = await asyncio.gather(*asking)
+        assert {batch.cursor.lineage for batch in batches} == {log.lineage}
+        assert log.tails - before <= 6
 
 
 async def test_messages_of_strangers_change_nothing(shared_nats: NatsServer) -> None:

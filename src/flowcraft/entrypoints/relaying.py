@@ -17,13 +17,15 @@ from flowcraft.adapters.nats.answers import Answers
 from flowcraft.adapters.nats.connection import Arrival, NatsConnection
 from flowcraft.adapters.nats.messages import Beat, MessageInvalid, Subjects, decode
 from flowcraft.adapters.nats.publisher import BEAT_SECONDS, Publisher
+from flowcraft.adapters.postgres.backend import PostgresBackend
+from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.service import PostgresRealtimeService
 from flowcraft.channels import Channels
 from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Lineage
 from flowcraft.entrypoints.serve import run, stop_signal
 from flowcraft.errors import LogUnavailable
-from flowcraft.ports import Backend, BackendContext, LogReader
+from flowcraft.ports import Backend, BackendContext, EventLog, LogReader
 from flowcraft.records import Batch, Ephemeral, Limit
 from flowcraft.runtime.relay import Relay
 from flowcraft.runtime.supervisor import Supervisor
@@ -119,7 +121,8 @@ class RelayServer:
         reader = self._backend.open(context)
         start = await reader.log.position()
         publisher = self.publisher = Publisher(self.name, connection, subjects, start)
-        term = _Term(self._channels, self._backend, reader, publisher, supervisor)
+        own = PostgresLog(self._backend.dsn) if isinstance(self._backend, PostgresBackend) else None
+        term = _Term(self._channels, self._backend, reader, own or reader.log, publisher, supervisor)
         try:
             self._answers = await term.begin(connection, subjects, Limit(*_backlog(self._settings)))
             self.state = "leading"
@@ -136,6 +139,8 @@ class RelayServer:
             await supervisor.stop()
             with suppress(LogUnavailable):
                 await publisher.leave()
+            if own is not None:
+                await own.close()
         if others.superior.is_set():
             logger.info("another relay publishes %s; standing by", subjects)
 
@@ -227,6 +232,8 @@ class _Term:
     channels: Channels
     backend: Backend
     reader: LogReader
+    log: EventLog
+    """For edges that ask."""
     publisher: Publisher
     supervisor: Supervisor
 
@@ -237,6 +244,7 @@ class _Term:
             connection,
             self.reader,
             Broadcasting(self.channels, self.backend),
+            log=self.log,
             lineage=lambda: self.publisher.lineage,
             spawn=self.supervisor.spawn,
         )

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Protocol, final
 
 from msgspec.structs import replace
@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 READS_AT_ONCE = 4
 """Questions that are read for at a time; the others wait. The pool of the log has as many connections."""
+SHARED = frozenset({"position", "tail", "replay", "rows"})
+"""Questions that change nothing."""
 MOST_WAITING = 1_000
 """Questions that wait; more are not answered, and their edges ask again."""
 ACKNOWLEDGED_SECONDS = 5.0
@@ -62,7 +64,10 @@ class Broadcasts(Protocol):
 
 @final
 class Answers:
-    """Answers questions on one connection, several at a time; `spawn` owns their tasks."""
+    """Answers questions on one connection, several at a time; `spawn` owns their tasks.
+
+    `log` is not the one of the relay: its wakeups take each `tail` for one of the relay's own.
+    """
 
     def __init__(
         self,
@@ -71,12 +76,13 @@ class Answers:
         reader: LogReader,
         broadcasts: Broadcasts,
         *,
+        log: EventLog,
         lineage: Callable[[], Lineage],
         spawn: Callable[[Coroutine[object, object, None], str], object],
     ) -> None:
         self._relay = relay
         self._connection = connection
-        self._log: EventLog = reader.log
+        self._log = log
         self._rows = reader.rows
         self._members = reader.members
         self._broadcasts = broadcasts
@@ -84,6 +90,9 @@ class Answers:
         self._read_lineage = lineage()
         self._spawn = spawn
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
+        self._tails = asyncio.Lock()
+        self._unread: dict[bytes, list[str]] = {}
+        """The replies to questions whose read has not begun, by the question."""
         self._waiting = 0
         self._numbers = itertools.count(1)
         self._acknowledged: dict[str, asyncio.Event] = {}
@@ -108,19 +117,30 @@ class Answers:
         lineage = self._lineage()
         if ask.lineage is not None and ask.lineage > (lineage.timeline, lineage.generation):
             return  # this relay reads a primary that was replaced
-        if arrival.reply and self._waiting < MOST_WAITING:
-            self._waiting += 1
-            self._spawn(self._answer(ask, arrival.reply), "answer")
+        if not arrival.reply or self._waiting >= MOST_WAITING:
+            return
+        self._waiting += 1
+        # After a relay's restart all edges ask the same; one read serves those that ask before it begins.
+        if ask.ask in SHARED and arrival.data in self._unread:
+            self._unread[arrival.data].append(arrival.reply)
+            return
+        replies = [arrival.reply]
+        if ask.ask in SHARED:
+            self._unread[arrival.data] = replies
+        self._spawn(self._answer(ask, arrival.data, replies), "answer")
 
-    async def _answer(self, ask: Ask, reply: str) -> None:
+    async def _answer(self, ask: Ask, data: bytes, replies: list[str]) -> None:
         try:
-            async with self._turns:
+            async with self._turns, self._tails if ask.ask == "tail" else nullcontext():
+                if self._unread.get(data) is replies:
+                    del self._unread[data]
                 answer = await self._outcome(ask)
         finally:
-            self._waiting -= 1
+            self._waiting -= len(replies)
+        content = encode(answer)
         with suppress(LogUnavailable):
-            await self._send(encode(answer), reply)
-            self.answered += 1
+            await asyncio.gather(*[self._send(content, reply) for reply in replies])
+            self.answered += len(replies)
 
     async def _outcome(self, ask: Ask) -> Answer:
         try:

@@ -119,7 +119,7 @@ class Publisher:
         self._beat_at = float("-inf")
         if Subjects.of(start.cursor.lineage) != self._subjects:
             self.moved.set()
-        logger.info("publishing from %.100s (%s)", start.cursor, reason)
+        logger.info("publishing what follows %.100s (%s)", start.cursor, reason)
 
     async def until_sent(self) -> None:
         """Publish what was read.

@@ -86,7 +86,7 @@ TITLES = {
 """Shorter than the page's own heading."""
 
 _FENCE = re.compile(r" *(```+|~~~+)")
-_LINK = re.compile(r"(?<!!)(\[(?:[^\]\[]|\[[^\]]*\])*\]\()([^)\s#]+)(#[^)\s]*)?(\))")
+_LINK = re.compile(r"(!?\[(?:[^\]\[]|\[[^\]]*\])*\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 _ELSEWHERE = re.compile(r"[a-z]+:|//")
 
 

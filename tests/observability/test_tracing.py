@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import psycopg
 import pytest
+from msgspec import structs
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -196,7 +197,7 @@ class ForgedLog(MemoryLog):
         self._traces = iter(traces)
 
     def _forge(self, record: Record) -> Record:
-        return replace(record, trace=next(self._traces))
+        return structs.replace(record, trace=next(self._traces))
 
     async def tail(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
         batch = await super().tail(after, limit=limit)

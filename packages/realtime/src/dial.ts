@@ -130,7 +130,8 @@ export const createDial = (Socket?: new (url: string) => WebSocketLike) => {
 
     return {
       send: (data) => {
-        if (isDone && !isAnswered && !Socket && !stream) asking ??= setTimeout(turnDeaf, ANSWER_MS);
+        // A transaction may take its time, and nothing answers `unsubscribe`.
+        if (isDone && !isAnswered && !Socket && !stream && /^{"[as]u/.test(data)) asking ??= setTimeout(turnDeaf, ANSWER_MS);
         socket?.send(data);
       },
       close: (code) => {

@@ -134,6 +134,21 @@ test.each([
   expect([names(), calls]).toEqual([["socket"], []]);
 });
 
+test("a transaction that takes its time is no reason for a stream", async () => {
+  const calls = await behindAFilter();
+  client?.close();
+  FakeSocket.opened = [];
+  client = createClient({ url: "wss://flowcraft.example/realtime" });
+  const settled = client.settled("757");
+  await vi.waitUntil(() => FakeSocket.opened.length > 0);
+  FakeSocket.last.open();
+  expect(FakeSocket.last.sent).toEqual([{ settle: "757" }]);
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect([names(), calls]).toEqual([["socket"], []]);
+  FakeSocket.last.says({ settled: "757", cursor: "c1" });
+  await settled;
+});
+
 test("an attempt whose WebSocket reports an error and no close, as in Node 20, ends at once", async () => {
   await behindAFilter();
   FakeSocket.last.onerror?.({});

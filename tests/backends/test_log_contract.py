@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+import msgspec
 import pytest
 
 from flowcraft.adapters.memory import (
@@ -56,7 +57,10 @@ class FormattedPayloads(MemoryLog):
     def tail_now(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
         batch = super().tail_now(after, limit=limit)
         return replace(
-            batch, records=tuple(replace(r, payload=json.dumps(json.loads(r.payload))) for r in batch.records)
+            batch,
+            records=tuple(
+                msgspec.structs.replace(r, payload=json.dumps(json.loads(r.payload))) for r in batch.records
+            ),
         )
 
 

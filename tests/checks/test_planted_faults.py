@@ -88,9 +88,8 @@ SERVICE = {
     ),
     "a name that TypeScript cannot tell from another": fault(
         CHANNELS,
-        'run_update = channels.declare("run_update", RunUpdate, source=Table("runs", run_id="id"))\n',
-        'run_update = channels.declare("run_update", RunUpdate, source=Table("runs", run_id="id"))\n'
-        'other = channels.declare("run__update", Announcement)\n',
+        "\nrun = channels",
+        '\nother = channels.declare("run__update", Announcement)\nrun = channels',
         check="FC001",
         at='channels.declare("run__update"',
         says="are both channel.runUpdate in TypeScript; rename one",

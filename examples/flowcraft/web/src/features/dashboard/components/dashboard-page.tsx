@@ -1,11 +1,10 @@
-import { usePresence } from "@flowcraft/realtime/presence";
 import { useClient } from "@flowcraft/realtime/react";
 import { Gauge } from "lucide-react";
 import { useMemo } from "react";
 import { count, duration, percent } from "@/lib/format";
 import { useCommitCount } from "@/lib/probe";
 import { Watchers } from "@/features/presence/components/watchers";
-import { channel } from "@/realtime.gen";
+import { useWatchers } from "@/features/presence/hooks/use-watchers";
 import { Card } from "@/ui/card";
 import { Page } from "@/ui/page";
 import { Empty, Failure } from "@/ui/states";
@@ -17,7 +16,7 @@ import { OutcomesCard } from "./outcomes-card";
 export function DashboardPage() {
   const { rows: history, error } = useDashboard();
   const { reconnect } = useClient();
-  const present = usePresence(channel.runUpdate);
+  const present = useWatchers();
   const now = history?.at(-1);
   const running = useMemo(() => (history ?? []).map((figures) => figures.running), [history]);
   const queued = useMemo(() => (history ?? []).map((figures) => figures.queued), [history]);

@@ -1,14 +1,14 @@
-import { usePresence } from "@flowcraft/realtime/presence";
 import { ArrowLeft, CircleAlert, RotateCcw, SearchX, Square } from "lucide-react";
 import type { ReactNode } from "react";
 import { Link, paths } from "@/app/router";
 import { useAuditedRun } from "@/audit/audit";
 import { Watchers } from "@/features/presence/components/watchers";
+import { useWatchersOfRun } from "@/features/presence/hooks/use-watchers";
 import { canCancel, canRetry, isFinished, runLabel } from "@/features/runs/runs";
 import { ago, dateAndTime, duration, elapsed, plural } from "@/lib/format";
 import { useNow } from "@/lib/now";
 import { useCommitCount } from "@/lib/probe";
-import { channel, type RunUpdate } from "@/realtime.gen";
+import type { RunUpdate } from "@/realtime.gen";
 import { Button } from "@/ui/button";
 import { Card, CardHeader } from "@/ui/card";
 import { Progress } from "@/ui/progress";
@@ -21,7 +21,7 @@ import { StepsTimeline } from "./steps-timeline";
 
 export function RunPage({ runId }: { runId: string }) {
   const { data, error, missing, reload } = useRun(runId);
-  const present = usePresence(missing ? null : channel.runs(runId));
+  const present = useWatchersOfRun(missing ? null : runId);
   useAuditedRun(missing ? null : runId);
   useCommitCount("run");
 

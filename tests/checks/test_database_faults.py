@@ -283,7 +283,11 @@ def test_a_role_without_grants_is_told_which_it_lacks(service: Project, product:
     execute(product, f"create role {name}; {usage.format(name=name)}")
     try:
         execute(product, f"do $$ begin {become}; end $$")
-        found = {one["id"]: one["message"] for one in service.findings("--dsn", product)}
+        listed = service.findings("--dsn", product)
+        found = {
+            id_: "\n".join(one["message"] for one in listed if one["id"] == id_)
+            for id_ in {one["id"] for one in listed}
+        }
     finally:
         execute(product, f"set role none; drop owned by {name}; drop role {name}")
     assert sorted(found) == ["FC065", "FC066", "FC067"]
@@ -294,6 +298,9 @@ def test_a_role_without_grants_is_told_which_it_lacks(service: Project, product:
         f"flowcraft.rotate, flowcraft.purges, flowcraft.ephemeral_key, flowcraft.rows to {name}"
         in found["FC066"]
     )
+    present = "flowcraft.beat, flowcraft.attend, flowcraft.forget, flowcraft.members"
+    assert f"role {name} may not write who is present" in found["FC066"]
+    assert f"{present} to {name}" in found["FC066"]
 
 
 def test_a_database_that_does_not_answer_is_told(service: Project) -> None:

@@ -20,6 +20,7 @@ run_update: RunUpdate
   delivery  exactly once and in order, as long as the client's cursor is inside the log
   guard     none: open to all
   source    rows of runs (insert/update) become RunUpdate, run_id from id
+  presence  the members are on run_update_members, shown as examples.flowcraft.api.core.domain.channels.visitor
 
 RunUpdate, JSON fields:
   run_id: UUID
@@ -83,7 +84,7 @@ flow_name="flow_name", status="queued", progress=0, attempt=7, current_step="cur
 cancel_requested=True, triggered_by="person", error="error", created_at=datetime(2026, 11, 22, 20, \
 13, tzinfo=UTC), started_at=datetime(2026, 11, 22, 20, 13, tzinfo=UTC), finished_at=datetime(2026, \
 11, 22, 20, 13, tzinfo=UTC), retry_at=datetime(2026, 11, 22, 20, 13, tzinfo=UTC), version=7))
-"""
+"""  # noqa: E501  # as it is printed
 
 
 def test_a_channel_is_shown_with_an_example_for_each_language() -> None:
@@ -97,10 +98,8 @@ def test_a_channel_is_shown_with_an_example_for_each_language() -> None:
 )
 def test_a_family_is_found_by_its_name_its_prefix_or_one_of_it(name: str) -> None:
     text = show(name).stdout
-    assert text.startswith(
-        "runs.{run_id}: RunUpdate | StepUpdate | LogLine\n  one channel for each run_id, a UUID\n"
-    )
-    assert "  source    rows of steps (insert/update) become StepUpdate\n" in text
+    assert text.startswith("runs.{run_id}: RunUpdate | LogLine\n  one channel for each run_id, a UUID\n")
+    assert "  source    rows of runs (insert/update) become RunUpdate, run_id from id\n" in text
     assert "subscribe(channel.runs(runId), (event) => …)" in text
 
 

@@ -85,6 +85,18 @@ def test_tests_are_written_only_where_the_project_has_their_tools(project: Path)
     assert (project / "tests/test_order_update_channel.py").exists()
 
 
+def test_a_declaration_that_was_extended_is_still_the_one(project: Path) -> None:
+    arguments = ("order_update", "--table", "orders", "--event", "OrderUpdate")
+    assert add(*arguments).exit_code == 0
+    text = (project / "live.py").read_text("utf-8")
+    more = 'OrderUpdate,\n    conflate="order_id",\n    source='
+    extended = text.replace("OrderUpdate,\n    source=", more)
+    assert extended != text
+    (project / "live.py").write_text(extended, "utf-8")
+    assert "nothing to do" in add(*arguments).stdout
+    assert "is declared already, as" in add(*arguments, "--on", "insert").stderr
+
+
 def test_places_that_are_not_there_are_named_with_their_flags(project: Path) -> None:
     notes = ("notes.{note_id}", "--event", "NoteAdded", "--field", "text:str", "--service", "NoteService")
     assert add(*notes).stderr.endswith("not found; name it with --services\n")

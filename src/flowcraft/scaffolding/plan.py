@@ -137,7 +137,7 @@ def _plan_channel(draft: Draft, request: ChannelRequest, project: Project) -> bo
     statement = python_templates.declaration(request, project.channels_object)
     present = declaration_of(tree, project.channels_object, request.names.channel)
     if present is not None:
-        if ast.dump(present) != ast.dump(ast.parse(statement).body[0]):
+        if not _declares(present, ast.parse(statement).body[0]):
             raise ScaffoldingRefused(
                 f"{project.channels}:{present.lineno}: {request.names.channel} is declared already, as\n"
                 f"    {ast.unparse(present)}\nand not as\n    {statement}\n"
@@ -157,6 +157,22 @@ def _plan_channel(draft: Draft, request: ChannelRequest, project: Project) -> bo
         text = with_import(text, "uuid", "UUID")
     draft.write(DECLARATION, project.channels, with_declaration(text, project.channels_object, statement))
     return False
+
+
+def _declares(present: ast.stmt, wanted: ast.stmt) -> bool:
+    """Return whether a declaration is the wanted one; it may have more arguments, such as `presence=`."""
+    if not isinstance(present, ast.Assign) or not isinstance(wanted, ast.Assign):
+        return False
+    one, other = present.value, wanted.value
+    if not isinstance(one, ast.Call) or not isinstance(other, ast.Call):
+        return False
+    keywords = {keyword.arg: ast.dump(keyword.value) for keyword in one.keywords}
+    asked = {keyword.arg: ast.dump(keyword.value) for keyword in other.keywords}
+    same = [*map(ast.dump, [*present.targets, one.func, *one.args])]
+    return (
+        same == [*map(ast.dump, [*wanted.targets, other.func, *other.args])]
+        and asked.items() <= keywords.items()
+    )
 
 
 def _plan_trigger(draft: Draft, request: ChannelRequest, project: Project, preview: Preview) -> None:

@@ -176,7 +176,7 @@ def _default(value: object) -> str:
         return "none" if value == () else str(value).lower()
     if value >= 2**16 and value % 2**10 == 0:
         return f"{value // 2**20:g} MiB" if value % 2**20 == 0 else f"{value // 2**10:g} KiB"
-    return f"{value:,g}"
+    return f"{value:,.15g}"
 
 
 def _unit(name: str) -> str:

@@ -12,6 +12,8 @@ from flowcraft.origins import host_fault, origin_fault
 
 _YEARS: Final = 1e10
 """In seconds, about 300 years: more than that no interval of PostgreSQL or Python is needed for."""
+NEVER_SECONDS: Final = 31_536_000.0
+"""A year: of what is to happen after so long, servers keep no timer."""
 _RANGES: Final[dict[str, tuple[float, float]]] = {
     # More often is a busy loop, and after an hour no proxy keeps a quiet connection.
     "heartbeat_seconds": (0.01, 3600),
@@ -83,6 +85,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The most guards of one connection that are asked at a time."""
     token_lifetime_seconds: float = 86_400.0
     """A client must send a new token after this time, even if its token is valid for longer (4401)."""
+    connection_age_seconds: float = NEVER_SECONDS
+    """A client reconnects and resumes after about this time: new servers get their share. By default never.
+
+    Each after its own time, up to a fifth less or more.
+    """
     channels_per_connection: int = 128
     """The most subscriptions of one connection."""
     settles_per_connection: int = 64

@@ -453,3 +453,22 @@ async def test_a_name_twice_in_one_request_is_one_subscription() -> None:
         assert client.with_member("channel") == ["ping_update"]
         gateway.received('{"unsubscribe":["ping_update","ping_update"]}')
         assert node.report().subscriptions == 0
+
+
+async def test_clients_of_some_age_are_sent_to_reconnect_each_at_a_time_of_its_own() -> None:
+    seconds = 0.05
+    settings = Settings(drain_seconds=0.01, connection_age_seconds=seconds)
+
+    async def age_of(client: Client) -> float:
+        began = asyncio.get_running_loop().time()
+        node.connect(client)
+        await client.until(lambda: client.closed)
+        return asyncio.get_running_loop().time() - began
+
+    async with running(PLAIN, settings) as (node, _):
+        clients = [Client() for _ in range(20)]
+        ages = await asyncio.gather(*map(age_of, clients))
+    assert {client.closed for client in clients} == {(1012, "restart")}
+    assert all("bye" in client.frames[-1] for client in clients)
+    assert min(ages) >= 0.8 * seconds
+    assert len({round(age, 6) for age in ages}) > 1

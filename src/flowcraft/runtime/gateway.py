@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from flowcraft.runtime.decisions import Decision, Guards, authenticate, authenti
 from flowcraft.runtime.sender import Sender, SenderContext
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.runtime.tally import Present
+from flowcraft.settings import NEVER_SECONDS
 from flowcraft.viewers import Viewer
 
 logger = logging.getLogger(__name__)
@@ -134,6 +136,10 @@ class Gateway(Sender):
         )
         if not asks:
             self._attempt(self._enter)
+        age = self._context.settings.connection_age_seconds
+        if age < NEVER_SECONDS and not self._closed:
+            # Those that a deploy moved at the same moment do not come back at the same moment.
+            self._later("age", age * random.uniform(0.8, 1.2), partial(self.drain, 0))  # noqa: S311
 
     def received(self, message: str | bytes) -> None:
         """Process one message of the client."""

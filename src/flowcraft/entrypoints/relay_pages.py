@@ -47,12 +47,13 @@ class RelayPages:
                 report = self._relay.report()
                 return (200 if report.ready else 503), "application/json", msgspec.json.encode(report) + b"\n"
             case b"/metrics":
-                return 200, "text/plain; version=0.0.4", _metrics(self._relay.report()).encode()
+                return 200, "text/plain; version=0.0.4", metrics_of(self._relay.report()).encode()
             case _:
                 return 404, "text/plain", b"no page here; see /healthz, /readyz and /metrics\n"
 
 
-def _metrics(report: RelayReport) -> str:
+def metrics_of(report: RelayReport) -> str:
+    """Return the page for Prometheus."""
     lag = "NaN" if report.seconds_since_read is None else f"{report.seconds_since_read:.3f}"
     rows = (
         ("leading", "gauge", "1 while this relay publishes", int(report.state == "leading")),

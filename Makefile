@@ -8,6 +8,7 @@ PYTHON_READY := .venv/.ready
 NODE_READY := node_modules/.ready
 BROWSER_READY := build/browser
 NATS_READY := build/nats
+FIREFOX_READY := build/firefox
 PEERS := build/peers
 PEERS_READY := $(PEERS)/.ready
 WITH_PEERS := PYTHONPATH=src $(PEERS)/bin/python
@@ -37,8 +38,8 @@ test: setup build $(NATS_READY) $(BROWSER_READY) ## everything that must hold: s
 	@npm run --silent build -w $(WEB) -w $(ORDERS)
 	@$(SUITES) check typescript python e2e faults
 
-test-world: setup build $(BROWSER_READY) ## what takes longer: every PostgreSQL, every version of what we plug into, strangers' projects
-	@$(SUITES) world
+test-world: setup build $(NATS_READY) $(BROWSER_READY) $(FIREFOX_READY) ## what takes longer: every PostgreSQL, every version of what we plug into, strangers' projects
+	@FIREFOX="$$(cat $(FIREFOX_READY))" $(SUITES) browsers world
 
 check: setup build ## static gates only: lint, format, types, layers, drift
 	@scripts/check
@@ -115,6 +116,10 @@ $(BROWSER_READY): scripts/setup
 $(NATS_READY): scripts/setup
 	@mkdir -p $(@D)
 	@scripts/setup nats >$@
+
+$(FIREFOX_READY): scripts/setup
+	@mkdir -p $(@D)
+	@scripts/setup engines >$@
 
 $(PEERS_READY): benchmarks/peers.lock benchmarks/fanout/package-lock.json benchmarks/centrifugo/go.sum $(PYTHON_READY) scripts/setup
 	@scripts/setup peers

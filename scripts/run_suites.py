@@ -60,6 +60,9 @@ SUITES = {
     "typescript": Suite((*VITEST, "--outputFile.junit={report}"), 600),
     "e2e": Suite((*VITEST, "--config", "tests/e2e/vitest.config.ts", "--outputFile.junit={report}"), 1200),
     "faults": Suite((".venv/bin/python", "-m", "faults", "--counts-only", "--junit", "{report}"), 1800),
+    "browsers": Suite(
+        (*VITEST, "--config", "tests/e2e/vitest.world.config.ts", "--outputFile.junit={report}"), 900
+    ),
     "world": Suite((*PYTEST, "-m", "world", "--junitxml={report}"), 3600),
 }
 

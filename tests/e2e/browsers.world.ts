@@ -1,0 +1,112 @@
+/**
+ * The main promises in Firefox and in WebKit, where these are installed (Debian: apt install firefox-esr webkit2gtk-driver xvfb).
+ * `tests/e2e/*.test.ts` are in Chromium.
+ */
+import { existsSync } from "node:fs";
+import type { PreviewServer } from "vite";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Firefox } from "./firefox.js";
+import { Gatekeeper, type Manner } from "./gatekeeper.js";
+import { freePort, Program, psql, startPage, startServer, startStage } from "./harness.js";
+import type { Item, Seen } from "./page/main.js";
+import { MINI_BROWSER, WebKit } from "./webkit.js";
+
+type Tab = { readonly evaluate: <T>(expression: string) => Promise<T>; readonly close: () => Promise<void> };
+type Engine = { readonly open: (url: string) => Promise<Tab>; readonly close: () => Promise<void> };
+
+const FIREFOX = process.env["FIREFOX"] ?? "/usr/bin/firefox-esr"; // empty where setup found none
+const WEBKIT = "/usr/bin/WebKitWebDriver";
+const ENGINES: readonly (readonly [string, boolean, () => Promise<Engine>])[] = [
+  ["Firefox", existsSync(FIREFOX), () => Firefox.start(FIREFOX)],
+  ["WebKit", [WEBKIT, MINI_BROWSER, "/usr/bin/Xvfb"].every((file) => existsSync(file)), () => WebKit.start(WEBKIT)],
+];
+
+let stage: Program;
+let dsn: string;
+let server: Program;
+let behind: number;
+let port: number;
+let gatekeeper: Gatekeeper;
+let site: PreviewServer;
+let address: string;
+let engine: Engine;
+
+describe.each(ENGINES)("in %s", (_, isThere, start) => {
+  if (!isThere) {
+    test.skip("it is not installed");
+    return;
+  }
+
+  beforeAll(async () => {
+    [{ stage, dsn }, { site, address }, engine, behind] = await Promise.all([startStage(), startPage(), start(), freePort()]);
+    server = await startServer(dsn, behind);
+    ({ gatekeeper, port } = await Gatekeeper.before(behind));
+  });
+
+  afterAll(async () => {
+    gatekeeper.close();
+    await engine.close();
+    await site.close();
+    await server.stop();
+    await stage.stop();
+  });
+
+  const seen = (page: Tab) => page.evaluate<Seen>("window.seen");
+  const fresh = (page: Tab) => expect.poll(() => page.evaluate<string>("document.body.innerText"), { timeout: 30_000 }).toContain("open fresh");
+  const visit = async (options = "") => {
+    const page = await engine.open(`${address}?fallback${options}&ws=ws://127.0.0.1:${port}/realtime`);
+    await fresh(page);
+    return page;
+  };
+
+  test("a transaction is rendered once, over a WebSocket", async () => {
+    gatekeeper.manner = "passes";
+    const page = await visit();
+    const before = (await seen(page)).renders.length;
+    await psql(dsn, "begin; update items set version = 101 where id = 1; update items set version = 102 where id = 2; commit");
+    await expect.poll(async () => (await seen(page)).renders.slice(before)).toEqual(['{"1":101,"2":102}']);
+    expect(gatekeeper.passed).toBeGreaterThan(0);
+    await page.close();
+  });
+
+  test.each(["passes", "refuses"] as const)("the server is killed under 300 commits; the page ends complete, once, in order: a proxy that %s", async (manner) => {
+    gatekeeper.manner = manner;
+    await psql(dsn, "update items set version = 0");
+    const page = await visit();
+    const began = (await seen(page)).events.length;
+    const writer = new Program(["-m", "tests.e2e.writer", dsn, "300"]);
+    await writer.until((line) => Number(line) >= 100);
+    await server.stop("SIGKILL");
+    await writer.until((line) => Number(line) >= 150);
+    server = await startServer(dsn, behind);
+    await writer.ended();
+    await expect.poll(async () => (await seen(page)).events.length - began, { timeout: 30_000 }).toBe(300);
+    const events = (await seen(page)).events.slice(began);
+    for (const id of new Set(events.map((item) => item.item_id))) {
+      const inOrder = events.filter((item: Item) => item.item_id === id).map((item) => item.version);
+      expect(inOrder).toEqual(inOrder.map((_, n) => n + 1));
+    }
+    await page.close();
+  });
+
+  // Firefox delays a new WebSocket to a host that has just refused one, longer each time and across pages.
+  test.each<Manner>(["refuses", "hangs", "swallows", "ends"])("a proxy that %s is passed within 3 s, on every one of six visits", async (manner) => {
+    gatekeeper.manner = manner;
+    for (let n = 0; n < 6; n++) {
+      const page = await visit();
+      expect((await seen(page)).liveAfter).toBeLessThan(3_000);
+      await page.close();
+    }
+  });
+
+  test("after an outage of some seconds the page is live again", async () => {
+    gatekeeper.manner = "passes";
+    const page = await visit();
+    await server.stop("SIGKILL");
+    await expect.poll(() => page.evaluate<string>("document.body.innerText")).not.toContain("fresh");
+    await new Promise((resolve) => setTimeout(resolve, 6_000)); // the outage itself
+    server = await startServer(dsn, behind);
+    await fresh(page);
+    await page.close();
+  });
+});

@@ -14,8 +14,7 @@ from tests.checks.test_database_faults import FAULTS
 from tests.checks.test_planted_faults import PAGES, SERVICE
 
 MODULE = TARGET.partition(":")[0]
-ANNOUNCEMENTS = f"{API}/core/services/announcements.py"
-BROADCAST = "await self._realtime.broadcast(channels.system, announcement, via=tx.connection)"
+CHANNELS = f"{API}/core/domain/channels.py"
 SENTENCE = (
     "system has no source and no broadcast; declare it with source=Table(...), "
     "or call realtime.broadcast(...) in a service"
@@ -24,15 +23,15 @@ SENTENCE = (
 
 @pytest.fixture
 def faulty(service: Project) -> Project:
-    service.edit(ANNOUNCEMENTS, BROADCAST, "pass")
+    service.write(
+        CHANNELS, service.read(CHANNELS) + '\n\nsystem = channels.declare("system", Announcement)\n'
+    )
     return service
 
 
 def test_a_finding_is_a_line_with_file_line_and_column(faulty: Project) -> None:
     result = faulty.check()
-    place = (
-        f"{API}/core/domain/channels.py:{faulty.line_of(f'{API}/core/domain/channels.py', 'system = ')}:10"
-    )
+    place = f"{CHANNELS}:{faulty.line_of(f'{CHANNELS}', 'system = ')}:10"
     assert result.stdout.splitlines() == [
         f"{place}: warning FC006: {SENTENCE}",
         "not checked: TypeScript: no package.json here depends on @flowcraft/realtime; see --web",
@@ -51,8 +50,8 @@ def test_a_finding_is_an_object_of_json(faulty: Project) -> None:
             "id": "FC006",
             "severity": "warning",
             "title": "Every channel has a source, or a service that broadcasts it",
-            "file": f"{API}/core/domain/channels.py",
-            "line": faulty.line_of(f"{API}/core/domain/channels.py", "system = "),
+            "file": CHANNELS,
+            "line": faulty.line_of(CHANNELS, "system = "),
             "column": 10,
             "message": SENTENCE,
         }
@@ -61,9 +60,9 @@ def test_a_finding_is_an_object_of_json(faulty: Project) -> None:
 
 def test_a_finding_is_an_annotation_of_a_workflow(faulty: Project) -> None:
     result = faulty.check("--github")
-    line = faulty.line_of(f"{API}/core/domain/channels.py", "system = ")
+    line = faulty.line_of(CHANNELS, "system = ")
     title = "title=FC006 Every channel has a source%2C or a service that broadcasts it"
-    annotation = f"::warning file={API}/core/domain/channels.py,line={line},col=10,{title}::{SENTENCE}"
+    annotation = f"::warning file={CHANNELS},line={line},col=10,{title}::{SENTENCE}"
     assert result.stdout.splitlines()[0] == annotation
     assert result.exit_code == 1
 

@@ -386,7 +386,8 @@ def test_an_alembic_project_gets_a_revision(copy: Copy, run: Run, tables: str) -
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
     assert (names["down_revision"], names["revision"]) == ("0a", revision.name.partition("_")[0])
-    assert result.stdout.endswith("next        alembic upgrade head, then restart the service\n")
+    upgrade = f"(cd {API} && alembic upgrade head)"
+    assert result.stdout.endswith(f"next        {upgrade}, then restart the service\n")
     tested = copy.python("-m", "pytest", "-q", "examples/flowcraft/tests/test_measurement_update_channel.py")
     assert tested.returncode == 0, tested.stdout
     assert "nothing to do" in run(*MEASUREMENTS, "--dsn", tables).stdout

@@ -102,7 +102,7 @@ def key_set(provider: str) -> list[dict[str, object]]:
 
 def claims(**of_the_provider: object) -> dict[str, object]:
     now = int(time.time())
-    return {"sub": "ada", "iat": now, "exp": now + 300, **of_the_provider}
+    return {"sub": "ada", "iat": now, "exp": now + 7200, **of_the_provider}
 
 
 ENTRA = claims(

@@ -74,6 +74,7 @@ NEVER_SENT = {
     *("internal", "log_unavailable", "payload_invalid", "schema_not_owned", "schema_differs"),
     *("no_database", "bad_database_address", "database_unreadable", "not_on_postgres"),
     *("rows_unsupported", "presence_unsupported", "place_unknown", "scaffolding_refused"),
+    *("log_address_invalid", "nats_missing", "relay_failed"),
 }
 """Codes of errors that reach callers in Python, never a client; the imports decide which are known."""
 FROM_RFC_6455 = {1000, 1002, 1003, 1005, 1007, 1009}

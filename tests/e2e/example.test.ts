@@ -116,7 +116,7 @@ test("visitors of one run see each other; a second tab is the same visitor, and 
   await one.reload();
   await one.locator(both).waitFor();
   expect(await events()).toBe(before);
-  const label = await one.getByTestId("watchers").getAttribute("aria-label");
+  const label = await one.locator("[data-testid=watchers] > .sr-only").textContent();
   expect(label).toMatch(/^2 visitors on this page: .*\(you\)/);
   await one.locator('a[href="/runs"]').first().click();
   await other.page.locator('[data-testid="watchers"][data-count="1"]').waitFor();

@@ -14,19 +14,19 @@ export function Watchers({ members, count, fresh }: Omit<PresenceSnapshot<never>
     <Tip text={names.join(", ")}>
       <button
         type="button"
-        aria-label={`${plural(count, "visitor")} on this page: ${names.join(", ")}`}
         data-testid="watchers"
         data-count={count}
         data-fresh={fresh}
-        className={`flex items-center rounded-full ${fresh ? "" : "opacity-50"}`}
+        className={`flex items-center rounded-full ${fresh ? "" : "grayscale"}`}
       >
+        <span className="sr-only">{`${plural(count, "visitor")} on this page: ${names.join(", ")}`}</span>
         {members.slice(0, MOST).map(({ id, name }) => (
           <span
             key={id}
             aria-hidden
             data-testid="watcher"
             className="-ml-1.5 grid size-7 place-items-center rounded-full border-2 border-page text-[11px] font-semibold text-white first:ml-0"
-            style={{ backgroundColor: `hsl(${hue(id)} 55% 36%)` }}
+            style={{ backgroundColor: `hsl(${hue(id)} 55% 27%)` }}
           >
             {initials(name)}
           </span>

@@ -250,6 +250,7 @@ async def test_another_relay_takes_over_and_nothing_is_lost(shared_nats: NatsSer
             assert second.state == "leading"
 
 
+@pytest.mark.timeout(150)
 async def test_of_two_relays_that_lead_one_stands_by_and_nothing_is_doubled(shared_nats: NatsServer) -> None:
     log = MemoryLog(lineage=fresh_lineage())
     async with (

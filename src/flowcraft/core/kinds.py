@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 
 from flowcraft.records import Kind, Record
 
-_SENT = (Kind.EVENT, Kind.GONE)
-
 
 @dataclass(frozen=True, slots=True)
 class Parted:
@@ -25,9 +23,6 @@ def part(records: tuple[Record, ...], channels_of: Callable[[str], Iterable[str]
     skipped for a whole family becomes one on each of its channels, once per batch and reason: a column that
     is gone skips every write, and a family may have thousands of channels.
     """
-    # Nearly always all are sent as they are: one look at each, not three.
-    if not [r for r in records if r.kind not in _SENT or _is_reserved(r)]:
-        return Parted(records)
     resets = _resets(records, channels_of)
     skipped = {(r.channel, r.reason): r for r in records if r.kind is Kind.SKIPPED and _is_reserved(r)}
     sent: list[Record] = []

@@ -7,10 +7,11 @@ from contextlib import suppress
 
 import msgspec
 
+from flowcraft.adapters import http
+from flowcraft.adapters.http import HttpAnswer
 from flowcraft.entrypoints.relaying import RelayReport, RelayServer
 
 REQUEST_SECONDS = 5.0
-_REASONS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
 
 
 class RelayPages:
@@ -33,23 +34,25 @@ class RelayPages:
             async with asyncio.timeout(REQUEST_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
                 status, kind, content = self._page(head.split(b" ", 2)[1] if head.count(b" ") > 1 else b"")
-                lines = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\n"
-                lines += f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n"
-                writer.write(lines.encode() + content)
+                writer.write(http.response(status, content, kind))
                 await writer.drain()
         writer.close()
 
-    def _page(self, path: bytes) -> tuple[int, str, bytes]:
+    def _page(self, path: bytes) -> HttpAnswer:
         match path.partition(b"?")[0]:
             case b"/healthz":
-                return 200, "text/plain", b"ok\n"
+                return 200, "text/plain", "ok\n"
             case b"/readyz":
                 report = self._relay.report()
-                return (200 if report.ready else 503), "application/json", msgspec.json.encode(report) + b"\n"
+                return (
+                    (200 if report.ready else 503),
+                    "application/json",
+                    f"{msgspec.json.encode(report).decode()}\n",
+                )
             case b"/metrics":
-                return 200, "text/plain; version=0.0.4", metrics_of(self._relay.report()).encode()
+                return 200, "text/plain; version=0.0.4", metrics_of(self._relay.report())
             case _:
-                return 404, "text/plain", b"no page here; see /healthz, /readyz and /metrics\n"
+                return 404, "text/plain", "no page here; see /healthz, /readyz and /metrics\n"
 
 
 def metrics_of(report: RelayReport) -> str:

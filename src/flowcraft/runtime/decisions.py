@@ -77,7 +77,7 @@ async def authenticate(authorizer: Authorizer | None, token: str) -> Viewer | Ba
             raise TokenInvalid("the server has no authorizer")
         return await authorizer.authenticate(token)
 
-    return await _outcome(ask)
+    return await outcome_of(ask)
 
 
 async def authenticate_request(
@@ -91,10 +91,10 @@ async def authenticate_request(
             return viewer
         raise TypeError(f"authenticate_request returned {type(viewer).__name__}; expected a Viewer or None")
 
-    return await _outcome(ask)
+    return await outcome_of(ask)
 
 
-async def _outcome(ask: Callable[[], Awaitable[A]]) -> A | BaseException:
+async def outcome_of(ask: Callable[[], Awaitable[A]]) -> A | BaseException:
     """Return what is answered or raised: an application's SystemExit would end the server."""
     try:
         return await ask()

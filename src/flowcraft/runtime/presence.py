@@ -18,7 +18,8 @@ from flowcraft.core.attendance import Attendance, Leases, SessionId
 from flowcraft.declarations import MEMBER_KEY, Declaration
 from flowcraft.errors import PayloadInvalid
 from flowcraft.ports import Clock, MemberStore
-from flowcraft.runtime.isolation import Isolation, is_stopping
+from flowcraft.runtime.decisions import outcome_of
+from flowcraft.runtime.isolation import Isolation
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
@@ -163,7 +164,7 @@ class Presence:
     async def _ask(
         self, session: SessionId, name: str, ticket: object, viewer: Viewer, declaration: Declaration
     ) -> None:
-        try:
+        async def ask() -> None:
             async with asyncio.timeout(self._seconds):
                 member = await _who(declaration, viewer)
             if self._asked.get(session, {}).get(name) is not ticket:
@@ -174,10 +175,10 @@ class Presence:
             else:
                 self._attendance.join(session, name, *_encoded(declaration, member), now)
             self._changed.set()
-        except BaseException as error:  # an application's SystemExit would end the server
-            if isinstance(error, asyncio.CancelledError) and is_stopping():
-                raise
-            self._isolation.report("presence", f"who is shown on {name}", error)
+
+        failed = await outcome_of(ask)
+        if failed is not None:
+            self._isolation.report("presence", f"who is shown on {name}", failed)
 
 
 async def _who(declaration: Declaration, viewer: Viewer) -> object:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.scaffolding.started import environment, run
-from tests.support.full_stack import FILES, write
+from tests.support.full_stack import FILES
+from tests.support.journeys import write
 
 REPOSITORY = Path(__file__).parents[2]
 MAIN = """\
@@ -25,7 +26,7 @@ import { realtimeClient } from "./realtime-client"
 
 @pytest.mark.timeout(240)
 def test_a_backend_and_a_frontend_are_ready_and_the_second_command_works(here: Path, database: str) -> None:
-    write(here)
+    write(here, FILES)
     where = {"SHOP_DATABASE": database}
     run(here / "backend", "python", "-m", "alembic", "upgrade", "head", **where)
     printed = run(here, "flowcraft", "init", **where)
@@ -130,7 +131,7 @@ def test_a_root_that_is_not_found_is_left_to_the_user(here: Path) -> None:
 def test_the_address_of_another_database_is_not_taken(here: Path) -> None:
     from flowcraft.scaffolding.python_project import address_expression
 
-    write(here)
+    write(here, FILES)
     application = here / "backend/app/main.py"
     found = address_expression(here, here / "backend", application)
     assert found is not None

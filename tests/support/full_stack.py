@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from tests.support.journeys import MODELS, REVISION
 
 FILES = {
     ".env": "PROJECT_NAME=shop\nPOSTGRES_DB=app\n",
@@ -41,20 +41,7 @@ from app.core.config import settings
 
 engine = create_engine(str(settings.SQLALCHEMY_DATABASE_URI))
 """,
-    "backend/app/models.py": """\
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-
-class Base(DeclarativeBase):
-    pass
-
-
-class Item(Base):
-    __tablename__ = "items"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    owner_id: Mapped[int]
-    title: Mapped[str]
-""",
+    "backend/app/models.py": MODELS,
     "backend/app/main.py": """\
 from fastapi import FastAPI
 
@@ -79,26 +66,7 @@ with engine.connect() as connection:
     with context.begin_transaction():
         context.run_migrations()
 """,
-    "backend/app/alembic/versions/e2412789c190_initial.py": """\
-import sqlalchemy as sa
-from alembic import op
-
-revision = "e2412789c190"
-down_revision = None
-
-
-def upgrade() -> None:
-    op.create_table(
-        "items",
-        sa.Column("id", sa.Integer(), primary_key=True),
-        sa.Column("owner_id", sa.Integer(), nullable=False),
-        sa.Column("title", sa.String(255), nullable=False),
-    )
-
-
-def downgrade() -> None:
-    op.drop_table("items")
-""",
+    "backend/app/alembic/versions/e2412789c190_initial.py": REVISION,
     "frontend/package.json": """\
 {
   "name": "frontend",
@@ -151,10 +119,3 @@ ReactDOM.createRoot(document.getElementById("root")!).render(
 )
 """,
 }  # fmt: skip
-
-
-def write(here: Path) -> None:
-    """Write the project."""
-    for name, text in FILES.items():
-        (here / name).parent.mkdir(parents=True, exist_ok=True)
-        (here / name).write_text(text, "utf-8")

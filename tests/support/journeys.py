@@ -192,11 +192,16 @@ def follow(here: Path, printed: str, dsn: str) -> list[str]:
     return commands
 
 
-def make(here: Path, shape: Shape, dsn: str) -> None:
-    """Write the project and make its tables."""
-    for name, text in shape.files.items():
+def write(here: Path, files: Mapping[str, str]) -> None:
+    """Write the files of a project."""
+    for name, text in files.items():
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).write_text(text, "utf-8")
+
+
+def make(here: Path, shape: Shape, dsn: str) -> None:
+    """Write the project and make its tables."""
+    write(here, shape.files)
     for command in shape.tables:
         run(here, *shlex.split(command), DATABASE_URL=dsn)
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import socket
@@ -20,7 +19,7 @@ from typing import Any
 import asyncpg
 from websockets.asyncio.client import ClientConnection, connect
 
-from benchmarks.fanout.measure import Load, load_command, prepare
+from benchmarks.fanout.measure import Load, load_command, prepare, seconds_to_connect
 from benchmarks.fanout.ours.herd_app import TABLES, channels
 from benchmarks.fanout.ours.served import database, served
 from benchmarks.machine import free_port, options, where, write
@@ -133,14 +132,7 @@ async def _write(connection: asyncpg.Connection[asyncpg.Record]) -> None:
 
 async def _open_all(port: int, clients: int) -> float:
     command = load_command(port, 0, Load(clients, 0, 0), "/realtime", ASK, missed=1)
-    client = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    assert client.stdout is not None
-    found = json.loads(await client.stdout.readline())
-    client.kill()
-    await client.wait()
-    return float(found["seconds"])
+    return await seconds_to_connect(command)
 
 
 async def _unread(port: int) -> socket.socket:

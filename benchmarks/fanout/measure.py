@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import resource
@@ -97,6 +98,18 @@ def load_command(port: int, control: int, load: Load, path: str, *hellos: str, m
     """How the load client is started; each client waits first for as many messages as it missed."""
     numbers = (port, control, load.clients, load.seconds, load.burst, LEAST_BYTES, missed)
     return [str(BUILD / "load"), *map(str, numbers), path, *hellos]
+
+
+async def seconds_to_connect(command: list[str]) -> float:
+    """Run the load client until every client has what it waits for; return how long that took."""
+    client = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert client.stdout is not None
+    found = json.loads(await client.stdout.readline())
+    client.kill()
+    await client.wait()
+    return float(found["seconds"])
 
 
 def prepare(clients: int) -> None:

@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import statistics
 import sys
 
-from benchmarks.fanout.measure import Load, load_command, prepare
+from benchmarks.fanout.measure import Load, load_command, prepare, seconds_to_connect
 from benchmarks.fanout.ours.dedicated import PAYLOAD
 from benchmarks.fanout.ours.served import BROADCAST, database, served
 from benchmarks.fanout.subjects import OUR_PATH
@@ -42,14 +41,7 @@ async def _round(dsn: str, path: str) -> float:
     port = free_port()
     async with served(dsn, port, 1):
         command = load_command(port, 0, Load(CLIENTS, 0, 0), path, missed=MISSED)
-        client = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
-        assert client.stdout is not None
-        found = json.loads(await client.stdout.readline())
-        client.kill()
-        await client.wait()
-        return float(found["seconds"])
+        return await seconds_to_connect(command)
 
 
 if __name__ == "__main__":

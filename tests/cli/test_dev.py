@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ import pytest
 
 from flowcraft.entrypoints.source_watch import changed, seen, wait_for_change
 from tests.scaffolding.started import environment
+from tests.support.hosts import free_port
 from tests.support.postgres import connected
 
 pytestmark = pytest.mark.timeout(120)
@@ -92,11 +92,6 @@ def project(here: Path) -> Path:
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).write_text(text, "utf-8")
     return here
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 def verdicts(lines: Sequence[str]) -> dict[str, str]:

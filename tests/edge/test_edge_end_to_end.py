@@ -19,49 +19,22 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from flowcraft import Channels, Event, Realtime, Settings
+from flowcraft import Channels, Realtime, Settings
 from flowcraft.adapters.memory import MemoryBackend
 from flowcraft.adapters.nats.backend import NatsBackend
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.entrypoints.realtime import NotOnPostgres
 from flowcraft.errors import LogUnavailable, PayloadInvalid
+from tests.support.edge_application import Counted, channels, count_update, cursor_update
+from tests.support.hosts import free_port
 from tests.support.nats import NatsServer
 from tests.support.postgres import connected
 from tests.support.served import served, until
 
 FLOWCRAFT = Path(sys.executable).parent / "flowcraft"
 SECONDS = 20.0
-APPLICATION = """
-from flowcraft import Channels, Event, Realtime
-
-class Counted(Event):
-    n: int
-
-class Task(Event):
-    id: int
-    title: str
-
-channels = Channels()
-count_update = channels.declare("count_update", Counted)
-cursor_update = channels.declare("cursor_update", Counted, durable=False)
-task_rows = channels.rows("task_rows", Task, table="tasks", key="id")
-realtime = Realtime(channels)
-"""
-
-
-class Counted(Event):
-    n: int
-
-
-class Task(Event):
-    id: int
-    title: str
-
-
-channels = Channels()
-count_update = channels.declare("count_update", Counted)
-cursor_update = channels.declare("cursor_update", Counted, durable=False)
-task_rows = channels.rows("task_rows", Task, table="tasks", key="id")
+APPLICATION = "tests.support.edge_application:realtime"
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -95,11 +68,10 @@ def _get(url: str) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def relaying(folder: Path, dsn: str, url: str, port: int) -> AsyncIterator[Relay]:
-    (folder / "live.py").write_text(APPLICATION)
+async def relaying(dsn: str, url: str, port: int) -> AsyncIterator[Relay]:
     environment = {**os.environ, "FLOWCRAFT_DSN": dsn, "FLOWCRAFT_LOG_URL": url}
     process = await asyncio.create_subprocess_exec(
-        *(FLOWCRAFT, "relay", "live:realtime", "--port", str(port)), cwd=folder, env=environment
+        *(FLOWCRAFT, "relay", APPLICATION, "--port", str(port)), cwd=ROOT, env=environment
     )
     try:
         yield Relay(process, port)
@@ -134,17 +106,10 @@ def edge(nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> Realtime:
     return Realtime(channels, settings=Settings(drain_seconds=0.01))
 
 
-def free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 async def test_an_edge_serves_what_a_node_on_the_database_serves(
-    edge: Realtime, dsn: str, nats: NatsServer, tmp_path: Path
+    edge: Realtime, dsn: str, nats: NatsServer
 ) -> None:
-    async with relaying(tmp_path, dsn, nats.url, free_port()) as relay:
+    async with relaying(dsn, nats.url, free_port()) as relay:
         await relay.until("leading")
         async with (
             served(edge) as (node, address),
@@ -190,12 +155,12 @@ async def test_an_edge_serves_what_a_node_on_the_database_serves(
 
 
 async def test_a_relay_that_is_killed_is_replaced_by_one_that_stands_by(
-    edge: Realtime, dsn: str, nats: NatsServer, tmp_path: Path
+    edge: Realtime, dsn: str, nats: NatsServer
 ) -> None:
-    async with relaying(tmp_path, dsn, nats.url, free_port()) as first:
+    async with relaying(dsn, nats.url, free_port()) as first:
         await first.until("leading")
         async with (
-            relaying(tmp_path, dsn, nats.url, free_port()) as second,
+            relaying(dsn, nats.url, free_port()) as second,
             served(edge) as (_, address),
             client_of(address, subscribe=["count_update"]) as client,
             connected(dsn) as connection,
@@ -211,14 +176,12 @@ async def test_a_relay_that_is_killed_is_replaced_by_one_that_stands_by(
             assert await asyncio.wait_for(second.process.wait(), SECONDS) == 0
 
 
-async def test_what_a_relay_refuses_reaches_the_caller(
-    edge: Realtime, dsn: str, nats: NatsServer, tmp_path: Path
-) -> None:
+async def test_what_a_relay_refuses_reaches_the_caller(edge: Realtime, dsn: str, nats: NatsServer) -> None:
     other = Channels()
     unknown = other.declare("unknown_update", Counted)
     with pytest.raises(LogUnavailable, match="no relay"):
         await edge.broadcast(count_update, Counted(n=1))
-    async with relaying(tmp_path, dsn, nats.url, free_port()) as relay:
+    async with relaying(dsn, nats.url, free_port()) as relay:
         await relay.until("leading")
         await edge.broadcast(count_update, Counted(n=1))
         with pytest.raises(PayloadInvalid):
@@ -263,14 +226,11 @@ def test_without_an_address_of_nats_nothing_of_it_is_imported() -> None:
         (("--log-url", "nats://a"), 1, "error: no database"),
     ],
 )
-def test_the_command_says_what_it_lacks(
-    arguments: tuple[str, ...], status: int, line: str, tmp_path: Path
-) -> None:
-    (tmp_path / "live.py").write_text(APPLICATION)
+def test_the_command_says_what_it_lacks(arguments: tuple[str, ...], status: int, line: str) -> None:
     left_out = {"FLOWCRAFT_LOG_URL", "FLOWCRAFT_DSN", "DATABASE_URL"}
     done = subprocess.run(
-        [FLOWCRAFT, "relay", "live:realtime", *arguments],
-        cwd=tmp_path,
+        [FLOWCRAFT, "relay", APPLICATION, *arguments],
+        cwd=ROOT,
         env={k: v for k, v in os.environ.items() if k not in left_out},
         capture_output=True,
         text=True,
@@ -296,15 +256,13 @@ async def doctor(url: str, dsn: str = "") -> tuple[int, list[tuple[str, str, str
     return done.returncode, [line for line in lines if line[0] in {"nats", "relays", "edge"}]
 
 
-async def test_doctor_sees_nats_and_its_relays_as_an_edge_does(
-    dsn: str, nats: NatsServer, tmp_path: Path
-) -> None:
+async def test_doctor_sees_nats_and_its_relays_as_an_edge_does(dsn: str, nats: NatsServer) -> None:
     status, lines = await doctor("nats://127.0.0.1:1")
     assert (status, lines[0][:2], "cannot be reached" in lines[0][2]) == (1, ("nats", "wrong"), True)
     status, lines = await doctor(nats.url)
     assert (status, [line[:2] for line in lines]) == (1, [("nats", "ok"), ("relays", "wrong")])
     assert "flowcraft relay" in lines[1][2]
-    async with relaying(tmp_path, dsn, nats.url, free_port()) as relay:
+    async with relaying(dsn, nats.url, free_port()) as relay:
         await relay.until("leading")
         status, lines = await doctor(nats.url, dsn)
         assert status == 0, lines

@@ -7,8 +7,8 @@ import type { PreviewServer } from "vite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Firefox } from "./firefox.js";
 import { Gatekeeper, type Manner } from "./gatekeeper.js";
-import { freePort, Program, psql, startPage, startServer, startStage } from "./harness.js";
-import type { Item, Seen } from "./page/main.js";
+import { expectInOrder, freePort, Program, psql, startPage, startServer, startStage } from "./harness.js";
+import type { Seen } from "./page/main.js";
 import { MINI_BROWSER, WebKit } from "./webkit.js";
 
 type Tab = { readonly evaluate: <T>(expression: string) => Promise<T>; readonly close: () => Promise<void> };
@@ -82,10 +82,7 @@ describe.each(ENGINES)("in %s", (_, isThere, start) => {
     await writer.ended();
     await expect.poll(async () => (await seen(page)).events.length - began, { timeout: 30_000 }).toBe(300);
     const events = (await seen(page)).events.slice(began);
-    for (const id of new Set(events.map((item) => item.item_id))) {
-      const inOrder = events.filter((item: Item) => item.item_id === id).map((item) => item.version);
-      expect(inOrder).toEqual(inOrder.map((_, n) => n + 1));
-    }
+    expectInOrder(events);
     await page.close();
   });
 

@@ -3,8 +3,8 @@ import type { Browser } from "playwright-core";
 import type { PreviewServer } from "vite";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Gatekeeper, type Manner } from "./gatekeeper.js";
-import { freePort, open, Program, psql, startBrowser, startPage, startServer, startStage } from "./harness.js";
-import type { Item, Seen } from "./page/main.js";
+import { expectInOrder, freePort, open, Program, psql, startBrowser, startPage, startServer, startStage } from "./harness.js";
+import type { Seen } from "./page/main.js";
 
 let stage: Program;
 let dsn: string;
@@ -77,10 +77,7 @@ test("the server is killed and restarted under 600 commits; the page ends comple
   await page.waitForFunction(() => window.seen.events.length >= 600);
   await page.getByText("open fresh").waitFor();
   const { events } = await seen();
-  for (const id of new Set(events.map((item) => item.item_id))) {
-    const inOrder = events.filter((item: Item) => item.item_id === id).map((item) => item.version);
-    expect(inOrder).toEqual(inOrder.map((_, n) => n + 1));
-  }
+  expectInOrder(events);
   expect(events).toHaveLength(600);
   expect(gatekeeper.passed).toBe(0);
   expect(errors).toEqual([]);

@@ -8,6 +8,8 @@ import { createInterface } from "node:readline";
 import { type Browser, chromium, type Page } from "playwright-core";
 import react from "@vitejs/plugin-react";
 import { build, type InlineConfig, preview, type PreviewServer } from "vite";
+import { expect } from "vitest";
+import type { Item } from "./page/main.js";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -141,6 +143,14 @@ export const startPage = async (
   const address = site.resolvedUrls?.local[0] ?? site.resolvedUrls?.network[0];
   if (address === undefined) throw new Error("the page is nowhere");
   return { site, address };
+};
+
+/** Of each item the versions 1, 2, 3 … have come, in this order. */
+export const expectInOrder = (events: readonly Item[]): void => {
+  for (const id of new Set(events.map((item) => item.item_id))) {
+    const versions = events.filter((item) => item.item_id === id).map((item) => item.version);
+    expect(versions).toEqual(versions.map((_, n) => n + 1));
+  }
 };
 
 export const startBrowser = async (): Promise<Browser> =>

@@ -190,6 +190,11 @@ class Lineage:
     generation: int
     database: int = 0
 
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Its place among the lineages of its database: a newer one has a greater one."""
+        return self.timeline, self.generation
+
     def __str__(self) -> str:
         database = f".{self.database}" if self.database else ""
         return f"{self.system}{database}/{self.timeline}.{self.generation}"

@@ -79,7 +79,7 @@ class Chain:
     def is_outdated(self, lineage: Lineage) -> bool:
         """Return whether a lineage is older than the newest, or that of another database."""
         newest = self.newest
-        return newest is not None and (not _is_same_database(lineage, newest) or _age(lineage) < _age(newest))
+        return newest is not None and (not _is_same_database(lineage, newest) or lineage.rank < newest.rank)
 
     def begin(self, position: Batch) -> None:
         """Go on from an answer's position; what has arrived beyond it is kept."""
@@ -125,7 +125,7 @@ class Chain:
         return _joined(arrived, self._reached)
 
     def _note(self, lineage: Lineage) -> None:
-        if self.newest is None or _age(lineage) > _age(self.newest):
+        if self.newest is None or lineage.rank > self.newest.rank:
             self.newest = lineage
             if self._reached is not None and self._reached.cursor.lineage != lineage:
                 self._forget_arrived()  # it may be lost in the new history
@@ -196,10 +196,6 @@ class Chain:
             return
         self._ahead.append(link)
         self._ahead_bytes += size
-
-
-def _age(lineage: Lineage) -> tuple[int, int]:
-    return lineage.timeline, lineage.generation
 
 
 def _is_same_database(one: Lineage, other: Lineage) -> bool:

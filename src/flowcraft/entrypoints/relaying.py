@@ -200,14 +200,13 @@ class OtherRelays:
         except (MessageInvalid, ValueError):
             return
         mine = self._lineage()
-        theirs = (lineage.timeline, lineage.generation)
-        if beat.relay == self._name or theirs < (mine.timeline, mine.generation):
+        if beat.relay == self._name or lineage.rank < mine.rank:
             return
         if beat.leaving:
             self._left.set()
             return
         self._beats.set()
-        is_newer = theirs > (mine.timeline, mine.generation)
+        is_newer = lineage.rank > mine.rank
         if self._leads and (is_newer or beat.relay < self._name):
             self.superior.set()
 

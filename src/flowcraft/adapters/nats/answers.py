@@ -115,7 +115,7 @@ class Answers:
             logger.warning("a question of an edge is not as specified: %.200s", error)
             return
         lineage = self._lineage()
-        if ask.lineage is not None and ask.lineage > (lineage.timeline, lineage.generation):
+        if ask.lineage is not None and ask.lineage > lineage.rank:
             return  # this relay reads a primary that was replaced
         if not arrival.reply or self._waiting >= MOST_WAITING:
             return
@@ -197,15 +197,13 @@ class Answers:
 
     def _lineage(self) -> Lineage:
         """Return the newest lineage that this relay has read, for itself or for an edge."""
-        return max(
-            self._published_lineage(), self._read_lineage, key=lambda one: (one.timeline, one.generation)
-        )
+        return max(self._published_lineage(), self._read_lineage, key=lambda one: one.rank)
 
     def _batch(self, batch: Batch) -> Answer:
         lineage = self._read_lineage = batch.cursor.lineage
         return Answer(
             relay=self._relay,
-            lineage=(lineage.timeline, lineage.generation),
+            lineage=lineage.rank,
             batch=BatchMember.of(batch),
         )
 
@@ -214,9 +212,7 @@ class Answers:
 
     def _made(self, rows: RowsMember | None = None, error: AskError | None = None) -> Answer:
         lineage = self._lineage()
-        return Answer(
-            relay=self._relay, lineage=(lineage.timeline, lineage.generation), rows=rows, error=error
-        )
+        return Answer(relay=self._relay, lineage=lineage.rank, rows=rows, error=error)
 
     async def _send(self, content: bytes, reply: str) -> None:
         """Send the parts of an answer: all but the last have to be acknowledged."""

@@ -131,7 +131,7 @@ class Edge:
             raise LogUnavailable(self.last_error or "not connected to NATS")
         newest = self.chain.newest
         if newest is not None:
-            ask = msgspec.structs.replace(ask, lineage=(newest.timeline, newest.generation))
+            ask = msgspec.structs.replace(ask, lineage=newest.rank)
         began = time.monotonic()
         answer = await self._questions.ask(ask)
         self._prove(began)
@@ -222,8 +222,9 @@ class Edge:
 
     def _take_beat(self, data: bytes) -> None:
         beat = decode(data, Beat)
-        self._take_link(beat.link)
-        if self.chain.is_outdated(beat.link.batch.cursor.lineage):
+        link = beat.link
+        self._take_link(link)
+        if self.chain.is_outdated(link.batch.cursor.lineage):
             return
         if beat.relay != self._relay:
             is_first, self._relay = not self._relay, beat.relay

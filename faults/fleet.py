@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from faults.broker import NatsServer, nats_server
+from faults.nats_proxy import WithoutMessages
 from faults.programs import ServerProgram
 from faults.proxy import FaultProxy
 from faults.stage import Stage, free_port
@@ -32,9 +33,18 @@ class RelayProgram(ServerProgram):
 class Fleet:
     """The broker is reached by `way` from edges, and straight from relays."""
 
-    def __init__(self, stage: Stage, broker: NatsServer, way: FaultProxy, stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        broker: NatsServer,
+        way: FaultProxy,
+        lost: WithoutMessages,
+        stack: AsyncExitStack,
+    ) -> None:
         self.broker = broker
         self.way = way
+        self.lost = lost
+        """Batches that edges do not receive: none until `lost.every` is assigned."""
         self.relays: list[RelayProgram] = []
         self.edges: list[ServerProgram] = []
         self._stage = stage
@@ -52,8 +62,11 @@ class Fleet:
             folder = stage.folder / "nats"
             folder.mkdir()
             broker = stack.enter_context(nats_server(folder))
-            way = await stack.enter_async_context(FaultProxy.open(("127.0.0.1", broker.port)))
-            fleet = cls(stage, broker, way, stack)
+            lost = WithoutMessages(".live")
+            way = await stack.enter_async_context(
+                FaultProxy.open(("127.0.0.1", broker.port), transform_down=lost)
+            )
+            fleet = cls(stage, broker, way, lost, stack)
             for _ in range(relays):
                 await fleet.add_relay(stage.wired_dsn)
             for _ in range(edges):

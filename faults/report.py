@@ -127,7 +127,7 @@ WORDING = {
     ),
     "I29": (
         "the promise through NATS: relays die",
-        "the relay that publishes killed, again and again",
+        "the relay that publishes killed, again and again; every 7th batch lost",
     ),
     "I30": (
         "two relays that publish at once double nothing",
@@ -139,7 +139,7 @@ WORDING = {
     ),
     "I32": (
         "lines to the broker may fail",
-        "resets, silence and 64 KB/s between edges and broker",
+        "lost batches, resets, silence and 64 KB/s between edges and broker",
     ),
     "I33": (
         "a client moves between edges and nodes on the database",

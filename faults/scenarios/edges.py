@@ -18,6 +18,8 @@ from faults.scenarios.servers import since_the_reset, standby_of, was_reset
 from faults.stage import Stage, every
 from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
 
+LOST_EVERY = 7
+"""Of so many batches one is lost, where some are."""
 STALE_SECONDS = 3.2
 """2.5 s without a proof, and a look at the page. Without proofs it would take 3.75 s."""
 Run: TypeAlias = Callable[[Stage], Awaitable[list[Outcome]]]
@@ -42,13 +44,14 @@ def with_broker(invariant: str) -> Callable[[Run], Run]:
 @scenario("I29")
 @with_broker("I29")
 async def relays_are_killed(stage: Stage) -> list[Outcome]:
-    """The relay that publishes is killed again and again while writers write; another one leads."""
+    """The relay that publishes is killed again and again, and batches are lost; another one leads."""
     led: set[int] = set()
     took: list[float] = []
     async with Fleet.open(stage) as fleet:
         probes = await stage.probe_all()
         async with stage.writers().writing():
             await asyncio.sleep(0.5)
+            fleet.lost.every = LOST_EVERY
             for _ in range(2):
                 leading = await fleet.leader()
                 led.add(fleet.relays.index(leading))
@@ -58,6 +61,7 @@ async def relays_are_killed(stage: Stage) -> list[Outcome]:
                 took.append(time.monotonic() - began)
                 await asyncio.sleep(stage.size.fault_seconds / 4)
                 await leading.start()
+            fleet.lost.every = 0
         drained = await stage.drain()
         verdict = await stage.verdict()
     return [
@@ -66,9 +70,10 @@ async def relays_are_killed(stage: Stage) -> list[Outcome]:
             {
                 **_clean(drained, verdict),
                 "both led": led == {0, 1},
+                "batches were lost": fleet.lost.dropped > 0,
                 "no client lost its connection": sum(probe.connects for probe in probes) == len(probes),
             },
-            {**_figures(verdict), "takeover_s": max(took)},
+            {**_figures(verdict), "takeover_s": max(took), "batches_lost": fleet.lost.dropped},
             times={f"another leads within {TAKEOVER_SECONDS + 1:g} s": max(took) <= TAKEOVER_SECONDS + 1},
         )
     ]
@@ -139,12 +144,15 @@ async def the_broker_dies(stage: Stage) -> list[Outcome]:
 @scenario("I32")
 @with_broker("I32")
 async def lines_to_the_broker_are_cut(stage: Stage) -> list[Outcome]:
-    """The lines between edges and broker are reset, silenced and slow, one after the other."""
+    """The lines between edges and broker lose batches, are reset, silenced and slow, one after the other."""
     async with Fleet.open(stage) as fleet:
         await stage.probe_all()
         seconds = stage.size.fault_seconds
         async with stage.writers().writing():
             await asyncio.sleep(0.5)
+            fleet.lost.every = LOST_EVERY
+            await asyncio.sleep(seconds / 2)
+            fleet.lost.every = 0
             resets = await every(0.3, fleet.way.reset, seconds)
             fleet.way.black_hole("up", "down")
             await asyncio.sleep(min(4.0, seconds))
@@ -159,8 +167,17 @@ async def lines_to_the_broker_are_cut(stage: Stage) -> list[Outcome]:
     return [
         judged(
             "I32",
-            {**_clean(drained, verdict), "edges connected again": accepted > len(fleet.edges) + 3},
-            {**_figures(verdict), "resets_of_lines": resets, "connections": accepted},
+            {
+                **_clean(drained, verdict),
+                "edges connected again": accepted > len(fleet.edges) + 3,
+                "batches were lost": fleet.lost.dropped > 0,
+            },
+            {
+                **_figures(verdict),
+                "resets_of_lines": resets,
+                "connections": accepted,
+                "batches_lost": fleet.lost.dropped,
+            },
         )
     ]
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.frameworks.test_alembic import REVISION
+
 ROOT = Path(__file__).parents[2]
 GUIDES = [ROOT / "docs/guides/frameworks.md", ROOT / "docs/guides/migrations.md"]
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -18,7 +20,7 @@ def snippets() -> list[tuple[str, str]]:
 
 def sources() -> list[str]:
     files = [*(ROOT / "examples/frameworks").rglob("*.py"), *(ROOT / "tests/frameworks").glob("*.py")]
-    return [flush(file.read_text("utf-8")) for file in files]
+    return [flush(text) for text in [REVISION, *(file.read_text("utf-8") for file in files)]]
 
 
 def flush(text: str) -> str:

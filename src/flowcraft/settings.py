@@ -10,6 +10,8 @@ import msgspec
 
 from flowcraft.origins import host_fault, origin_fault
 
+LOG_URL: Final = "FLOWCRAFT_LOG_URL"
+"""Names the address of NATS whose relays a node follows; without it a node reads the database."""
 _YEARS: Final = 1e10
 """In seconds, about 300 years: more than that no interval of PostgreSQL or Python is needed for."""
 NEVER_SECONDS: Final = 31_536_000.0

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from flowcraft.adapters.postgres.address import find_dsn
+from flowcraft.adapters.postgres.address import DSN_VARIABLES, find_dsn
 from flowcraft.entrypoints.cli import app
 from flowcraft.entrypoints.commands.importing import read_env_file
-from flowcraft.entrypoints.commands.target import DSN_VARIABLES, find_target
+from flowcraft.entrypoints.commands.target import find_target
 
 CHANNELS = (
     "from flowcraft import Channels, Event\n\n\nclass Noted(Event):\n    n: int\n\n\nchannels = Channels()\n"

@@ -18,7 +18,11 @@ logger = logging.getLogger(__name__)
 
 _TIMES = 2
 """The server refuses messages this many times as long as ours may be; shorter ones get our answer."""
-_FLAGS = "--ws-max-size {} --ws-per-message-deflate false"
+
+
+def uvicorn_flags(message_bytes: int) -> tuple[str, ...]:
+    """Return the options of uvicorn that suit messages of at most so many bytes."""
+    return ("--ws-max-size", str(message_bytes), "--ws-per-message-deflate", "false")
 
 
 class HostLimits:
@@ -54,7 +58,7 @@ class HostLimits:
         logger.warning(
             "uvicorn accepts messages of %d bytes%s, before a token; "
             "%d bytes are enough here: start it with %s",
-            *(accepted, compressed, message_bytes, _FLAGS.format(message_bytes)),
+            *(accepted, compressed, message_bytes, " ".join(uvicorn_flags(message_bytes))),
         )
 
 

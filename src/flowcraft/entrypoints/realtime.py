@@ -19,12 +19,10 @@ from flowcraft.errors import RealtimeError
 from flowcraft.ports import Authorizer, Backend, RealtimeService, RevokingService, SyncRealtimeService
 from flowcraft.runtime.node import Node
 from flowcraft.runtime.serving import Serving
-from flowcraft.settings import Settings
+from flowcraft.settings import LOG_URL, Settings
 from flowcraft.viewers import Viewer
 
 E = TypeVar("E")
-LOG_URL = "FLOWCRAFT_LOG_URL"
-"""The address of NATS whose relays a node follows; without it a node reads the database."""
 
 
 class NotOnPostgres(RealtimeError):

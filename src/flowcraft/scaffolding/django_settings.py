@@ -89,9 +89,9 @@ def _with_app(text: str, path: Path) -> str | None:
     if apps.end_lineno == last.end_lineno:
         lines[at] = f'{head}, "{APP}"{tail}'
     else:
-        comma, after = (",", tail[1:]) if tail.startswith(",") else (",", tail)
+        after = tail.removeprefix(",")
         indent = " " * last.col_offset
-        lines[at] = f'{head}{comma}{after.rstrip(chr(10))}\n{indent}"{APP}",\n'
+        lines[at] = f'{head},{after.rstrip(chr(10))}\n{indent}"{APP}",\n'
     return "".join(lines)
 
 

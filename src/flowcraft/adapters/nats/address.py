@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from flowcraft.adapters.nats.messages import MessageInvalid, Subjects
 from flowcraft.errors import RealtimeError
+from flowcraft.settings import LOG_URL
 
-LOG_URL = "FLOWCRAFT_LOG_URL"
 _SCHEMES = ("nats", "tls", "ws", "wss")
 _FORM = f"{LOG_URL} is of the form nats://host:4222, with several hosts nats://a,b,c"
 

@@ -7,6 +7,8 @@ import re
 
 from flowcraft.errors import RealtimeError
 
+DSN_VARIABLES = ("FLOWCRAFT_DSN", "DATABASE_URL")
+"""Variables of the environment that have the address, the first one before the second."""
 _DRIVER = re.compile(r"^postgres(?:ql)?\+\w+://")
 """As SQLAlchemy and Django's helpers write it: the driver is theirs, the rest is any client's."""
 
@@ -36,7 +38,7 @@ def find_dsn(dsn: str | None) -> str:
         NoDatabase: none of these is set.
         DatabaseAddressInvalid: it is no address of a PostgreSQL.
     """
-    dsn = dsn or os.environ.get("FLOWCRAFT_DSN") or os.environ.get("DATABASE_URL")
+    dsn = dsn or next(filter(None, map(os.environ.get, DSN_VARIABLES)), None)
     if not dsn:
         raise NoDatabase
     dsn = _DRIVER.sub("postgresql://", dsn)

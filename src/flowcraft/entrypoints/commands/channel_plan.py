@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from flowcraft.adapters.postgres.address import NoDatabase, find_dsn
+from flowcraft.adapters.postgres.address import DSN_VARIABLES, NoDatabase, find_dsn
 from flowcraft.adapters.postgres.source_snapshots import frozen
 from flowcraft.adapters.postgres.table_facts import (
     TableColumn,
@@ -27,7 +27,7 @@ from flowcraft.adapters.postgres.table_facts import (
 from flowcraft.entrypoints.commands import preview as previews
 from flowcraft.entrypoints.commands.formatting import formatted, formatted_edit
 from flowcraft.entrypoints.commands.importing import read_env_file
-from flowcraft.entrypoints.commands.target import DSN_VARIABLES, realtime_here
+from flowcraft.entrypoints.commands.target import realtime_here
 from flowcraft.entrypoints.realtime import NotOnPostgres
 from flowcraft.scaffolding.edits import Edit, ScaffoldingRefused, text_of
 from flowcraft.scaffolding.migrations import trigger_statements

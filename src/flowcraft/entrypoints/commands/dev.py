@@ -15,19 +15,20 @@ from pathlib import Path
 
 import click
 
-from flowcraft.adapters.postgres.address import NoDatabase, find_dsn
+from flowcraft.adapters.host_limits import uvicorn_flags
+from flowcraft.adapters.postgres.address import DSN_VARIABLES, NoDatabase, find_dsn
 from flowcraft.entrypoints.commands.exit_status import example, exit_on_error, fail
 from flowcraft.entrypoints.commands.importing import read_env_file
-from flowcraft.entrypoints.commands.target import DSN_VARIABLES, Target, find_target, target_argument
+from flowcraft.entrypoints.commands.target import Target, find_target, target_argument
 from flowcraft.entrypoints.source_watch import changed, seen, wait_for_change
 from flowcraft.scaffolding.applications import find_application
 from flowcraft.scaffolding.discovery import generated_types
 from flowcraft.scaffolding.edits import PlaceUnknown, shown
 from flowcraft.scaffolding.remembered import Remembered, remembered
+from flowcraft.settings import Settings
 
 _OURS = (sys.executable, "-m", "flowcraft.entrypoints.cli")
 _STOP_SECONDS = 10.0
-_UVICORN = ("--ws-max-size", "65536", "--ws-per-message-deflate", "false")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +137,8 @@ def _server(here: Path, target: Target, app: str | None, listen: tuple[str, ...]
         root = target.root
     if find_spec("uvicorn") is None:
         fail("uvicorn is not installed here, which serves the application; run `pip install uvicorn`")
-    where = ("--app-dir", str(root))
-    command = (sys.executable, "-m", "uvicorn", app, *where, *listen, *_UVICORN)
-    return Step("serve", command, root)
+    options = ("--app-dir", str(root), *listen, *uvicorn_flags(Settings().message_bytes))
+    return Step("serve", (sys.executable, "-m", "uvicorn", app, *options), root)
 
 
 @contextmanager

@@ -30,9 +30,10 @@ from flowcraft.entrypoints.diagnosis import (
 )
 from flowcraft.entrypoints.login_check import check_login
 from flowcraft.entrypoints.proxy_check import check_way
-from flowcraft.entrypoints.realtime import LOG_URL, NotOnPostgres, Realtime
+from flowcraft.entrypoints.realtime import NotOnPostgres, Realtime
 from flowcraft.errors import LogUnavailable, RealtimeError
 from flowcraft.origins import is_allowed, parse_origin
+from flowcraft.settings import LOG_URL
 
 LOG_NUMBER = click.IntRange(1, LARGEST_XID)
 MARKS = {"ok": "  ok", "note": "note", "wrong": "  !!"}

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import click
 
-from flowcraft.adapters.postgres.address import NoDatabase, find_dsn
+from flowcraft.adapters.postgres.address import DSN_VARIABLES, NoDatabase, find_dsn
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.commands.formatting import formatted, formatted_edit
 from flowcraft.entrypoints.commands.importing import read_env_file
-from flowcraft.entrypoints.commands.target import DSN_VARIABLES
 from flowcraft.entrypoints.starter_types import types_of_a_new_project, types_of_an_application
 from flowcraft.scaffolding.applications import Application, find_application, missing_asgi
 from flowcraft.scaffolding.django_settings import SettingsPlan, plan_settings

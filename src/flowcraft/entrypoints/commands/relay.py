@@ -7,7 +7,7 @@ import click
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.commands.log_format import LogFormat, log_format_option, log_to_stderr
 from flowcraft.entrypoints.commands.target import dsn_option, realtime_of, target_argument
-from flowcraft.entrypoints.realtime import LOG_URL
+from flowcraft.settings import LOG_URL
 
 
 @click.command(

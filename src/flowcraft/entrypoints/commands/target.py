@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 import click
 
-from flowcraft.adapters.postgres.address import find_dsn
+from flowcraft.adapters.postgres.address import DSN_VARIABLES, find_dsn
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.commands.exit_status import USAGE, exit_on_error, fail
 from flowcraft.entrypoints.commands.importing import import_module, read_env_file
@@ -22,7 +22,6 @@ from flowcraft.entrypoints.plain_http import Address
 from flowcraft.entrypoints.realtime import Realtime
 
 Kind: TypeAlias = Literal["Channels", "Realtime"]
-DSN_VARIABLES = ("FLOWCRAFT_DSN", "DATABASE_URL")
 
 target_argument = click.argument(
     "target",

@@ -83,6 +83,7 @@ def test_the_tutorial_comes_to_the_same_by_command_and_by_hand(
     assert "examples/flowcraft/api/core/services/alert.py" in copy.changed_since(before)
 
 
+@pytest.mark.world
 def test_the_skill_works_step_by_step(copy: Copy, known: str) -> None:
     said = [follow(copy, block) for block in blocks(SKILL.read_text("utf-8"))]
     assert "no problems found" in said[-1]

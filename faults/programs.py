@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import signal
@@ -146,6 +147,10 @@ def _get(url: str) -> dict[str, Any]:
             text = answer.read()
     except urllib.error.HTTPError as error:
         text = error.read()
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"{url}: {error}") from error
+    if not text:  # it was killed between the head and the body
+        raise ConnectionError(f"{url}: the answer is empty")
     return dict(json.loads(text))
 
 

@@ -484,3 +484,26 @@ async def test_a_node_tells_how_each_of_its_tasks_is_doing() -> None:
             "heartbeat": ("running", 0),
             "outbox-sweep": ("running", 0),
         }
+
+
+async def test_a_cancellation_that_a_library_swallows_is_sent_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervisor_module, "STOP_SECONDS", 0.01)
+    supervisor = Supervisor()
+    cancelled = 0
+
+    async def swallow() -> None:
+        nonlocal cancelled
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled += 1
+        await asyncio.Event().wait()
+
+    supervisor.spawn(swallow(), "library")
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await supervisor.stop()
+    assert cancelled == 1
+    assert "library did not end within 0.01 s; cancelled again" in caplog.text

@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 FIRST_BACKOFF_SECONDS = 0.05
 LONGEST_BACKOFF_SECONDS = 1.0
 """After a fail-over the log is read again at most this late."""
+STOP_SECONDS = 5.0
+"""A task that has not ended so long after its cancellation is cancelled again, and named."""
 WELL_SECONDS = 5.0
 """A task that has run this long since its last failure counts as working: its error leaves `/readyz`."""
 
@@ -97,14 +99,19 @@ class Supervisor:
         }
 
     async def stop(self) -> None:
-        """Cancel every task and wait until each has cleaned up."""
+        """Cancel every task and wait until each has cleaned up.
+
+        A library may swallow a cancellation, as `asyncio.wait_for` can before Python 3.12
+        (https://github.com/python/cpython/issues/86296): it is sent again.
+        """
         while self._tasks:
-            tasks = list(self._tasks)
-            for task in tasks:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.wait(
-                tasks
-            )  # not gather: if this is cancelled too, it loses whose cancellation it was
+            # Not gather: if this is cancelled too, it loses whose cancellation it was.
+            _, pending = await asyncio.wait(set(self._tasks), timeout=STOP_SECONDS)
+            if pending:
+                names = ", ".join(sorted(task.get_name() for task in pending))
+                logger.warning("%s did not end within %g s; cancelled again", names, STOP_SECONDS)
 
     async def _keep(self, state: TaskState, run: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -16,6 +16,7 @@ from flowcraft.adapters.jwt_keys import (
     check_fit,
     read_key,
 )
+from flowcraft.adapters.jwt_verified import Verified, VerifiedTokens
 from flowcraft.errors import TokenExpired, TokenInvalid, TokenNotUsableYet
 from flowcraft.viewers import Viewer
 
@@ -70,6 +71,7 @@ class JwtAuthorizer:
         self._leeway = leeway_seconds
         self._required = required
         self._clock = clock
+        self._verified = VerifiedTokens()
 
     @property
     def required(self) -> bool:
@@ -86,13 +88,25 @@ class JwtAuthorizer:
         """
         if len(token) > _LONGEST_TOKEN:
             raise TokenInvalid(f"it is longer than {_LONGEST_TOKEN} bytes")
-        algorithm, kid = self._read_header(token)
-        keys = await self._keys.find(kid, algorithm)
-        claims = self._verify(token, keys, algorithm)
+        known = self._verified.get(token)
+        claims = await self._verify_first(token) if known is None else await self._verify_again(token, known)
         return Viewer(_subject(claims), claims, self._check_times(claims), self._leeway)
 
     def __repr__(self) -> str:
         return f"JwtAuthorizer(algorithms={self._algorithms!r}, required={self._required})"
+
+    async def _verify_again(self, token: str, known: Verified) -> dict[str, Any]:
+        """Return the claims of a token that was verified before, if the key that signed it is still used."""
+        if known.is_by_one_of(await self._keys.find(known.kid, known.algorithm)):
+            return known.claims()
+        self._verified.forget(token)
+        return await self._verify_first(token)
+
+    async def _verify_first(self, token: str) -> dict[str, Any]:
+        algorithm, kid = self._read_header(token)
+        key, claims = self._verify(token, await self._keys.find(kid, algorithm), algorithm)
+        self._verified.add(token, algorithm, kid, key, claims)
+        return claims
 
     def _read_header(self, token: str) -> tuple[str, str | None]:
         """Return algorithm and kid of a token; they only choose among the keys and algorithms of ours."""
@@ -111,13 +125,16 @@ class JwtAuthorizer:
             raise TokenInvalid("it needs an extension that is not supported")
         return algorithm, kid
 
-    def _verify(self, token: str, keys: Sequence[VerificationKey], algorithm: str) -> dict[str, Any]:
+    def _verify(
+        self, token: str, keys: Sequence[VerificationKey], algorithm: str
+    ) -> tuple[VerificationKey, dict[str, Any]]:
+        """Return the key that signed a token, and the claims."""
         reason = "no key fits its algorithm"
         for key in keys:
             if algorithm not in key.algorithms:
                 continue
             try:
-                return self._jwt.decode(
+                claims = self._jwt.decode(
                     token,
                     key.material,
                     algorithms=[algorithm],
@@ -136,6 +153,8 @@ class JwtAuthorizer:
             except (self._jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
                 # Not the text of the error: it may have parts of the token.
                 raise TokenInvalid(_REASONS.get(type(error).__name__, "it is malformed")) from None
+            else:
+                return key, claims
         raise TokenInvalid(reason)
 
     def _check_times(self, claims: Mapping[str, object]) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
+import msgspec
+
 from flowcraft.channels import Channel, Channels
 from flowcraft.core.attendance import Change
 from flowcraft.core.counts import Counts
@@ -297,8 +299,7 @@ class Connection(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Entrance:
+class Entrance(msgspec.Struct, frozen=True):
     """The request that opened a connection, and how a carrier answers it.
 
     `decided` is called once the request is neither refused nor undecided, perhaps before `connect` returns;

@@ -1,13 +1,21 @@
-"""The accept queue: waiting handshakes run in order, a few at a turn, and one that raises stops no other."""
+"""The accept queue: handshakes run in order, a few at a turn; all requests have one timer."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+from typing import cast
 
 import pytest
 
-from flowcraft.adapters.request_socket import HANDSHAKES_PER_TURN, AcceptQueue
+from flowcraft.adapters.request_socket import (
+    HANDSHAKES_PER_TURN,
+    AcceptQueue,
+    RequestDeadlines,
+    RequestSocket,
+)
 from flowcraft.adapters.websocket import WebSocketConnection
+from flowcraft.entrypoints.serve import Server
 from tests.support.carriers import QUICK, make_node, until
 
 UPGRADE = (
@@ -86,3 +94,54 @@ async def test_a_handshake_that_raises_stops_no_other(caplog: pytest.LogCaptureF
         await asyncio.sleep(0)
     assert came.count(-1) == 1
     assert sorted(came) == [-1, *sorted(2 * [*range(HANDSHAKES_PER_TURN)])]
+
+
+class Late:
+    """A socket whose request does not arrive."""
+
+    def __init__(self, name: str, order: list[str], *, fails: bool = False) -> None:
+        self._name, self._order, self._fails = name, order, fails
+
+    def time_out(self) -> None:
+        self._order.append(self._name)
+        if self._fails:
+            raise ValueError("no luck")
+
+
+async def test_requests_that_do_not_arrive_time_out_in_order_and_one_that_raises_stops_no_other() -> None:
+    deadlines, order = RequestDeadlines(), list[str]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: None)
+    late = [Late("one", order), Late("two", order, fails=True), Late("three", order), Late("four", order)]
+    socks = cast(list[RequestSocket], late)
+    for sock in socks:
+        deadlines.add(sock, 0.02)
+    deadlines.discard(socks[2])
+    await until(lambda: len(order) == 3)
+    assert order == ["one", "two", "four"]
+    deadlines.add(socks[2], 0.02)  # also after all others have ended
+    await until(lambda: len(order) == 4)
+    assert order[-1] == "three"
+
+
+async def test_the_kernel_buffers_as_little_for_each_accepted_client_as_the_listening_socket_says() -> None:
+    node, _ = make_node(QUICK, None)
+    node.start()
+    await node.until_accepting()
+    server, accepted = Server(node, "127.0.0.1", 0), list[socket.socket]()
+    made = WebSocketConnection.connection_made
+
+    def connection_made(self: WebSocketConnection, transport: asyncio.BaseTransport) -> None:
+        made(self, transport)
+        accepted.append(transport.get_extra_info("socket"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WebSocketConnection, "connection_made", connection_made)
+        await server.start()
+        host, port = server.address.removeprefix("ws://").partition("/")[0].split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        await until(lambda: bool(accepted))
+    size = accepted[0].getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    assert size in (256 * 1024, 2 * 256 * 1024)  # Linux counts its own use of it too
+    writer.close()
+    server.close()
+    await node.stop()

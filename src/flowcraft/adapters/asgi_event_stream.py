@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from flowcraft.adapters import server_sent
 from flowcraft.adapters.asgi import (
@@ -116,7 +118,7 @@ async def _is_decided(
 ) -> bool:
     """Connect to the node and wait until it is known how to answer; return False if the client has left."""
     try:
-        entrance = replace(opened.entrance, decided=connection.decided.set)
+        entrance = msgspec.structs.replace(opened.entrance, decided=connection.decided.set)
         gateway = connection.gateway = node.connect(connection, entrance=entrance)
     except LogUnavailable as error:  # the node was ready when the request arrived
         connection.close(1013, str(error))

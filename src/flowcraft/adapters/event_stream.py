@@ -8,6 +8,8 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from flowcraft.adapters import http, server_sent
 from flowcraft.adapters.rows_stream import RowsStream
 from flowcraft.adapters.sockets import NO_FD, ClientSocket
@@ -60,7 +62,7 @@ class EventStreamConnection(ClientSocket):
             # There is no ping in an event stream; the kernel ends a connection that acknowledges no bytes.
             silence = self._settings.heartbeat_seconds + self._settings.pong_timeout_seconds
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * silence))
-        entrance = replace(self._request.entrance, decided=self._decided)
+        entrance = msgspec.structs.replace(self._request.entrance, decided=self._decided)
         messages, self._request = self._request.messages, replace(self._request, messages=(), entrance=_PAST)
         try:
             gateway = self._node.connect(self, entrance=entrance)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeAlias
+
+import msgspec
 
 from flowcraft.adapters.chunks import ChunkReader
 from flowcraft.adapters.handshake import MALFORMED_HOST, Refused, join_fields
@@ -48,8 +49,7 @@ _ABSOLUTE = re.compile(r"https?://([^/?#]+)(/[^?#]*)?(?:\?([^#]*))?", re.IGNOREC
 _PHRASES = {413: "Content Too Large", 414: "URI Too Long"}  # RFC 9110; Python 3.11 has those of RFC 7231
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """A request target (RFC 9112 §3.2); `authority` is that of an absolute form, else None."""
 
     text: str
@@ -58,8 +58,7 @@ class Target:
     authority: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):  # a dataclass is made ten times as slowly
     """The head of a request. Names of fields are in lower case, repeated ones are joined (RFC 9110 §5.3).
 
     The authority of a target in absolute form replaces Host (RFC 9112 §3.2.2).

@@ -16,8 +16,10 @@ TOO_MUCH = 4429
 class PingedSocket(ClientSocket):
     """A WebSocket whose client must answer pings."""
 
-    def __init__(self, node: NodePort, framing: Framing = text_frames) -> None:
-        super().__init__(node, framing)
+    def __init__(
+        self, node: NodePort, framing: Framing = text_frames, *, has_limited_buffer: bool = False
+    ) -> None:
+        super().__init__(node, framing, has_limited_buffer=has_limited_buffer)
         self._pong_due: asyncio.TimerHandle | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -7,11 +7,11 @@ frames of messages, which every event passes, are in `sockets`.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 from flowcraft.adapters import deflate
@@ -44,18 +44,20 @@ class ProtocolError(Exception):
 
 def upgrade(headers: Mapping[str, str], extensions: str = "") -> bytes | Refused:
     """Return the response that accepts a handshake (RFC 6455 §4.2.2), or why it is refused."""
-    if "websocket" not in _tokens(headers, "upgrade") or "upgrade" not in _tokens(headers, "connection"):
+    upgrades, connection = _tokens(headers.get("upgrade", "")), _tokens(headers.get("connection", ""))
+    if "websocket" not in upgrades or "upgrade" not in connection:
         return UPGRADE_REQUIRED
     if headers.get("sec-websocket-version") != "13":
         return Refused(426, "upgrade required: expected Sec-WebSocket-Version 13", _UPGRADE)
     key = headers.get("sec-websocket-key", "")
     try:
-        is_key = len(base64.b64decode(key, validate=True)) == 16
+        is_key = len(binascii.a2b_base64(key, strict_mode=True)) == 16
     except (binascii.Error, ValueError):
         is_key = False
     if not is_key:
         return Refused(400, "bad request: malformed Sec-WebSocket-Key; expected 16 bytes in base64")
-    accept = base64.b64encode(hashlib.sha1(key.encode() + _ACCEPT, usedforsecurity=False).digest())
+    digest = hashlib.sha1(key.encode() + _ACCEPT, usedforsecurity=False).digest()
+    accept = binascii.b2a_base64(digest, newline=False)
     more = f"Sec-WebSocket-Extensions: {extensions}\r\n".encode() if extensions else b""
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -63,8 +65,9 @@ def upgrade(headers: Mapping[str, str], extensions: str = "") -> bytes | Refused
     )
 
 
-def _tokens(headers: Mapping[str, str], name: str) -> set[str]:
-    return {token.strip().lower() for token in headers.get(name, "").split(",")}
+@lru_cache(maxsize=64)  # browsers and proxies write the same few
+def _tokens(value: str) -> frozenset[str]:
+    return frozenset([token.strip().lower() for token in value.split(",")])
 
 
 @dataclass(frozen=True, slots=True)

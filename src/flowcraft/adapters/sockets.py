@@ -26,10 +26,12 @@ _SEND_BUFFER_BYTES = 256 * 1024
 class ClientSocket(asyncio.Protocol, Target):
     """The sending half of a `flowcraft.ports.Connection`; subclasses add `ping` and `close`."""
 
-    def __init__(self, node: NodePort, framing: Framing) -> None:
+    def __init__(self, node: NodePort, framing: Framing, *, has_limited_buffer: bool = False) -> None:
         self._node = node
         self._settings = node.settings
         self.framing = framing
+        self._has_limited_buffer = has_limited_buffer
+        """Whether the listening socket had `limit_send_buffer`: each accepted one has its options."""
         self._gateway: GatewayPort | None = None
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -46,9 +48,10 @@ class ClientSocket(asyncio.Protocol, Target):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is no subclass
-        raw: socket.socket | None = transport.get_extra_info("socket")
-        if raw is not None:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        if not self._has_limited_buffer:
+            raw: socket.socket | None = transport.get_extra_info("socket")
+            if raw is not None:
+                limit_send_buffer(raw)
         # Pause writing as soon as one byte waits. With TLS event loops compare by >=: 0 would always pause.
         encrypted = transport.get_extra_info("sslcontext") is not None
         self._transport.set_write_buffer_limits(high=1 if encrypted else 0)
@@ -147,6 +150,11 @@ class ClientSocket(asyncio.Protocol, Target):
     def _abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+
+def limit_send_buffer(sock: socket.socket) -> None:
+    """Have the kernel take no more than about an outbox holds; a listening socket passes this on."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
 
 def address_text(name: object) -> str:

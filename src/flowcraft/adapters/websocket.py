@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from functools import partial
+from functools import lru_cache, partial
 from urllib.parse import unquote
 
 from flowcraft.adapters import deflate, http, rfc6455, server_sent
@@ -53,7 +53,8 @@ class WebSocketConnection(RequestSocket):
         self._reader: FrameReader | None = None
         self._unanswered: bytes | None = None
         """The payload of the latest ping, while earlier bytes still wait for the client."""
-        self._pings = Bucket(_PINGS_PER_SECOND, _PINGS_AT_ONCE)
+        self._pings: Bucket | None = None
+        """Of the client's pings and pongs; made for the first."""
         self._deflates = False
         """Whether permessage-deflate was negotiated."""
 
@@ -221,9 +222,7 @@ class WebSocketConnection(RequestSocket):
             case rfc6455.Message(text):
                 if self._gateway is not None and self._open is not None:
                     self._gateway.received(text)
-            case rfc6455.Ping() | rfc6455.Pong() if not self._pings.take(
-                1, asyncio.get_running_loop().time()
-            ):
+            case rfc6455.Ping() | rfc6455.Pong() if not self._may_ping():
                 self.close(TOO_MUCH, f"at most {_PINGS_PER_SECOND:g} pings a second")
             case rfc6455.Ping(payload):
                 self._answer_ping(payload)
@@ -232,6 +231,11 @@ class WebSocketConnection(RequestSocket):
             case rfc6455.CloseFrame(code):
                 self.close(code, "")
                 self._end()
+
+    def _may_ping(self) -> bool:
+        if self._pings is None:
+            self._pings = Bucket(_PINGS_PER_SECOND, _PINGS_AT_ONCE)
+        return self._pings.take(1, asyncio.get_running_loop().time())
 
     @property
     def _message_bytes(self) -> int:
@@ -254,4 +258,9 @@ class WebSocketConnection(RequestSocket):
 
 
 def _path(request: Request) -> str:
-    return normal_path(unquote(request.target.path))
+    return _normal(request.target.path)
+
+
+@lru_cache(maxsize=64)  # asked for three times for each request
+def _normal(path: str) -> str:
+    return normal_path(unquote(path))

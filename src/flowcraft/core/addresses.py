@@ -19,9 +19,15 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip
 
 
-@lru_cache(maxsize=1024)  # asked twice for each connection
 def limited_as(address: str) -> str:
     """Return what counts as one address: an IPv4 address, or the /64 of an IPv6 address. Empty if unknown."""
+    host, colon, port = address.rpartition(":")
+    # Without the port, which each connection has of its own.
+    return _limited_as(host if colon and port.isdigit() and ("]" in host or ":" not in host) else address)
+
+
+@lru_cache(maxsize=4096)  # asked twice for each connection
+def _limited_as(address: str) -> str:
     ip = parse_address(address)
     if isinstance(ip, IPv6Address):
         return str(IPv6Network((int(ip) >> 64 << 64, 64)))

@@ -12,15 +12,13 @@ from flowcraft.cursors import parse_xid
 from flowcraft.errors import BadRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Auth:
+class Auth(msgspec.Struct, frozen=True):
     """Send a token: the first one or a newer one."""
 
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribe:
+class Subscribe(msgspec.Struct, frozen=True):
     """Subscribe to channels, after a cursor if one is given.
 
     With `rows` the client wants the rows of the channels, unless what follows its cursor can be sent. With

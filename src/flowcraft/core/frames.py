@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeAlias, assert_never
 
 import msgspec
@@ -189,6 +189,8 @@ class Encoder:
                 self._counts.ephemeral += len(to)
                 return Bundle([event(ephemeral)]), to
             case Subscribed(session, channels, records, cursor, ref, state):
+                if not records and state is None:
+                    return _answer(channels, str(cursor), ref), (session,)
                 self._counts.replayed += len(records)
                 self._counts.states += state is not None
                 closing = subscribed(channels, cursor, len(records), ref, state)
@@ -246,11 +248,28 @@ def _content(record: Record) -> bytes:
 
 def hello(*, schema: str, heartbeat_seconds: float, cursor: Cursor) -> bytes:
     """Return the first frame of every connection."""
+    return _hello(schema, heartbeat_seconds, str(cursor))
+
+
+@lru_cache(maxsize=4)  # of all clients that connect between two events
+def _hello(schema: str, heartbeat_seconds: float, cursor: str) -> bytes:
     whole = int(heartbeat_seconds)
     heartbeat = whole if whole == heartbeat_seconds else heartbeat_seconds
     return _control(
-        hello={"protocol": PROTOCOL_VERSION, "schema": schema, "heartbeat": heartbeat, "cursor": str(cursor)}
+        hello={"protocol": PROTOCOL_VERSION, "schema": schema, "heartbeat": heartbeat, "cursor": cursor}
     )
+
+
+@lru_cache(maxsize=64)  # pages of one application ask for the same channels, with the same ref
+def _answer(channels: tuple[str, ...], cursor: str, ref: int | None) -> Bundle:
+    """Return the answer to a subscription that has no replay and no rows."""
+    return Bundle([_control(subscribed=list(channels), cursor=cursor, n=0, **_optional(ref=ref))])
+
+
+@lru_cache(maxsize=4)
+def alone(message: bytes) -> Bundle:
+    """Return a bundle of one control frame; those who connect at once share the frame, and its framing."""
+    return Bundle((message,))
 
 
 def commit_point(cursor: Cursor, n: int, at: datetime) -> bytes:

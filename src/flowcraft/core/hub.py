@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
+import msgspec
+
 from flowcraft.core.counts import Counts
 from flowcraft.core.held import Held, HeldRequest
 from flowcraft.core.kinds import by_reason, part
@@ -33,8 +35,7 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(msgspec.Struct, frozen=True):
     """Send a batch and its commit point to live sessions; a batch without records is a heartbeat."""
 
     records: tuple[Record, ...]
@@ -70,8 +71,7 @@ class ReadState:
     request: StateRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribed:
+class Subscribed(msgspec.Struct, frozen=True):
     """Send a state if there is one, a replay, and the frame that closes it."""
 
     session: SessionId
@@ -237,7 +237,8 @@ class Hub:
             return self._start(Replay(session, set(names), since, ref, rows), names)
         if rows:
             return self._read_states(session, names, ref)
-        return self._go_live(Replay(session, set(names), self.cursor, ref), names, ())
+        self._begin_live(session, names)
+        return [Subscribed(session, names, (), self.cursor, ref)]
 
     def state_read(self, request: StateRequest, state: State) -> list[Effect]:
         """Take the rows of a channel: they are sent with what followed, once the hub is past their cursor."""

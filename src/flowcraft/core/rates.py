@@ -36,14 +36,17 @@ class ClientRates:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._messages = Bucket(settings.messages_per_second, settings.messages_at_once)
-        longest = 64 * settings.message_bytes
-        self._bytes = Bucket(settings.received_bytes_per_second, max(_MOST_BYTES_AT_ONCE, longest))
-        self._tokens = Bucket(_TOKENS_PER_SECOND, _TOKENS_AT_ONCE)
-        self._joins = Bucket(settings.joins_per_second, names_per_message(settings))
+        # Made at the first use: many clients send nothing but a token, or nothing at all.
+        self._bytes: Bucket | None = None
+        self._messages: Bucket | None = None
+        self._tokens: Bucket | None = None
+        self._joins: Bucket | None = None
 
     def excess_of_bytes(self, size: int, now: float) -> str | None:
         """Count the bytes of one message; return which rate it exceeds, None if none."""
+        if self._bytes is None:
+            longest = 64 * self._settings.message_bytes
+            self._bytes = Bucket(self._settings.received_bytes_per_second, max(_MOST_BYTES_AT_ONCE, longest))
         if self._bytes.take(size, now):
             return None
         return f"at most {self._settings.received_bytes_per_second:g} bytes a second"
@@ -51,13 +54,19 @@ class ClientRates:
     def excess_of_messages(self, now: float, *, is_auth: bool) -> str | None:
         """Count one frame; return which rate it exceeds, None if none."""
         if is_auth:
+            if self._tokens is None:
+                self._tokens = Bucket(_TOKENS_PER_SECOND, _TOKENS_AT_ONCE)
             return None if self._tokens.take(1, now) else f"at most {_TOKENS_PER_SECOND:g} token a second"
+        if self._messages is None:
+            self._messages = Bucket(self._settings.messages_per_second, self._settings.messages_at_once)
         if self._messages.take(1, now):
             return None
         return f"at most {self._settings.messages_per_second:g} messages a second"
 
     def excess_of_joins(self, names: int, now: float) -> str | None:
         """Count subscriptions to so many channels; return which rate they exceed, None if none."""
+        if self._joins is None:
+            self._joins = Bucket(self._settings.joins_per_second, names_per_message(self._settings))
         if self._joins.take(names, now):
             return None
         return f"at most {self._settings.joins_per_second:g} subscriptions a second"

@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 from uuid import UUID
 
+import msgspec
+
 from flowcraft.channels import Channels
 from flowcraft.core import frames
 from flowcraft.core.client_frames import (
@@ -56,15 +58,13 @@ from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Send one control frame."""
 
     message: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Authenticate:
+class Authenticate(msgspec.Struct, frozen=True):
     """Check a token, then call `authenticated` or `rejected`."""
 
     token: str
@@ -75,8 +75,7 @@ class AuthenticateRequest:
     """Ask whether the request proves a viewer, then call `authenticated`, `unproven` or `rejected`."""
 
 
-@dataclass(frozen=True, slots=True)
-class GuardQuestion:
+class GuardQuestion(msgspec.Struct, frozen=True):
     """One guarded channel, and the value of its parameter."""
 
     name: str
@@ -84,16 +83,14 @@ class GuardQuestion:
     value: UUID | int | str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Authorize:
+class Authorize(msgspec.Struct, frozen=True):
     """Call the guards, then call `authorized`."""
 
     viewer: Viewer
     questions: tuple[GuardQuestion, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BeginSubscription:
+class BeginSubscription(msgspec.Struct, frozen=True):
     """Subscribe at the hub."""
 
     channels: tuple[str, ...]
@@ -478,6 +475,8 @@ class Session:
 
     def _without_room(self, names: Sequence[str]) -> dict[str, None]:
         """Return the names of a request, in their order, after as many as there is room for."""
+        if len(self._subscribed) + len(names) <= self._settings.channels_per_connection:
+            return {}
         new = [name for name in names if name not in self._subscribed]
         room = self._settings.channels_per_connection - len(self._subscribed)
         return dict.fromkeys(new[max(0, room) :])

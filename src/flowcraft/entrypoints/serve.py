@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from flowcraft.adapters.request_socket import AcceptQueue
+from flowcraft.adapters.sockets import limit_send_buffer
 from flowcraft.adapters.websocket import WebSocketConnection
 from flowcraft.entrypoints.open_files import SPARE_FILES, allow_files
 from flowcraft.entrypoints.pages import page
@@ -46,7 +47,10 @@ class Server:
         self._sockets = sockets
         self._admin_port = admin_port
         self._servers: list[asyncio.Server] = []
-        self._accept_queue = AcceptQueue()
+        self._pages, self._admin_pages = (
+            partial(page, node=node, is_admin_port=is_admin_port) for is_admin_port in (False, True)
+        )
+        self._accept_queue = AcceptQueue(has_limited_buffers=True)
 
     @property
     def address(self) -> str:
@@ -68,17 +72,22 @@ class Server:
         """
         loop = asyncio.get_running_loop()
         backlog = self._node.settings.listen_backlog
+        listen = partial(loop.create_server, start_serving=False)
         for sock in self._sockets:
-            self._servers.append(await loop.create_server(self._carrier, sock=sock, backlog=backlog))
+            self._servers.append(await listen(self._carrier, sock=sock, backlog=backlog))
         if not self._sockets:
-            listening = await loop.create_server(
+            listening = await listen(
                 self._carrier, self._host, self._port, backlog=backlog, reuse_address=True
             )
             self._servers.append(listening)
         if self._admin_port is not None:
             carrier = partial(self._carrier, is_admin_port=True)
-            admin = await loop.create_server(carrier, self._host, self._admin_port, reuse_address=True)
+            admin = await listen(carrier, self._host, self._admin_port, reuse_address=True)
             self._servers.append(admin)
+        for server in self._servers:
+            for sock in server.sockets:
+                limit_send_buffer(sock)
+            await server.start_serving()
 
     def close(self) -> None:
         """Accept no more connections; the connected clients stay."""
@@ -91,7 +100,7 @@ class Server:
         await self._node.drain()
 
     def _carrier(self, *, is_admin_port: bool = False) -> WebSocketConnection:
-        pages = partial(page, node=self._node, is_admin_port=is_admin_port)
+        pages = self._admin_pages if is_admin_port else self._pages
         return WebSocketConnection(self._node, self._path, pages, self._accept_queue)
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar, assert_never
 
+from flowcraft.core import frames
 from flowcraft.core import session as sessions
 from flowcraft.core.counts import is_notable
-from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import SessionId
 from flowcraft.core.session import GuardQuestion, Session
 from flowcraft.core.withdrawals import Withdrawal
@@ -129,7 +129,7 @@ class Gateway(Sender):
         """Send `hello`, and subscribe to the channels of the URL once it is known who the viewer is."""
         self._entrance = entrance
         asks = entrance is not None and self._shared.asks_requests
-        if not asks:
+        if not asks and self._session.lacks_token:
             self._await_token()
         self._attempt(
             lambda: self._perform(self._session.open(cursor, schema, channels, since, by_request=asks))
@@ -198,7 +198,7 @@ class Gateway(Sender):
     def _perform_one(self, effect: sessions.Effect) -> None:
         match effect:
             case sessions.Send(message):
-                self._write(Bundle((message,)))
+                self._write(frames.alone(message))
             case sessions.Authenticate(token):
                 self._ask(
                     "authenticate",

@@ -18,6 +18,8 @@ class RowsPage:
         self.rows: dict[str, dict[Key, dict[str, Any]]] = {channel: {} for channel in channels}
         self.cursors: dict[str, str | None] = dict.fromkeys(channels)
         self.live: set[str] = set()
+        self.unlisted: dict[str, int] = {}
+        """The members of channels that have their number in the place of a list."""
         self.states = 0
         self.groups = 0
         """How many groups were applied: what is shown changes with them only."""
@@ -75,6 +77,7 @@ class RowsPage:
             assert len(found) == frame["rows"], "the server miscounted rows"
             self.rows[channel] = {self._key(channel, item): item for item in found}
             assert len(self.rows[channel]) == len(found), "a key is there twice"
+            self.unlisted[channel] = frame.get("skipped", 0)
             self.states += 1
         assert not items, "rows without their number"
         for event in group:
@@ -90,7 +93,9 @@ class RowsPage:
         if channel not in self.live and channel not in self.channels:
             return
         rows = self.rows[channel]
-        if "payload" in event:
+        if "count" in event:
+            self.unlisted[channel] = event["count"]
+        elif "payload" in event:
             rows[self._key(channel, event["payload"])] = event["payload"]
         elif "gone" in event or "key" in event["skipped"]:
             rows.pop(self._key(channel, event.get("gone") or event["skipped"]["key"]), None)

@@ -138,6 +138,9 @@ class MemberStore(Protocol):
 
     A member is stored once for each node through which it is present, and shown once: as it is on the node
     that wrote last. Records on its channel, and the rows that `RowsReader` reads there, are what is shown.
+    A store has a number of members up to which they are listed. A channel with more has one reset, then
+    records of counts, at most one in a second, and no rows but their number as skipped; with a fifth less
+    than that number it has one reset more, and its list again.
     Its contract is `flowcraft.testing.contracts.MembersContract`.
     """
 
@@ -151,6 +154,8 @@ class MemberStore(Protocol):
 
     async def attend(self, node: str, changes: Sequence[Change], *, whole: bool) -> bool:
         """Write the members of a node, in one transaction; with `whole`, no others of it remain.
+
+        A count that has changed less than a second after the last one is written with the first call later.
 
         Return False, and write nothing, if the node was removed or never had a beat.
 

@@ -32,6 +32,8 @@ class Kind(StrEnum):
     """Subscribers have to load their state again; the payload has the reason."""
     SKIPPED = "s"
     """An event that cannot be delivered; the payload has the reason."""
+    COUNT = "n"
+    """How many members the channel has, which are not listed; the payload has the number."""
     WITHDRAWAL = "w"
     """A right ended; never sent to a client."""
 
@@ -71,6 +73,18 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         reason = self._members().get("reason")
         is_known = reason in _RESET_REASONS if self.kind is Kind.RESET else _REASON.fullmatch(str(reason))
         return str(reason) if is_known else "unreadable"
+
+    @property
+    def count(self) -> int:
+        """The number that a count has.
+
+        Raises:
+            ValueError: it has none.
+        """
+        count = self._members().get("count")
+        if type(count) is not int or count < 0:
+            raise ValueError(f"record {self.id} on {self.channel} has no count")
+        return count
 
     @property
     def key(self) -> Mapping[str, object] | None:
@@ -138,7 +152,7 @@ class Limit:
 class TableRows:
     """The rows of one channel as JSON, in no particular order, and the cursor of the snapshot that has them.
 
-    `skipped` is how many more there are which cannot be sent.
+    `skipped` is how many more there are which cannot be sent, or are members that are counted and not listed.
     """
 
     cursor: Cursor

@@ -16,6 +16,7 @@ _YEARS: Final = 1e10
 """In seconds, about 300 years: more than that no interval of PostgreSQL or Python is needed for."""
 NEVER_SECONDS: Final = 31_536_000.0
 """A year: of what is to happen after so long, servers keep no timer."""
+MEMBERS_LISTED: Final = 500
 _RANGES: Final[dict[str, tuple[float, float]]] = {
     # More often is a busy loop, and after an hour no proxy keeps a quiet connection.
     "heartbeat_seconds": (0.01, 3600),
@@ -108,6 +109,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The same for rows with more bytes of JSON: they are in memory while they are sent."""
     rows_unread_bytes: int = 128 * 1024 * 1024
     """Memory for rows that slow clients have not read; beyond, those that wait longest are closed (4408)."""
+    members_listed: int = MEMBERS_LISTED
+    """A channel with more members has their number in the place of their list, until there are a fifth less.
+
+    All servers have the same value. More than `rows_per_channel` are never listed.
+    """
     presence_grace_seconds: float = 5.0
     """A member whose last page is gone stays for this long: a page that is reloaded comes back before."""
     backlog_events: int = 200_000
@@ -151,6 +157,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
     development: bool = False
     """Answer an undeclared channel with the declared name that was probably meant."""
+
+    @property
+    def most_listed(self) -> int:
+        """The most members of a channel that are listed."""
+        return min(self.members_listed, self.rows_per_channel)
 
     def __post_init__(self) -> None:
         for field in msgspec.structs.fields(self):

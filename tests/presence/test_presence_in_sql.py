@@ -67,12 +67,13 @@ async def test_a_server_of_a_role_of_its_own_may_write_members(database: str) ->
     """A role that was granted what a server needs before 0011 needs no grant more."""
     async with connected(database) as connection:
         await migrate(connection, Channels())
-        await connection.execute("drop table flowcraft.member, flowcraft.node, flowcraft.member_turn")
-        for function in ("beat(text)", "attend(text, boolean, text[], text[], text[])"):
+        tables = ("member", "node", "member_turn", "member_count")
+        await connection.execute(f"drop table {', '.join(f'flowcraft.{table}' for table in tables)}")
+        for function in ("beat(text)", "attend(text, boolean, text[], text[], text[], bigint)"):
             await connection.execute(f"drop function flowcraft.{function}")
         for function in ("forget(text[], bigint[])", "members(text, bigint, bigint)"):
             await connection.execute(f"drop function flowcraft.{function}")
-        await connection.execute("delete from flowcraft.migration where version = 11")
+        await connection.execute("delete from flowcraft.migration where version > 10")
         role = f"server_{random.randrange(10**9)}"
         await connection.execute(f"create role {role}; grant usage on schema flowcraft to {role}")
         await connection.execute(f"grant execute on function flowcraft.changes, flowcraft.wake to {role}")
@@ -86,7 +87,7 @@ async def test_a_server_of_a_role_of_its_own_may_write_members(database: str) ->
 
 async def test_a_thousand_members_come_and_end_in_a_statement_each(database: str) -> None:
     await migrate(database, members_contract_channels())
-    store = PostgresMembers(database)
+    store = PostgresMembers(database, listed=1000)
     herd = [Change("room_members.1", str(n), f'{{"id":{n},"name":"n"}}') for n in range(1000)]
     await store.beat("a")
     began = time.monotonic()

@@ -153,6 +153,10 @@ class Server:
                 else RowsLimitExceeded(channel, content["limit"], 10_000, "")
             )
             return
+        if "count" in content:
+            page = Bundle([frames.rows(channel, ["id"], [])])
+            self.read_states[channel] = State(channel, cursor, 0, content["count"], (page,))
+            return
         items = [json.dumps(item) for item in content if item is not None]
         page = Bundle([frames.rows(channel, ["id"], items)])
         self.read_states[channel] = State(channel, cursor, len(items), len(content) - len(items), (page,))

@@ -38,6 +38,7 @@ WRITTEN: Mapping[str, list[bytes]] = {
             Record(7, 3, "runs.42", '{"reason":"payload_invalid","path":"$.id"}', kind=Kind.SKIPPED)
         ),
         frames.event(Record(7, 3, "task_rows.7", '{"reason":"too_large","key":{"id":3}}', kind=Kind.SKIPPED)),
+        frames.event(Record(7, 4, "shops_members.42", '{"count":501}', kind=Kind.COUNT)),
         frames.event(Ephemeral("typing_update", "{}")),
     ],
     "hello": [frames.hello(schema="0", heartbeat_seconds=25.0, cursor=HERE)],

@@ -19,7 +19,10 @@ export type RowsSnapshot<C extends RowsName> = {
   readonly error: unknown;
   /** Whether rows have not arrived, and may still. */
   readonly loading: boolean;
-  /** How many rows of the table were found that cannot be sent: too large, or not of the declared type. */
+  /**
+   * How many rows of the table were found that cannot be sent: too large, or not of the declared type. Of a channel of members,
+   * all while they are counted and not listed.
+   */
   readonly skipped: number;
 };
 

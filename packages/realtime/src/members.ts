@@ -9,10 +9,14 @@ export type PresenceOptions = {
 };
 
 export type PresenceSnapshot<C extends PresenceName> = {
-  /** Who is there, sorted by `id`; empty until that is known. Of two pages of one person, one member. */
+  /**
+   * Who is there, sorted by `id`; empty until that is known, and while there are more than the server lists (500).
+   * Of two pages of one person, one member.
+   */
   readonly members: readonly Member<C>[];
+  /** How many are there, also where `members` is empty: then it follows once in a second. */
   readonly count: number;
-  /** Whether `members` are known to be all who are there. */
+  /** Whether `members` and `count` are known to be those of now. */
   readonly fresh: boolean;
   /** The reason if not: the channel was refused, or its members cannot be read now (which is tried again). */
   readonly error: unknown;
@@ -43,8 +47,8 @@ export function presenceStore<C extends PresenceName>(
     const snapshot = rows.get();
     if (snapshot === from) return shown;
     from = snapshot;
-    const { rows: members = EMPTY.members, fresh, error } = snapshot;
-    return (shown = { members, count: members.length, fresh, error });
+    const { rows: members = EMPTY.members, skipped, fresh, error } = snapshot;
+    return (shown = { members, count: members.length + skipped, fresh, error });
   };
   return { get, subscribe: (run) => rows.subscribe(() => run(get())) };
 }

@@ -38,8 +38,11 @@ export type TestRealtime = {
    * later begins with all. `broadcast` and `gone` change single rows. `key`: the names of the key's fields, by default `id`.
    */
   readonly rows: <C extends RowsName>(channel: C, rows: readonly Payload<C>[], key?: readonly string[]) => Promise<Committed>;
-  /** Make these the members of a channel that is declared with presence: who is there now. */
-  readonly presence: <C extends PresenceName>(channel: C, members: readonly Member<C>[]) => Promise<Committed>;
+  /**
+   * Make these the members of a channel that is declared with presence: who is there now. A number: there are so many that the server
+   * sends their number and no list.
+   */
+  readonly presence: <C extends PresenceName>(channel: C, members: readonly Member<C>[] | number) => Promise<Committed>;
   /** The channels on which the viewer of this page is present, sorted: those of `usePresence`. A test decides itself who is shown. */
   readonly presentOn: () => readonly string[];
   /** Commit several events in one transaction. */
@@ -95,7 +98,11 @@ export const createTestRealtime = (options: TestRealtimeOptions = {}): TestRealt
         if (key) server.keys.set(channel, key);
         return server.replace(channel, rows);
       }),
-    presence: (channel, members) => after(() => server.replace(membersOf(channel), members)),
+    presence: (channel, members) =>
+      after(() => {
+        const name = membersOf(channel);
+        return typeof members === "number" ? server.count(name, members) : server.replace(name, members);
+      }),
     presentOn: () => server.present().map((name) => name.replace(/_members(?=\.|$)/, "")),
     commit: (events) => after(() => server.commit(events)),
     broadcastEphemeral: (channel, payload) => after(() => server.broadcastEphemeral({ channel, payload })),

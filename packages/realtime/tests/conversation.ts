@@ -42,8 +42,8 @@ type Handler = Subscriber & { readonly received: unknown[] };
 const shown = ([kind, value, key]: Content): unknown => {
   if (kind === "payload") return value;
   if (kind !== "rows") return { [kind]: value, ...(key !== undefined && { key }) };
-  const { rows, key: names } = value as RowsState;
-  return { rows, key: names };
+  const { rows, key: names, skipped } = value as RowsState;
+  return { rows, key: names, ...(skipped && { skipped }) };
 };
 
 export const replay = ({ steps }: Conversation): void => {

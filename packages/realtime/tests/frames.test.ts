@@ -47,6 +47,7 @@ describe("the decoder", () => {
     ["a channel that is no name", '{"channel":7,"payload":{},"id":1}'],
     ["an id that is no number", '{"channel":"system","payload":{},"id":"1"}'],
     ["a row that is gone without its key", '{"channel":"system","gone":3,"id":1}'],
+    ["a count that is no number", '{"channel":"runs_members.7","count":"3","id":1}'],
     ["a skipped event without a reason", '{"channel":"system","skipped":{},"id":1}'],
     ["a commit point that counts nothing", '{"cursor":"c"}'],
     ["a commit point without a position", '{"cursor":null,"n":0}'],

@@ -50,6 +50,30 @@ describe("usePresence", () => {
     expect(text()).toBe("Ada|1 fresh");
   });
 
+  test("shows how many are there, and no list, while there are too many", async () => {
+    await realtime.presence(RUN, [BOB, ADA]);
+    const { text } = mount(<Avatars />);
+    await realtime.settle();
+    await realtime.presence(RUN, 501);
+    expect(text()).toBe("|501 fresh");
+    expect(realtime.presentOn()).toEqual([RUN]);
+    await realtime.presence(RUN, 530);
+    expect(text()).toBe("|530 fresh");
+    const late = mount(<Avatars />);
+    expect(late.text()).toBe("|530 fresh");
+    await realtime.disconnect();
+    await realtime.presence(RUN, 410);
+    expect(text()).toBe("|530");
+    await realtime.reconnect();
+    expect(text()).toBe("|410 fresh");
+    await realtime.disconnect();
+    await realtime.presence(RUN, [ADA]);
+    await realtime.reconnect();
+    expect(text()).toBe("Ada|1 fresh");
+    await realtime.presence(RUN, [ADA, BOB]);
+    expect(text()).toBe("Ada Bob|2 fresh");
+  });
+
   test("is present while the component is mounted, and again after a reconnect", async () => {
     const { show } = mount(<Avatars />);
     await realtime.settle();

@@ -6,19 +6,18 @@ import asyncio
 import contextlib
 import json
 from bisect import bisect_left, insort
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from operator import attrgetter
 from typing import TypeVar
 
+from flowcraft.adapters.memory_members import MemoryAttendance, MemoryMembers
 from flowcraft.channels import Channel, Channels
-from flowcraft.core.attendance import Change, Seat
 from flowcraft.core.wakeup import StateWord
 from flowcraft.core.withdrawals import RESERVED, Withdrawal, encode_withdrawal
 from flowcraft.cursors import Cursor, Lineage, Snapshot
-from flowcraft.declarations import MEMBER_KEY
 from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound, RowsLimitExceeded
 from flowcraft.ports import BackendContext, LogReader
 from flowcraft.records import Batch, Ephemeral, Kind, Limit, Record, TableRows
@@ -297,9 +296,19 @@ class MemoryRows:
         self._channels = channels
 
     async def read(self, channel: str, limit: Limit) -> TableRows:
-        names = self._channels.resolve(channel)[0].row_key
-        assert names is not None
+        declaration, _ = self._channels.resolve(channel)
         now = self._log.position_now()
+        if declaration.members_of is None:
+            found, counted = self._of_log(channel, declaration.row_key or ()), 0
+        else:
+            found, counted = self._log.attendance.shown(channel)
+        if len(found) > limit.events:
+            raise RowsLimitExceeded(channel, "rows_per_channel", limit.events, "")
+        if limit.bytes is not None and sum([len(row.encode()) for row in found]) > limit.bytes:
+            raise RowsLimitExceeded(channel, "rows_bytes", limit.bytes, "")
+        return TableRows(now.cursor, found, counted)
+
+    def _of_log(self, channel: str, names: Sequence[str]) -> Sequence[str]:
         rows: dict[tuple[str, ...], str] = {}
         for record in self._log.visible_now(channel):
             row: dict[str, object] = json.loads(record.payload)
@@ -308,81 +317,7 @@ class MemoryRows:
                 rows.pop(key, None)
                 if record.kind is Kind.EVENT:
                     rows[key] = record.payload
-        if len(rows) > limit.events:
-            raise RowsLimitExceeded(channel, "rows_per_channel", limit.events, "")
-        if limit.bytes is not None and sum([len(row.encode()) for row in rows.values()]) > limit.bytes:
-            raise RowsLimitExceeded(channel, "rows_bytes", limit.bytes, "")
-        return TableRows(now.cursor, tuple(rows.values()))
-
-
-@dataclass(slots=True)
-class MemoryAttendance:
-    """The beats of the nodes, and for each member its JSON by node, the last one last."""
-
-    beats: dict[str, int] = field(default_factory=dict[str, int])
-    members: dict[Seat, dict[str, str]] = field(default_factory=dict[Seat, dict[str, str]])
-
-
-class MemoryMembers:
-    """The members of channels in memory, one for all processes that the log stands for."""
-
-    def __init__(self, log: MemoryLog) -> None:
-        self._log = log
-        self._stored = log.attendance
-
-    async def beat(self, node: str) -> Mapping[str, int]:
-        beats = self._stored.beats
-        beats[node] = beats.get(node, 0) + 1
-        return dict(beats)
-
-    async def attend(self, node: str, changes: Sequence[Change], *, whole: bool) -> bool:
-        if node not in self._stored.beats:
-            return False
-        given = {Seat(channel, key): info for channel, key, info in changes}
-        if whole:
-            given |= {seat: None for seat in self._seats_of({node}) if seat not in given}
-        before = {seat: self._shown(seat) for seat in given}
-        for seat, info in given.items():
-            infos = self._stored.members.setdefault(seat, {})
-            if infos.get(node) != info:
-                infos.pop(node, None)
-                if info is not None:
-                    infos[node] = info
-        self._write(before)
-        return True
-
-    async def forget(self, beats: Mapping[str, int]) -> Sequence[str]:
-        ended = {node for node, beat in beats.items() if self._stored.beats.get(node) == beat}
-        before = {seat: self._shown(seat) for seat in self._seats_of(ended)}
-        for node in ended:
-            del self._stored.beats[node]
-        for seat in before:
-            infos = self._stored.members[seat]
-            for node in ended & infos.keys():
-                del infos[node]
-        self._write(before)
-        return sorted(ended)
-
-    def _seats_of(self, nodes: set[str]) -> list[Seat]:
-        return [seat for seat, infos in self._stored.members.items() if nodes & infos.keys()]
-
-    def _shown(self, seat: Seat) -> str | None:
-        return next(reversed(self._stored.members.get(seat, {}).values()), None)
-
-    def _write(self, before: Mapping[Seat, str | None]) -> None:
-        changed = {seat: self._shown(seat) for seat, info in before.items() if self._shown(seat) != info}
-        for seat in before:
-            if not self._stored.members[seat]:
-                del self._stored.members[seat]
-        if not changed:
-            return
-        transaction = self._log.begin()
-        for (channel, key), info in changed.items():
-            if info is None:
-                transaction.broadcast(channel, json.dumps({MEMBER_KEY: json.loads(key)}), Kind.GONE)
-            else:
-                transaction.broadcast(channel, info)
-        transaction.commit()
+        return tuple(rows.values())
 
 
 class MemoryBackend:
@@ -399,7 +334,10 @@ class MemoryBackend:
     def open(self, context: BackendContext) -> LogReader:
         self.service.deliver = context.deliver
         self._wakeups = MemoryWakeups(self.log, safety_seconds=context.settings.safety_poll_seconds)
-        rows, members = MemoryRows(self.log, context.channels), MemoryMembers(self.log)
+        rows, members = (
+            MemoryRows(self.log, context.channels),
+            MemoryMembers(self.log, listed=context.settings.most_listed),
+        )
         return LogReader(self.log, self._wakeups, rows, members)
 
     async def close(self) -> None:

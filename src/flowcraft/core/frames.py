@@ -222,7 +222,7 @@ class Encoder:
 
 
 def event(record: Record | Ephemeral) -> bytes:
-    """Return an event, or what is sent in the place of one: a row that is gone, or a skipped event.
+    """Return an event, or what is sent in the place of one: a row that is gone, a count, a skipped event.
 
     The stored payload is inserted as it is, without parsing it.
     """
@@ -241,6 +241,8 @@ def _content(record: Record) -> bytes:
         case Kind.SKIPPED:
             # The reason and the key alone: the rest of the payload is for operators.
             return b',"skipped":' + _control(reason=record.reason, **_optional(key=record.key))
+        case Kind.COUNT:
+            return b',"count":%d' % record.count
         case Kind.RESET | Kind.WITHDRAWAL:
             raise ValueError(f"record {record.id} on {record.channel} is no event")
     assert_never(record.kind)

@@ -21,13 +21,17 @@ def part(records: tuple[Record, ...], channels_of: Callable[[str], Iterable[str]
 
     No record of a channel that is reset is sent: the state that the client loads includes it. An event
     skipped for a whole family becomes one on each of its channels, once per batch and reason: a column that
-    is gone skips every write, and a family may have thousands of channels.
+    is gone skips every write, and a family may have thousands of channels. Of the counts of a channel only
+    the last is sent: a client that was away for an hour would have thousands.
     """
     resets = _resets(records, channels_of)
     skipped = {(r.channel, r.reason): r for r in records if r.kind is Kind.SKIPPED and _is_reserved(r)}
+    counts = {record.channel: record for record in records if record.kind is Kind.COUNT}
     sent: list[Record] = []
     for record in records:
         if record.kind is Kind.RESET or record.kind is Kind.WITHDRAWAL:
+            continue
+        if record.kind is Kind.COUNT and counts[record.channel] is not record:
             continue
         if not _is_reserved(record):
             sent.append(record)

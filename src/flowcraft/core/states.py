@@ -31,7 +31,7 @@ class State:
     count: int
     """How many rows the pages have."""
     skipped: int
-    """How many rows are not among them because they cannot be sent."""
+    """How many rows are not among them because they cannot be sent, or are counted and not listed."""
     pages: tuple[Bundle, ...]
     """Frames with the rows, about a page each; at least one."""
 

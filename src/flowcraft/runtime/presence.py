@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 COLLECT_SECONDS = 0.05
 """What joins and leaves within this time is written in one statement."""
 BEAT_SECONDS = 5.0
+COUNT_SECONDS = 1.0
+"""After a change, this long, a count that was not due with it is sent."""
 LEASE_SECONDS = 15.0
 """A node whose beat stood still for this long has ended, and so have its members."""
 MOST_SILENT_SECONDS = 1.5 * BEAT_SECONDS
@@ -70,6 +72,7 @@ class Presence:
         """For each channel that a session has joined, what identifies this time."""
         self._changed = asyncio.Event()
         self._beat_at = float("-inf")
+        self._count_at = float("inf")
         self._is_in_doubt = False
 
     @property
@@ -129,7 +132,7 @@ class Presence:
     async def _wait(self) -> None:
         """Wait for the next beat, or until there was something to write for long enough to collect it."""
         now = self._clock.monotonic()
-        until = min(self._beat_at, self._attendance.due_at() or float("inf"))
+        until = min(self._beat_at, self._count_at, self._attendance.due_at() or float("inf"))
         if until > now:
             with suppress(TimeoutError):
                 async with asyncio.timeout(until - now):
@@ -148,12 +151,15 @@ class Presence:
         ended = self._leases.read(beats, now)
         if ended:
             removed = await store.forget(ended)
+            self._count_at = now + COUNT_SECONDS
             logger.info("presence: %d nodes have ended, and their members left", len(removed))
 
     async def _write(self, store: MemberStore) -> None:
-        changes, whole = self._attendance.changes(self._clock.monotonic()), self._attendance.is_whole
-        if not changes and not whole:
+        now = self._clock.monotonic()
+        changes, whole = self._attendance.changes(now), self._attendance.is_whole
+        if not changes and not whole and now < self._count_at:
             return
+        self._count_at = now + COUNT_SECONDS if changes else float("inf")
         if await store.attend(self._node, changes, whole=whole):
             self._attendance.wrote(changes)
             self._isolation.counts.member_writes += len(changes)

@@ -161,6 +161,14 @@ def rows_missing(
     )
 
 
+def count_missing(channel: str, expected: int, count: int, seconds: float) -> RowsMissing:
+    """Return the error for a channel that has another number of rows."""
+    return RowsMissing(
+        f"{channel} has {count} rows and not {expected}, within {seconds:g} s\n"
+        "next: check that the code under test commits, and who is shown"
+    )
+
+
 def unexpected(expectation: Expectation, channel: str, events: Sequence[object]) -> EventUnexpected:
     """Return the error for events that arrived."""
     count = "an event" if len(events) == 1 else f"{len(events)} events"

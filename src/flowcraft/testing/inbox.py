@@ -19,6 +19,7 @@ class Frame(msgspec.Struct):
     payload: msgspec.Raw = msgspec.Raw()
     gone: msgspec.Raw = msgspec.Raw()
     skipped: msgspec.Raw = msgspec.Raw()
+    count: int | None = None
     id: int | None = None
     n: int = 0
     rows: str | int | None = None
@@ -107,5 +108,7 @@ class Inbox:
 
 def _content(frame: Frame) -> tuple[Kind, str]:
     """Return the kind of an event frame, and its content as the log has it."""
+    if frame.count is not None:
+        return Kind.COUNT, msgspec.json.encode({"count": frame.count}).decode()
     contents = {Kind.EVENT: frame.payload, Kind.GONE: frame.gone, Kind.SKIPPED: frame.skipped}
     return next((kind, bytes(raw).decode()) for kind, raw in contents.items() if bytes(raw))

@@ -26,7 +26,7 @@ from flowcraft.ports import Backend, EventLog, GatewayPort
 from flowcraft.records import Kind, Record
 from flowcraft.runtime.node import Node
 from flowcraft.runtime.serving import Serving
-from flowcraft.settings import Settings
+from flowcraft.settings import MEMBERS_LISTED, Settings
 from flowcraft.testing.inbox import Inbox
 from flowcraft.testing.rows_subscription import RowsInbox, RowsSubscription
 from flowcraft.testing.subscription import Subscription, SubscriptionRefused
@@ -72,7 +72,10 @@ class RealtimeUnderTest(ABC):
     The server starts with the first subscription, in the event loop of the test, and stops with the test.
     """
 
-    def __init__(self, channels: Channels, backend: Backend, log: EventLog, timeout: float) -> None:
+    def __init__(
+        self, channels: Channels, backend: Backend, log: EventLog, timeout: float, members_listed: int
+    ) -> None:
+        self._settings = msgspec.structs.replace(_SETTINGS, members_listed=members_listed)
         self.channels = channels
         self._backend = backend
         self._log = log
@@ -165,7 +168,7 @@ class RealtimeUnderTest(ABC):
             self.loop = running
             await self.prepare()
             self._serving = Serving(
-                self.channels, self._backend, settings=_SETTINGS, authorizer=self._authorizer
+                self.channels, self._backend, settings=self._settings, authorizer=self._authorizer
             )
             self._serving.start()
             await self._serving.node.until_accepting()
@@ -258,11 +261,19 @@ class InMemoryRealtime(RealtimeUnderTest):
 
     async with InMemoryRealtime(channels) as realtime:
         runs = await realtime.subscribe(run_update)
+
+    A channel with more than `members_listed` members has a count in the place of their list.
     """
 
-    def __init__(self, channels: Channels, *, timeout: float = EXPECT_SECONDS) -> None:
+    def __init__(
+        self,
+        channels: Channels,
+        *,
+        timeout: float = EXPECT_SECONDS,
+        members_listed: int = MEMBERS_LISTED,
+    ) -> None:
         backend = MemoryBackend()
-        super().__init__(channels, backend, backend.log, timeout)
+        super().__init__(channels, backend, backend.log, timeout, members_listed)
         self.log = backend.log
 
     async def broadcast_gone(
@@ -320,16 +331,23 @@ class InMemoryRealtime(RealtimeUnderTest):
 class DatabaseRealtime(RealtimeUnderTest):
     """On its own database, `dsn`: tables, triggers, transactions and notifications as in production.
 
-    `tables` creates the application's tables, before the triggers of its channels are installed.
+    `tables` creates the application's tables, before the triggers of its channels are installed. A channel
+    with more than `members_listed` members has a count in the place of their list.
     """
 
     def __init__(
-        self, channels: Channels, dsn: str, *, tables: Tables = "", timeout: float = EXPECT_SECONDS
+        self,
+        channels: Channels,
+        dsn: str,
+        *,
+        tables: Tables = "",
+        timeout: float = EXPECT_SECONDS,
+        members_listed: int = MEMBERS_LISTED,
     ) -> None:
         # A second log: the one that the backend opens belongs to the relay.
         self._own_log = PostgresLog(dsn)
         self._postgres = PostgresBackend(dsn)
-        super().__init__(channels, self._postgres, self._own_log, timeout)
+        super().__init__(channels, self._postgres, self._own_log, timeout, members_listed)
         self.dsn = dsn
         self._tables = tables
         self._pool = OwnPool(dsn)

@@ -13,7 +13,7 @@ from flowcraft.adapters.asgi import json_sequence
 from flowcraft.channels import RowsChannel
 from flowcraft.core.frames import Framing
 from flowcraft.ports import GatewayPort
-from flowcraft.testing.expectations import rows_missing
+from flowcraft.testing.expectations import count_missing, rows_missing
 from flowcraft.testing.inbox import Frame, Inbox
 
 E = TypeVar("E")
@@ -31,6 +31,8 @@ class RowsInbox(Inbox):
     """Whether the viewer of this connection is present on the channel, one of members."""
     shown: dict[_Key, bytes] = field(default_factory=dict[_Key, bytes])
     """The rows by key, as they are at `cursor`."""
+    unlisted: int = 0
+    """How many more rows the channel has at `cursor`: the members that are counted and not listed."""
     states: int = 0
     """How many whole states have arrived."""
     on_change: Callable[[], None] = lambda: None
@@ -39,6 +41,7 @@ class RowsInbox(Inbox):
     _names: tuple[str, ...] = ()
     _items: list[bytes] = field(default_factory=list[bytes])
     _changes: list[tuple[bool, bytes]] = field(default_factory=list[tuple[bool, bytes]])
+    _counted: int | None = None
     _sent: int = 0
 
     def ask(self) -> None:
@@ -59,6 +62,7 @@ class RowsInbox(Inbox):
         if frame.reset is not None:
             self._items.clear()
             self._changes.clear()
+            self._counted = None
             self.cursor = None
             self.answer = None
             self.ask()
@@ -66,7 +70,9 @@ class RowsInbox(Inbox):
             self._apply(frame)
 
     def _change(self, frame: Frame) -> None:
-        if bytes(frame.payload):
+        if frame.count is not None:
+            self._counted = frame.count
+        elif bytes(frame.payload):
             self._changes.append((True, bytes(frame.payload)))
         elif bytes(frame.gone):
             self._changes.append((False, bytes(frame.gone)))
@@ -85,11 +91,14 @@ class RowsInbox(Inbox):
             self.shown = {self._key(item): item for item in items}
             assert len(self.shown) == len(items), "a state has a key twice; please report this"
             self.states += 1
+            self.unlisted = int(bytes(frame.skipped) or b"0")
         for is_there, content in changes:
             key = self._key(content)
             self.shown.pop(key, None)
             if is_there:
                 self.shown[key] = content
+        if self._counted is not None:
+            self.unlisted, self._counted = self._counted, None
         self.on_change()
 
     def _key(self, content: bytes) -> _Key:
@@ -122,6 +131,14 @@ class RowsSubscription(Generic[E]):
         decode = self.channel.declaration.payload.decode
         shown = self._inbox.shown
         return [cast(E, decode(shown[key].decode())) for key in sorted(shown, key=_sortable)]
+
+    @property
+    def count(self) -> int:
+        """How many rows the channel has now, also where members are counted and not listed.
+
+        Of a table, rows that cannot be sent count too.
+        """
+        return len(self._inbox.shown) + self._inbox.unlisted
 
     @property
     def states(self) -> int:
@@ -157,6 +174,23 @@ class RowsSubscription(Generic[E]):
         except TimeoutError:
             raise rows_missing(self.channel.name, expected, self.rows, seconds) from None
         return self.rows
+
+    async def expect_count(self, expected: int, /, *, timeout: float | None = None) -> None:
+        """Wait until the channel has so many rows, also where members are counted and not listed.
+
+        A count that changes again within a second of the last one is sent after that second.
+
+        Raises:
+            RowsMissing: it had not within the time, by default the 5 seconds of `flowcraft_timeout`.
+        """
+        __tracebackhide__ = True
+        seconds = self._context.timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(seconds):
+                while self._inbox.answer is None or self.count != expected:
+                    await self._inbox.news()
+        except TimeoutError:
+            raise count_missing(self.channel.name, expected, self.count, seconds) from None
 
     async def settle(self) -> None:
         """Wait until everything committed by now is delivered."""

@@ -9,7 +9,7 @@ export type Cursor = string;
  */
 export type Content = readonly [kind: "payload" | "gone" | "skipped" | "rows", value: unknown, key?: unknown];
 
-/** The rows that a channel has, the names of their key's fields, and how many rows could not be sent. */
+/** The rows that a channel has, the names of their key's fields, and how many more there are: not to be sent, or counted members. */
 export type RowsState = { readonly rows: readonly unknown[]; readonly key: readonly string[]; readonly skipped: number };
 
 export type EventFrame = {
@@ -81,7 +81,7 @@ export type ClientFrame =
 
 type Json = Readonly<Partial<Record<Member, unknown>>>;
 type Member =
-  | ("channel" | "payload" | "gone" | "skipped" | "id" | "cursor" | "n" | "sent" | "subscribed" | "reset" | "reason" | "ref" | "settled" | "hello")
+  | ("channel" | "payload" | "gone" | "skipped" | "count" | "id" | "cursor" | "n" | "sent" | "subscribed" | "reset" | "reason" | "ref" | "settled" | "hello")
   | ("authenticated" | "expires_in" | "error" | "bye" | "channels" | "rows" | "key" | "items" | "limit" | "schema" | "heartbeat" | "code" | "message" | "reconnect_after_ms");
 
 const isJson = (value: unknown): value is Json => typeof value === "object" && value !== null;
@@ -99,6 +99,8 @@ const optional = <T>(read: (value: unknown) => T, value: unknown): T | undefined
 const content = (frame: Json): Content | undefined => {
   if ("payload" in frame) return ["payload", frame.payload];
   if ("gone" in frame) return ["gone", object(frame.gone)];
+  // The members are counted and not listed: a state without them.
+  if ("count" in frame) return ["rows", { rows: [], key: ["id"], skipped: number(frame.count) }];
   if (!("skipped" in frame)) return undefined;
   const { reason, key } = object(frame.skipped);
   return ["skipped", text(reason), key];

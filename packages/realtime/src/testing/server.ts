@@ -5,10 +5,13 @@ import type { Cursor } from "../core/frames.js";
 export type Event =
   | { readonly channel: string; readonly payload: unknown }
   | { readonly channel: string; readonly gone: unknown }
-  | { readonly channel: string; readonly skipped: { readonly reason: string } };
+  | { readonly channel: string; readonly skipped: { readonly reason: string } }
+  | { readonly channel: string; readonly count: number };
 export type ResetReason = "expired" | "rewound" | "other_database" | "unreadable" | "truncated" | "redeclared";
 
-type Logged = { readonly event: Event; readonly id: number; readonly xid: number };
+/** A channel whose members are counted from now on, or listed again: its subscribers are reset. */
+type Restated = { readonly channel: string; readonly reset: ResetReason };
+type Logged = { readonly event: Event | Restated; readonly id: number; readonly xid: number };
 type Request = {
   readonly subscribe?: readonly string[];
   readonly unsubscribe?: readonly string[];
@@ -35,6 +38,8 @@ export class Server {
   readonly refusals = new Map<string, string>();
   /** The names of the key of a channel's rows, where they are not `id`. */
   readonly keys = new Map<string, readonly string[]>();
+  /** The channels whose members are counted and not listed. */
+  readonly counts = new Map<string, number>();
   readonly #log: Logged[] = [];
   readonly #connections = new Set<Connection>();
   /** For each era but the last, the reason why its cursors cannot be replayed. */
@@ -62,7 +67,7 @@ export class Server {
     this.#connections.delete(connection);
   }
 
-  commit(events: readonly Event[]) {
+  commit(events: readonly (Event | Restated)[]) {
     this.xid += 1;
     for (const event of events) this.#log.push({ event, id: this.#log.length + 1, xid: this.xid });
     for (const connection of this.#connections) connection.deliver(this.xid - 1);
@@ -87,7 +92,7 @@ export class Server {
   replace(channel: string, wanted: readonly unknown[]) {
     const before = this.rows(channel);
     const left = new Map(before);
-    const events: Event[] = [];
+    const events: (Event | Restated)[] = this.counts.delete(channel) ? [{ channel, reset: "redeclared" }] : [];
     for (const row of wanted) {
       const id = this.#id(channel, row);
       left.delete(id);
@@ -95,6 +100,13 @@ export class Server {
     }
     const gone = ([...left.values()]).map((row) => Object.fromEntries(this.keyOf(channel).map((field) => [field, row[field]])));
     return this.commit([...gone.map((key) => ({ channel, gone: key })), ...events]);
+  }
+
+  /** Commit that a channel has so many members, which are not listed. */
+  count(channel: string, members: number) {
+    const wasCounted = this.counts.has(channel);
+    this.counts.set(channel, members);
+    return this.commit([wasCounted ? { channel, count: members } : { channel, reset: "redeclared" }]);
   }
 
   /** The channels of members on which the viewer is present now. */
@@ -176,7 +188,10 @@ export class Connection {
 
   /** Deliver the events committed after a transaction, and the commit point. */
   deliver(xid: number) {
-    const events = this.#server.since(xid, [...this.#live]);
+    const found = this.#server.since(xid, [...this.#live]);
+    const reset = restated(found);
+    if (reset.length) this.#reset(reset, "redeclared");
+    const events = found.filter(({ event }) => !reset.includes(event.channel));
     if (events.length) this.#group(events, { cursor: this.#server.cursor, n: events.length, at: new Date().toISOString() });
     this.#settle();
   }
@@ -211,17 +226,18 @@ export class Connection {
     if (!channels.length) return;
     for (const name of channels) this.#live.add(name);
     const events = since === undefined ? [] : this.#server.after(since, channels);
-    if (rows && (since === undefined || typeof events === "string")) this.#states(channels, ref);
+    if (rows && (since === undefined || typeof events === "string" || restated(events).length)) this.#states(channels, ref);
     else if (typeof events === "string") this.#reset(channels, events, ref);
     else this.#group(events, { subscribed: channels, cursor: this.#server.cursor, n: events.length, ref });
   }
 
   #states(channels: readonly string[], ref?: number) {
     for (const name of channels) {
-      const items = [...this.#server.rows(name).values()];
+      const skipped = this.#server.counts.get(name);
+      const items = skipped === undefined ? [...this.#server.rows(name).values()] : [];
       const key = this.#server.keyOf(name);
       for (let n = 0; n === 0 || n < items.length; n += PAGE) this.#send({ rows: name, key, items: items.slice(n, n + PAGE) });
-      this.#send({ subscribed: [name], cursor: this.#server.cursor, n: 0, rows: items.length, ref });
+      this.#send({ subscribed: [name], cursor: this.#server.cursor, n: 0, rows: items.length, skipped, ref });
     }
   }
 
@@ -249,6 +265,9 @@ export class Connection {
     if (!this.#closed) call(this.#socket.onmessage, { data: JSON.stringify(frame) });
   }
 }
+
+/** The channels that are reset by these records. */
+const restated = (events: readonly Logged[]) => events.flatMap(({ event }) => ("reset" in event ? [event.channel] : []));
 
 const parse = (cursor: Cursor): CursorParts | undefined => {
   const found = CURSOR.exec(cursor);

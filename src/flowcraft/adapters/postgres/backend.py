@@ -84,7 +84,7 @@ class _Reader:
             dsn, keep_seconds=settings.retention_seconds, ticked=lambda: context.recovered("retention")
         )
         self._rows = PostgresRows(dsn, context.channels)
-        self._members = PostgresMembers(dsn)
+        self._members = PostgresMembers(dsn, listed=settings.most_listed)
         upkeep = {"listener": self.listener.run, "retention": self._retention.run}
         self.parts = LogReader(self._log, self.listener, self._rows, self._members, upkeep)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flowcraft.adapters.postgres.pool import OwnPool, unavailable
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.core.attendance import Change
+from flowcraft.settings import MEMBERS_LISTED
 
 if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import Pool
@@ -17,11 +18,12 @@ class PostgresMembers:
     """Implements `MemberStore`, with the functions of the schema `flowcraft`.
 
     It takes a pool, which stays the caller's, or a dsn, for which it opens its own when it is first needed;
-    `close` closes that.
+    `close` closes that. A channel with more than `listed` members has a count in the place of their list.
     """
 
-    def __init__(self, database: str | Pool) -> None:
+    def __init__(self, database: str | Pool, *, listed: int = MEMBERS_LISTED) -> None:
         self._pool = OwnPool(database, size=1)
+        self._listed = listed
 
     async def beat(self, node: str) -> Mapping[str, int]:
         with unavailable():
@@ -34,7 +36,7 @@ class PostgresMembers:
         with unavailable():
             async with self._pool.connection() as connection:
                 written: bool = await connection.fetchval(
-                    statement("attend"), node, whole, channels, keys, infos
+                    statement("attend"), node, whole, channels, keys, infos, self._listed
                 )
         return written
 

@@ -28,6 +28,8 @@ class _Head(msgspec.Struct, frozen=True):
     cursor: str
     rows: int
     bytes: int
+    count: int = 0
+    """The members of a channel that has a count in the place of their list."""
 
 
 class PostgresRows:
@@ -64,7 +66,7 @@ class PostgresRows:
         found = msgspec.json.decode(head["content"], type=_Head)
         _check_limit(channel, source, found, limit)
         readable = tuple([row["content"] for row in rows if row["kind"] == b"e"])
-        return TableRows(Cursor.parse(found.cursor), readable, len(rows) - len(readable))
+        return TableRows(Cursor.parse(found.cursor), readable, found.count + len(rows) - len(readable))
 
     async def close(self) -> None:
         """Close the connections that it opened itself."""

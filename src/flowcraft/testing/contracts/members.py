@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -50,7 +51,7 @@ class MembersUnderContract(Protocol):
 
 
 class MembersContract:
-    """The guarantees of `ports.MemberStore`. Override the fixture."""
+    """The guarantees of `ports.MemberStore`, of one that lists at most 500 members. Override the fixture."""
 
     @pytest.fixture
     def members(self) -> MembersUnderContract:
@@ -146,6 +147,44 @@ class MembersContract:
         assert list(await members.store.forget({"a": 1})) == []
         assert await _names(members) == {1: "1"}
 
+    async def test_many_members_are_counted_and_not_listed(self, members: MembersUnderContract) -> None:
+        await members.store.beat("a")
+        await members.store.attend("a", [_guest(n) for n in range(500)], whole=False)
+        assert len(await _names(members)) == 500
+        start = await _position(members)
+        await members.store.attend("a", [_guest(500), _guest(501)], whole=False)
+        await members.store.attend("a", [_guest(0, "Ada"), _guest(502), _gone(1), _gone(2)], whole=False)
+        assert await _unlisted(members) == 501
+        assert await _counted(members, start, 501) == ["r redeclared", "n 501"]
+        assert await members.store.attend("a", [], whole=False)
+        assert await _counted(members, start, 501) == ["r redeclared", "n 501"]
+        start = await _position(members)
+        await members.store.attend("a", [_gone(n) for n in range(3, 102)], whole=False)
+        assert await _unlisted(members) == 402
+        await members.store.attend("a", [_gone(102), _gone(103), _guest(0, "Ada L.")], whole=False)
+        assert await _counted(members, start) == ["r redeclared"]
+        names = await _names(members)
+        assert (len(names), names[0], names[502]) == (400, "Ada L.", "502")
+        start = await _position(members)
+        await members.store.attend("a", [_guest(1)], whole=False)
+        assert await _written(members, start) == [("e", 1)]
+
+    async def test_members_that_leave_with_their_node_are_not_counted(
+        self, members: MembersUnderContract
+    ) -> None:
+        for node in ("a", "b", "c"):
+            await members.store.beat(node)
+        await members.store.attend("a", [_guest(n) for n in range(300)], whole=False)
+        await members.store.attend("b", [_guest(n) for n in range(299, 500)], whole=False)
+        start = await _position(members)
+        await members.store.attend("c", [_guest(n) for n in range(498, 502)], whole=False)
+        assert await _unlisted(members) == 502
+        assert list(await members.store.forget({"c": 1})) == ["c"]
+        assert await _unlisted(members) == 500
+        assert await _counted(members, start, 500) == ["r redeclared", "n 500"]
+        assert list(await members.store.forget({"a": 1})) == ["a"]
+        assert sorted(await _names(members)) == [*range(299, 500)]
+
 
 def _guest(number: int, name: str | None = None) -> Change:
     guest = Guest(id=number, name=name or str(number))
@@ -171,6 +210,30 @@ async def _names(members: MembersUnderContract) -> dict[int, str]:
     guests = [msgspec.json.decode(row, type=Guest) for row in found.rows]
     assert len({guest.id for guest in guests}) == len(guests)
     return {guest.id: guest.name for guest in guests}
+
+
+async def _unlisted(members: MembersUnderContract) -> int:
+    found = await members.rows.read(_ROOM, _MOST)
+    assert not found.rows
+    return found.skipped
+
+
+async def _counted(
+    members: MembersUnderContract, after: Cursor, expected: int | None = None
+) -> Sequence[str]:
+    """Return the resets and counts since a cursor, once the last is as expected: what is due is asked for."""
+    async with asyncio.timeout(10):
+        while True:
+            records = (await members.log.tail(after)).records
+            found = [
+                f"{record.kind} {record.count if record.kind is Kind.COUNT else record.reason}"
+                for record in records
+                if record.channel == _ROOM
+            ]
+            if expected is None or f"n {expected}" in found:
+                return found
+            await members.store.attend("a", [], whole=False)
+            await asyncio.sleep(0.05)
 
 
 def _id_of(payload: str) -> int:

@@ -52,6 +52,7 @@ with recursive present as (
         ('table_of', 'smallint'), ('newest_of', 'smallint'), ('withdraw', 'text, text, boolean'), ('revoke', 'text, text'),
         ('ask_again', 'text, text'), ('ephemeral_check', 'text'), ('ephemeral_key', ''),
         ('rows', 'text, text, bigint, bigint'), ('beat', 'text'), ('attend', 'text, boolean, text[], text[], text[]'),
+        ('attend', 'text, boolean, text[], text[], text[], bigint'), ('publish_members', 'text[], text[], "char"[], bigint[], bigint'),
         ('forget', 'text[], bigint[]'), ('members', 'text, bigint, bigint')
 ), part(classid, objid, remedy) as (
     select 'pg_attrdef'::regclass, d.oid, format('alter table %s alter column %I drop %s', d.adrelid::regclass, a.attname,

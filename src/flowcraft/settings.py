@@ -121,9 +121,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     backlog_bytes: int = 128 * 1024 * 1024
     """The same for a backlog with more bytes of payload: it is in memory while it is sent."""
     recent_events: int = 20_000
-    """Events kept in memory for clients that reconnect soon."""
+    """Events kept in memory for clients that reconnect soon.
+
+    Beyond, the channels that have most lose their oldest ones: a busy one leaves the others theirs.
+    """
     recent_bytes: int = 16 * 1024 * 1024
-    """Bytes of payload kept in memory for clients that reconnect soon."""
+    """Bytes of payload kept in memory for clients that reconnect soon; beyond, the same is dropped."""
     recent_seconds: float = 300.0
     """How long events are kept in memory for clients that reconnect soon."""
     drain_seconds: float = 5.0

@@ -189,10 +189,11 @@ class Hub:
 
     def release(self, session: SessionId, since: Cursor) -> list[Effect] | None:
         """Send what was held back since the hub's position at `hold`; None if that is not in memory."""
-        if not self._recent.reaches(since):
-            return None
-        held = self._held.pop(session, None) or Held({})
+        held = self._held.get(session) or Held({})
         channels, effects = tuple(held.channels), list[Effect]()
+        if not self._recent.reaches(since, channels):
+            return None
+        self._held.pop(session, None)
         if channels:
             replay = Replay(session, set(channels), since, None)
             effects += self._go_live(replay, channels, self._recent.after(since, channels))
@@ -282,9 +283,9 @@ class Hub:
         self._begin_live(session, channels)
         return [Reset(session, channels, reason, self.cursor, ref)]
 
-    def remembers(self, since: Cursor) -> bool:
-        """Return whether what followed a cursor is in memory."""
-        return self._recent.reaches(since)
+    def remembers(self, since: Cursor, channel: str) -> bool:
+        """Return whether what followed a cursor on a channel is in memory."""
+        return self._recent.reaches(since, (channel,))
 
     def unsubscribe(self, session: SessionId, channels: Iterable[str]) -> None:
         """End subscriptions; a no-op for channels that are not subscribed."""
@@ -434,7 +435,7 @@ class Hub:
 
     def _start(self, replay: Replay, names: tuple[str, ...]) -> list[Effect]:
         since = replay.since
-        if not self._recent.reaches(since):
+        if not self._recent.reaches(since, names):
             self._begin(replay)
             return [ReadReplay(replay)]
         if replay.can_end_at(self._position.snapshot):
@@ -516,7 +517,7 @@ class Hub:
         names = tuple(sorted(replay.channels))
         if replay.replayed is not None:
             records = replay.merge(self.cursor)
-        elif self._recent.reaches(replay.since):
+        elif self._recent.reaches(replay.since, names):
             self._counts.replays_from_memory += 1
             records = self._recent.after(replay.since, names)
         else:  # a batch larger than the memory has pushed the cursor out

@@ -2,116 +2,234 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from mmap import mmap
 from operator import itemgetter
+
+import msgspec
 
 from flowcraft.cursors import Cursor, Snapshot
 from flowcraft.records import Batch, Record, with_families
 from flowcraft.settings import Settings
 
-_Numbered = tuple[int, Record]
+FEW = 4
+"""A channel with this many events, or as many bytes as they have on average, is not one that holds much."""
+AT_ONCE = 64
+"""Records of a channel that are dropped at once, or half of them if there are fewer."""
+MARKS = 2**20
+"""Transactions whose marks are kept, in 8 bytes each."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A batch: the number of its first record, the records, their bytes, the position after it, its time."""
+class _Kept(msgspec.Struct, gc=False):
+    """A batch: its number, the position after it, its time, the channels of its records."""
 
-    first: int
-    records: tuple[Record, ...]
-    size: int
+    number: int
     end: Snapshot
     at: float
-    marked: tuple[int, ...]
-    """The transactions whose marks are known from it."""
+    channels: list[str]
+
+
+_Entry = tuple[int, Record, _Kept, int]
+
+
+class _Channel(msgspec.Struct, gc=False):
+    """The records of a channel, what they weigh, and the weights at which it changes its level."""
+
+    name: str
+    most: int
+    entries: deque[_Entry]
+    least: int = 0
+    level: int = 0
+    weight: int = 0
 
 
 class Recent:
-    """A window of the log that ends at the hub's position and reaches back as far as its bounds allow.
+    """The end of the log, as far as the bounds allow: quiet channels keep their events beside a busy one.
 
-    Whole batches are dropped from the front. Positions of one primary are nested, so one comparison decides
-    whether a cursor lies in the window, and a binary search finds the first batch after it; the cost of a
-    replay is its own events. The bounds do not count records that outboxes or replays still refer to.
+    What is too much is dropped from one of the channels that hold most, the oldest first; if none holds more
+    than a few events, the oldest batch is dropped, like everything that is too old.
+
+    Positions of one primary are nested, so comparisons decide whether everything after a cursor is here: the
+    cursor contains the end of the last batch that was dropped as a whole, and for each of its channels the
+    *floor*, the end of the last batch of which records of the channel were dropped. The bounds do not count
+    records that outboxes or replays still refer to.
     """
 
     def __init__(self, start: Cursor, settings: Settings) -> None:
         self._lineage = start.lineage
-        self._begin = start.snapshot
-        self._end = start.snapshot
-        self._marks = dict(start.marks)
+        self._begin = self._end = start.snapshot
+        self._marks = _Marks()
+        self._marks.add(start.marks)
         self._settings = settings
+        self._event_weight = max(1, settings.recent_bytes // settings.recent_events)
+        """An event weighs its bytes and this: shares of the two bounds count alike."""
+        self._few = FEW * self._event_weight
         self._batches: deque[_Kept] = deque()
-        self._channels: dict[str, deque[_Numbered]] = {}
-        self._next = 0
-        self._events = 0
-        self._bytes = 0
+        self._names = 0
+        """Of channels in the batches: one of each record, and of some that were dropped."""
+        self._channels: dict[str, _Channel] = {}
+        self._levels: dict[int, OrderedDict[str, _Channel]] = {}
+        """The channels that hold more than a few events, by weight: each level begins at twice the last one.
+
+        A channel keeps its level until it has less than half of what the level begins at.
+        """
+        self._floors: OrderedDict[str, tuple[int, Snapshot]] = OrderedDict()
+        """By channel, the number and the end of a batch; as many as events at most, the last changed last."""
+        self._next = self._next_batch = 0
+        self._events = self._bytes = 0
 
     def __len__(self) -> int:
         return self._events
 
     def add(self, batch: Batch, now: float) -> None:
-        """Append a batch, and drop the oldest ones while the bounds are exceeded. `now` is monotonic."""
+        """Append a batch, and drop what is too much or too old. `now` is monotonic."""
         self._end = batch.cursor.snapshot
-        self._marks.update(batch.cursor.marks)
-        self._marks.update(batch.marks)
+        self._marks.add(batch.cursor.marks)
+        self._marks.add(batch.marks.items())
         if batch.records:
-            size = sum(len(record.payload) for record in batch.records)
-            end, marked = batch.cursor.snapshot, tuple(batch.marks)
-            self._batches.append(_Kept(self._next, batch.records, size, end, now, marked))
-            for number, record in enumerate(batch.records, self._next):
-                kept = self._channels.get(record.channel)
-                if kept is None:
-                    kept = self._channels[record.channel] = deque()
-                kept.append((number, record))
-            self._next += len(batch.records)
-            self._events += len(batch.records)
-            self._bytes += size
-        while self._batches and self._exceeds_bounds(now):
-            self._drop_oldest(self._batches.popleft())
+            self._append(batch.records, now)
+        while self._batches and now - self._batches[0].at > self._settings.recent_seconds:
+            self._drop_batch()
+        while self._events > self._settings.recent_events or self._bytes > self._settings.recent_bytes:
+            self._drop_excess()
+        if self._names > 2 * self._settings.recent_events:
+            self._forget_names()
 
-    def reaches(self, since: Cursor) -> bool:
-        """Return whether the window has every event between a cursor and the hub's position.
+    def reaches(self, since: Cursor, channels: Iterable[str]) -> bool:
+        """Return whether every event of channels and their families after a cursor is here.
 
-        A cursor of a history that was put back may lie in it, too: an event that it has seen is another one
+        A cursor of a history that was put back may lie here, too: an event that it has seen is another one
         here, or unknown. The log knows more.
         """
-        return (
-            since.lineage == self._lineage
-            and since.snapshot.contains(self._begin)
-            and all(xid >= self._end.xmax or self._marks.get(xid) == mark for xid, mark in since.marks)
-        )
+        snapshot = since.snapshot
+        if since.lineage != self._lineage or not snapshot.contains(self._begin):
+            return False
+        if not all(xid >= self._end.xmax or self._marks.has(xid, mark) for xid, mark in since.marks):
+            return False
+        floors = map(self._floors.get, with_families(channels)) if self._floors else ()
+        return all(floor is None or snapshot.contains(floor[1]) for floor in floors)
 
     def after(self, since: Cursor, channels: Iterable[str]) -> tuple[Record, ...]:
-        """Return the records of channels and their families after a cursor in the window, in their order."""
-        unseen = bisect_left(self._batches, True, key=lambda kept: not since.snapshot.contains(kept.end))
-        if unseen == len(self._batches):
+        """Return the records of channels and their families after a cursor that is reached, in order."""
+        snapshot = since.snapshot
+        if snapshot.contains(self._end):
             return ()
-        first = self._batches[unseen].first
-        found: list[_Numbered] = []
-        for channel in with_families(channels):
-            for numbered in reversed(self._channels.get(channel, ())):
-                if numbered[0] < first:
+        found: list[_Entry] = []
+        for name in with_families(channels):
+            channel = self._channels.get(name)
+            for entry in reversed(channel.entries) if channel else ():
+                if not snapshot.covers(entry[1].xid):
+                    found.append(entry)
+                elif snapshot.contains(entry[2].end):
                     break
-                if not since.covers(numbered[1].xid):
-                    found.append(numbered)
         found.sort(key=itemgetter(0))
-        return tuple([record for _, record in found])
+        return tuple([entry[1] for entry in found])
 
-    def _exceeds_bounds(self, now: float) -> bool:
-        limits = self._settings
-        too_many = self._events > limits.recent_events or self._bytes > limits.recent_bytes
-        return too_many or now - self._batches[0].at > limits.recent_seconds
+    def _append(self, records: tuple[Record, ...], now: float) -> None:
+        channels, few, event_weight, total = self._channels, self._few, self._event_weight, 0
+        names = [record.channel for record in records]
+        kept = _Kept(self._next_batch, self._end, now, names)
+        for number, record in enumerate(records, self._next):
+            channel = channels.get(record.channel)
+            if channel is None:
+                channel = channels[record.channel] = _Channel(record.channel, few, deque())
+            size = len(record.payload)
+            channel.entries.append((number, record, kept, size))
+            total += size
+            channel.weight += event_weight + size
+            if channel.weight >= channel.most:
+                self._change_level(channel)
+        self._batches.append(kept)
+        self._names += len(names)
+        self._next_batch += 1
+        self._next += len(records)
+        self._events += len(records)
+        self._bytes += total
 
-    def _drop_oldest(self, kept: _Kept) -> None:
+    def _drop_excess(self) -> None:
+        """Drop the first events of a channel that holds most: of a batch all, or none."""
+        if not self._levels:
+            self._drop_batch()
+            return
+        channel = next(iter(self._levels[max(self._levels)].values()))
+        entries = channel.entries
+        dropped = [entries.popleft() for _ in range(min(AT_ONCE, (len(entries) + 1) // 2))]
+        kept = dropped[-1][2]
+        while entries and entries[0][2] is kept:
+            dropped.append(entries.popleft())
+        self._lighten(channel, len(dropped), sum([entry[3] for entry in dropped]))
+        if channel.level:
+            self._levels[channel.level].move_to_end(channel.name)
+        self._floors[channel.name] = kept.number, kept.end
+        self._floors.move_to_end(channel.name)
+        if len(self._floors) > self._settings.recent_events:
+            self._begin_after(*self._floors.popitem(last=False)[1])
+
+    def _drop_batch(self) -> None:
+        """Drop the oldest batch: no channel reaches further back than its end."""
+        kept = self._batches.popleft()
+        self._names -= len(kept.channels)
+        for name in kept.channels:
+            channel = self._channels.get(name)
+            if channel is not None and channel.entries[0][2] is kept:
+                self._lighten(channel, 1, channel.entries.popleft()[3])
         self._begin = kept.end
-        for xid in kept.marked:
-            self._marks.pop(xid, None)
-        self._events -= len(kept.records)
-        self._bytes -= kept.size
-        for record in kept.records:
-            numbered = self._channels[record.channel]
-            numbered.popleft()
-            if not numbered:
-                del self._channels[record.channel]
+        while self._floors and next(iter(self._floors.values()))[0] <= kept.number:
+            self._floors.popitem(last=False)
+
+    def _begin_after(self, number: int, end: Snapshot) -> None:
+        """Have no channel reach further back than the end of a batch."""
+        while self._batches and self._batches[0].number <= number:
+            self._drop_batch()
+        if end.contains(self._begin):  # the batch itself may have been forgotten
+            self._begin = end
+
+    def _forget_names(self) -> None:
+        """Have batches name the channels of records that are left, and drop those that have none."""
+        left: dict[int, list[str]] = {}
+        for channel in self._channels.values():
+            for entry in channel.entries:
+                left.setdefault(entry[2].number, []).append(channel.name)
+        self._batches = deque([kept for kept in self._batches if kept.number in left])
+        for kept in self._batches:
+            kept.channels = left[kept.number]
+        self._names = self._events
+
+    def _lighten(self, channel: _Channel, events: int, size: int) -> None:
+        """Note that the first events of a channel were dropped."""
+        self._events -= events
+        self._bytes -= size
+        channel.weight -= self._event_weight * events + size
+        if channel.weight < channel.least:
+            self._change_level(channel)
+        if not channel.entries:
+            del self._channels[channel.name]
+
+    def _change_level(self, channel: _Channel) -> None:
+        before, channel.level = channel.level, (channel.weight // self._few).bit_length()
+        channel.most = self._few << channel.level
+        channel.least = channel.most >> 2 if channel.level else 0
+        if before:
+            del self._levels[before][channel.name]
+            if not self._levels[before]:
+                del self._levels[before]
+        if channel.level:
+            self._levels.setdefault(channel.level, OrderedDict())[channel.name] = channel
+
+
+class _Marks:
+    """The marks of the newest transactions: each has its place by its id, and replaces an older one there."""
+
+    def __init__(self) -> None:
+        # Not an array: of a mapping the system provides the pages that are used, and few are at first.
+        self._places = memoryview(mmap(-1, 8 * MARKS)).cast("Q")
+
+    def add(self, marks: Iterable[tuple[int, int]]) -> None:
+        places = self._places
+        for xid, mark in marks:
+            places[xid % MARKS] = mark
+
+    def has(self, xid: int, mark: int) -> bool:
+        """Return whether a transaction has a mark. That of another one is equal by chance once in 10^12."""
+        return self._places[xid % MARKS] == mark

@@ -44,9 +44,9 @@ class StateAnswers:
                     gateway.fail(error)
         self._delivery.perform(effects)
 
-    def remembers(self, since: Cursor) -> bool:
-        """Return whether the hub has in memory what followed a cursor."""
-        return self._delivery.require_hub().remembers(since)
+    def remembers(self, since: Cursor, channel: str) -> bool:
+        """Return whether the hub has in memory what followed a cursor on a channel."""
+        return self._delivery.require_hub().remembers(since, channel)
 
     def _answered(self, request: StateRequest, answer: Answer) -> list[Effect]:
         hub = self._delivery.require_hub()

@@ -43,8 +43,8 @@ class StateAnswersPort(Protocol):
         """Pass answers on; it must not raise because of one of them."""
         ...
 
-    def remembers(self, since: Cursor) -> bool:
-        """Return whether what followed a cursor is in memory."""
+    def remembers(self, since: Cursor, channel: str) -> bool:
+        """Return whether what followed a cursor on a channel is in memory."""
         ...
 
 
@@ -175,12 +175,12 @@ class States:
         at, _, state = self._kept.get(channel, (float("-inf"), 0, None))
         if state is None or self._clock.monotonic() - at > KEPT_SECONDS:
             return None
-        return state if self._answers.remembers(state.cursor) else None
+        return state if self._answers.remembers(state.cursor, channel) else None
 
     def _find_held(self, channel: str) -> State | None:
         """Return the state that slow clients hold, if all of them hold much: they share it, not one each."""
         state = self._held.get(channel)
-        if state is None or not self._answers.remembers(state.cursor):
+        if state is None or not self._answers.remembers(state.cursor, channel):
             return None
         return state if sum([held.held_bytes for held in self._held.values()]) > KEPT_BYTES else None
 

@@ -87,6 +87,17 @@ describe("usePresence", () => {
     expect(realtime.presentOn()).toEqual([]);
   });
 
+  // https://github.com/liveblocks/liveblocks/issues/459: the others disappear and come back.
+  test("shows the others while the connection is lost", async () => {
+    await realtime.presence(RUN, [ADA, BOB]);
+    const { text } = mount(<Avatars />);
+    await realtime.settle();
+    await realtime.disconnect();
+    expect(text()).toBe("Ada Bob|2");
+    await realtime.reconnect();
+    expect(text()).toBe("Ada Bob|2 fresh");
+  });
+
   test("is absent at once when the last component that joined is gone, also where others look on", async () => {
     const { show } = mount([<Avatars key="1" />, <Avatars key="2" />, <Avatars key="3" join={false} />, <Names key="4" />]);
     await realtime.presence(RUN, [ADA]);

@@ -259,7 +259,8 @@ class Session:
     def authenticated(self, viewer: Viewer, expires_in: int | None = None) -> list[Effect]:
         """Go on: the token is valid, for so many seconds.
 
-        A further token of the same viewer has the guards of all subscriptions asked again.
+        A further token of the same viewer has the guards of all subscriptions asked again, and as whom the
+        viewer is present: a name may have changed.
         """
         if self._closed:
             return []
@@ -268,7 +269,8 @@ class Session:
         self._viewer = viewer
         self._deciding = False
         answer = Send(frames.authenticated(expires_in))
-        return [answer, *self._ask_again(viewer, tuple(self._subscribed)), *self._continue()]
+        joins = [Join(tuple(self._present))] if self._present else []
+        return [answer, *joins, *self._ask_again(viewer, tuple(self._subscribed)), *self._continue()]
 
     def unproven(self) -> list[Effect]:
         """Go on: the request proves no viewer. What has arrived waits for a token, if one is required."""

@@ -164,3 +164,31 @@ def test_the_address_is_read_from_the_env_file_where_the_environment_has_none(
             find_dsn(None)
     else:
         assert find_dsn(None) == address
+
+
+def test_a_module_is_imported_where_its_project_is_served(here: Path, name: str) -> None:
+    settings = "from pathlib import Path\n\nSECRET = Path('.env').read_text()\n"
+    write(here, {
+        f"backend/{name}/__init__.py": "",
+        f"backend/{name}/settings.py": settings,
+        f"backend/{name}/realtime.py": f"from {name}.settings import SECRET\n{DECLARED}",
+        "backend/.env": "SECRET=x\n",
+    })  # fmt: skip
+    done = run("channel", "list", f"{name}.realtime:channels")
+    assert done.exit_code == 0, done.output
+    assert Path.cwd() == here
+
+
+def test_the_address_in_the_env_file_of_a_backend_is_found(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "")
+    table = '[tool.flowcraft]\nrealtime = "app:realtime"\n'
+    write(here, {
+        ".env": "POSTGRES_DB=app\n",
+        "backend/pyproject.toml": table,
+        "backend/.env": "DATABASE_URL=postgresql://h/backend\n",
+    })  # fmt: skip
+    monkeypatch.delenv("DATABASE_URL")
+    read_env_file(here, DSN_VARIABLES)
+    assert find_dsn(None) == "postgresql://h/backend"

@@ -57,6 +57,9 @@ def test_a_backend_and_a_frontend_are_ready_and_the_second_command_works(here: P
         migrate = "next        (cd backend && alembic upgrade head), then restart the service\n"
         assert printed.endswith(migrate)
         run(here / "backend", "python", "-m", "alembic", "upgrade", "head", **where)
+    inside = ("channel", "add", "item_rows", "--rows", "--table", "items", "--event", "Item")
+    assert "../frontend/src/features/items/hooks" in run(here / "backend", "flowcraft", *inside, **where)
+    run(here / "backend", "flowcraft", "migrate", **where)
     assert "no problems found" in run(here, "flowcraft", "check", **where)
     assert "no problems found" in run(here / "backend", "flowcraft", "check", **where)
     run(web, "node_modules/.bin/tsc", "-p", ".")

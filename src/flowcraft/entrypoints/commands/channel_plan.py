@@ -26,7 +26,7 @@ from flowcraft.adapters.postgres.table_facts import (
 )
 from flowcraft.entrypoints.commands import preview as previews
 from flowcraft.entrypoints.commands.formatting import formatted, formatted_edit
-from flowcraft.entrypoints.commands.importing import read_env_file
+from flowcraft.entrypoints.commands.importing import read_env_file, working_folder
 from flowcraft.entrypoints.commands.target import realtime_here
 from flowcraft.entrypoints.realtime import NotOnPostgres
 from flowcraft.scaffolding.edits import Edit, ScaffoldingRefused, text_of
@@ -282,6 +282,7 @@ def _preview(draft: Draft, request: ChannelRequest, project: Project) -> preview
         input=msgspec.json.encode(preview_request),
         capture_output=True,
         check=False,
+        cwd=working_folder(project.root, Path.cwd()),
     )
     if done.returncode != 0:
         raise ScaffoldingRefused(

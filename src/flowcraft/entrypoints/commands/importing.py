@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 _DJANGO = "django.core.exceptions"
+_MARKS = ("pyproject.toml", "manage.py", "requirements.txt", "setup.py", "alembic.ini", ".env")
 
 
 def import_module(name: str, root: Path) -> ModuleType:
@@ -21,12 +24,28 @@ def import_module(name: str, root: Path) -> ModuleType:
     folder = str(root)
     if folder not in sys.path:
         sys.path.insert(0, folder)  # a console script's first entry is its own folder instead
-    try:
+    with contextlib.chdir(working_folder(root, Path.cwd())):
+        try:
+            return importlib.import_module(name)
+        except Exception as error:
+            if type(error).__module__ != _DJANGO or not _set_up(root):
+                raise
         return importlib.import_module(name)
-    except Exception as error:
-        if type(error).__module__ != _DJANGO or not _set_up(root):
-            raise
-    return importlib.import_module(name)
+
+
+def working_folder(root: Path, here: Path) -> Path:
+    """Return the folder that a project below is served from: its settings may read a `.env` there.
+
+    `root` is the folder that its modules are imported from.
+    """
+    if not root.is_relative_to(here):
+        return here
+    for folder in (root, *root.parents):
+        if folder == here:
+            break
+        if any((folder / mark).exists() for mark in _MARKS):
+            return folder
+    return here
 
 
 def _set_up(root: Path) -> bool:
@@ -43,17 +62,30 @@ def _set_up(root: Path) -> bool:
 
 
 def read_env_file(folder: Path, names: tuple[str, ...]) -> None:
-    """Set variables that the environment lacks from the `.env` in a folder, or above it in the project."""
-    if any(os.environ.get(name) for name in names):
-        return
+    """Set variables that the environment lacks from the `.env` of a project.
+
+    That is the nearest one in a folder or above it, and then the one beside the project's `[tool.flowcraft]`.
+    """
+    for place in _env_files(folder):
+        if any(os.environ.get(name) for name in names):
+            return
+        for name, value in _pairs(place.read_text("utf-8", "replace")):
+            if name in names and value:
+                os.environ.setdefault(name, value)
+
+
+def _env_files(folder: Path) -> Iterator[Path]:
     for place in (folder, *folder.parents):
         if (place / ".env").is_file():
-            for name, value in _pairs((place / ".env").read_text("utf-8", "replace")):
-                if name in names and value:
-                    os.environ.setdefault(name, value)
-            return
+            yield place / ".env"
+            break
         if (place / ".git").exists():
-            return
+            break
+    from flowcraft.entrypoints.commands.locating import folder_of_project
+
+    project = folder_of_project(folder)
+    if project is not None and (project / ".env").is_file():
+        yield project / ".env"
 
 
 _PAIR = re.compile(r"""^\s*(?:export\s+)?(\w+)\s*=\s*("[^"]*"|'[^']*'|[^#\n]*)""", re.MULTILINE)

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from flowcraft.scaffolding.discovery import import_root, objects_made
 from flowcraft.scaffolding.django_settings import NAMED
+from flowcraft.scaffolding.edits import ScaffoldingRefused
 from flowcraft.scaffolding.remembered import remembered
 
 Kind: TypeAlias = Literal["Channels", "Realtime"]
@@ -47,6 +48,15 @@ def root_of(module: str, here: Path) -> Path | None:
         return known.root
     found = [one for kind in _KINDS for one in in_the_code(here, kind)]
     return next((one.root for one in found if one.name.partition(":")[0] == module), None)
+
+
+def folder_of_project(here: Path) -> Path | None:
+    """Return the folder whose pyproject.toml remembers the project; None without one."""
+    try:
+        known = remembered(here)
+    except ScaffoldingRefused:
+        return None  # a command that needs it reports that
+    return None if known is None else known.folder
 
 
 def in_the_code(here: Path, kind: Kind) -> list[Located]:

@@ -67,6 +67,12 @@ def find_application(here: Path, hint: str | None) -> Application:
     return replace(found[0], root=_root_as_named(here, found[0]))
 
 
+def has_sessions(application: Application) -> bool:
+    """Return whether an application knows its users by the cookie of a session."""
+    text = text_of(application.path) or ""
+    return application.framework == "Django" or "SessionMiddleware" in text or "session_config" in text
+
+
 def missing_asgi(here: Path) -> Edit | None:
     """Return the `asgi.py` that a Django project lacks, as `startproject` writes one; None elsewhere."""
     found = {

@@ -12,6 +12,7 @@ from flowcraft.scaffolding import web_templates
 from flowcraft.scaffolding.edits import Asset, Edit, PlaceUnknown, shown, text_of
 from flowcraft.scaffolding.naming import names_of
 from flowcraft.scaffolding.npm_package import npm_package
+from flowcraft.scaffolding.page_client import page_client
 from flowcraft.scaffolding.project_files import files_below
 from flowcraft.scaffolding.request import ChannelRequest, Field, Project
 from flowcraft.scaffolding.starting import vendored
@@ -33,6 +34,8 @@ class WebPlan:
     edits: tuple[Edit, ...] = ()
     assets: tuple[Asset, ...] = ()
     by_hand: tuple[str, ...] = ()
+    has_address: bool = False
+    """Whether the page names the address of the service: it may have an origin of its own."""
 
 
 def find_web(here: Path, hint: str | None) -> Path | None:
@@ -47,7 +50,7 @@ def find_web(here: Path, hint: str | None) -> Path | None:
     return found[0] if found else None
 
 
-def plan_web(web: Path, types: str, module: Path) -> WebPlan:
+def plan_web(web: Path, types: str, module: Path, *, cookies: bool = False) -> WebPlan:
     """Plan the client, and the types and hook of the first channel, for a React application."""
     client = _plan_client(web)
     source = web / "src" if (web / "src").is_dir() else web
@@ -59,8 +62,10 @@ def plan_web(web: Path, types: str, module: Path) -> WebPlan:
         Edit(TYPES, generated, text_of(generated), types),
         Edit(HOOK, hook, text_of(hook), text_of(hook) or web_templates.hook(request, project, "use-system")),
     ]
-    wiring, by_hand = plan_wiring(web, source)
-    return WebPlan((*client.edits, *edits, *wiring), client.assets, (*client.by_hand, *by_hand))
+    wiring, by_hand = plan_wiring(web, source, cookies=cookies)
+    planned = (*client.edits, *edits, *wiring)
+    has_address = page_client(source).address is not None
+    return WebPlan(planned, client.assets, (*client.by_hand, *by_hand), has_address)
 
 
 def plan_page(folder: Path, types: str) -> WebPlan:

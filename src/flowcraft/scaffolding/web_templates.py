@@ -9,6 +9,8 @@ from flowcraft.scaffolding.python_templates import channel_of_sample
 from flowcraft.scaffolding.request import ChannelRequest, Preview, Project
 from flowcraft.scaffolding.template_files import template
 
+_WIDTH = 80
+
 
 def hook(request: ChannelRequest, project: Project, stem: str) -> str:
     """Return the hook that subscribes to the channel."""
@@ -23,14 +25,20 @@ def hook(request: ChannelRequest, project: Project, stem: str) -> str:
             parameter=f"{argument}: {_argument_type(request)}" if with_parameter else "",
             builder=f"channel.{names.builder}" + (f"({argument})" if with_parameter else ""),
         )
+    of_table = request.table is not None
+    builder = f"channel.{names.builder}" + (f"({argument})" if with_parameter else "")
+    parameters = [
+        *([f"{argument}: {_argument_type(request)}"] if with_parameter else []),
+        f"onEvent: (event: {request.event}) => void",
+        *([f"onGone: (key: Partial<{request.event}>) => void = ignore"] if of_table else []),
+    ]
     return template(
-        "channel/hook.ts" if request.table is None else "channel/table_hook.ts",
+        "channel/table_hook.ts" if of_table else "channel/hook.ts",
         event=request.event,
-        types=_types_module(project),
+        types=_types_import(request.event, _types_module(project)),
         channel=names.channel,
-        hook=hook_name(stem),
-        parameter=f"{argument}: {_argument_type(request)}, " if with_parameter else "",
-        builder=f"channel.{names.builder}" + (f"({argument})" if with_parameter else ""),
+        signature=_signature(hook_name(stem), parameters),
+        call=_subscribing(builder, with_gone=of_table),
         dependencies=", ".join(["subscribe", *([argument] if with_parameter else []), "onEvent"]),
     )
 
@@ -55,6 +63,37 @@ def hook_test(request: ChannelRequest, project: Project, preview: Preview, stem:
         else f"{json.dumps(value)}, ",
         **({"key": json.dumps(list(_key_of(request)))} if request.names.are_rows else {}),
     )
+
+
+def _types_import(event: str, module: str) -> str:
+    line = f'import {{ channel, type {event} }} from "{module}";'
+    if len(line) <= _WIDTH:
+        return line
+    return f'import {{\n  channel,\n  type {event},\n}} from "{module}";'
+
+
+def _signature(name: str, parameters: list[str]) -> str:
+    """Return the head of a function, in lines as Prettier breaks them."""
+    line = f"export function {name}({', '.join(parameters)}): void {{"
+    if len(line) <= _WIDTH:
+        return line
+    inner = "".join(f"  {parameter},\n" for parameter in parameters)
+    return f"export function {name}(\n{inner}): void {{"
+
+
+def _subscribing(builder: str, *, with_gone: bool) -> str:
+    """Return the call of `subscribe` in an effect, in lines as Prettier breaks them."""
+    arguments = [builder, "(event) => onEvent(event)", *(["{ onGone }"] if with_gone else [])]
+    before = "    const unsubscribe = "
+    line = f"subscribe({', '.join(arguments)})"
+    if len(f"{before}{line};") <= _WIDTH:
+        return line
+    opened, rest = ("{", "onGone,\n    })") if with_gone else ("(event) =>", "onEvent(event),\n    )")
+    hugged = f"subscribe({', '.join([*arguments[:-1], opened])}"
+    if len(f"{before}{hugged}") <= _WIDTH:
+        return f"{hugged}\n      {rest}"
+    inner = "".join(f"      {argument},\n" for argument in arguments)
+    return f"subscribe(\n{inner}    )"
 
 
 def hook_name(stem: str) -> str:

@@ -16,11 +16,12 @@ from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_e
 from flowcraft.entrypoints.commands.formatting import formatted, formatted_edit
 from flowcraft.entrypoints.commands.importing import read_env_file
 from flowcraft.entrypoints.starter_types import types_of_a_new_project, types_of_an_application
-from flowcraft.scaffolding.applications import Application, find_application, missing_asgi
+from flowcraft.scaffolding.applications import Application, find_application, has_sessions, missing_asgi
 from flowcraft.scaffolding.django_settings import SettingsPlan, plan_settings
 from flowcraft.scaffolding.edits import Asset, Edit, PlaceUnknown, apply, shown
 from flowcraft.scaffolding.mounting import CHANNELS, MOUNT, Served, plan_mount, plan_realtime
 from flowcraft.scaffolding.npm_package import npm_package
+from flowcraft.scaffolding.page_origins import page_origins
 from flowcraft.scaffolding.pages import WebPlan, find_web, plan_page, plan_web
 from flowcraft.scaffolding.project_files import files_below
 from flowcraft.scaffolding.python_project import address_expression, plan_project
@@ -133,7 +134,8 @@ def _add(options: _InitOptions) -> None:
     served = plan_realtime(options.folder, application, page=options.page and react is None)
     served = _with_address(options.folder, application, served)
     mount = plan_mount(options.folder, application, served)
-    web = _plan_web(react, served)
+    web = _plan_web(react, served, application)
+    served, web = _with_origins(application, served, web)
     settings = _settings(options.folder, application, served)
     project = plan_project(application.root, options.folder, _places(application, served, react))
     edits = [*([served.edit] if served.edit else []), *project, *mount, *settings.edits, *web.edits]
@@ -168,6 +170,24 @@ def _with_address(folder: Path, application: Application, served: Served) -> Ser
     for module, name in found.imports:
         text = with_import(text, module, name)
     return replace(served, edit=replace(served.edit, after=text), has_address=True)
+
+
+def _with_origins(application: Application, served: Served, web: WebPlan) -> tuple[Served, WebPlan]:
+    """Let in the pages of other origins that the application's CORS middleware lets in."""
+    origins = page_origins(application) if web.has_address else None
+    if served.edit is None or served.edit.before is not None or origins is None:
+        return served, web
+    if origins.text is None:
+        line = (
+            f"in {served.module}, pass settings=Settings(allowed_origins=(…,)), as your CORS middleware has"
+        )
+        return served, replace(web, by_hand=(*web.by_hand, line))
+    given = f"Realtime(channels, settings=Settings(allowed_origins={origins.text}), "
+    text = served.edit.after.replace("Realtime(channels, ", given, 1)
+    text = text.replace("Realtime(channels)", f"{given.removesuffix(', ')})", 1)
+    for module, name in (("flowcraft", "Settings"), *origins.imports):
+        text = with_import(text, module, name)
+    return replace(served, edit=replace(served.edit, after=text)), web
 
 
 def _places(application: Application, served: Served, react: Path | None) -> dict[str, Path | str]:
@@ -211,12 +231,12 @@ def _offer(asgi: Edit, options: _InitOptions) -> None:
     apply([asgi])
 
 
-def _plan_web(react: Path | None, served: Served) -> WebPlan:
+def _plan_web(react: Path | None, served: Served, application: Application) -> WebPlan:
     if served.page is not None:
         return plan_page(served.page, types_of_an_application())
     if react is None or served.edit is None or served.edit.before is not None:
         return WebPlan()  # the channels are the project's own, and so are the generated types
-    return plan_web(react, types_of_an_application(), served.path)
+    return plan_web(react, types_of_an_application(), served.path, cookies=has_sessions(application))
 
 
 def _formatted(edit: Edit) -> Edit:
@@ -227,6 +247,7 @@ def _formatted(edit: Edit) -> Edit:
 
 def _formatted_again(edits: Sequence[Edit]) -> list[Edit]:
     """Return what ruff changes in files that it had formatted: it sorts imports by the modules it finds."""
+    formatted.cache_clear()
     tidy = [e for e in edits if e.before is not None and formatted(e.path, e.before) == e.before]
     return [Edit(e.step, e.path, e.after, formatted(e.path, e.after)) for e in tidy]
 

@@ -119,6 +119,14 @@ def test_typescript_that_is_not_installed_is_a_finding(project: Project) -> None
     assert "the package typescript is not installed there; run `npm install`" in found["message"]
 
 
+def test_pages_in_javascript_are_not_read(project: Project) -> None:
+    (project.folder / "node_modules").unlink()
+    project.write(f"{WEB}/src/main.jsx", "export {};\n")
+    result = project.check(TARGET)
+    assert result.exit_code == 0, result.output
+    assert f"the pages in {WEB}: JavaScript; to read them, install typescript there" in result.output
+
+
 def test_a_missing_node_is_a_finding(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(project.folder))
     (found,) = project.findings()

@@ -14,6 +14,7 @@ from flowcraft.adapters.postgres.address import DSN_VARIABLES, find_dsn
 from flowcraft.entrypoints.cli import app
 from flowcraft.entrypoints.commands.importing import read_env_file
 from flowcraft.entrypoints.commands.target import find_target
+from tests.scaffolding import started
 
 CHANNELS = (
     "from flowcraft import Channels, Event\n\n\nclass Noted(Event):\n    n: int\n\n\nchannels = Channels()\n"
@@ -192,3 +193,22 @@ def test_the_address_in_the_env_file_of_a_backend_is_found(
     monkeypatch.delenv("DATABASE_URL")
     read_env_file(here, DSN_VARIABLES)
     assert find_dsn(None) == "postgresql://h/backend"
+
+
+def test_the_address_is_that_of_the_settings_of_django(here: Path, name: str) -> None:
+    settings = (
+        'SECRET_KEY = "x"\nDATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", '
+        '"NAME": "app", "USER": "me", "HOST": "127.0.0.1", "PORT": "1"}}\n'
+    )
+    write(here, {
+        "api/manage.py": f'environ.setdefault("DJANGO_SETTINGS_MODULE", "{name}.settings")\n',
+        f"api/{name}/__init__.py": "",
+        f"api/{name}/settings.py": settings,
+        f"api/{name}/realtime.py": WITH_REALTIME,
+    })  # fmt: skip
+    asked = "from flowcraft.entrypoints.commands.target import realtime_of; print(realtime_of(None).dsn)"
+    expected = "postgresql://me@127.0.0.1:1/app\n"
+    for folder in (here, here / "api", here / "api" / name):
+        assert started.run(folder, sys.executable, "-c", asked) == expected
+    write(here, {".env": "DATABASE_URL=postgresql://h/env\n"})
+    assert started.run(here, sys.executable, "-c", asked) == "postgresql://h/env\n"

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from flowcraft.scaffolding.django_settings import plan_settings
+from tests.scaffolding.started import run
+from tests.support import journeys
 
 ASGI = 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_.settings")\n'
 APPS = ["django.contrib.auth", "shop", "flowcraft.adapters.django"]
@@ -60,3 +62,21 @@ def test_settings_of_another_form_are_left_alone_and_the_lines_printed(here: Pat
     added = 'add "flowcraft.adapters.django" to INSTALLED_APPS'
     setting = 'FLOWCRAFT_CHANNELS = "site_.realtime.realtime"'
     assert line == f"in the settings of site_: {added}, and {setting}"
+
+
+def test_the_channels_are_imported_once_django_is_set_up(here: Path) -> None:
+    settings = 'SECRET_KEY = "-"\nINSTALLED_APPS = ["shop"]\n'
+    files = {"manage.py": journeys.MANAGE, "site_/asgi.py": journeys.ASGI, "site_/settings.py": settings}
+    journeys.write(here, {"site_/__init__.py": "", **files})
+    asked = "export DATABASE_URL=postgresql://…"
+    assert asked in run(here, "flowcraft", "init", "--no-page")
+    added = (
+        "\nfrom site_.realtime import realtime  # noqa: E402  # once Django is set up\n"
+        "\napplication = realtime.asgi(application)\n"
+    )
+    assert (here / "site_/asgi.py").read_text("utf-8") == f"{journeys.ASGI}{added}"
+    assert run(here, "flowcraft", "init", "--no-page").endswith("already; nothing to do\n")
+
+    database = 'DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "shop"}}\n'
+    journeys.write(here, {**files, "site_/settings.py": settings + database})
+    assert asked not in run(here, "flowcraft", "init", "--no-page")

@@ -28,6 +28,15 @@ def find_web_folders(folder: Path) -> list[Path]:
     return found
 
 
+def is_javascript(web: Path) -> bool:
+    """Return whether the components of a web folder are JavaScript, and TypeScript is not set up there."""
+    package = web / "package.json"
+    required = package.is_file() and '"typescript"' in package.read_text("utf-8", "replace")
+    if required or any(web.glob("tsconfig*.json")):
+        return False
+    return any("node_modules" not in path.parts for path in web.glob("src/**/*.jsx"))
+
+
 def read_typescript(web: Path) -> WebFacts:
     """Return the facts of a web folder. Paths are relative to the current folder where possible."""
     node = shutil.which("node")

@@ -41,9 +41,10 @@ class Realtime:
     """An application's channels on a backend: broadcasts into it, and serves browsers from it.
 
     The backend is `PostgresBackend(dsn)` unless another is passed; `dsn` defaults to FLOWCRAFT_DSN, then
-    DATABASE_URL, read when needed. With FLOWCRAFT_LOG_URL in the environment it is an edge, which follows the
-    relays at that address of NATS. The constructor connects to nothing: the first broadcast opens a pool, and
-    `start` begins to read the log. An instance belongs to one event loop at a time.
+    DATABASE_URL, then the default database of Django's settings, read when needed. With FLOWCRAFT_LOG_URL in
+    the environment it is an edge, which follows the relays at that address of NATS. The constructor connects
+    to nothing: the first broadcast opens a pool, and `start` begins to read the log. An instance belongs to
+    one event loop at a time.
     """
 
     def __init__(

@@ -100,7 +100,7 @@ def plan_mount(here: Path, application: Application, served: Served) -> list[Edi
     before = text_of(application.path) or ""
     try:
         after = _with_lines(before, application, served)
-        for module, *names in _imports(application, served):
+        for module, *names in () if application.framework == "Django" else _imports(application, served):
             after = with_import(after, module, *names)
         return [Edit(MOUNT, application.path, before, after), *_page_of_django(application, served)]
     except ScaffoldingRefused as error:
@@ -155,22 +155,26 @@ def _new_module(application: Application, *, page: bool) -> Served:
 
 def _with_lines(text: str, application: Application, served: Served) -> str:
     lines = text.splitlines(keepends=True)
-    if application.framework == "Django":
-        value = ast.get_source_segment(text, application.value) or ""
-        at = application.value.lineno - 1
-        first, last = lines[at].encode(), (application.value.end_lineno or at + 1) - 1
-        head = first[: application.value.col_offset].decode()
-        tail = lines[last].encode()[application.value.end_col_offset or 0 :].decode()
-        lines[at : last + 1] = [f"{head}{served.variable}.asgi({value}){tail}"]
-        return "".join(lines)
     end = application.statement.end_lineno or application.statement.lineno
     if end == len(lines) and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
+    if application.framework == "Django":
+        lines[end:end] = [f"\n{application.indent}{line}\n" for line in _lines_of_django(application, served)]
+        return "".join(lines)
     added = _lines(application, served.variable)
     if served.page is not None:
         added.append(f"{application.variable}.{_PAGES[application.framework][2]}")
     lines[end:end] = [f"{application.indent}{line}\n" for line in added]
     return "".join(lines)
+
+
+def _lines_of_django(application: Application, served: Served) -> list[str]:
+    """Return the lines below `get_asgi_application()`: from there on the channels may import models."""
+    app = application.variable
+    return [
+        f"from {served.module} import {served.variable}  # noqa: E402  # once Django is set up",
+        f"{app} = {served.variable}.asgi({app})",
+    ]
 
 
 def _has_urls(application: Application) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+from flowcraft.adapters.postgres.django_address import django_address
 from flowcraft.errors import RealtimeError
 
 DSN_VARIABLES = ("FLOWCRAFT_DSN", "DATABASE_URL")
@@ -34,11 +35,13 @@ class DatabaseAddressInvalid(RealtimeError):
 def find_dsn(dsn: str | None) -> str:
     """Return `dsn`, else FLOWCRAFT_DSN, else DATABASE_URL; without the driver of `postgresql+psycopg://`.
 
+    In a process that uses Django, the last is the default database of its settings.
+
     Raises:
         NoDatabase: none of these is set.
         DatabaseAddressInvalid: it is no address of a PostgreSQL.
     """
-    dsn = dsn or next(filter(None, map(os.environ.get, DSN_VARIABLES)), None)
+    dsn = dsn or next(filter(None, map(os.environ.get, DSN_VARIABLES)), None) or django_address()
     if not dsn:
         raise NoDatabase
     dsn = _DRIVER.sub("postgresql://", dsn)

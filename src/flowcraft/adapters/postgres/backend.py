@@ -19,9 +19,9 @@ from flowcraft.ports import BackendContext, LogReader
 class PostgresBackend:
     """A `Backend` on a PostgreSQL database that `flowcraft migrate` has prepared: the default of `Realtime`.
 
-    `dsn` defaults to FLOWCRAFT_DSN, then DATABASE_URL, looked up when needed. The service opens a pool with
-    the first broadcast. A node takes a pool for the log, a connection that listens, one for retention,
-    and with presence one for the members.
+    `dsn` defaults to FLOWCRAFT_DSN, then DATABASE_URL, then the default database of Django's settings, looked
+    up when needed. The service opens a pool with the first broadcast. A node takes a pool for the log, a
+    connection that listens, one for retention, and with presence one for the members.
     """
 
     def __init__(self, dsn: str | None = None) -> None:

@@ -17,7 +17,7 @@ from flowcraft.checking.findings import Rule, findings
 from flowcraft.checking.python_sources import read_python
 from flowcraft.checking.reports import Outcome, as_github, as_json, as_text
 from flowcraft.checking.rules import DATABASE, RULES, SERVICE, WEB
-from flowcraft.checking.typescript_sources import find_web_folders, read_typescript
+from flowcraft.checking.typescript_sources import find_web_folders, is_javascript, read_typescript
 from flowcraft.codegen.typescript import generate_typescript
 from flowcraft.entrypoints.commands.exit_status import FAILED, USAGE, example, fail
 from flowcraft.entrypoints.commands.importing import import_module
@@ -185,14 +185,21 @@ def _web(web: Path | None, skipped: list[str]) -> WebFacts | None:
     if known is not None and known.web_folder is not None:
         web = Path(os.path.relpath(known.web_folder))
     if web is not None:
-        return read_typescript(web)
+        return _read(web, skipped)
     found = [folder.relative_to(Path.cwd()) for folder in find_web_folders(Path.cwd())]
     if len(found) > 1:
         fail(f"found several web folders; name one: --web {' | '.join(map(str, found))}", USAGE)
     if not found:
         skipped.append("TypeScript: no package.json here depends on @flowcraft/realtime; see --web")
         return None
-    return read_typescript(found[0])
+    return _read(found[0], skipped)
+
+
+def _read(web: Path, skipped: list[str]) -> WebFacts | None:
+    if is_javascript(web):
+        skipped.append(f"the pages in {web}: JavaScript; to read them, install typescript there")
+        return None
+    return read_typescript(web)
 
 
 def _generated(channels: Channels, web: WebFacts | None) -> tuple[Generated, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import re
 import sys
@@ -65,6 +66,7 @@ def read_env_file(folder: Path, names: tuple[str, ...]) -> None:
     """Set variables that the environment lacks from the `.env` of a project.
 
     That is the nearest one in a folder or above it, and then the one beside the project's `[tool.flowcraft]`.
+    Without such a variable, the settings of Django are named, where the project has a `manage.py`.
     """
     for place in _env_files(folder):
         if any(os.environ.get(name) for name in names):
@@ -72,6 +74,22 @@ def read_env_file(folder: Path, names: tuple[str, ...]) -> None:
         for name, value in _pairs(place.read_text("utf-8", "replace")):
             if name in names and value:
                 os.environ.setdefault(name, value)
+    if not any(os.environ.get(name) for name in names):
+        _name_settings_of_django(folder)
+
+
+def _name_settings_of_django(folder: Path) -> None:
+    """Name the settings of the project's `manage.py`, and import Django: its database is used then."""
+    from flowcraft.entrypoints.commands.locating import manage_of_project, settings_module
+
+    manage = manage_of_project(folder)
+    settings = None if manage is None else settings_module(manage)
+    if manage is None or settings is None or importlib.util.find_spec("django") is None:
+        return
+    if str(manage.parent) not in sys.path:
+        sys.path.insert(0, str(manage.parent))
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", settings)
+    importlib.import_module("django")
 
 
 def _env_files(folder: Path) -> Iterator[Path]:

@@ -267,6 +267,7 @@ def _steps_of_an_application(
         *(["npm install   (in the web folder)"] if web.edits and served.page is None else []),
         *([] if folder == os.curdir else [f"cd {folder}"]),
         *([] if served.has_address or _has_address() else ["export DATABASE_URL=postgresql://…"]),
+        *(["pip install uvicorn"] if django and find_spec("uvicorn") is None else []),
         *(_django_migrates(settings) if settings.migrates else [f"flowcraft migrate {served.target}"]),
         serve if django else "restart the application",
         *([page] if served.page is not None else []),

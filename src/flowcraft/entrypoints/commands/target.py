@@ -34,7 +34,7 @@ dsn_option = click.option(
     "--dsn",
     metavar="DSN",
     help="The database. Default: that of the Realtime object, then FLOWCRAFT_DSN, then DATABASE_URL, also "
-    "from a .env file.",
+    "from a .env file, then the default one of Django's settings.",
 )
 
 

@@ -1,6 +1,6 @@
 // TypeScript 7, whose parser runs in a process of its own, with the functions of the parser of TypeScript 5 and 6.
 //
-// Its package says that this interface is not stable yet. What fails here is reported as a parser that cannot be called.
+// Its package marks this interface as unstable. What fails here is reported as a parser that cannot be called.
 import { pathToFileURL } from "node:url";
 
 /** Start the parser of a project, and let it read these files. `require` finds the packages of the project. */

@@ -16,7 +16,7 @@ _HOLDERS = ("CORSMiddleware", "CORSConfig")
 
 @dataclass(frozen=True, slots=True)
 class PageOrigins:
-    """The expression with the origins, and its imports; without one it is for the user to say."""
+    """The expression with the origins, and its imports; without one the user has to name them."""
 
     text: str | None = None
     imports: tuple[tuple[str, str], ...] = ()

@@ -50,7 +50,8 @@ BOB = Person(id="bob", name="bob")
 
 @pytest.fixture
 async def realtime() -> AsyncIterator[InMemoryRealtime]:
-    ASKED.__init__()
+    ASKED.count = 0
+    ASKED.may.set()
     async with InMemoryRealtime(CHANNELS) as realtime:
         yield realtime
 

@@ -12,6 +12,7 @@ from flowcraft.channels import Channel, Channels
 from flowcraft.core.attendance import Change
 from flowcraft.core.counts import Counts
 from flowcraft.core.frames import Framing
+from flowcraft.core.report import EdgeReport
 from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor
 from flowcraft.records import Batch, Ephemeral, Limit, Record, TableRows
@@ -233,6 +234,8 @@ class LogReader:
     """Tasks by name, run as long as the node: a task that ends or raises is reported and restarted."""
     is_fresh: Callable[[], bool] = lambda: True
     """Whether what the log returns is of now; a log that returns what was sent to it needs a proof."""
+    edge: Callable[[], EdgeReport] | None = None
+    """What has been received from relays, where the log is what they send."""
 
 
 class Backend(Protocol):

@@ -146,8 +146,13 @@ async def test_an_edge_serves_what_a_node_on_the_database_serves(
             written = await connection.fetchval("select payload from flowcraft.event where kind = 'w'")
             assert json.loads(written) == {"viewer": "ana", "channel": "count_update", "ask": False}
             assert node.report().errors == {}
+            seen = node.report().edge
+            assert seen is not None
+            assert (seen.fresh, seen.gaps, seen.rejected, seen.asked > 0) == (True, 0, 0, True)
             report = await relay.until("leading")
             assert (report["edges"], report["published"] > 0) == (1, True)
+            page = (await relay.page("/metrics"))[1]
+            assert f'answers_total{{ask="position"}} {report["answered"]["position"]}\n' in page
             status, metrics = await relay.page("/metrics")
             assert (status, "flowcraft_relay_leading 1\n" in metrics) == (200, True)
             assert (await relay.page("/healthz"))[0] == 200

@@ -13,6 +13,7 @@ import pytest
 from flowcraft.adapters.memory import MemoryBackend, MemoryLog
 from flowcraft.adapters.nats.address import LogAddress, LogAddressInvalid
 from flowcraft.adapters.nats.backend import NatsBackend
+from flowcraft.adapters.nats.edge import GAP_SECONDS
 from flowcraft.adapters.nats.messages import Subjects, encode_link
 from flowcraft.core.chain import Link
 from flowcraft.cursors import Cursor
@@ -305,9 +306,12 @@ async def test_a_batch_that_is_too_long_to_publish_is_asked_for(shared_nats: Nat
             transaction.broadcast("runs.1", payload)
         transaction.commit()
         await until(lambda: parts.edge.gaps > 0)
+        behind = parts.edge.report().behind_seconds
+        assert behind >= GAP_SECONDS
         await parts.edge.wait()
         batch = await parts.log.tail(start)
         assert [record.payload for record in batch.records] == payloads
+        await until(lambda: parts.edge.report().behind_seconds < behind)
 
 
 class SlowLog(MemoryLog):

@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from flowcraft.core.counts import BOUNDS, Histogram
-from flowcraft.core.report import NodeReport, State
+from flowcraft.core.report import EdgeReport, NodeReport, State
 from flowcraft.core.wakeup import StateWord
 
 if TYPE_CHECKING:
@@ -194,6 +194,42 @@ METRICS = (
         lambda m: {name: task.restarts for name, task in m.tasks.items()},
         "task",
     ),
+    Metric(
+        "edge_fresh",
+        "gauge",
+        "1 while a relay has proven within 2.5 s that it reads the log; no other server has it",
+        lambda m: _of_edge(m, lambda edge: edge.fresh),
+    ),
+    Metric(
+        "edge_proof_seconds",
+        "gauge",
+        "time since the moment of which that was proven last: below a second on a healthy edge",
+        lambda m: _of_edge(m, lambda edge: edge.proof_seconds),
+    ),
+    Metric(
+        "edge_behind_seconds",
+        "gauge",
+        "time since the edge had every event that it knows of: it grows while some are missing",
+        lambda m: _of_edge(m, lambda edge: edge.behind_seconds),
+    ),
+    Metric(
+        "edge_gaps",
+        "counter",
+        "gaps that the edge asked a relay for: messages were lost",
+        lambda m: _of_edge(m, lambda edge: edge.gaps),
+    ),
+    Metric(
+        "edge_asks",
+        "counter",
+        "positions and ends of the log that the edge asked a relay for: at its start, for gaps, to settle",
+        lambda m: _of_edge(m, lambda edge: edge.asked),
+    ),
+    Metric(
+        "edge_rejected",
+        "counter",
+        "messages that were not as specified, and ignored",
+        lambda m: _of_edge(m, lambda edge: edge.rejected),
+    ),
 )
 
 
@@ -252,6 +288,11 @@ def _samples(metric: Metric, node: NodeReport) -> Iterator[tuple[str, dict[str, 
                 yield metric.suffix, {metric.label: name}, number
     else:
         yield metric.suffix, {}, value
+
+
+def _of_edge(node: NodeReport, read: Callable[[EdgeReport], float]) -> Value:
+    """Return a number of an edge; no sample for a node that reads the database."""
+    return {} if node.edge is None else read(node.edge)
 
 
 def _one_of(values: object, present: str) -> dict[str, float]:

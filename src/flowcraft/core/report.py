@@ -25,6 +25,24 @@ class TaskReport:
     last_error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class EdgeReport:
+    """What an edge has received from relays."""
+
+    fresh: bool
+    """Whether a relay has proven lately that it reads the log, and that this edge receives it."""
+    proof_seconds: float
+    """The time since what was proven last; without a proof, since the start."""
+    behind_seconds: float
+    """The time since the edge had everything that it knows of: while events are missing it grows."""
+    gaps: int
+    """Gaps that had to be asked for."""
+    asked: int
+    """Reads of the log by a relay that this edge asked for, except for replays and rows."""
+    rejected: int
+    """Messages that were not as specified."""
+
+
 class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     """One node at one moment. It is `ready` while it serves new connections from a log that it can read."""
 
@@ -53,6 +71,8 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     """The last error of each task, until the task works again."""
     tasks: dict[str, TaskReport]
     counts: Counts
+    edge: EdgeReport | None = None
+    """What it has received from relays, if it follows them and not the database."""
 
 
 _HIDDEN = "an error; see the log of the server, or ask as an administrator"

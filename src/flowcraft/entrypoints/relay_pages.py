@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import get_args
 
 import msgspec
 
 from flowcraft.adapters import http
 from flowcraft.adapters.http import HttpAnswer
+from flowcraft.adapters.nats.messages import LogAsk, PresenceAsk
 from flowcraft.entrypoints.relaying import RelayReport, RelayServer
 
 REQUEST_SECONDS = 5.0
+QUESTIONS = (*get_args(LogAsk), *get_args(PresenceAsk))
+"""The kinds of questions, each of which has a series of its own from the start."""
 
 
 class RelayPages:
@@ -58,15 +63,20 @@ class RelayPages:
 def metrics_of(report: RelayReport) -> str:
     """Return the page for Prometheus."""
     lag = "NaN" if report.seconds_since_read is None else f"{report.seconds_since_read:.3f}"
-    rows = (
-        ("leading", "gauge", "1 while this relay publishes", int(report.state == "leading")),
-        ("edges", "gauge", "Edges that have sent a nonce lately", report.edges),
-        ("lag_seconds", "gauge", "Time since the last read of the log", lag),
-        ("published_batches_total", "counter", "Batches published in this term", report.published),
-        ("answers_total", "counter", "Questions of edges answered in this term", report.answered),
+    rows: tuple[tuple[str, str, str, Mapping[str, object]], ...] = (
+        ("leading", "gauge", "1 while this relay publishes", {"": int(report.state == "leading")}),
+        ("edges", "gauge", "Edges that have sent a nonce lately", {"": report.edges}),
+        ("lag_seconds", "gauge", "Time since the last read of the log", {"": lag}),
+        ("published_batches_total", "counter", "Batches published in this term", {"": report.published}),
+        (
+            "answers_total",
+            "counter",
+            "Questions of edges answered in this term",
+            {f'{{ask="{ask}"}}': report.answered.get(ask, 0) for ask in QUESTIONS},
+        ),
     )
     return "".join(
         f"# HELP flowcraft_relay_{name} {text}\n# TYPE flowcraft_relay_{name} {kind}\n"
-        f"flowcraft_relay_{name} {value}\n"
-        for name, kind, text, value in rows
+        + "".join([f"flowcraft_relay_{name}{labels} {value}\n" for labels, value in values.items()])
+        for name, kind, text, values in rows
     )

@@ -155,7 +155,7 @@ class RelayServer:
             edges=0 if publisher is None else publisher.edges,
             seconds_since_read=behind,
             published=0 if publisher is None else publisher.published,
-            answered=0 if answers is None else answers.answered,
+            answered={} if answers is None else dict(answers.answered),
         )
 
     def _deliver(self, event: Ephemeral) -> None:
@@ -175,8 +175,8 @@ class RelayReport(msgspec.Struct, frozen=True, kw_only=True):
     """The time since the last read of the log; null while it does not lead."""
     published: int
     """Batches that were published in this term."""
-    answered: int
-    """Questions of edges that were answered in this term."""
+    answered: dict[str, int]
+    """Questions of edges that were answered in this term, by kind; a `tail` is asked for after a gap."""
 
 
 @final

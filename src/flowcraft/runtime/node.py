@@ -17,7 +17,7 @@ from flowcraft.core.counts import Counts
 from flowcraft.core.frames import Bundle
 from flowcraft.core.hub import SessionId
 from flowcraft.core.replay import Replay
-from flowcraft.core.report import NodeReport, State
+from flowcraft.core.report import EdgeReport, NodeReport, State
 from flowcraft.core.session import Session
 from flowcraft.core.states import StateRequest
 from flowcraft.core.withdrawals import Withdrawal
@@ -69,6 +69,7 @@ class Node:
         *,
         rows: RowsReader | None = None,
         is_fresh: Callable[[], bool] = lambda: True,
+        edge: Callable[[], EdgeReport] | None = None,
         members: MemberStore | None = None,
         settings: Settings,
         authorizer: Authorizer | None,
@@ -85,6 +86,7 @@ class Node:
         self._numbers = itertools.count(1)
         self._wakeups = wakeups
         self._log_is_fresh = is_fresh
+        self._edge = edge
         self._started = clock.monotonic()
         self._draining = False
         self.supervisor = Supervisor()
@@ -184,6 +186,7 @@ class Node:
             errors=errors,
             tasks=tasks,
             counts=self.counts,
+            edge=self._edge() if self._edge else None,
         )
 
     def connect(

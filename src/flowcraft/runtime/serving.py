@@ -44,6 +44,7 @@ class Serving:
             self._reader.wakeups,
             rows=self._reader.rows,
             is_fresh=self._reader.is_fresh,
+            edge=self._reader.edge,
             members=self._reader.members,
             settings=settings,
             authorizer=authorizer,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext, suppress
 from typing import Protocol, final
@@ -96,8 +97,8 @@ class Answers:
         self._waiting = 0
         self._numbers = itertools.count(1)
         self._acknowledged: dict[str, asyncio.Event] = {}
-        self.answered = 0
-        """Questions that were answered."""
+        self.answered: Counter[str] = Counter()
+        """Questions that were answered, by kind."""
 
     async def listen(self, subject: str) -> None:
         """Subscribe to the questions.
@@ -140,7 +141,7 @@ class Answers:
         content = encode(answer)
         with suppress(LogUnavailable):
             await asyncio.gather(*[self._send(content, reply) for reply in replies])
-            self.answered += len(replies)
+            self.answered[ask.ask] += len(replies)
 
     async def _outcome(self, ask: Ask) -> Answer:
         try:

@@ -63,6 +63,7 @@ class NatsBackend:
             EdgeMembers(edge),
             upkeep={"nats": edge.run},
             is_fresh=lambda: edge.is_fresh,
+            edge=edge.report,
         )
 
     async def close(self) -> None:

@@ -37,6 +37,7 @@ from flowcraft.adapters.nats.questions import Questions, error_of
 from flowcraft.core.attendance import Change
 from flowcraft.core.chain import Chain, Link, Taken
 from flowcraft.core.parts import Parts
+from flowcraft.core.report import EdgeReport
 from flowcraft.core.wakeup import StateWord
 from flowcraft.cursors import Cursor
 from flowcraft.errors import LogUnavailable, RowsLimitExceeded, RowsUnreadable
@@ -83,6 +84,8 @@ class Edge:
         self._nonces: deque[tuple[int, float]] = deque(maxlen=16)
         self._nonce = 0
         self._proven_at = float("-inf")
+        self._began = self._whole_at = time.monotonic()
+        """When it had everything that it knew of."""
         self._relay = ""
         self._ephemeral: OrderedDict[int, None] = OrderedDict()
         self.rejected = 0
@@ -173,6 +176,12 @@ class Edge:
             return f"no relay has proven for {PROOF_SECONDS:g} s that it reads the log"
         return self.last_error
 
+    def report(self) -> EdgeReport:
+        """Return what has been received, for `/readyz` and the metrics."""
+        now, proven = time.monotonic(), max(self._proven_at, self._began)
+        behind = now - self._whole_at
+        return EdgeReport(self.is_fresh, now - proven, behind, self.gaps, self.asked, self.rejected)
+
     async def _follow(self, connection: NatsConnection) -> None:
         subjects = self._subjects = self._subjects or await find_database(connection, self._address)
         questions = Questions(connection, subjects, self.chain.is_outdated)
@@ -239,6 +248,8 @@ class Edge:
         taken = self.chain.take(link)
         if taken is Taken.CONTINUED:
             self._woken.set()
+        if taken is not Taken.IGNORED and not self.chain.has_gap:
+            self._whole_at = time.monotonic()
         if self.chain.has_gap and self._gap_timer is None:
             loop = asyncio.get_running_loop()
             self._gap_timer = loop.call_later(GAP_SECONDS, self._ask_for_gap)

@@ -294,9 +294,9 @@ def test_a_role_without_grants_is_told_which_it_lacks(service: Project, product:
     assert f"role {name} may not broadcast" in found["FC065"]
     assert f"flowcraft.broadcast, flowcraft.broadcast_ephemeral, flowcraft.cursor to {name}" in found["FC065"]
     assert (
-        "flowcraft.reached, flowcraft.changes, flowcraft.proofs, flowcraft.renew, flowcraft.wake, "
-        f"flowcraft.rotate, flowcraft.purges, flowcraft.ephemeral_key, flowcraft.rows to {name}"
-        in found["FC066"]
+        "flowcraft.reached, flowcraft.changes, flowcraft.measured, flowcraft.proofs, flowcraft.renew, "
+        "flowcraft.wake, flowcraft.rotate, flowcraft.purges, flowcraft.ephemeral_key, "
+        f"flowcraft.rows to {name}" in found["FC066"]
     )
     present = "flowcraft.beat, flowcraft.attend, flowcraft.forget, flowcraft.members"
     assert f"role {name} may not write who is present" in found["FC066"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import flowcraft.adapters.postgres.log
 from faults.postgres_proxy import address_of, through
 from faults.proxy import FaultProxy
 from flowcraft.adapters.postgres.log import PAGE_BYTES, PAGE_EVENTS, PostgresLog
+from flowcraft.adapters.postgres.statements import statement
 from flowcraft.errors import CursorExpired
 from flowcraft.records import Limit
 from tests.support.postgres import AppendablePostgresLog, connected, migrated
@@ -82,6 +84,39 @@ async def test_more_than_a_limit_is_not_sent_at_all(log: AppendablePostgresLog, 
                 await read
         await slow.close()
     assert len((await log.tail(start, limit=Limit(5_000, 1_000_000))).records) == 5_000
+
+
+async def test_a_log_from_before_it_could_be_measured_is_read_all_the_same(
+    log: AppendablePostgresLog,
+) -> None:
+    start = (await log.position()).cursor
+    await write(log.dsn, 3_000, 10)
+    async with connected(log.dsn) as connection:
+        assert await connection.fetchval(statement("may_measure")) is True
+        await connection.execute("drop function flowcraft.measured")
+        assert await connection.fetchval(statement("may_measure")) is None
+    for channels in (None, ["runs.0", "runs.1"]):
+        read = log.tail if channels is None else partial(log.replay, channels=channels)
+        assert len((await read(start, limit=Limit(3_000, 1_000_000))).records) == 3_000
+        for limit in (Limit(2_999), Limit(3_000, 20_000)):
+            with pytest.raises(CursorExpired):
+                await read(start, limit=limit)
+
+
+async def test_a_batch_has_the_time_of_its_oldest_event_and_the_mark_of_each_transaction(
+    log: AppendablePostgresLog,
+) -> None:
+    start = (await log.position()).cursor
+    await write(log.dsn, 3_000, 10)
+    await write(log.dsn, 2, 10)
+    async with connected(log.dsn) as connection:
+        first = await connection.fetch("""
+            select distinct on (xid) xid::text::bigint as xid, broadcast_at, flowcraft.mark(xid) as mark
+            from flowcraft.event order by xid, id
+        """)
+    for batch in (await log.tail(start), await log.tail(start, limit=Limit(10_000))):
+        assert batch.oldest == min(row["broadcast_at"] for row in first)
+        assert batch.marks == {row["xid"]: row["mark"] for row in first}
 
 
 class Interrupted(AppendablePostgresLog):

@@ -9,6 +9,7 @@ import time
 
 from flowcraft.adapters.postgres.members import PostgresMembers
 from flowcraft.adapters.postgres.schema import migrate
+from flowcraft.adapters.postgres.statements import statement
 from flowcraft.channels import Channels
 from flowcraft.core.attendance import Change
 from flowcraft.testing.contracts.members import members_contract_channels
@@ -73,6 +74,7 @@ async def test_a_server_of_a_role_of_its_own_may_write_members(database: str) ->
             await connection.execute(f"drop function flowcraft.{function}")
         for function in ("forget(text[], bigint[])", "members(text, bigint, bigint)"):
             await connection.execute(f"drop function flowcraft.{function}")
+        await connection.execute("drop function flowcraft.measured(xid8[], xid8[], text[], bigint)")
         await connection.execute("delete from flowcraft.migration where version > 10")
         role = f"server_{random.randrange(10**9)}"
         await connection.execute(f"create role {role}; grant usage on schema flowcraft to {role}")
@@ -80,6 +82,7 @@ async def test_a_server_of_a_role_of_its_own_may_write_members(database: str) ->
         await migrate(connection, members_contract_channels())
         await connection.execute(f"set role {role}")
         assert await connection.fetch("select * from flowcraft.beat('a')")
+        assert await connection.fetchval(statement("may_measure"))
         assert await connection.fetchval("select flowcraft.attend('a', false, '{c}', '{1}', '{x}')")
         await connection.execute("reset role")
         await connection.execute(f"drop owned by {role}; drop role {role}")

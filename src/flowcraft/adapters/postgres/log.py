@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 import msgspec
 
 from flowcraft.adapters.postgres.connections import ANSWER_SECONDS
-from flowcraft.adapters.postgres.log_rows import UNDECODABLE, Texts, decode, records
+from flowcraft.adapters.postgres.log_rows import UNDECODABLE, Texts, decode, marks, oldest, records
 from flowcraft.adapters.postgres.pool import OwnPool, unavailable
 from flowcraft.adapters.postgres.statements import REMOVED, statement
-from flowcraft.cursors import Cursor, Lineage, Snapshot, mark_of, marked
+from flowcraft.cursors import Cursor, Lineage, Snapshot, marked
 from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound
 from flowcraft.records import Batch, Limit, Record, Unreadable
 
@@ -50,12 +52,13 @@ TAIL_SECONDS = 5.0
 PAGE_EVENTS = 1_000
 PAGE_BYTES = 256 * 1024
 """A read with more is not sent whole, but in pages: a line of 60 KB/s carries one in time."""
+_QUICK_SECONDS, _QUICK_PAGE_BYTES = 0.05, 1024 * 1024
+"""After a page that came within this time, the next may have so many bytes."""
 _FIRST_ROWS = 16
 """Of the first page: at 256 KiB an event 4 MiB. Later ones have more or fewer, by the size of the last."""
 _MOST_WITNESSES = 1_000
 """Of a larger batch the last events are looked up again: the transaction that committed last is among them,
 unless it wrote its events long before."""
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _decode_position = msgspec.json.Decoder(_Position).decode
 
 
@@ -99,9 +102,9 @@ class PostgresLog:
             reached.after(after, now),
             now,
             reached.at.astimezone(UTC),
-            min([row[5] for row in found.rows if row[5]], default=None),
+            oldest(found.rows),
             (*found.undecodable, *invalid),
-            marks=_marks(found.rows),
+            marks=marks(found.rows),
         )
         if self._on_tail is not None:
             self._on_tail(batch)
@@ -221,19 +224,28 @@ class PostgresLog:
         name = "read_page_bytes" if binary else "read_page"
         async with self._connection(own=True) as connection:
             most = None if limit is None else limit.events + 1
-            (head,), _ = await self._read(connection, query, most, 0, timeout)
+            head: asyncpg.Record | Texts
+            if await connection.fetchval(statement("may_measure")):
+                (head,) = await connection.fetch(statement("measure"), *query, most, timeout=timeout)
+            else:
+                (head,), _ = await self._read(connection, query, most, 0, timeout)
             if _exceeds(_decode_position(head[3]), limit):
                 return _Found(head, (), ())
             pages = await connection.cursor(statement(name), *query[1:], None, timeout=timeout)
             rows: list[asyncpg.Record] = []
-            count = _FIRST_ROWS
+            count, began = _FIRST_ROWS, time.monotonic()
             while page := await pages.fetch(count, timeout=timeout):
                 rows += page
-                size = sum([len(row["payload"]) for row in page])
-                if 2 * size < PAGE_BYTES:
-                    count = min(2 * count, PAGE_EVENTS)
-                elif size > PAGE_BYTES:
-                    count = max(1, count // 2)
+                now = time.monotonic()
+                quick, began = now - began < _QUICK_SECONDS, now
+                size, most_bytes = (
+                    sum([len(row["payload"]) for row in page]),
+                    _QUICK_PAGE_BYTES if quick else PAGE_BYTES,
+                )
+                count = (
+                    2 * count if 2 * size < most_bytes else max(1, count // 2) if size > most_bytes else count
+                )
+            rows.sort(key=itemgetter(0))
             if not binary:
                 return _Found(head, rows, ())
             return _Found(head, *decode(rows, self._encoding))
@@ -286,17 +298,6 @@ class _Found(NamedTuple):
 
 def _one_of_each_transaction(records: Iterable[Record]) -> tuple[Record, ...]:
     return tuple({record.xid: record for record in records}.values())
-
-
-def _marks(rows: Iterable[Any]) -> dict[int, int]:
-    """Return the mark of the first event of each transaction: `mark_of`."""
-    first: dict[int, Any] = {}
-    for row in rows:
-        first.setdefault(row[1], row)
-    return {
-        xid: mark_of(row[0], 0 if row[5] is None else (row[5] - _EPOCH) // _MICROSECOND)
-        for xid, row in first.items()
-    }
 
 
 def _is_missing(mark: int, known: asyncpg.Record) -> bool:

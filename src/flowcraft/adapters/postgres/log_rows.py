@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, NoReturn
 
 import asyncpg
 import msgspec
 
+from flowcraft.cursors import mark_of
 from flowcraft.records import Kind, Record, Unreadable
 
 UNDECODABLE = (
@@ -19,6 +21,7 @@ UNDECODABLE = (
 )
 """The errors of a statement of whose rows one text does not decode: in this process, or in the server."""
 _KINDS = {kind.value.encode(): kind for kind in Kind}
+_EPOCH, _POSTGRES_EPOCH = datetime(1970, 1, 1, tzinfo=UTC), 946_684_800_000_000
 _validate = msgspec.json.Decoder(msgspec.Raw).decode
 _CODECS = (
     (re.compile("SQL_ASCII"), "utf-8"),  # the server stores any bytes; they are read as UTF-8
@@ -69,6 +72,28 @@ def records(rows: Iterable[Any]) -> tuple[tuple[Record, ...], list[Unreadable]]:
                 continue
         found.append(Record(xid, id_, channel, payload, trace or None, _KINDS.get(kind, Kind.SKIPPED)))
     return tuple(found), unreadable
+
+
+def oldest(rows: Iterable[Any]) -> datetime | None:
+    """Return when the first of these events was broadcast; None if none of them has a time."""
+    # As PostgreSQL sends times, numbers from the most significant byte on: they compare like the bytes.
+    first = min([row[5] for row in rows if row[5]], default=None)
+    return None if first is None else _EPOCH + timedelta(microseconds=_microseconds(first))
+
+
+def marks(rows: Iterable[Any]) -> dict[int, int]:
+    """Return the mark of the first event of each transaction, `mark_of`; the rows ascend."""
+    first: dict[int, Any] = {}
+    for row in rows:
+        first.setdefault(row[1], row)
+    return {
+        xid: mark_of(row[0], 0 if row[5] is None else _microseconds(row[5])) for xid, row in first.items()
+    }
+
+
+def _microseconds(sent: bytes) -> int:
+    """Return a time since 1970: PostgreSQL counts from 2000. No event is from before."""
+    return int.from_bytes(sent, "big") + _POSTGRES_EPOCH
 
 
 def _trace(trace: bytes | None) -> str | None:

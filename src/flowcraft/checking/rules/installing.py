@@ -14,7 +14,10 @@ from flowcraft.declarations import Declaration
 from flowcraft.events import JsonSchema
 
 _TO_BROADCAST = ("broadcast", "broadcast_ephemeral", "cursor")
-_TO_READ = ("reached", "changes", "proofs", "renew", "wake", "rotate", "purges", "ephemeral_key", "rows")
+_TO_READ = (
+    *("reached", "changes", "measured", "proofs", "renew", "wake", "rotate", "purges", "ephemeral_key"),
+    "rows",
+)
 _TO_HAVE_MEMBERS = ("beat", "attend", "forget", "members")
 
 

@@ -15,10 +15,10 @@ with reached as materialized (select * from flowcraft.reached()), found as mater
 select 0::bigint as id, 0::bigint as xid, snapshot::text as channel, pg_catalog.json_build_object(
     'system', system, 'database', database, 'timeline', timeline, 'generation', generation, 'floor', floor::text::bigint,
     'newest', newest::text::bigint, 'mark', mark, 'at', at, 'events', events, 'bytes', bytes
-)::text as payload, null as trace, null::timestamptz as broadcast_at, 'e'::"char" as kind
+)::text as payload, null as trace, null::bytea as broadcast_at, 'e'::"char" as kind
 from reached, measured
 union all
-select f.id, f.xid::text::bigint, f.channel, f.payload, f.trace, f.broadcast_at, f.kind
+select f.id, f.xid::text::bigint, f.channel, f.payload, f.trace, pg_catalog.timestamptz_send(f.broadcast_at), f.kind
 from found as f, measured as m
 where ($5::bigint is null or m.events < $5) and ($6::bigint is null or m.bytes <= $6)
 order by id

@@ -44,7 +44,7 @@ with recursive present as (
 ), known(name, arguments) as (
     values ('broadcast', 'text, json'), ('broadcast_ephemeral', 'text, json'), ('check_channel', 'text'), ('wake', ''), ('may_notify', ''), ('applied', ''),
         ('mark', 'xid8'), ('check_floor', 'xid8'), ('reached', ''), ('gaps', 'xid8[], xid8[]'), ('proofs', 'xid8[]'),
-        ('changes', 'xid8[], xid8[], text[], bigint'),
+        ('changes', 'xid8[], xid8[], text[], bigint'), ('measured', 'xid8[], xid8[], text[], bigint'),
         ('shown', 'xid8'), ('floor', ''), ('position', ''), ('difference', 'xid8, xid8[], text[], bigint'), ('cursor', ''),
         ('renew', 'integer'), ('raise_floor', 'xid8'), ('trim', 'xid8'), ('purge', 'text, boolean'), ('purges', ''),
         ('rotate', 'interval, timestamp with time zone'), ('settle', 'smallint, timestamp with time zone'),

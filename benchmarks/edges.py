@@ -2,8 +2,9 @@
 
 `python -m benchmarks.edges [--rounds N] [--nodes 1,4,8] [--rate N] [--json FILE]`. One client per node, and
 four writers that commit one event at a time. The delay is from the answer to a commit until the handler has
-the event. Then one edge that is 40 ms from the broker each way. It needs nats-server. On a machine that
-others use too, the processor time of PostgreSQL is the figure to compare.
+the event. Then one edge whose relay has a stream of JetStream, in a file, and one that is 40 ms from the
+broker each way. It needs nats-server. On a machine that others use too, the processor time of PostgreSQL is
+the figure to compare.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ SETTLED_SECONDS = 1.5
 """Before the measurement: connections are opened, and caches filled."""
 TICKS = os.sysconf("SC_CLK_TCK")
 ARRANGEMENTS = ("direct", "NATS")
+STREAM = "NATS, a stream"
 FAR = "NATS at 80 ms"
 FAR_SECONDS = 0.04
 
@@ -41,13 +43,13 @@ def main() -> None:
     )
     rows: list[dict[str, float | str]] = []
     for count in map(int, chosen.nodes.split(",")):
-        arrangements = (*ARRANGEMENTS, FAR) if count == 1 else ARRANGEMENTS
+        arrangements = (*ARRANGEMENTS, STREAM, FAR) if count == 1 else ARRANGEMENTS
         found = asyncio.run(_rounds(arrangements, count, chosen.rate, chosen.rounds))
         for arrangement, runs in found.items():
             medians = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
             rows.append({"nodes": count, "through": arrangement, **medians})
             figures = "  ".join(f"{name} {value:7.2f}" for name, value in medians.items())
-            print(f"{count} nodes, {arrangement:<13} {figures}", flush=True)
+            print(f"{count} nodes, {arrangement:<14} {figures}", flush=True)
     if chosen.json:
         write(chosen.json, {"rate": chosen.rate, "rows": rows})
 
@@ -59,7 +61,8 @@ async def _rounds(
     async with Cluster.open() as cluster:
         for number in range(rounds):
             for arrangement in arrangements:
-                async with Stage.open(TINY, number, cluster) as stage:
+                stream = arrangement == STREAM
+                async with Stage.open(TINY, number, cluster, jetstream=stream) as stage:
                     found[arrangement].append(await _measure(stage, arrangement, count, rate))
     return found
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 START_SECONDS = 10.0
+JETSTREAM = "jetstream { store_dir: store, max_memory_store: 4GB, max_file_store: 4GB }"
+"""A configuration with JetStream; its files are in the server's folder."""
 WITHOUT = "edges were not run: no nats-server (Debian: apt install nats-server)"
 
 
@@ -68,6 +72,17 @@ class NatsServer:
             process.send_signal(number)
             process.wait(START_SECONDS)
 
+    def keep(self, name: str) -> Path:
+        """Copy one of its folders, while it does not run, and return where."""
+        copy = self._folder / f"{name}-kept"
+        shutil.rmtree(copy, ignore_errors=True)
+        return shutil.copytree(self._folder / name, copy)
+
+    def restore(self, name: str, kept: Path) -> None:
+        """Put a folder back as it was, while it does not run."""
+        shutil.rmtree(self._folder / name, ignore_errors=True)
+        shutil.copytree(kept, self._folder / name)
+
     def freeze(self) -> None:
         """Stop it where it is; `thaw` has it go on."""
         assert self._process is not None
@@ -79,8 +94,12 @@ class NatsServer:
 
 
 def find_binary() -> str | None:
-    """Return the program; Debian has it where ordinary users do not look."""
-    return shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin:/usr/local/sbin")
+    """Return the program that NATS_SERVER names, or else the one that is installed, also by Debian."""
+    return (
+        os.environ.get("NATS_SERVER")
+        or shutil.which("nats-server")
+        or shutil.which("nats-server", path="/usr/sbin:/usr/local/sbin")
+    )
 
 
 @contextmanager
@@ -96,3 +115,31 @@ def nats_server(folder: Path, config: str = "") -> Iterator[NatsServer]:
         yield server
     finally:
         server.end()
+
+
+@contextmanager
+def nats_cluster(folder: Path, members: int = 3) -> Iterator[list[NatsServer]]:
+    """Lend a cluster with JetStream.
+
+    Raises:
+        NoBroker: nats-server is not installed.
+    """
+    ports = [_free_port() for _ in range(members)]
+    routes = ", ".join([f"nats://127.0.0.1:{port}" for port in ports])
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                nats_server(
+                    folder / f"member{number}",
+                    f"server_name: member{number}\n{JETSTREAM}\n"
+                    f'cluster {{ name: faults, listen: "127.0.0.1:{port}", routes: [{routes}] }}',
+                )
+            )
+            for number, port in enumerate(ports)
+        ]
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from faults.broker import NatsServer, nats_server
+from faults.broker import JETSTREAM, NatsServer, nats_server
 from faults.nats_proxy import WithoutMessages
 from faults.programs import ServerProgram
 from faults.proxy import FaultProxy
 from faults.stage import Stage, free_port
 
+STREAM = "faults"
 TAKEOVER_SECONDS = 2.5
 """After which a relay that stands by leads."""
 
@@ -48,6 +49,7 @@ class Fleet:
         self.relays: list[RelayProgram] = []
         self.edges: list[ServerProgram] = []
         self._stage = stage
+        self._query = f"?stream={STREAM}&storage=file" if stage.jetstream else ""
         self._stack = stack
 
     @classmethod
@@ -61,7 +63,7 @@ class Fleet:
         async with AsyncExitStack() as stack:
             folder = stage.folder / "nats"
             folder.mkdir()
-            broker = stack.enter_context(nats_server(folder))
+            broker = stack.enter_context(nats_server(folder, JETSTREAM))
             lost = WithoutMessages(".live")
             way = await stack.enter_async_context(
                 FaultProxy.open(("127.0.0.1", broker.port), transform_down=lost)
@@ -81,7 +83,7 @@ class Fleet:
             dsn,
             Path(self._stage.folder) / f"relay{number}.log",
             harness={"settings": {}, "damage": {}},
-            environment={"FLOWCRAFT_LOG_URL": self.broker.url},
+            environment={"FLOWCRAFT_LOG_URL": self.broker.url + self._query},
         )
         self.relays.append(relay)
         self._stack.push_async_callback(relay.kill)
@@ -90,7 +92,7 @@ class Fleet:
 
     async def add_edge(self) -> ServerProgram:
         """Start an edge, which has no address of a database."""
-        url = f"nats://127.0.0.1:{self.way.port}"
+        url = f"nats://127.0.0.1:{self.way.port}{self._query}"
         edge = await self._stage.serve(environment={"FLOWCRAFT_LOG_URL": url, "DATABASE_URL": ""})
         self.edges.append(edge)
         return edge

@@ -6,18 +6,25 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.nats import NatsServer, nats_server
+from tests.support.edges import with_stream
+from tests.support.nats import JETSTREAM, NatsServer, nats_server
 
 
 @pytest.fixture(scope="session")
 def shared_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    """A server for the tests that leave it alone."""
-    with nats_server(tmp_path_factory.mktemp("nats")) as server:
+    """A server with JetStream for the tests that leave it alone."""
+    with nats_server(tmp_path_factory.mktemp("nats"), JETSTREAM) as server:
         yield server
 
 
 @pytest.fixture
 def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """A server of the test's own, to be killed."""
-    with nats_server(tmp_path_factory.mktemp("nats")) as server:
+    with nats_server(tmp_path_factory.mktemp("nats"), JETSTREAM) as server:
         yield server
+
+
+@pytest.fixture(params=["core", "JetStream"])
+def through(shared_nats: NatsServer, request: pytest.FixtureRequest) -> str:
+    """An address of the shared server, without and with a stream."""
+    return shared_nats.url if request.param == "core" else with_stream(shared_nats.url)

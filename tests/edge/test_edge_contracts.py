@@ -1,4 +1,4 @@
-"""Edges: they keep the contracts of a log and of wakeups, over a real nats-server."""
+"""Edges: they keep the contracts of a log and of wakeups, on nats-server, without and with a stream."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from flowcraft.adapters.memory import MemoryLog, MemoryTransaction
 from flowcraft.adapters.nats.backend import NatsBackend
 from flowcraft.adapters.nats.edge import EdgeLog, EdgeMembers, EdgeRows
-from flowcraft.adapters.nats.messages import Subjects
 from flowcraft.adapters.postgres.backend import PostgresBackend
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.cursors import Cursor
@@ -34,7 +33,6 @@ from flowcraft.testing.contracts.rows import Note, rows_contract_channels
 from flowcraft.testing.contracts.service import contract_channels
 from flowcraft.testing.contracts.wakeups import OpenReader
 from tests.support.edges import EdgeParts, address_of, edge, memory_backend, relay
-from tests.support.nats import NatsServer
 
 
 class LogThroughEdge:
@@ -65,22 +63,22 @@ class LogThroughEdge:
 
 class TestEdgeLog(EventLogContract):
     @pytest.fixture
-    async def log(self, shared_nats: NatsServer) -> AsyncIterator[AppendableLog]:
+    async def log(self, through: str) -> AsyncIterator[AppendableLog]:
         backend = memory_backend()
-        url = address_of(shared_nats.url, backend.log.lineage)
-        async with relay(shared_nats.url, backend), edge(url) as parts:
+        url = address_of(through, backend.log.lineage)
+        async with relay(url, backend), edge(url) as parts:
             yield LogThroughEdge(backend.log, parts.log)
 
 
 class TestEdgeWakeups(WakeupsContract):
     @pytest.fixture
-    def open_reader(self, shared_nats: NatsServer) -> OpenReader:
+    def open_reader(self, through: str) -> OpenReader:
         @asynccontextmanager
         async def opened(safety_seconds: float) -> AsyncIterator[Reader]:
             backend = memory_backend()
-            url = address_of(shared_nats.url, backend.log.lineage)
+            url = address_of(through, backend.log.lineage)
             settings = Settings(safety_poll_seconds=safety_seconds)
-            async with relay(shared_nats.url, backend), edge(url, settings=settings) as parts:
+            async with relay(url, backend), edge(url, settings=settings) as parts:
                 yield Reader(parts.log, parts.edge, LogThroughEdge(backend.log, parts.log))
 
         return opened
@@ -103,10 +101,10 @@ class NotesThroughEdge:
 
 class TestEdgeRows(RowsContract):
     @pytest.fixture
-    async def notes(self, shared_nats: NatsServer) -> AsyncIterator[NotesUnderContract]:
+    async def notes(self, through: str) -> AsyncIterator[NotesUnderContract]:
         backend, channels = memory_backend(), rows_contract_channels()
-        url = address_of(shared_nats.url, backend.log.lineage)
-        async with relay(shared_nats.url, backend, channels), edge(url, channels) as parts:
+        url = address_of(through, backend.log.lineage)
+        async with relay(url, backend, channels), edge(url, channels) as parts:
             yield NotesThroughEdge(backend.log, parts)
 
 
@@ -121,10 +119,10 @@ class MembersThroughEdge:
 
 class TestEdgeMembers(MembersContract):
     @pytest.fixture
-    async def members(self, shared_nats: NatsServer) -> AsyncIterator[MembersUnderContract]:
+    async def members(self, through: str) -> AsyncIterator[MembersUnderContract]:
         backend, channels = memory_backend(), members_contract_channels()
-        url = address_of(shared_nats.url, backend.log.lineage)
-        async with relay(shared_nats.url, backend, channels), edge(url, channels) as parts:
+        url = address_of(through, backend.log.lineage)
+        async with relay(url, backend, channels), edge(url, channels) as parts:
             yield MembersThroughEdge(parts)
 
 
@@ -133,13 +131,13 @@ class TestNatsBackend(BackendContract):
 
     @pytest.fixture
     async def backend(
-        self, shared_nats: NatsServer, database: str, monkeypatch: pytest.MonkeyPatch
+        self, through: str, database: str, monkeypatch: pytest.MonkeyPatch
     ) -> AsyncIterator[Backend]:
         monkeypatch.delenv("FLOWCRAFT_DSN", raising=False)
         monkeypatch.delenv("DATABASE_URL", raising=False)
         await migrate(database, contract_channels)
         behind = PostgresBackend(database)
-        async with relay(shared_nats.url, behind, contract_channels) as server:
+        async with relay(through, behind, contract_channels) as server:
             await behind.until_listening()
             assert server.publisher is not None
-            yield NatsBackend(f"{shared_nats.url}/{Subjects.of(server.publisher.lineage)}")
+            yield NatsBackend(address_of(through, server.publisher.lineage))

@@ -258,7 +258,7 @@ async def doctor(url: str, dsn: str = "") -> tuple[int, list[tuple[str, str, str
     )
     assert done.stdout, done.stderr
     lines = [(line["about"], line["verdict"], line["sentence"]) for line in json.loads(done.stdout)]
-    return done.returncode, [line for line in lines if line[0] in {"nats", "relays", "edge"}]
+    return done.returncode, [line for line in lines if line[0] in {"nats", "relays", "edge", "stream"}]
 
 
 async def test_doctor_sees_nats_and_its_relays_as_an_edge_does(dsn: str, nats: NatsServer) -> None:
@@ -272,6 +272,18 @@ async def test_doctor_sees_nats_and_its_relays_as_an_edge_does(dsn: str, nats: N
         status, lines = await doctor(nats.url, dsn)
         assert status == 0, lines
         assert [line[:2] for line in lines] == [("nats", "ok"), ("relays", "ok"), ("edge", "ok")]
+
+
+async def test_doctor_reads_the_stream_as_an_edge_does(dsn: str, nats: NatsServer) -> None:
+    url = f"{nats.url}?stream=shop"
+    async with relaying(dsn, url, free_port()) as relay:
+        assert (await relay.until("leading"))["stream"] is True
+        assert "flowcraft_relay_stream 1\n" in (await relay.page("/metrics"))[1]
+        status, lines = await doctor(url)
+        assert (status, lines[-1][:2]) == (0, ("stream", "ok")), lines
+        status, lines = await doctor(f"{nats.url}?stream=other")
+        assert (status, lines[-1][:2]) == (1, ("stream", "wrong"))
+        assert "$JS.API.DIRECT.GET.other" in lines[-1][2]
 
 
 async def test_the_demo_runs_through_nats(nats: NatsServer) -> None:

@@ -18,7 +18,7 @@ from flowcraft.cursors import Lineage
 from flowcraft.entrypoints.relaying import RelayServer
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import Backend, BackendContext
-from flowcraft.records import Ephemeral
+from flowcraft.records import Batch, Ephemeral
 from flowcraft.settings import Settings
 
 _systems = itertools.count(os.getpid() * 100_000)
@@ -31,7 +31,14 @@ def fresh_lineage() -> Lineage:
 
 
 def address_of(url: str, lineage: Lineage) -> str:
-    return f"{url}/{lineage.system}.{lineage.database}"
+    servers, mark, query = url.partition("?")
+    return f"{servers}/{lineage.system}.{lineage.database}{mark}{query}"
+
+
+def with_stream(url: str, **options: object) -> str:
+    """An address with a stream that no other test has; a server reserves the bytes of all of its streams."""
+    query = "&".join([f"{name}={value}" for name, value in {"bytes": 8 * 1024 * 1024, **options}.items()])
+    return f"{url}?stream=test{next(_systems)}&{query}"
 
 
 @asynccontextmanager
@@ -93,3 +100,53 @@ async def edge(
 
 def memory_backend(log: MemoryLog | None = None) -> MemoryBackend:
     return MemoryBackend(log or MemoryLog(lineage=fresh_lineage()))
+
+
+class Following:
+    """Reads an edge as a node does, and counts what it asks."""
+
+    def __init__(self, parts: EdgeParts, start: Batch) -> None:
+        self.parts = parts
+        self._batch = start
+        self.received: list[str] = []
+        self._task = asyncio.create_task(self._follow())
+
+    @classmethod
+    @asynccontextmanager
+    async def on(cls, parts: EdgeParts) -> AsyncIterator[Following]:
+        await parts.log.position()  # from now on it is connected, and the next position is its last question
+        following = cls(parts, await parts.log.position())
+        try:
+            yield following
+        finally:
+            following._task.cancel()
+
+    async def until(self, count: int) -> list[str]:
+        async with asyncio.timeout(SECONDS):
+            while len(self.received) < count:  # noqa: ASYNC110  # filled by a task that runs beside
+                await asyncio.sleep(0.01)
+        return self.received
+
+    async def _follow(self) -> None:
+        while True:
+            await self.parts.edge.wait()
+            try:
+                self._batch = await self.parts.log.tail(self._batch.cursor)
+            except LogUnavailable:
+                continue
+            self.received += [record.payload for record in self._batch.records]
+
+
+def written(log: MemoryLog, first: int, last: int) -> None:
+    for number in range(first, last + 1):
+        log.broadcast("runs.1", f'"{number}"')
+
+
+def numbers(first: int, last: int) -> list[str]:
+    return [f'"{number}"' for number in range(first, last + 1)]
+
+
+async def until_it_is(holds: Callable[[], bool | None]) -> None:
+    async with asyncio.timeout(3 * SECONDS):
+        while not holds():  # noqa: ASYNC110  # it has no event
+            await asyncio.sleep(0.02)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from faults import broker
-from faults.broker import NatsServer
+from faults.broker import JETSTREAM, NatsServer
 
-__all__ = ["NatsServer", "nats_server"]
+__all__ = ["JETSTREAM", "NatsServer", "nats_cluster", "nats_server"]
 
 
 @contextmanager
@@ -21,3 +21,12 @@ def nats_server(folder: Path, config: str = "") -> Iterator[NatsServer]:
         pytest.skip(broker.WITHOUT)
     with broker.nats_server(folder, config) as server:
         yield server
+
+
+@contextmanager
+def nats_cluster(folder: Path) -> Iterator[list[NatsServer]]:
+    """Three servers that are one cluster."""
+    if broker.find_binary() is None:
+        pytest.skip(broker.WITHOUT)
+    with broker.nats_cluster(folder) as members:
+        yield members

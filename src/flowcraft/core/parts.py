@@ -11,13 +11,17 @@ SENDERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a message: who sent it, the number of the message, that of the part, and its bytes."""
+    """One part of a message: who sent it, the number of the message, that of the part, and its bytes.
+
+    `sequence` is the number that the part has in a stream, 0 without one.
+    """
 
     sender: str
     message: int
     number: int
     is_last: bool
     content: bytes
+    sequence: int = 0
 
 
 class Parts:

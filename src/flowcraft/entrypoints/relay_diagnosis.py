@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from flowcraft.adapters.nats.address import LogAddress
+from flowcraft.adapters.nats.address import LogAddress, StreamOptions
+from flowcraft.adapters.nats.bridge import newest_number
 from flowcraft.adapters.nats.connection import Arrival, NatsConnection
 from flowcraft.adapters.nats.messages import ANY_BEAT, Ask, Beat, MessageInvalid, Subjects, decode
 from flowcraft.adapters.nats.questions import Questions
+from flowcraft.adapters.nats.stream import find_stream, misfits
 from flowcraft.entrypoints.diagnosis import DiagnosisLine
 from flowcraft.errors import RealtimeError
 
@@ -37,25 +39,29 @@ async def diagnose_relays(url: str, database: tuple[int, int] | None) -> list[Di
         address = LogAddress.parse(url)
         async with NatsConnection.open(address, "flowcraft doctor") as connection:
             reached = f"{address} is reached; it accepts messages of {connection.max_payload:,} bytes"
-            lines = [DiagnosisLine("nats", "ok", reached)]
-            return [*lines, *await _diagnose(connection, address, database)]
+            found, subjects = await _diagnose(connection, address, database)
     except RealtimeError as error:
         return [DiagnosisLine("nats", "wrong", str(error))]
+    lines = [DiagnosisLine("nats", "ok", reached), *found]
+    if address.stream is not None and subjects is not None:
+        lines.append(await _stream(address, address.stream, subjects))
+    return lines
 
 
 async def _diagnose(
     connection: NatsConnection, address: LogAddress, database: tuple[int, int] | None
-) -> list[DiagnosisLine]:
+) -> tuple[list[DiagnosisLine], Subjects | None]:
+    """Return what is found, and the subjects of the one database whose relays were found."""
     relays = _Relays()
     await connection.subscribe(address.subjects.beat if address.subjects else ANY_BEAT, relays.take)
     with suppress(TimeoutError):
         async with asyncio.timeout(LISTEN_SECONDS):
             await connection.lost.wait()
     lines = list(_judge(relays, address, database))
-    if len(relays.found) == 1:
-        (subjects,) = relays.found
-        lines.append(await _permissions(connection, subjects))
-    return lines
+    if len(relays.found) != 1:
+        return lines, None
+    (subjects,) = relays.found
+    return [*lines, await _permissions(connection, subjects)], subjects
 
 
 def _judge(relays: _Relays, address: LogAddress, database: tuple[int, int] | None) -> Iterator[DiagnosisLine]:
@@ -96,3 +102,25 @@ async def _permissions(connection: NatsConnection, subjects: Subjects) -> Diagno
     if answer.error is not None:
         return DiagnosisLine("edge", "wrong", f"the relay cannot read the log: {answer.error.text}")
     return DiagnosisLine("edge", "ok", "this user may do what an edge does, and the relay answers")
+
+
+async def _stream(address: LogAddress, options: StreamOptions, subjects: Subjects) -> DiagnosisLine:
+    """Check the stream, and read from it as an edge does."""
+    name = options.name
+    try:
+        async with NatsConnection.open(address, "flowcraft doctor") as connection:
+            newest = await newest_number(connection, name, subjects)
+        if newest is None:
+            text = f"{name} cannot be read; does it exist, and may this user ask $JS.API.DIRECT.GET.{name}.>?"
+            return DiagnosisLine("stream", "wrong", text)
+        # On a connection of its own: an edge's user may not look, and NATS answers that with silence.
+        async with NatsConnection.open(address, "flowcraft doctor") as connection:
+            info = await find_stream(connection, name)
+    except TimeoutError:
+        return DiagnosisLine("stream", "ok", f"{name} can be read; its limits were not checked: no answer")
+    except RealtimeError as error:
+        return DiagnosisLine("stream", "wrong", str(error))
+    problems = [] if info is None else list(misfits(info.config, subjects.live))
+    if problems:
+        return DiagnosisLine("stream", "wrong", f"{name} does not fit: {problems[0]}")
+    return DiagnosisLine("stream", "ok", f"{name} can be read, up to number {newest}")

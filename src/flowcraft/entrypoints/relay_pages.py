@@ -63,11 +63,13 @@ class RelayPages:
 def metrics_of(report: RelayReport) -> str:
     """Return the page for Prometheus."""
     lag = "NaN" if report.seconds_since_read is None else f"{report.seconds_since_read:.3f}"
+    stream = "NaN" if report.stream is None else int(report.stream)
     rows: tuple[tuple[str, str, str, Mapping[str, object]], ...] = (
         ("leading", "gauge", "1 while this relay publishes", {"": int(report.state == "leading")}),
         ("edges", "gauge", "Edges that have sent a nonce lately", {"": report.edges}),
         ("lag_seconds", "gauge", "Time since the last read of the log", {"": lag}),
         ("published_batches_total", "counter", "Batches published in this term", {"": report.published}),
+        ("stream", "gauge", "1 while JetStream keeps what is published; NaN without a stream", {"": stream}),
         (
             "answers_total",
             "counter",

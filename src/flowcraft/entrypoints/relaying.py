@@ -17,6 +17,7 @@ from flowcraft.adapters.nats.answers import Answers
 from flowcraft.adapters.nats.connection import Arrival, NatsConnection
 from flowcraft.adapters.nats.messages import Beat, MessageInvalid, Subjects, decode
 from flowcraft.adapters.nats.publisher import BEAT_SECONDS, Publisher
+from flowcraft.adapters.nats.stream import LiveStream
 from flowcraft.adapters.postgres.backend import PostgresBackend
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.service import PostgresRealtimeService
@@ -120,7 +121,11 @@ class RelayServer:
         context = BackendContext(self._channels, self._settings, self._deliver, supervisor.recovered)
         reader = self._backend.open(context)
         start = await reader.log.position()
-        publisher = self.publisher = Publisher(self.name, connection, subjects, start)
+        options, stream = self._address.stream, None
+        if options is not None:
+            stream = LiveStream(connection, subjects, options)
+            await stream.open()
+        publisher = self.publisher = Publisher(self.name, connection, subjects, start, stream)
         own = PostgresLog(self._backend.dsn) if isinstance(self._backend, PostgresBackend) else None
         term = _Term(self._channels, self._backend, reader, own or reader.log, publisher, supervisor)
         try:
@@ -129,10 +134,9 @@ class RelayServer:
             self.led.set()
             others.begin(lambda: publisher.lineage)
             logger.info(
-                "publishing %s at %s; edges: FLOWCRAFT_LOG_URL=%s/%s",
-                subjects,
-                *[self._address] * 2,
-                subjects,
+                "publishing %s at %s; edges: FLOWCRAFT_LOG_URL=%s/%s%s",
+                *(subjects, self._address, self._address, subjects),
+                "" if options is None else f"?stream={options.name}",
             )
             await _first(connection.lost, others.superior, publisher.moved)
         finally:
@@ -156,6 +160,7 @@ class RelayServer:
             seconds_since_read=behind,
             published=0 if publisher is None else publisher.published,
             answered={} if answers is None else dict(answers.answered),
+            stream=None if publisher is None or publisher.stream is None else publisher.stream.is_stored,
         )
 
     def _deliver(self, event: Ephemeral) -> None:
@@ -177,6 +182,8 @@ class RelayReport(msgspec.Struct, frozen=True, kw_only=True):
     """Batches that were published in this term."""
     answered: dict[str, int]
     """Questions of edges that were answered in this term, by kind; a `tail` is asked for after a gap."""
+    stream: bool | None = None
+    """Whether the stream keeps what is published; null without a stream, and while it does not lead."""
 
 
 @final
@@ -253,6 +260,8 @@ class _Term:
         self.supervisor.keep("relay", relay.run)
         for name, task in self.reader.upkeep.items():
             self.supervisor.keep(name, task)
+        if self.publisher.stream is not None:
+            self.supervisor.keep("stream", self.publisher.stream.watch)
         return answers
 
 

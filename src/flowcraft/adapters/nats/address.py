@@ -1,9 +1,11 @@
-"""Addresses of NATS: `nats://user:password@a:4222,b:4222/<system>.<database>`."""
+"""Addresses of NATS: `nats://user:password@a:4222,b:4222/<system>.<database>?stream=<name>`."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from typing import Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from flowcraft.adapters.nats.messages import MessageInvalid, Subjects
 from flowcraft.errors import RealtimeError
@@ -11,6 +13,7 @@ from flowcraft.settings import LOG_URL
 
 _SCHEMES = ("nats", "tls", "ws", "wss")
 _FORM = f"{LOG_URL} is of the form nats://host:4222, with several hosts nats://a,b,c"
+_STREAM_FORM = "after the ? is stream=<name>, and with it storage=memory or file, seconds, bytes, replicas"
 
 
 class LogAddressInvalid(RealtimeError, ValueError):
@@ -19,12 +22,44 @@ class LogAddressInvalid(RealtimeError, ValueError):
     code = "log_address_invalid"
 
 
+@dataclass(frozen=True)
+class StreamOptions:
+    """The stream of JetStream that keeps the newest batches: its name, and how a relay creates it."""
+
+    name: str
+    storage: Literal["memory", "file"] = "memory"
+    seconds: float = 600.0
+    bytes: int = 128 * 1024 * 1024
+    replicas: int = 1
+
+    @classmethod
+    def parse(cls, query: str) -> StreamOptions:
+        """Read what follows the ? of an address.
+
+        Raises:
+            ValueError: it is not of that form.
+        """
+        given = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True))
+        name, storage = given.pop("stream", ""), given.pop("storage", cls.storage)
+        seconds = float(given.pop("seconds", cls.seconds))
+        size, replicas = int(given.pop("bytes", cls.bytes)), int(given.pop("replicas", cls.replicas))
+        if given or not _STREAM_NAME.fullmatch(name) or storage not in ("memory", "file"):
+            raise ValueError(query)
+        if not 0 < seconds < 1e9 or not 0 < size < 2**63 or not 0 < replicas <= 5:
+            raise ValueError(query)
+        return cls(name, "file" if storage == "file" else "memory", seconds, size, replicas)
+
+
+_STREAM_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+
+
 @dataclass(frozen=True, slots=True)
 class LogAddress:
-    """The servers of NATS, and the database whose log is read if the address names one."""
+    """The servers of NATS, and the database whose log is read and a stream, if the address names these."""
 
     servers: tuple[str, ...]
     subjects: Subjects | None = None
+    stream: StreamOptions | None = None
 
     @classmethod
     def parse(cls, text: str) -> LogAddress:
@@ -36,6 +71,7 @@ class LogAddress:
         scheme, separator, rest = text.strip().partition("://")
         if not separator or scheme not in _SCHEMES:
             raise LogAddressInvalid(f"{_shown(text)!r}: {_FORM}")
+        rest, _, query = rest.partition("?")
         where, _, path = rest.partition("/")
         try:
             subjects = Subjects.parse(path) if path.strip("/") else None
@@ -47,7 +83,11 @@ class LogAddress:
         servers = [f"{scheme}://{user}{at}{host.strip()}" for host in hosts.split(",")]
         for server in servers:
             _check(server, text)
-        return cls(tuple(servers), subjects)
+        try:
+            stream = StreamOptions.parse(query) if query else None
+        except ValueError:
+            raise LogAddressInvalid(f"{_shown(text)!r}: {_STREAM_FORM}") from None
+        return cls(tuple(servers), subjects, stream)
 
     def __str__(self) -> str:
         """Return the servers without their passwords."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,6 +16,7 @@ from flowcraft.errors import LogUnavailable, RealtimeError
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
 
 CONNECT_SECONDS = 5.0
 PING_SECONDS = 2
@@ -85,7 +86,9 @@ class NatsConnection:
         finally:
             await opened._close()
 
-    async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
+    async def publish(
+        self, subject: str, data: bytes, reply: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
         """Send a message; whether it arrives is not known.
 
         Raises:
@@ -94,7 +97,7 @@ class NatsConnection:
         from nats.errors import Error
 
         try:
-            await self._client.publish(subject, data, reply=reply)
+            await self._client.publish(subject, data, reply=reply, headers=dict(headers) if headers else None)
         except (Error, OSError) as error:
             self._lose(str(error))
             raise LogUnavailable(self.trouble) from error
@@ -127,6 +130,15 @@ class NatsConnection:
                 await subscription.unsubscribe()
 
         return end
+
+    def jetstream(self, seconds: float) -> JetStreamContext:
+        """JetStream of this account, with a time limit for its answers. The connection need not have it."""
+        return self._client.jetstream(timeout=seconds)  # pyright: ignore[reportUnknownMemberType]
+
+    @property
+    def address(self) -> LogAddress:
+        """Where NATS is."""
+        return self._address
 
     @property
     def max_payload(self) -> int:
@@ -166,16 +178,17 @@ class NatsConnection:
             raise
         except Exception as error:
             await self._close()
-            if _is_cancelled():
-                raise asyncio.CancelledError from None
+            raise_if_cancelled()
             reason = reasons[0] if reasons else str(error) or type(error).__name__
             raise LogUnavailable(
                 f"NATS at {self._address} cannot be reached: {reason.removeprefix('nats: ')}; "
                 "see FLOWCRAFT_LOG_URL"
             ) from error
-        if _is_cancelled():
+        try:
+            raise_if_cancelled()
+        except asyncio.CancelledError:
             await self._close()
-            raise asyncio.CancelledError
+            raise
         if self.max_payload < PAYLOAD_BYTES:
             found = self.max_payload
             await self._close()
@@ -197,7 +210,8 @@ class NatsConnection:
             pass
 
 
-def _is_cancelled() -> bool:
-    """Return whether this task is to end: `wait_for` of Python 3.11, which nats-py calls, may hide it."""
+def raise_if_cancelled() -> None:
+    """Raise `CancelledError` if this task is to end: `wait_for` of Python 3.11, in nats-py, may hide it."""
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    if task is not None and task.cancelling() > 0:
+        raise asyncio.CancelledError from None

@@ -14,6 +14,7 @@ from typing import final
 import msgspec
 
 from flowcraft.adapters.nats.address import LogAddress
+from flowcraft.adapters.nats.bridge import Bridge
 from flowcraft.adapters.nats.connection import Arrival, NatsConnection
 from flowcraft.adapters.nats.messages import (
     ANY_BEAT,
@@ -81,6 +82,10 @@ class Edge:
         """Whether the next read has to ask: events are missing, or the reader wants what is newest."""
         self._has_news = False
         self._gap_timer: asyncio.TimerHandle | None = None
+        self.bridge: Bridge | None = None
+        """Reads from the stream what was missed, if the address names one."""
+        if address.stream is not None:
+            self.bridge = Bridge(address.stream, self.chain, self._take_link, self._ask_for_gap)
         self._nonces: deque[tuple[int, float]] = deque(maxlen=16)
         self._nonce = 0
         self._proven_at = float("-inf")
@@ -118,7 +123,8 @@ class Edge:
             questions, self._questions = self._questions, None
             if questions is not None:
                 questions.fail(self.last_error or "the connection to NATS was lost")
-            self._woken.set()
+            if self.bridge is None or not self.bridge.end():
+                self._woken.set()
 
     async def ask(self, ask: Ask) -> Answer:
         """Ask a relay of this database.
@@ -146,6 +152,8 @@ class Edge:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._safety_seconds):
                     await self._woken.wait()
+        if self.bridge is not None:
+            await self.bridge.wait(CONNECTED_SECONDS)
         self._woken.clear()
         self._has_news = self.chain.has_news and not self._must_ask
 
@@ -196,7 +204,10 @@ class Edge:
         self._connected.set()
         self.last_error = None
         # Read after the subscription, not before: a batch in between would be missing.
-        self.hurry()
+        if self.bridge is not None:
+            self.bridge.begin(connection, subjects)
+        else:
+            self.hurry()
         while not connection.lost.is_set():
             self._nonce += 1
             self._nonces.append((self._nonce, time.monotonic()))
@@ -225,9 +236,12 @@ class Edge:
         return guarded
 
     def _take_live(self, data: bytes) -> None:
-        content = self._parts.take(decode_part(data))
+        part = decode_part(data)
+        content = self._parts.take(part)
         if content is not None:
             self._take_link(decode_link(content))
+        if self.bridge is not None:
+            self.bridge.note(part, is_taken=content is not None)
 
     def _take_beat(self, data: bytes) -> None:
         beat = decode(data, Beat)
@@ -252,13 +266,20 @@ class Edge:
             self._whole_at = time.monotonic()
         if self.chain.has_gap and self._gap_timer is None:
             loop = asyncio.get_running_loop()
-            self._gap_timer = loop.call_later(GAP_SECONDS, self._ask_for_gap)
+            self._gap_timer = loop.call_later(GAP_SECONDS, self._close_gap)
+
+    def _close_gap(self) -> None:
+        self._gap_timer = None
+        if not self.chain.has_gap:
+            return
+        if self.bridge is not None:
+            self.bridge.read()
+        else:
+            self._ask_for_gap()
 
     def _ask_for_gap(self) -> None:
-        self._gap_timer = None
-        if self.chain.has_gap:
-            self.gaps += 1
-            self.hurry()
+        self.gaps += self.chain.has_gap
+        self.hurry()
 
     def _take_ephemeral(self, data: bytes) -> None:
         event = decode(data, EphemeralMessage)

@@ -162,12 +162,13 @@ class BatchMember(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
-class _Head(msgspec.Struct, frozen=True):
+class _Head(msgspec.Struct, frozen=True, omit_defaults=True):
     v: int
     relay: str
     message: int
     part: int
     last: bool
+    sequence: int = 0
 
 
 class _Link(msgspec.Struct, frozen=True):
@@ -318,11 +319,12 @@ def decode(content: bytes, kind: type[T]) -> T:
     return found
 
 
-def cut(content: bytes, relay: str, message: int) -> Iterator[bytes]:
-    """Yield the parts of a message, each with its head."""
+def cut(content: bytes, relay: str, message: int, *, stored: int | None = None) -> Iterator[bytes]:
+    """Yield the parts of a message, each with its head; `stored` is the last number in the stream before."""
     last = max(0, len(content) - 1) // PART_BYTES
     for part in range(last + 1):
-        head = _encode(_Head(VERSION, relay, message, part, part == last))
+        sequence = 0 if stored is None else stored + part + 1
+        head = _encode(_Head(VERSION, relay, message, part, part == last, sequence))
         yield b"%b\n%b" % (head, content[part * PART_BYTES : (part + 1) * PART_BYTES])
 
 
@@ -336,7 +338,7 @@ def decode_part(data: bytes) -> Part:
     found = _decoded(_decode_head, head)
     if not newline or found.v != VERSION:
         raise MessageInvalid(f"version {found.v}, expected {VERSION}")
-    return Part(found.relay, found.message, found.part, found.last, content)
+    return Part(found.relay, found.message, found.part, found.last, content, found.sequence)
 
 
 _encode = msgspec.json.Encoder().encode

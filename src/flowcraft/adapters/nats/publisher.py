@@ -22,6 +22,7 @@ from flowcraft.adapters.nats.messages import (
     encode,
     encode_link,
 )
+from flowcraft.adapters.nats.stream import LiveStream
 from flowcraft.core.chain import Link
 from flowcraft.cursors import Lineage, ResetReason
 from flowcraft.errors import LogUnavailable
@@ -45,8 +46,17 @@ class Publisher:
     A batch that cannot be published is not kept: its edges find the gap, and ask.
     """
 
-    def __init__(self, relay: str, connection: NatsConnection, subjects: Subjects, start: Batch) -> None:
+    def __init__(
+        self,
+        relay: str,
+        connection: NatsConnection,
+        subjects: Subjects,
+        start: Batch,
+        stream: LiveStream | None = None,
+    ) -> None:
         self.relay = relay
+        self.stream = stream
+        """Keeps the newest batches, if there is one."""
         self._connection = connection
         self._subjects = subjects
         self._position = replace(start, records=(), unreadable=())
@@ -161,6 +171,9 @@ class Publisher:
             logger.info("a batch of %d bytes is not published; edges ask for it", len(content))
             self._beat_at = float("-inf")
             return
-        for data in cut(content, self.relay, next(self._numbers)):
-            await self._connection.publish(self._subjects.live, data)
+        if self.stream is not None:
+            await self.stream.publish(content, self.relay, next(self._numbers))
+        else:
+            for data in cut(content, self.relay, next(self._numbers)):
+                await self._connection.publish(self._subjects.live, data)
         self.published += 1

@@ -23,7 +23,8 @@ from flowcraft.settings import LOG_URL
     "--log-url",
     envvar=LOG_URL,
     metavar="URL",
-    help="Where NATS is, as nats://host:4222; several hosts as nats://a,b,c.",
+    help="Where NATS is, as nats://host:4222; several hosts as nats://a,b,c. With ?stream=NAME, JetStream "
+    "keeps the newest batches; storage=memory or file, seconds, bytes and replicas are for its creation.",
 )
 @dsn_option
 @click.option(

@@ -14,6 +14,7 @@ import os
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.machine import options, where, write
@@ -61,8 +62,8 @@ async def _rounds(
     async with Cluster.open() as cluster:
         for number in range(rounds):
             for arrangement in arrangements:
-                stream = arrangement == STREAM
-                async with Stage.open(TINY, number, cluster, jetstream=stream) as stage:
+                size = replace(TINY, jetstream=arrangement == STREAM)
+                async with Stage.open(size, number, cluster) as stage:
                     found[arrangement].append(await _measure(stage, arrangement, count, rate))
     return found
 

@@ -1,4 +1,4 @@
-"""Run the harness: `python -m faults [--size ci|long] [--seed N] [--only I1,I9]`.
+"""Run the harness: `python -m faults [--size ci|long] [--seed N] [--only I1,I9] [--jetstream]`.
 
 It prints a line per invariant with its figures, and ends with `N passed, N failed`.
 """
@@ -10,6 +10,7 @@ import random
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from faults.outcomes import Outcome, Scenario, counts_only, merged, register, write_junit
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     load()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
-    size = SIZES[options.size]
+    size = replace(SIZES[options.size], jetstream=options.jetstream)
     wanted = _wanted(options.only)
     print(f"fault harness: size {size.name}, seed {seed}, {len(wanted)} scenarios", flush=True)
     began = time.monotonic()
@@ -52,6 +53,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run")
     parser.add_argument("--only", default="", help="invariants, such as I1,I9; all without")
     parser.add_argument("--jobs", type=int, default=1, help="scenarios at a time (times suffer; default: 1)")
+    parser.add_argument("--jetstream", action="store_true", help="relays keep what they publish in a stream")
     parser.add_argument("--counts-only", action="store_true", help="report what was late, and let it pass")
     parser.add_argument("--junit", type=Path, help="write a JUnit report")
     parser.add_argument("--json", type=Path, help="write the figures, for the table of the docs")

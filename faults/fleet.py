@@ -49,7 +49,7 @@ class Fleet:
         self.relays: list[RelayProgram] = []
         self.edges: list[ServerProgram] = []
         self._stage = stage
-        self._query = f"?stream={STREAM}&storage=file" if stage.jetstream else ""
+        self._query = f"?stream={STREAM}&storage=file" if stage.size.jetstream else ""
         self._stack = stack
 
     @classmethod

@@ -135,7 +135,7 @@ WORDING = {
     ),
     "I31": (
         "a lost broker costs time, and no event",
-        "the broker killed, and frozen",
+        "the broker killed, and frozen; with `--jetstream` its stream emptied, deleted and rolled back",
     ),
     "I32": (
         "lines to the broker may fail",

@@ -22,6 +22,8 @@ class Size:
     cursors: int
     backlog: int
     withdrawals: int
+    jetstream: bool = False
+    """Whether relays keep what they publish in a stream."""
 
 
 TINY = Size("tiny", 200, 8, 12, 36, 2.0, 60, 60, 400, 100, 300, 20_000, 40)

@@ -101,11 +101,9 @@ class Cluster:
 class Stage:
     """What one scenario has: `web` is the way from clients to servers, `wire` from those to the database."""
 
-    def __init__(self, size: Size, seed: int, cluster: Cluster, *, jetstream: bool = False) -> None:
+    def __init__(self, size: Size, seed: int, cluster: Cluster) -> None:
         self.size = size
         self.seed = seed
-        self.jetstream = jetstream
-        """Whether what relays publish is kept in a stream."""
         self.chance = random.Random(seed)
         self.cluster = cluster
         self.histories: list[History] = []
@@ -120,11 +118,9 @@ class Stage:
 
     @classmethod
     @asynccontextmanager
-    async def open(
-        cls, size: Size, seed: int, cluster: Cluster, *, jetstream: bool = False
-    ) -> AsyncIterator[Stage]:
+    async def open(cls, size: Size, seed: int, cluster: Cluster) -> AsyncIterator[Stage]:
         """Make a database and the ways; servers, probes and writers are the scenario's to start."""
-        stage = cls(size, seed, cluster, jetstream=jetstream)
+        stage = cls(size, seed, cluster)
         async with stage._stack:
             await stage._set()
             yield stage
@@ -134,7 +130,7 @@ class Stage:
         """Open the like on a cluster of its own, whose server has these settings."""
         async with (
             Cluster.open(settings, directory) as cluster,
-            Stage.open(self.size, self.seed, cluster, jetstream=self.jetstream) as own,
+            Stage.open(self.size, self.seed, cluster) as own,
         ):
             yield own
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import wraps
 from typing import TypeAlias
 
-from faults.broker import NoBroker
-from faults.fleet import TAKEOVER_SECONDS, Fleet
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from faults.broker import NatsServer, NoBroker
+from faults.fleet import STREAM, TAKEOVER_SECONDS, Fleet
 from faults.histories import History, Received, Verdict
 from faults.outcomes import Outcome, judged, scenario
-from faults.programs import ServerProgram
+from faults.programs import ServerProgram, until
 from faults.scenarios.servers import since_the_reset, standby_of, was_reset
 from faults.stage import Stage, every
 from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
@@ -137,6 +141,49 @@ async def the_broker_dies(stage: Stage) -> list[Outcome]:
             {**_figures(verdict), "recovered_s": max(first)},
             # A stale edge sends no heartbeats, so that clients of this harness look for another one.
             times={"first event within 5 s": max(first) <= 5.0},
+        )
+    ]
+
+
+@scenario("I31")
+@with_broker("I31")
+async def the_stream_is_emptied_and_rolled_back(stage: Stage) -> list[Outcome]:
+    """While edges are cut off the stream is emptied, deleted, and put back to an earlier moment."""
+    if not stage.size.jetstream:
+        return [Outcome("I31", True, {}, skipped=True)]
+    async with Fleet.open(stage) as fleet:
+        await stage.probe_all()
+        pause = stage.size.fault_seconds / 6
+        async with stage.writers().writing():
+            await asyncio.sleep(pause)
+            for lose in (JetStreamContext.purge_stream, JetStreamContext.delete_stream):
+                fleet.way.refuse()
+                fleet.way.reset()
+                await asyncio.sleep(pause)
+                async with jetstream_of(fleet.broker) as jetstream:
+                    await lose(jetstream, STREAM)
+                fleet.way.refuse(False)
+                await asyncio.sleep(pause)
+            await _until_stored(fleet)
+            await asyncio.to_thread(fleet.broker.end)
+            kept = fleet.broker.keep("store")
+            await asyncio.to_thread(fleet.broker.start)
+            await _until_stored(fleet)
+            await asyncio.sleep(pause)
+            await asyncio.to_thread(fleet.broker.end)
+            fleet.broker.restore("store", kept)
+            await asyncio.to_thread(fleet.broker.start)
+            await _until_stored(fleet)
+            fleet.lost.every = LOST_EVERY
+            await until(lambda: fleet.lost.dropped > 1, 10)
+            fleet.lost.every = 0
+        drained = await stage.drain()
+        verdict = await stage.verdict()
+    return [
+        judged(
+            "I31",
+            {**_clean(drained, verdict), "batches were lost": fleet.lost.dropped > 0},
+            {**_figures(verdict), "batches_lost": fleet.lost.dropped},
         )
     ]
 
@@ -279,6 +326,23 @@ async def _promote(stage: Stage, standby: EmbeddedPostgres) -> None:
 async def _until_it_leads(relay: ServerProgram) -> bool:
     health = await relay.until(lambda health: health["state"] == "leading")
     return bool(health["ready"])
+
+
+async def _until_stored(fleet: Fleet) -> None:
+    """Wait until the relay that leads has its stream."""
+    leading = await fleet.leader()
+    await leading.until(lambda health: bool(health["stream"]))
+
+
+@asynccontextmanager
+async def jetstream_of(broker: NatsServer) -> AsyncIterator[JetStreamContext]:
+    """Lend the API of a broker's streams."""
+    client = Client()
+    await client.connect(broker.url)
+    try:
+        yield client.jetstream()  # pyright: ignore[reportUnknownMemberType]
+    finally:
+        await client.close()
 
 
 async def _is_stale(edge: ServerProgram) -> bool:

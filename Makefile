@@ -72,6 +72,7 @@ bench bench-full: setup build $(PEERS_READY) $(BROWSER_READY) ## ours beside the
 	.venv/bin/python -m benchmarks.fanout.storm --json $(RESULTS)/storm.json
 	.venv/bin/python -m benchmarks.log $(LOG) --json $(RESULTS)/log.json
 	.venv/bin/python -m benchmarks.growth --json $(RESULTS)/growth.json
+	.venv/bin/python -m benchmarks.sizing --rounds 1 --json $(RESULTS)/sizing.json
 	$(IN_BROWSER) latency 300 $(RESULTS)/latency.json
 	$(IN_BROWSER) burst 7 $(RESULTS)/browser.json
 	$(WITH_PEERS) -m benchmarks.report --plots

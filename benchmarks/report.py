@@ -1,4 +1,4 @@
-"""Report: the tables and plots of `docs/benchmarks.md`, from `benchmarks/results`.
+"""Report: the tables and plots of `docs/benchmarks.md`, the tables of `docs/guides/scaling.md`.
 
 `python -m benchmarks.report [--check] [--plots]`
 """
@@ -12,8 +12,10 @@ from typing import Any
 
 from benchmarks.fanout.table import table
 from benchmarks.machine import RESULTS, ROOT
+from benchmarks.sizing.tables import tables
 
 PAGE = ROOT / "docs" / "benchmarks.md"
+SCALING = ROOT / "docs" / "guides" / "scaling.md"
 PLOTS = ROOT / "docs" / "benchmarks"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
@@ -26,26 +28,32 @@ def main() -> int:
     )
     parser.add_argument("--plots", action="store_true", help="draw the plots too; needs matplotlib")
     options = parser.parse_args()
-    page = PAGE.read_text("utf-8")
-    wanted = rendered(page)
-    if options.check:
-        if page != wanted:
-            print(f"{PAGE.name} is out of date; run python -m benchmarks.report", file=sys.stderr)
-        return int(page != wanted)
-    PAGE.write_text(wanted, "utf-8")
+    old = 0
+    for path, parts in ((PAGE, _all), (SCALING, _sizing)):
+        page = path.read_text("utf-8")
+        wanted = rendered(page, parts())
+        if not options.check:
+            path.write_text(wanted, "utf-8")
+        elif page != wanted:
+            print(f"{path.name} is out of date; run python -m benchmarks.report", file=sys.stderr)
+            old = 1
     if options.plots:
         from benchmarks.plots import draw
 
         for load, found in _result("fanout").get("runs", {}).items():
             draw(PLOTS / f"{slug(load)}.png", load, found)
-    return 0
+    return old
 
 
-def rendered(page: str) -> str:
-    """The page, with the results between its marks."""
+def rendered(page: str, parts: list[str]) -> str:
+    """A page, with the results between its marks."""
     head, _, rest = page.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    parts = [
+    return f"{head}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{tail}"
+
+
+def _all() -> list[str]:
+    return [
         *_fanout(),
         *_workers(),
         *_figures("storm", "Reconnect storm"),
@@ -54,7 +62,11 @@ def rendered(page: str) -> str:
         *_figures("latency", "Latency from the answer to a commit, one at a time"),
         *_figures("browser", "Burst in the browser"),
     ]
-    return f"{head}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{tail}"
+
+
+def _sizing() -> list[str]:
+    recorded = {name: _result(name) for name in ("fanout", "storm", "edges")}
+    return tables(_result("sizing"), recorded)
 
 
 def slug(load: str) -> str:

@@ -8,6 +8,7 @@ PYTHON_READY := .venv/.ready
 NODE_READY := node_modules/.ready
 BROWSER_READY := build/browser
 NATS_READY := build/nats
+NEWEST_NATS_READY := build/newest-nats
 FIREFOX_READY := build/firefox
 PEERS := build/peers
 PEERS_READY := $(PEERS)/.ready
@@ -38,7 +39,7 @@ test: setup build $(NATS_READY) $(BROWSER_READY) ## everything that must hold: s
 	@npm run --silent build -w $(WEB) -w $(ORDERS)
 	@$(SUITES) check typescript python e2e faults
 
-test-world: setup build $(NATS_READY) $(BROWSER_READY) $(FIREFOX_READY) ## what takes longer: every PostgreSQL, every version of what we plug into, strangers' projects
+test-world: setup build $(NATS_READY) $(NEWEST_NATS_READY) $(BROWSER_READY) $(FIREFOX_READY) ## what takes longer: every PostgreSQL, every version of what we plug into, strangers' projects
 	@FIREFOX="$$(cat $(FIREFOX_READY))" $(SUITES) browsers world
 
 check: setup build ## static gates only: lint, format, types, layers, drift
@@ -117,6 +118,10 @@ $(BROWSER_READY): scripts/setup
 $(NATS_READY): scripts/setup
 	@mkdir -p $(@D)
 	@scripts/setup nats >$@
+
+$(NEWEST_NATS_READY): scripts/setup tests/edge/nats_server/go.mod
+	@mkdir -p $(@D)
+	@scripts/setup newest-nats >$@
 
 $(FIREFOX_READY): scripts/setup
 	@mkdir -p $(@D)

@@ -9,5 +9,6 @@ export default defineConfig({
     execArgv: ["--experimental-websocket"], // Node has it without a flag from version 22 on
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: 20_000 } }, // a second is too little beside other work
   },
 });

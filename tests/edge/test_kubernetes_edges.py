@@ -53,6 +53,9 @@ def test_selections_are_of_the_pods_and_the_service_of_the_basis_reaches_the_edg
     labels = one("Deployment", "app-realtime")["metadata"]["labels"]
     assert one("Service", "app-realtime", BASIS)["spec"]["selector"] == labels
     assert one("PodDisruptionBudget", "app-realtime", BASIS)["spec"]["selector"]["matchLabels"] == labels
+    budget = one("PodDisruptionBudget", "app-relay")["spec"]
+    assert budget["selector"] == one("Deployment", "app-relay")["spec"]["selector"]
+    assert budget["maxUnavailable"] < one("Deployment", "app-relay")["spec"]["replicas"]
     nats = one("Deployment", "app-nats")["metadata"]["labels"]
     assert one("Service", "app-nats")["spec"]["selector"] == nats
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from flowcraft.core.frames import Bundle, Part
-from flowcraft.core.hub import SessionId
+from flowcraft.core.hub_effects import SessionId
 from flowcraft.runtime import presence
 from flowcraft.runtime.sender import FanOut
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from flowcraft.entrypoints.realtime import LOG_URL
+from flowcraft.settings import LOG_URL
 
 HOST = "127.0.0.1"
 READY_SECONDS = 20.0

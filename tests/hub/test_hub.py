@@ -12,11 +12,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from flowcraft.adapters.memory import MemoryLog, MemoryTransaction
 from flowcraft.core.counts import Counts
-from flowcraft.core.hub import (
+from flowcraft.core.hub import Hub
+from flowcraft.core.hub_effects import (
     Deliver,
     DeliverEphemeral,
     Effect,
-    Hub,
     ReadNow,
     ReadReplay,
     Reset,

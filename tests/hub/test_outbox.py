@@ -14,7 +14,7 @@ from flowcraft.channels import Channels
 from flowcraft.core import frames
 from flowcraft.core.conflation import Conflation
 from flowcraft.core.frames import PAGE_BYTES, Bundle, Encoder, Pages
-from flowcraft.core.hub import Deliver, Settled, Subscribed
+from flowcraft.core.hub_effects import Deliver, Settled, Subscribed
 from flowcraft.core.outbox import Outbox
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.events import Event

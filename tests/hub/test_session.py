@@ -9,7 +9,8 @@ import pytest
 
 from flowcraft.channels import Channels
 from flowcraft.core import frames
-from flowcraft.core.session import (
+from flowcraft.core.session import Session
+from flowcraft.core.session_effects import (
     Authenticate,
     Authorize,
     AwaitSettle,
@@ -20,7 +21,6 @@ from flowcraft.core.session import (
     GuardQuestion,
     ResetSubscription,
     Send,
-    Session,
 )
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import LimitExceeded, TokenExpired, TokenInvalid, TokenNotUsableYet

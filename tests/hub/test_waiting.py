@@ -9,7 +9,8 @@ import pytest
 
 from flowcraft.channels import Channels
 from flowcraft.core import frames
-from flowcraft.core.session import Authenticate, AwaitSettle, BeginSubscription, Close, Effect, Send, Session
+from flowcraft.core.session import Session
+from flowcraft.core.session_effects import Authenticate, AwaitSettle, BeginSubscription, Close, Effect, Send
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import TokenInvalid
 from flowcraft.events import Event

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowcraft.channels import Channels
-from flowcraft.core import session as sessions
+from flowcraft.core import session_effects as sessions
 from flowcraft.core.session import Session
 from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor, Lineage, Snapshot

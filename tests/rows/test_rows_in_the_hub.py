@@ -11,7 +11,8 @@ import pytest
 from faults.rows_page import RowsPage
 from flowcraft.adapters.memory import MemoryLog, MemoryTransaction
 from flowcraft.core.frames import Bundle, Encoder, Pages, rows
-from flowcraft.core.hub import Effect, Hub, ReadNow, ReadReplay, ReadState, Reset, Subscribed
+from flowcraft.core.hub import Hub
+from flowcraft.core.hub_effects import Effect, ReadNow, ReadReplay, ReadState, Reset, Subscribed
 from flowcraft.core.states import State, StateRequest
 from flowcraft.cursors import Cursor
 from flowcraft.errors import CursorUnusable

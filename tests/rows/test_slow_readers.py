@@ -16,7 +16,7 @@ from faults.rows_page import RowsPage
 from flowcraft import Channels, Event, Realtime, Settings, migrate
 from flowcraft.core.counts import Histogram
 from flowcraft.core.frames import Bundle, Encoder, Pages
-from flowcraft.core.hub import Subscribed
+from flowcraft.core.hub_effects import Subscribed
 from flowcraft.core.states import State
 from flowcraft.cursors import Cursor
 from flowcraft.runtime import states

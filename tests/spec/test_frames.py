@@ -16,7 +16,7 @@ from websockets.uri import parse_uri
 from flowcraft.adapters.sockets import text_frames
 from flowcraft.core import frames
 from flowcraft.core.frames import Bundle, Encoder
-from flowcraft.core.hub import Deliver, Subscribed
+from flowcraft.core.hub_effects import Deliver, Subscribed
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.records import Ephemeral, Record
 

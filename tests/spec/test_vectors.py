@@ -12,9 +12,10 @@ import pytest
 from flowcraft.adapters.memory import MemoryLog, MemoryTransaction
 from flowcraft.channels import Channels
 from flowcraft.core import frames
-from flowcraft.core import session as sessions
+from flowcraft.core import session_effects as sessions
 from flowcraft.core.frames import Bundle, Encoder
-from flowcraft.core.hub import Effect, Hub, ReadNow, ReadReplay, ReadState
+from flowcraft.core.hub import Hub
+from flowcraft.core.hub_effects import Effect, ReadNow, ReadReplay, ReadState
 from flowcraft.core.session import Session
 from flowcraft.core.states import State, StateRequest
 from flowcraft.errors import (

@@ -17,7 +17,7 @@ from flowcraft.adapters.asgi import AsgiApp, Receive, Scope, Send, serve_websock
 from flowcraft.adapters.asgi_event_stream import serve_event_stream
 from flowcraft.adapters.memory import MemoryLog, MemoryRealtimeService, MemoryWakeups
 from flowcraft.channels import Channels
-from flowcraft.core.hub import SessionId
+from flowcraft.core.hub_effects import SessionId
 from flowcraft.entrypoints.serve import Server
 from flowcraft.events import Event
 from flowcraft.ports import Authorizer

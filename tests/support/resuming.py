@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from flowcraft.adapters.memory import MemoryLog
 from flowcraft.core.counts import Counts
-from flowcraft.core.hub import Deliver, Effect, Hub, ReadNow, ReadReplay, Reset, Subscribed
+from flowcraft.core.hub import Hub
+from flowcraft.core.hub_effects import Deliver, Effect, ReadNow, ReadReplay, Reset, Subscribed
 from flowcraft.core.replay import Replay
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import CursorRewound, CursorUnusable

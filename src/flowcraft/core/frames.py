@@ -14,7 +14,7 @@ from typing import TypeAlias, assert_never
 import msgspec
 
 from flowcraft.core.counts import Counts
-from flowcraft.core.hub import Deliver, DeliverEphemeral, Reset, SessionId, Settled, Subscribed
+from flowcraft.core.hub_effects import Deliver, DeliverEphemeral, Reset, SessionId, Settled, Subscribed
 from flowcraft.core.states import State
 from flowcraft.cursors import Cursor
 from flowcraft.errors import RealtimeError, RowsLimitExceeded

@@ -11,14 +11,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TypeAlias, TypeVar
-
-import msgspec
+from typing import TypeVar
 
 from flowcraft.core.counts import Counts
 from flowcraft.core.held import Held, HeldRequest
+from flowcraft.core.hub_effects import (
+    Deliver,
+    DeliverEphemeral,
+    Effect,
+    ReadNow,
+    ReadReplay,
+    ReadState,
+    Reset,
+    SessionId,
+    Settled,
+    Subscribed,
+)
 from flowcraft.core.kinds import by_reason, part
 from flowcraft.core.recent import Recent
 from flowcraft.core.replay import Replay
@@ -27,90 +35,11 @@ from flowcraft.cursors import Cursor, ResetReason, Snapshot
 from flowcraft.records import Batch, Ephemeral, Kind, Record, family_of
 from flowcraft.settings import Settings
 
-SessionId: TypeAlias = int
 _EVENT = Kind.EVENT
 FIRST = Snapshot(1)
 """Before every transaction: the read of the log reports where it begins."""
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-
-
-class Deliver(msgspec.Struct, frozen=True):
-    """Send a batch and its commit point to live sessions; a batch without records is a heartbeat."""
-
-    records: tuple[Record, ...]
-    cursor: Cursor
-    at: datetime
-    to: tuple[SessionId, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DeliverEphemeral:
-    """Send an ephemeral event."""
-
-    event: Ephemeral
-    to: tuple[SessionId, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ReadReplay:
-    """Read the log after the replay's cursor, then call `replayed` or `replay_failed`."""
-
-    replay: Replay
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """The channels to read and their families, sorted: SQL statements and tests see one order."""
-        return tuple(sorted(self.replay.names))
-
-
-@dataclass(frozen=True, slots=True)
-class ReadState:
-    """Read the rows of a channel, then call `state_read` or `state_failed`."""
-
-    request: StateRequest
-
-
-class Subscribed(msgspec.Struct, frozen=True):
-    """Send a state if there is one, a replay, and the frame that closes it."""
-
-    session: SessionId
-    channels: tuple[str, ...]
-    records: tuple[Record, ...]
-    cursor: Cursor
-    ref: int | None
-    state: State | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reset:
-    """Have a client reload its state; its session is live from `cursor`."""
-
-    session: SessionId
-    channels: tuple[str, ...]
-    reason: str
-    """A `ResetReason`, or the `LoggedResetReason` of a record."""
-    cursor: Cursor
-    ref: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """Confirm that a transaction has been delivered to a session."""
-
-    session: SessionId
-    xid: int
-    cursor: Cursor
-
-
-@dataclass(frozen=True, slots=True)
-class ReadNow:
-    """Have the relay read the log now, without waiting for the next wakeup."""
-
-
-Effect: TypeAlias = (
-    Deliver | DeliverEphemeral | ReadReplay | ReadState | Subscribed | Reset | Settled | ReadNow
-)
 
 
 class Hub:

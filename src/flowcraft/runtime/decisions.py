@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
-from flowcraft.core.session import GuardQuestion
+from flowcraft.core.session_effects import GuardQuestion
 from flowcraft.errors import RealtimeError, TokenInvalid
 from flowcraft.ports import Authorizer, RequestAuthorizer
 from flowcraft.runtime.isolation import is_stopping

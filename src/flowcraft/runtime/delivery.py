@@ -11,7 +11,8 @@ from dataclasses import replace
 from flowcraft.channels import Channels
 from flowcraft.core.counts import CommitDelay, Counts
 from flowcraft.core.frames import Encoder, Outgoing, Part, recipients, resets_instead
-from flowcraft.core.hub import Deliver, Effect, Hub, ReadNow, ReadReplay, ReadState, SessionId
+from flowcraft.core.hub import Hub
+from flowcraft.core.hub_effects import Deliver, Effect, ReadNow, ReadReplay, ReadState, SessionId
 from flowcraft.core.replay import Replay
 from flowcraft.core.states import StateRequest
 from flowcraft.core.withdrawals import EVERYTHING, Withdrawal

@@ -12,10 +12,11 @@ from functools import partial
 from typing import Any, Protocol, TypeVar, assert_never
 
 from flowcraft.core import frames
-from flowcraft.core import session as sessions
+from flowcraft.core import session_effects as sessions
 from flowcraft.core.counts import is_notable
-from flowcraft.core.hub import SessionId
-from flowcraft.core.session import GuardQuestion, Session
+from flowcraft.core.hub_effects import SessionId
+from flowcraft.core.session import Session
+from flowcraft.core.session_effects import GuardQuestion
 from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import RealtimeError, TokenInvalid

@@ -15,7 +15,7 @@ from flowcraft.core.addresses import limited_as
 from flowcraft.core.conflation import Conflation
 from flowcraft.core.counts import Counts
 from flowcraft.core.frames import Bundle
-from flowcraft.core.hub import SessionId
+from flowcraft.core.hub_effects import SessionId
 from flowcraft.core.replay import Replay
 from flowcraft.core.report import EdgeReport, NodeReport, State
 from flowcraft.core.session import Session

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import reduce
 from typing import TypeAlias, assert_never
 
-from flowcraft.core.hub import Effect, SessionId
+from flowcraft.core.hub_effects import Effect, SessionId
 from flowcraft.core.replay import Replay
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import CursorExpired, CursorRewound, CursorUnreadable, CursorUnusable, LogUnavailable

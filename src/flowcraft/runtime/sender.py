@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from flowcraft.core.conflation import Conflation
 from flowcraft.core.counts import Counts
 from flowcraft.core.frames import Bundle, Part
-from flowcraft.core.hub import SessionId
+from flowcraft.core.hub_effects import SessionId
 from flowcraft.core.outbox import Outbox
 from flowcraft.core.states import State
 from flowcraft.fan_out import Target, send_all

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from flowcraft.core.hub import Effect, SessionId
+from flowcraft.core.hub_effects import Effect, SessionId
 from flowcraft.core.states import State, StateRequest
 from flowcraft.cursors import Cursor
 from flowcraft.errors import LogUnavailable

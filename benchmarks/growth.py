@@ -20,8 +20,9 @@ from pathlib import Path
 
 from benchmarks.machine import ROOT, options, where, write
 from flowcraft.core.counts import Counts
-from flowcraft.core.frames import Encoder, Outgoing
+from flowcraft.core.frames import Encoder
 from flowcraft.core.hub import Hub
+from flowcraft.core.hub_effects import Outgoing
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.records import Batch, Record
 

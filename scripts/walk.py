@@ -45,6 +45,7 @@ A trigger reads the row as it is now, in a block that fails no write: `generate_
 The hub holds subscriptions to rows until their state is there: `core/hub.py`, `core/frames.py`.
 A client is sent nothing while a guard is asked again: `core/hub.py`.
 A busy channel does not displace the events of others from memory: `core/recent.py`.
+Memory of recent events is kept per channel, so that a busy one leaves the others theirs: `core/recent.py`.
 One call sends the same bytes to many sockets, in C where that loads: `fan_out.py`.
 """
 ROOT = Path(__file__).parents[1]

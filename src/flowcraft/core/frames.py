@@ -14,7 +14,15 @@ from typing import TypeAlias, assert_never
 import msgspec
 
 from flowcraft.core.counts import Counts
-from flowcraft.core.hub_effects import Deliver, DeliverEphemeral, Reset, SessionId, Settled, Subscribed
+from flowcraft.core.hub_effects import (
+    Deliver,
+    DeliverEphemeral,
+    Outgoing,
+    Reset,
+    SessionId,
+    Settled,
+    Subscribed,
+)
 from flowcraft.core.states import State
 from flowcraft.cursors import Cursor
 from flowcraft.errors import RealtimeError, RowsLimitExceeded
@@ -134,36 +142,6 @@ class Pages:
 
 
 Part: TypeAlias = Bundle | Pages
-Outgoing: TypeAlias = Deliver | DeliverEphemeral | Subscribed | Reset | Settled
-
-
-def resets_instead(effect: Outgoing) -> list[Reset]:
-    """Return the resets to send when an effect cannot be encoded; none if no client misses an event.
-
-    The hub's position is past the effect already, so these clients have to load their state again.
-    """
-    match effect:
-        case Deliver(records, cursor, _, to):
-            channels = tuple(dict.fromkeys(record.channel for record in records))
-            return [Reset(session, channels, "unreadable", cursor, None) for session in to if channels]
-        case Subscribed(session, channels, _, cursor, ref, _):
-            return [Reset(session, channels, "unreadable", cursor, ref)]
-        case DeliverEphemeral() | Reset() | Settled():
-            return []
-    assert_never(effect)
-
-
-def recipients(effect: Outgoing, name: Callable[[SessionId], str]) -> str:
-    """Describe the recipients of an effect for a log line; `name` names one connection."""
-    match effect:
-        case Deliver(records, _, _, to):
-            channels = dict.fromkeys(record.channel for record in records)
-            return f"of {len(channels)} channels ({', '.join([*channels][:5])}) to {len(to)} connections"
-        case DeliverEphemeral(event, to):
-            return f"of {event.channel} to {len(to)} connections"
-        case Subscribed() | Reset() | Settled():
-            return f"to {name(effect.session)}"
-    assert_never(effect)
 
 
 class Encoder:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 import msgspec
 
@@ -89,6 +90,34 @@ class ReadNow:
     """Have the relay read the log now, without waiting for the next wakeup."""
 
 
-Effect: TypeAlias = (
-    Deliver | DeliverEphemeral | ReadReplay | ReadState | Subscribed | Reset | Settled | ReadNow
-)
+Outgoing: TypeAlias = Deliver | DeliverEphemeral | Subscribed | Reset | Settled
+Effect: TypeAlias = Outgoing | ReadReplay | ReadState | ReadNow
+
+
+def resets_instead(effect: Outgoing) -> list[Reset]:
+    """Return the resets to send when an effect cannot be encoded; none if no client misses an event.
+
+    The hub's position is past the effect already, so these clients have to load their state again.
+    """
+    match effect:
+        case Deliver(records, cursor, _, to):
+            channels = tuple(dict.fromkeys(record.channel for record in records))
+            return [Reset(session, channels, "unreadable", cursor, None) for session in to if channels]
+        case Subscribed(session, channels, _, cursor, ref, _):
+            return [Reset(session, channels, "unreadable", cursor, ref)]
+        case DeliverEphemeral() | Reset() | Settled():
+            return []
+    assert_never(effect)
+
+
+def recipients(effect: Outgoing, name: Callable[[SessionId], str]) -> str:
+    """Describe the recipients of an effect for a log line; `name` names one connection."""
+    match effect:
+        case Deliver(records, _, _, to):
+            channels = dict.fromkeys(record.channel for record in records)
+            return f"of {len(channels)} channels ({', '.join([*channels][:5])}) to {len(to)} connections"
+        case DeliverEphemeral(event, to):
+            return f"of {event.channel} to {len(to)} connections"
+        case Subscribed() | Reset() | Settled():
+            return f"to {name(effect.session)}"
+    assert_never(effect)

@@ -1,4 +1,4 @@
-"""Effects of a session: what the runtime does for it, and then tells it."""
+"""Effects of a session: what the runtime does for it, before it reports the result."""
 
 from __future__ import annotations
 

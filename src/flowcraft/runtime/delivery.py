@@ -10,9 +10,19 @@ from dataclasses import replace
 
 from flowcraft.channels import Channels
 from flowcraft.core.counts import CommitDelay, Counts
-from flowcraft.core.frames import Encoder, Outgoing, Part, recipients, resets_instead
+from flowcraft.core.frames import Encoder, Part
 from flowcraft.core.hub import Hub
-from flowcraft.core.hub_effects import Deliver, Effect, ReadNow, ReadReplay, ReadState, SessionId
+from flowcraft.core.hub_effects import (
+    Deliver,
+    Effect,
+    Outgoing,
+    ReadNow,
+    ReadReplay,
+    ReadState,
+    SessionId,
+    recipients,
+    resets_instead,
+)
 from flowcraft.core.replay import Replay
 from flowcraft.core.states import StateRequest
 from flowcraft.core.withdrawals import EVERYTHING, Withdrawal

@@ -14,7 +14,7 @@ from flowcraft.adapters.memory import MemoryBackend, MemoryLog
 from flowcraft.adapters.nats.address import LogAddress, LogAddressInvalid
 from flowcraft.adapters.nats.backend import NatsBackend
 from flowcraft.adapters.nats.edge import GAP_SECONDS
-from flowcraft.adapters.nats.messages import Subjects, encode_link
+from flowcraft.adapters.nats.messages import Subjects, decode_link, encode_link
 from flowcraft.core.chain import Link
 from flowcraft.cursors import Cursor
 from flowcraft.entrypoints.relaying import RelayServer
@@ -312,6 +312,27 @@ async def test_a_batch_that_is_too_long_to_publish_is_asked_for(shared_nats: Nat
         batch = await parts.log.tail(start)
         assert [record.payload for record in batch.records] == payloads
         await until(lambda: parts.edge.report().behind_seconds < behind)
+
+
+async def test_a_batch_is_decoded_once_whatever_the_number_of_clients(
+    shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[Link] = []
+
+    def counted(content: bytes) -> Link:
+        decoded.append(decode_link(content))
+        return decoded[-1]
+
+    monkeypatch.setattr("flowcraft.adapters.nats.edge.decode_link", counted)
+    backend = memory_backend()
+    url = address_of(shared_nats.url, backend.log.lineage)
+    async with relay(shared_nats.url, backend), node_on(url) as node:
+        inboxes = [await subscribed(node) for _ in range(5)]
+        for number in (1, 2, 3):
+            step(backend.log, number)
+            for inbox in inboxes:
+                assert await steps(inbox, number) == list(range(1, number + 1))
+        assert len(decoded) == 3
 
 
 class SlowLog(MemoryLog):

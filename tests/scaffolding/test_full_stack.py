@@ -73,12 +73,18 @@ def test_a_backend_and_a_frontend_are_ready_and_the_second_command_works(here: P
     assert "no server reads the log" in done.stdout
 
 
+POETRY = '[tool.poetry.dependencies]\npython = "^3.11"\nfastapi = "^0.1"\n\n'
+
+
 @pytest.mark.parametrize(
     ("name", "text", "added"),
     [
         ("pyproject.toml", '[project]\nname = "a"\ndependencies = []\n', 'dependencies = ["{}"]\n'),
         ("pyproject.toml", '[project]\ndependencies = ["x"]\n[x]\n', 'dependencies = ["{}", "x"]\n'),
         ("pyproject.toml", "[tool.x]\ndependencies = []\n", "[tool.x]\ndependencies = []\n"),
+        ("pyproject.toml", f"[project]\n{POETRY}[tool.x]\n", 'fastapi = "^0.1"\n{entry}\n\n[tool.x]\n'),
+        ("pyproject.toml", POETRY, 'fastapi = "^0.1"\n{entry}\n'),
+        ("Pipfile", '[packages]\nfastapi = "*"\n[requires]\n', '"*"\n{entry}\n[requires]\n'),
         ("requirements.txt", "fastapi\n", "fastapi\n{}\n"),
     ],
 )
@@ -90,10 +96,22 @@ def test_the_package_becomes_a_dependency_where_the_project_lists_them(
     (here / name).write_text(text, "utf-8")
     (edit,) = plan_project(here, here, {"realtime": "a:b", "path": here})
     requirement = f"flowcraft-realtime>={__import__('flowcraft').__version__}"
-    assert added.format(requirement) in edit.after
+    entry = '{} = "{}"'.format(*requirement.partition(">=")[::2]).replace('"', '">=', 1)
+    assert added.format(requirement, entry=entry) in edit.after
     assert ('[tool.flowcraft]\nrealtime = "a:b"\n' in edit.after) is (name == "pyproject.toml")
     (here / name).write_text(edit.after, "utf-8")
     assert not any(edit.changes for edit in plan_project(here, here, {"realtime": "a:b"}))
+
+
+@pytest.mark.parametrize("lock", ["uv", "poetry", "pipenv", None])
+def test_a_project_that_locks_its_dependencies_locks_this_one(here: Path, lock: str | None) -> None:
+    project = '[project]\nname = "a"\ndependencies = []\n'
+    write(here, {"main.py": "from fastapi import FastAPI\n\napp = FastAPI()\n", "pyproject.toml": project})
+    if lock is not None:
+        write(here, {"Pipfile.lock" if lock == "pipenv" else f"{lock}.lock": ""})
+    printed = run(here, "flowcraft", "init", "--no-page").partition("Next:\n")[2]
+    assert (" lock   (flowcraft-realtime is a new dependency)" in printed) is (lock is not None)
+    assert lock is None or f"  {lock} lock " in printed
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,10 @@ _NAME = "flowcraft-realtime"
 _REQUIREMENT = f"{_NAME}>={__version__}"
 _PROJECT = re.compile(r"^\[project\]\s*$(?P<body>.*?)(?=^\[|\Z)", re.MULTILINE | re.DOTALL)
 _LIST = re.compile(r"^dependencies\s*=\s*\[(?P<rest>[ \t]*(?:#[^\n]*)?\n[ \t]*|[ \t]*)", re.MULTILINE)
+_TABLE = r"^\[{}\][ \t]*(?:#[^\n]*)?$(?P<body>.*?)(?=^\[|\Z)"
+_POETRY = re.compile(_TABLE.format(r"tool\.poetry\.dependencies"), re.MULTILINE | re.DOTALL)
+_PIPENV = re.compile(_TABLE.format("packages"), re.MULTILINE | re.DOTALL)
+_LOCKS = {"uv.lock": "uv lock", "poetry.lock": "poetry lock", "Pipfile.lock": "pipenv lock"}
 _ENGINES = ("create_engine", "create_async_engine")
 
 
@@ -45,6 +49,9 @@ def plan_project(root: Path, here: Path, places: Mapping[str, Path | str]) -> li
     `places` are the values of `[tool.flowcraft]`: texts, and folders, named from that of the pyproject.toml.
     """
     project = nearest(root, here, "pyproject.toml")
+    if project is None and (pipfile := nearest(root, here, "Pipfile")) is not None:
+        before = text_of(pipfile) or ""
+        return [Edit(STEP, pipfile, before, _with_entry(before, _PIPENV))]
     if project is None:
         listed = nearest(root, here, "requirements.txt")
         before = (text_of(listed) or "") if listed is not None else ""
@@ -66,10 +73,27 @@ def _with_dependency(text: str) -> str:
     body = None if _NAME in text else _PROJECT.search(text)
     found = None if body is None else _LIST.search(text, body.start("body"), body.end("body"))
     if found is None:
-        return text
+        return _with_entry(text, _POETRY)
     gap, following = found["rest"], text[found.end() :]
     comma = "" if following.startswith("]") else f",{gap if chr(10) in gap else ' '}"
     return f'{text[: found.end()]}"{_REQUIREMENT}"{comma}{following}'
+
+
+def _with_entry(text: str, table: re.Pattern[str]) -> str:
+    """Return a file with the requirement as the last entry of a table; unchanged without the table."""
+    found = None if _NAME in text else table.search(text)
+    if found is None:
+        return text
+    at = found.start("body") + len(found["body"].rstrip())
+    return f'{text[:at]}\n{_NAME} = ">={__version__}"{text[at:]}'
+
+
+def locking(root: Path, here: Path) -> str | None:
+    """Return the command that locks a new dependency; None in a project that locks none."""
+    for name, command in _LOCKS.items():
+        if nearest(root, here, name) is not None:
+            return command
+    return None
 
 
 def address_expression(here: Path, root: Path, application: Path) -> AddressExpression | None:

@@ -24,7 +24,7 @@ from flowcraft.scaffolding.npm_package import npm_package
 from flowcraft.scaffolding.page_origins import page_origins
 from flowcraft.scaffolding.pages import WebPlan, find_web, plan_page, plan_web
 from flowcraft.scaffolding.project_files import files_below
-from flowcraft.scaffolding.python_project import address_expression, plan_project
+from flowcraft.scaffolding.python_project import address_expression, locking, plan_project
 from flowcraft.scaffolding.python_text import with_import
 from flowcraft.scaffolding.starting import Page, plan_start
 
@@ -155,6 +155,9 @@ def _add(options: _InitOptions) -> None:
     apply([edit for edit in edits if edit.changes], web.assets)
     apply([edit for edit in _formatted_again(edits) if edit.changes])
     click.echo(f"the {application.framework} application serves {served.target} at /realtime. Next:")
+    lock = locking(application.root, options.folder)
+    if lock is not None and any(edit.changes for edit in project):
+        click.echo(f"  {lock}   (flowcraft-realtime is a new dependency)")
     for line in _steps_of_an_application(application, served, web, settings):
         click.echo(f"  {line}")
 

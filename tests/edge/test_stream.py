@@ -93,8 +93,7 @@ async def test_a_lost_batch_is_read_from_the_stream_and_no_relay_is_asked(shared
         written(backend.log, 3, 3)
         assert await following.until(3) == numbers(1, 3)
         assert following.parts.edge.asked == asked
-        assert following.parts.edge.bridge is not None
-        assert following.parts.edge.bridge.closed == 1
+        assert following.parts.edge.report().bridged == 1
 
 
 async def test_a_lost_last_batch_is_found_by_a_beat_and_read_from_the_stream(shared_nats: NatsServer) -> None:
@@ -397,9 +396,13 @@ async def test_a_relay_refuses_a_stream_of_another_kind(shared_nats: NatsServer)
     await fails_with(url, options.name, "does not fit", f"{options.name}.>")
 
 
-async def test_a_relay_needs_jetstream_for_a_stream(tmp_path: Path) -> None:
-    with nats_server(tmp_path) as without:
-        await fails_with(with_stream(without.url), "has no JetStream", "-js", "?stream=")
+@pytest.mark.parametrize(
+    "config", ["", f"{JETSTREAM}\naccounts {{ A: {{ users: [{{ user: a, password: b }}] }} }}"]
+)
+async def test_a_relay_needs_jetstream_for_a_stream(tmp_path: Path, config: str) -> None:
+    with nats_server(tmp_path, config) as without:
+        url = with_stream(without.url.replace("nats://", "nats://a:b@"))
+        await fails_with(url, "has no JetStream", "-js", "?stream=")
 
 
 async def test_a_stream_that_is_too_large_for_the_server_is_one_line(shared_nats: NatsServer) -> None:

@@ -25,7 +25,7 @@ ADDED = {"job", "instance"}
 GUIDE = (ROOT / "docs/guides/monitoring.md").read_text()
 RELAY = TaskReport("running", 0.0, 0, None)
 COUNTS = Counts(skipped={"runs.{run_id}": {"payload_invalid": 1}})
-EDGE = EdgeReport(True, 0.2, 0.1, 0, 1, 0)
+EDGE = EdgeReport(True, 0.2, 0.1, 0, 1, 0, 0)
 REPORT = blank_report(subscribers={"runs.{run_id}": 1}, tasks={"relay": RELAY}, counts=COUNTS, edge=EDGE)
 PAGE_OF_RELAYS = metrics_of(
     RelayReport(

@@ -219,6 +219,12 @@ METRICS = (
         lambda m: _of_edge(m, lambda edge: edge.gaps),
     ),
     Metric(
+        "edge_bridged",
+        "counter",
+        "gaps and cuts for which a stream had what was missing, so that no relay was asked",
+        lambda m: _of_edge(m, lambda edge: edge.bridged),
+    ),
+    Metric(
         "edge_asks",
         "counter",
         "positions and ends of the log that the edge asked a relay for: at its start, for gaps, to settle",

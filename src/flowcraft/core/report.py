@@ -41,6 +41,8 @@ class EdgeReport:
     """Reads of the log by a relay that this edge asked for, except for replays and rows."""
     rejected: int
     """Messages that were not as specified."""
+    bridged: int = 0
+    """Gaps and cuts for which a stream had what was missing, so that no relay was asked."""
 
 
 class NodeReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -83,13 +83,17 @@ class Bridge:
             self._reading = asyncio.create_task(self._read(self._connection, look=look))
 
     async def _read(self, connection: NatsConnection, *, look: bool) -> None:
-        is_closed = await self._closes(connection, look=look or self._newest <= self._joined)
-        if not is_closed and not look:  # the last part may be among those that are missing
-            is_closed = await self._closes(connection, look=True)
-        self._reading = None
-        if not is_closed:
-            self._ask()
-        self._whole.set()
+        is_closed = False
+        try:
+            is_closed = await self._closes(connection, look=look or self._newest <= self._joined)
+            if not is_closed and not look:  # the last part may be among those that are missing
+                is_closed = await self._closes(connection, look=True)
+        finally:
+            if self._reading is asyncio.current_task():
+                self._reading = None
+                if not is_closed:
+                    self._ask()
+                self._whole.set()
 
     async def _closes(self, connection: NatsConnection, *, look: bool) -> bool:
         """Take what the stream has; return whether nothing is known to be missing any more."""

@@ -188,7 +188,8 @@ class Edge:
         """Return what has been received, for `/readyz` and the metrics."""
         now, proven = time.monotonic(), max(self._proven_at, self._began)
         behind = now - self._whole_at
-        return EdgeReport(self.is_fresh, now - proven, behind, self.gaps, self.asked, self.rejected)
+        bridged = 0 if self.bridge is None else self.bridge.closed
+        return EdgeReport(self.is_fresh, now - proven, behind, self.gaps, self.asked, self.rejected, bridged)
 
     async def _follow(self, connection: NatsConnection) -> None:
         subjects = self._subjects = self._subjects or await find_database(connection, self._address)

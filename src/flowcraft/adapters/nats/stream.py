@@ -193,9 +193,7 @@ async def find_stream(connection: NatsConnection, name: str) -> StreamInfo | Non
 
     try:
         return await connection.jetstream(ANSWER_SECONDS).stream_info(name)
-    except NotFoundError as error:
-        if error.err_code in _NOT_ENABLED:
-            raise LogUnavailable(_not_enabled(connection)) from error
+    except NotFoundError:
         return None
     except ServiceUnavailableError as error:
         if error.err_code in _NOT_ENABLED:

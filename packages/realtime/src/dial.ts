@@ -78,8 +78,11 @@ export const createDial = (Socket?: new (url: string) => WebSocketLike) => {
       };
       // After an error of a WebSocket `close` follows, with the code; in Node 20, not if it had not opened.
       next.onerror = ({ message }: { readonly message?: string }) => {
-        if (stream && message !== undefined && !isReported) reported(message);
-        isReported ||= stream !== undefined;
+        // Not of a WebSocket beside the stream, whose error may come later: in WebKit.
+        if (next === stream && message !== undefined && !isReported) {
+          isReported = true;
+          reported(message);
+        }
         if (!isDone && !stream) setTimeout(() => next.onclose?.({ code: LOST } as never));
       };
     };

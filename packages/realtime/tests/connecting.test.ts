@@ -147,6 +147,25 @@ describe("the address", () => {
   });
 });
 
+describe("React Native, where there is no page", () => {
+  test("in front again, the client replaces a connection that has died, and resumes", async () => {
+    const states = new Set<(state: string) => unknown>();
+    const AppState = { addEventListener: (_: "change", listener: (state: string) => unknown) => states.add(listener) };
+    for (const name of ["document", "addEventListener", "location", "origin", "EventSource", "sessionStorage"]) vi.stubGlobal(name, undefined);
+    const { status } = await begin({ url: "wss://api.example/realtime" });
+    AppState.addEventListener("change", (state) => state === "active" && client?.wake());
+    FakeSocket.last.open().answer();
+    expect(status()).toBe("open");
+    for (const listener of states) listener("background");
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(FakeSocket.opened).toHaveLength(1);
+    for (const listener of states) listener("active");
+    await vi.advanceTimersByTimeAsync(5_500); // no sign of life
+    expect(FakeSocket.opened).toHaveLength(2);
+    expect(FakeSocket.last.open().sent).toMatchObject([{ subscribe: ["run_update"], since: expect.any(String) as string }]);
+  });
+});
+
 describe("a WebSocket that does not answer", () => {
   const first: unknown[] = [];
   const fallBack = (open: () => void = () => undefined) => {
@@ -162,6 +181,18 @@ describe("a WebSocket that does not answer", () => {
     client = createClient({ url: "wss://flowcraft.example/realtime", token: () => "jwt" });
     client.subscribe("run_update", () => undefined);
   };
+
+  test("an error of the WebSocket that comes late hides no report of a stream that is held back, which is made once", async () => {
+    const report = vi.fn<(error: unknown) => void>();
+    vi.stubGlobal("reportError", report);
+    fallBack();
+    await vi.advanceTimersByTimeAsync(1_500);
+    await vi.waitUntil(() => FakeSocket.opened.length > 1);
+    const [socket, stream] = FakeSocket.opened;
+    socket?.onerror?.({});
+    for (let n = 0; n < 2; n++) stream?.onerror?.({ message: "a proxy holds back the event stream" });
+    expect(report.mock.calls).toMatchObject([[{ code: "stream_held" }]]);
+  });
 
   test.each([["is not open", false], ["is open, but silent", true]])("and %s after 1.5 s: a stream is asked for beside it", async (_, opens) => {
     fallBack();

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import jwt
 import pytest
 
 from flowcraft.entrypoints.bench import BROADCAST, PAYLOAD, own_server
 from flowcraft.entrypoints.bench_app import CHANNEL
 from flowcraft.testing.load_clients import LoadClients, LoadClientsRefused
+from tests.scaffolding.started import running
 from tests.support.postgres import connected, migrated
 
 FLOWCRAFT = Path(sys.executable).parent / "flowcraft"
@@ -60,6 +64,54 @@ async def test_a_server_that_runs_is_measured_by_its_own_channel(database: str) 
         refused = await flowcraft(*theirs[:3], "nobodys_update", *theirs[4:], dsn=database)
         assert refused.returncode == 1
         assert "nobodys_update" in refused.stderr
+
+
+MOUNTED = """\
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from flowcraft import Channels, Event, JwtAuthorizer, Realtime
+
+
+class Noted(Event):
+    n: int
+
+
+channels = Channels()
+channels.declare("note_update", Noted)
+realtime = Realtime(channels, authorizer=JwtAuthorizer("k" * 32, algorithm="HS256"))
+
+
+@asynccontextmanager
+async def lifespan(_):
+    async with realtime:
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+app.mount("/api/realtime", realtime.asgi())
+"""
+
+
+async def test_an_application_that_mounts_it_below_a_prefix_is_measured(here: Path, database: str) -> None:
+    (here / "app.py").write_text(MOUNTED)
+    token = jwt.encode({"sub": "ada", "exp": time.time() + 600}, "k" * 32, algorithm="HS256")
+    event = ("--channel", "note_update", "--payload", '{"type":"Noted","n":1}')
+    few = ("--clients", "2", "--seconds", "0.2", "--json")
+    serve = ("uvicorn", "app:app", "--port", "0")
+    async with (
+        migrated(database),
+        running(here, *serve, sign="Uvicorn running on", DATABASE_URL=database) as (_, line),
+    ):
+        address = f"{re.findall(r'http://[^ ]+', line)[0]}/api/realtime"
+        done = await flowcraft("--url", f"{address}/", "--token", token, *event, *few, dsn=database)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)[0]["clients"] == 2
+        without_slash = await flowcraft("--url", address, "--token", token, *event, *few, dsn=database)
+        assert f"{address.replace('http', 'ws')}/\n" in without_slash.stderr
+        without_token = await flowcraft("--url", f"{address}/", *event, *few, dsn=database)
+        assert "pass a token with --token" in without_token.stderr
 
 
 async def test_every_client_of_a_crowd_counts(database: str) -> None:

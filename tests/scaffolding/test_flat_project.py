@@ -117,3 +117,15 @@ def test_an_application_that_cannot_be_imported_is_told_and_nothing_is_changed(p
         "error: live cannot be imported with this channel: OSError: no settings\nnothing was changed\n"
     )
     assert (project / "live.py").read_text() == broken
+
+
+@pytest.mark.parametrize(("file", "found"), [("0001_items.sql", True), ("env.py", False)])
+def test_revisions_without_an_alembic_ini_are_no_sql(here: Path, file: str, found: bool) -> None:
+    from flowcraft.scaffolding.discovery import Hints, discover
+
+    module = "from flowcraft import Channels, Event\n\nchannels = Channels()\n"
+    for name, text in {"shop.py": module, "events.py": "", f"migrations/{file}": ""}.items():
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).write_text(text)
+    project = discover(here, Hints(has_web=False), from_table=True)
+    assert project.migrations == (here / "migrations" if found else None)

@@ -246,7 +246,9 @@ def _migrations(here: Path, hint: str | None, channels: Path) -> Path | None:
         return here / hint
     if _upward(channels, here, "manage.py") is not None:
         return None
-    return _upward(channels, here, "migrations")
+    found = _upward(channels, here, "migrations")
+    # Revisions of Alembic without an alembic.ini, as other tools keep them, are no SQL either.
+    return None if found is not None and (found / "env.py").exists() else found
 
 
 def _has_django_command(here: Path, channels: Path) -> bool:

@@ -110,12 +110,22 @@ def _measure(
     except (BenchFailed, LoadClientsRefused) as error:
         fail(str(error))
     except ExceptionGroup as group:
-        fail(f"{group.exceptions[0]}; is a server running at --url?" if running else str(group.exceptions[0]))
+        reason = str(group.exceptions[0])
+        fail(f"{reason}; {_advice(reason, running)}" if running else reason)
     except (OSError, asyncpg.PostgresError) as error:
         fail(f"the database cannot be reached: {str(error) or type(error).__name__}; see --dsn")
     finally:
         _progress("")
     return steps
+
+
+def _advice(reason: str, running: Installation) -> str:
+    """Return what to try where a running server refuses the clients."""
+    if "no token in time" in reason:
+        return "pass a token with --token"
+    if "the server answered HTTP" in reason and not running.url.endswith("/"):
+        return f"is the WebSocket at that path? A mounted application has it at {running.url}/"
+    return "is a server running at --url?"
 
 
 def _numbers(most: int) -> list[int]:

@@ -10,7 +10,8 @@ import pytest
 
 from flowcraft.adapters.memory import MemoryLog, MemoryTransaction
 from flowcraft.adapters.nats.backend import NatsBackend
-from flowcraft.adapters.nats.edge import EdgeLog, EdgeMembers, EdgeRows
+from flowcraft.adapters.nats.edge import EdgeLog
+from flowcraft.adapters.nats.edge_stores import EdgeMembers, EdgeRows
 from flowcraft.adapters.postgres.backend import PostgresBackend
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.cursors import Cursor

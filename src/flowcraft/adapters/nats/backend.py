@@ -6,7 +6,8 @@ from typing import TypeVar, final
 
 from flowcraft.adapters.nats.address import LogAddress
 from flowcraft.adapters.nats.connection import NatsConnection, require_nats
-from flowcraft.adapters.nats.edge import Edge, EdgeLog, EdgeMembers, EdgeRows, find_database
+from flowcraft.adapters.nats.edge import Edge, EdgeLog, find_database
+from flowcraft.adapters.nats.edge_stores import EdgeMembers, EdgeRows
 from flowcraft.adapters.nats.messages import Answer, Ask
 from flowcraft.adapters.nats.questions import Questions, error_of
 from flowcraft.adapters.postgres.address import NoDatabase

@@ -1,4 +1,4 @@
-"""Edge: the log, the wakeups and the rows of a node that follows relays, without a database."""
+"""Edge: the log and the wakeups of a node that follows relays, without a database."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import final
 
@@ -21,7 +21,6 @@ from flowcraft.adapters.nats.messages import (
     LIVE_BYTES,
     Answer,
     Ask,
-    AskError,
     Beat,
     CursorMember,
     EphemeralMessage,
@@ -35,15 +34,14 @@ from flowcraft.adapters.nats.messages import (
     encode,
 )
 from flowcraft.adapters.nats.questions import Questions, error_of
-from flowcraft.core.attendance import Change
 from flowcraft.core.chain import Chain, Link, Taken
 from flowcraft.core.parts import Parts
 from flowcraft.core.report import EdgeReport
 from flowcraft.core.wakeup import StateWord
 from flowcraft.cursors import Cursor
-from flowcraft.errors import LogUnavailable, RowsLimitExceeded, RowsUnreadable
+from flowcraft.errors import LogUnavailable
 from flowcraft.ports import BackendContext
-from flowcraft.records import Batch, Ephemeral, Limit, TableRows
+from flowcraft.records import Batch, Ephemeral, Limit
 
 logger = logging.getLogger(__name__)
 
@@ -327,23 +325,6 @@ class EdgeLog:
         return batch
 
 
-@final
-class EdgeRows:
-    """Implements `RowsReader`: a relay reads the rows."""
-
-    def __init__(self, edge: Edge) -> None:
-        self._edge = edge
-
-    async def read(self, channel: str, limit: Limit) -> TableRows:
-        ask = Ask(ask="rows", channels=(channel,), events=limit.events, bytes=limit.bytes)
-        answer = await self._edge.ask(ask)
-        if answer.error is not None:
-            raise _rows_error(answer.error, channel)
-        if answer.rows is None:
-            raise RowsUnreadable(channel, "the relay's answer has no rows")
-        return answer.rows.table_rows
-
-
 async def find_database(connection: NatsConnection, address: LogAddress) -> Subjects:
     """Return the one database whose relays beat at an address.
 
@@ -376,32 +357,6 @@ async def find_database(connection: NatsConnection, address: LogAddress) -> Subj
     return found.pop()
 
 
-@final
-class EdgeMembers:
-    """Implements `MemberStore`: a relay stores the members."""
-
-    def __init__(self, edge: Edge) -> None:
-        self._edge = edge
-
-    async def beat(self, node: str) -> Mapping[str, int]:
-        answer = await self._ask(Ask(ask="presence_beat", node=node))
-        return answer.beats or {}
-
-    async def attend(self, node: str, changes: Sequence[Change], *, whole: bool) -> bool:
-        ask = Ask(ask="presence_attend", node=node, changes=tuple(changes), whole=whole)
-        return bool((await self._ask(ask)).done)
-
-    async def forget(self, beats: Mapping[str, int]) -> Sequence[str]:
-        answer = await self._ask(Ask(ask="presence_forget", beats=dict(beats)))
-        return answer.names or ()
-
-    async def _ask(self, ask: Ask) -> Answer:
-        answer = await self._edge.ask(ask)
-        if answer.error is not None:
-            raise error_of(answer.error, "", "members")
-        return answer
-
-
 def _about(name: LogAsk, after: Cursor, limit: Limit | None) -> Ask:
     events, size = (None, None) if limit is None else (limit.events, limit.bytes)
     return Ask(ask=name, after=CursorMember.of(after), events=events, bytes=size)
@@ -413,13 +368,3 @@ def _batch_of(answer: Answer, cursor: str) -> Batch:
     if answer.batch is None:
         raise LogUnavailable("the relay's answer has no batch")
     return answer.batch.batch
-
-
-def _rows_error(error: AskError, channel: str) -> Exception:
-    if error.code == "limit_exceeded":
-        if error.limit == "rows_bytes":
-            return RowsLimitExceeded(channel, "rows_bytes", error.value, error.text)
-        return RowsLimitExceeded(channel, "rows_per_channel", error.value, error.text)
-    if error.code == "rows_unreadable":
-        return RowsUnreadable(channel, error.text)
-    return error_of(error, "", channel)

@@ -40,7 +40,7 @@ test: setup build $(NATS_READY) $(BROWSER_READY) ## everything that must hold: s
 	@$(SUITES) check typescript python e2e faults
 
 test-world: setup build $(NATS_READY) $(NEWEST_NATS_READY) $(BROWSER_READY) $(FIREFOX_READY) ## what takes longer: every PostgreSQL, every version of what we plug into, strangers' projects
-	@FIREFOX="$$(cat $(FIREFOX_READY))" $(SUITES) browsers world
+	@FIREFOX="$$(cat $(FIREFOX_READY))" $(SUITES) browsers firefox webkit world
 
 check: setup build ## static gates only: lint, format, types, layers, drift
 	@scripts/check

@@ -28,6 +28,7 @@ from scripts.sum_reports import sum_up
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ROOT / "build/reports"
 VITEST = ("node_modules/.bin/vitest", "run", "--reporter=default", "--reporter=junit")
+ENGINES = (*VITEST, "--config", "tests/e2e/vitest.engines.config.ts", "--outputFile.junit={report}")
 PYTEST = (".venv/bin/python", "-m", "pytest")
 WORKERS = str(2 * (os.cpu_count() or 1))
 """Half of the time a test waits: for a server that starts, a timer, a fault that lasts."""
@@ -63,6 +64,8 @@ SUITES = {
     "browsers": Suite(
         (*VITEST, "--config", "tests/e2e/vitest.world.config.ts", "--outputFile.junit={report}"), 900
     ),
+    "firefox": Suite(("env", "ENGINE=firefox", *ENGINES), 900),
+    "webkit": Suite(("env", "ENGINE=webkit", *ENGINES), 900),
     "world": Suite((*PYTEST, "-m", "world", "--junitxml={report}"), 3600),
 }
 

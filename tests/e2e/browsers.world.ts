@@ -1,21 +1,19 @@
 /**
  * The main promises in Firefox and in WebKit, where these are installed (Debian: apt install firefox-esr webkit2gtk-driver xvfb).
- * `tests/e2e/*.test.ts` are in Chromium.
+ * `tests/e2e/*.test.ts` are in Chromium; those with pages run in the engines too, by `vitest.engines.config.ts`.
  */
 import { existsSync } from "node:fs";
 import type { PreviewServer } from "vite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Firefox } from "./firefox.js";
 import { Gatekeeper, type Manner } from "./gatekeeper.js";
-import { expectInOrder, freePort, Program, psql, startPage, startServer, startStage } from "./harness.js";
+import { expectInOrder, FIREFOX, freePort, Program, psql, startDemo, startPage, startServer, startStage, WEBKIT } from "./harness.js";
 import type { Seen } from "./page/main.js";
 import { MINI_BROWSER, WebKit } from "./webkit.js";
 
 type Tab = { readonly evaluate: <T>(expression: string) => Promise<T>; readonly close: () => Promise<void> };
 type Engine = { readonly open: (url: string) => Promise<Tab>; readonly close: () => Promise<void> };
 
-const FIREFOX = process.env["FIREFOX"] ?? "/usr/bin/firefox-esr"; // empty where setup found none
-const WEBKIT = "/usr/bin/WebKitWebDriver";
 const ENGINES: readonly (readonly [string, boolean, () => Promise<Engine>])[] = [
   ["Firefox", existsSync(FIREFOX), () => Firefox.start(FIREFOX)],
   ["WebKit", [WEBKIT, MINI_BROWSER, "/usr/bin/Xvfb"].every((file) => existsSync(file)), () => WebKit.start(WEBKIT)],
@@ -31,7 +29,7 @@ let site: PreviewServer;
 let address: string;
 let engine: Engine;
 
-describe.each(ENGINES)("in %s", (_, isThere, start) => {
+describe.each(ENGINES)("in %s", (name, isThere, start) => {
   if (!isThere) {
     test.skip("it is not installed");
     return;
@@ -49,6 +47,17 @@ describe.each(ENGINES)("in %s", (_, isThere, start) => {
     await site.close();
     await server.stop();
     await stage.stop();
+  });
+
+  test.runIf(name === "WebKit")("the demo under LANG=C.UTF-8, whose language a library takes for an error, has all but its plot", async () => {
+    const [{ demo, page }, webkit] = await Promise.all([startDemo(), WebKit.start(WEBKIT, { LANG: "C.UTF-8", LC_ALL: "C.UTF-8" })]);
+    const tab = await webkit.open(page);
+    await expect.poll(() => tab.evaluate<string>("document.querySelector('[data-testid=badge]')?.dataset.health"), { timeout: 30_000 }).toBe("live");
+    expect(await tab.evaluate("navigator.language")).toBe("C");
+    await expect.poll(() => tab.evaluate<string>("document.body.innerText"), { timeout: 20_000 }).toContain("This could not be loaded");
+    expect(await tab.evaluate("document.querySelector('[data-testid=counter-succeeded]')?.textContent")).toMatch(/^[\d,]+$/);
+    await webkit.close();
+    await demo.stop();
   });
 
   const seen = (page: Tab) => page.evaluate<Seen>("window.seen");

@@ -45,8 +45,17 @@ export class Firefox {
     return firefox;
   }
 
-  async open(url: string): Promise<FirefoxPage> {
-    const { context } = (await this.#send("browsingContext.create", { type: "tab" })) as { context: string };
+  /** A context with a storage of its own. */
+  async createContext(): Promise<string> {
+    return ((await this.#send("browser.createUserContext", {})) as { userContext: string }).userContext;
+  }
+
+  async closeContext(userContext: string): Promise<void> {
+    await this.#send("browser.removeUserContext", { userContext });
+  }
+
+  async open(url: string, userContext = "default"): Promise<FirefoxPage> {
+    const { context } = (await this.#send("browsingContext.create", { type: "tab", userContext })) as { context: string };
     const page = new FirefoxPage((method, params) => this.#send(method, params), context);
     await page.goto(url);
     return page;

@@ -9,7 +9,10 @@ import { type Browser, chromium, type Page } from "playwright-core";
 import react from "@vitejs/plugin-react";
 import { build, type InlineConfig, preview, type PreviewServer } from "vite";
 import { expect } from "vitest";
+import { Firefox } from "./firefox.js";
 import type { Item } from "./page/main.js";
+import { asBrowser } from "./pages.js";
+import { WebKit } from "./webkit.js";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -126,13 +129,13 @@ export const psql = async (dsn: string, sql: string): Promise<string> =>
 
 /** Build the page in a folder and serve it; `proxy` leads its `/realtime` to a server. */
 export const startPage = async (
-  folder = fileURLToPath(new URL("page", import.meta.url)),
+  source = fileURLToPath(new URL("page", import.meta.url)),
   proxy: Record<string, { target: string; ws: boolean }> = {},
-): Promise<{ site: PreviewServer; address: string }> => {
-  const outDir = `${root}build/e2e-${createHash("sha256").update(folder).digest("hex").slice(0, 8)}`;
+): Promise<{ site: PreviewServer; address: string; folder: string }> => {
+  const outDir = `${root}build/e2e-${createHash("sha256").update(source).digest("hex").slice(0, 8)}`;
   const config: InlineConfig = {
     configFile: false,
-    root: folder,
+    root: source,
     logLevel: "warn",
     plugins: [react()],
     build: { outDir, emptyOutDir: true },
@@ -142,7 +145,7 @@ export const startPage = async (
   const site = await preview(config);
   const address = site.resolvedUrls?.local[0] ?? site.resolvedUrls?.network[0];
   if (address === undefined) throw new Error("the page is nowhere");
-  return { site, address };
+  return { site, address, folder: outDir };
 };
 
 /** Of each item the versions 1, 2, 3 … have come, in this order. */
@@ -153,7 +156,18 @@ export const expectInOrder = (events: readonly Item[]): void => {
   }
 };
 
-export const startBrowser = async (): Promise<Browser> =>
+/** Where Firefox and WebKit are; `FIREFOX` is empty where setup found none. */
+export const FIREFOX = process.env["FIREFOX"] ?? "/usr/bin/firefox-esr";
+export const WEBKIT = "/usr/bin/WebKitWebDriver";
+
+/** Chromium, or the engine that `ENGINE` names: then pages have the part of the interface that `pages.ts` has. */
+export const startBrowser = async (): Promise<Browser> => {
+  if (process.env["ENGINE"] === "firefox") return asBrowser(await Firefox.start(FIREFOX));
+  if (process.env["ENGINE"] === "webkit") return asBrowser(await WebKit.start(WEBKIT));
+  return startChromium();
+};
+
+const startChromium = (): Promise<Browser> =>
   chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: CHROMIUM_FLAGS });
 
 /** Open a page; what goes wrong in it fails the test that asks. */

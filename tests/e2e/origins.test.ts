@@ -161,8 +161,8 @@ describe.each(Object.entries(doors))("%s", (_, start) => {
   test("a page of another origin reads nothing and connects nowhere", async () => {
     const { page } = await open(browser, unlisted);
     const url = `${events}?channel=item_update`;
-    expect(await fetched(page, url)).toEqual({ error: "TypeError: Failed to fetch" });
-    expect(await fetched(page, url, { headers: { Authorization: "Bearer x" } })).toEqual({ error: "TypeError: Failed to fetch" });
+    expect(await fetched(page, url)).toEqual({ error: containing("TypeError") });
+    expect(await fetched(page, url, { headers: { Authorization: "Bearer x" } })).toEqual({ error: containing("TypeError") });
     await subscribe(page, url);
     await titled(page, "refused");
     const opened = await page.evaluate(

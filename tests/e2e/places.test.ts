@@ -1,4 +1,8 @@
 /** Workers and frames without an address of their own: `createClient()` finds the server of their page. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { Browser } from "playwright-core";
 import { rolldown } from "rolldown";
 import type { PreviewServer } from "vite";
@@ -12,18 +16,21 @@ let site: PreviewServer;
 let address: string;
 let browser: Browser;
 let script: string;
+let webSocket: string;
 
 /** Reports through `report` when it is live, the first event, and errors. */
 const CLIENT = `
   import { createClient } from "${root}packages/realtime/src/index.ts";
-  const client = createClient({ onError: (error) => report("error " + error) });
+  const client = createClient({ ...globalThis.realtime, onError: (error) => report("error " + error) });
   client.subscribe("item_update", (item) => report("version " + item.version), { onFresh: (fresh) => report(fresh ? "live" : "stale") });
 `;
 
 beforeAll(async () => {
   const port = await freePort();
   const target = `http://127.0.0.1:${port}`;
-  [{ stage, dsn }, { site, address }, browser] = await Promise.all([
+  webSocket = `ws://127.0.0.1:${port}/realtime`;
+  let folder: string;
+  [{ stage, dsn }, { site, address, folder }, browser] = await Promise.all([
     startStage(),
     startPage(undefined, { "/realtime": { target, ws: true } }),
     startBrowser(),
@@ -32,8 +39,11 @@ beforeAll(async () => {
   const entry = "\0place";
   const virtual = { name: "place", resolveId: (id: string) => (id === "place" ? entry : null), load: (id: string) => (id === entry ? CLIENT : null) };
   const bundle = await rolldown({ input: "place", plugins: [virtual], resolve: { extensionAlias: { ".js": [".ts", ".js"] } } });
-  const { output } = await bundle.generate({ codeSplitting: false });
+  const { output } = await bundle.generate({ codeSplitting: false, format: "iife" });
   script = output[0].code;
+  writeFileSync(join(folder, "worker.js"), `const report = (text) => postMessage(text);\n${script}`);
+  const reports = `const report = async (text) => { for (const page of await clients.matchAll({ includeUncontrolled: true })) page.postMessage(text); };`;
+  writeFileSync(join(folder, "service-worker.js"), `${reports}\n${script}`);
 });
 
 afterAll(async () => {
@@ -44,6 +54,14 @@ afterAll(async () => {
 });
 
 const PLACES: Readonly<Record<string, (script: string) => void>> = {
+  "a worker": () => {
+    const worker = new Worker("/worker.js");
+    worker.onmessage = ({ data }: MessageEvent<string>) => window.place.push(data);
+  },
+  "a service worker": () => {
+    navigator.serviceWorker.onmessage = ({ data }: MessageEvent<string>) => window.place.push(data);
+    void navigator.serviceWorker.register("/service-worker.js");
+  },
   "a worker made from a blob": (script) => {
     const source = `const report = (text) => postMessage(text);\n${script}`;
     const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })), { type: "module" });
@@ -98,4 +116,15 @@ test("a frame in a sandbox reports once why it cannot", async () => {
   await page.waitForFunction(() => window.place.length > 0);
   expect(await page.evaluate(() => window.place)).toEqual([expect.stringContaining("createClient({ url")]);
   await page.close();
+});
+
+test("a page from a file, as Electron loads it, is live with an address", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "place-"));
+  const place = `window.place = []; window.realtime = { url: "${webSocket}" }; const report = (text) => window.place.push(text);`;
+  writeFileSync(join(folder, "index.html"), `<!doctype html><script>${place}</script><script>${script.replaceAll("</", "<\\/")}</script>`);
+  const { page } = await open(browser, pathToFileURL(join(folder, "index.html")).href);
+  await page.waitForFunction(() => window.place.length > 0);
+  expect(await page.evaluate(() => window.place)).toEqual(["live"]);
+  await page.close();
+  rmSync(folder, { recursive: true });
 });

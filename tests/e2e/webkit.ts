@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { freePort } from "./harness.js";
+import { type AddressInfo, createServer } from "node:net";
 
 const ARCHITECTURE = process.arch === "arm64" ? "aarch64" : "x86_64";
 export const MINI_BROWSER = `/usr/lib/${ARCHITECTURE}-linux-gnu/webkit2gtk-4.1/MiniBrowser`;
@@ -22,11 +22,14 @@ export class WebKit {
     [this.#children, this.#session] = [children, session];
   }
 
-  static async start(program: string): Promise<WebKit> {
+  static async start(program: string, environment: Record<string, string> = {}): Promise<WebKit> {
     const screen = spawn("Xvfb", ["-displayfd", "3", "-screen", "0", "1024x768x24", "-nolisten", "tcp"], { stdio: ["ignore", "ignore", "ignore", "pipe"] });
     const [number] = (await once(createInterface({ input: screen.stdio[3] as NodeJS.ReadableStream }), "line")) as [string];
-    const port = await freePort();
-    const driver = spawn(program, [`--port=${port}`], { stdio: "ignore", env: { ...process.env, DISPLAY: `:${number}`, WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1" } });
+    const probe = createServer().listen(0, "127.0.0.1");
+    await once(probe, "listening");
+    const { port } = probe.address() as AddressInfo;
+    await new Promise((resolve) => probe.close(resolve));
+    const driver = spawn(program, [`--port=${port}`], { stdio: "ignore", env: { ...process.env, ...environment, DISPLAY: `:${number}`, WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1" } });
     const address = `http://127.0.0.1:${port}/session`;
     const browserOptions = { binary: MINI_BROWSER, args: ["--automation"] };
     const capabilities = { alwaysMatch: { "webkitgtk:browserOptions": browserOptions } };
@@ -91,6 +94,10 @@ export class WebKitPage {
   async evaluate<T>(expression: string): Promise<T> {
     const script = `const done = arguments[0]; Promise.resolve(${expression}).then((value) => done(JSON.stringify(value ?? null)));`;
     return JSON.parse(String(await this.run([["execute/async", { script, args: [] }]]))) as T;
+  }
+
+  async goto(url: string): Promise<void> {
+    await this.run([["url", { url }]]);
   }
 
   async close(): Promise<void> {

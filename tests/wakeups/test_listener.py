@@ -209,7 +209,7 @@ async def test_taking_the_lock_is_cut_short_together_with_its_session(
     log: AppendablePostgresLog, turns: int
 ) -> None:
     async with connected(log.dsn) as connection:
-        async with ListenConnection.open(log.dsn, [], lambda: None, Ear()) as line:
+        async with ListenConnection.open(log.dsn, [], lambda _: None, Ear()) as line:
             trying = asyncio.create_task(line.try_lock())
             for _ in range(turns):
                 await asyncio.sleep(0)

@@ -126,7 +126,7 @@ class WakeupMachine:
         self.state: State = Releasing(None)
         self.round_trip = 0.0
         """The shortest of the last round trips to the database, in seconds, as its owner measures them."""
-        self._safety_seconds = safety_seconds
+        self.safety_seconds = safety_seconds
         self._snapshot = Snapshot(0)
         self._last_event = float("-inf")
         self._busy_reads = 0
@@ -137,13 +137,19 @@ class WakeupMachine:
         self._notified_at = float("-inf")
         self._pause = POLL_SECONDS
 
-    def observe(self, snapshot: Snapshot, records: int, *, waited: float, now: float) -> Step:
-        """Take the result of a read, and the time that the reader waited before it."""
+    def observe(
+        self, snapshot: Snapshot, records: int, *, waited: float, now: float, must_notify: bool = False
+    ) -> Step:
+        """Take the result of a read, and the time that the reader waited before it.
+
+        `must_notify`: the other readers wait for this one, whichever its state (`first_reader.py`).
+        """
         self._snapshot, self._records = snapshot, records
         if records:
             self._busy_reads = self._busy_reads + 1 if waited < BUSY_WAIT_SECONDS else 0
             self._last_event = now
             self._unnotified = isinstance(self.state, Leader | Releasing)
+        self._unnotified |= must_notify
         self._busy = records > 0 and self._busy_reads >= BUSY_READS
         return self._next(now)
 
@@ -151,7 +157,7 @@ class WakeupMachine:
         """Take the answer to `TryLock`."""
         if taken:
             self.state = Leader()
-            return Unlock() if self._is_far else Read()
+            return Unlock() if self.is_far else Read()
         self._retry_at = now + RETRY_SECONDS
         if isinstance(self.state, Idle):
             self.state = Follower()
@@ -195,21 +201,22 @@ class WakeupMachine:
                 pass
             case _ as never:
                 assert_never(never)
-        return self._take_lock(now) or Wait(self._safety_seconds)
+        return self._take_lock(now) or Wait(self.safety_seconds)
 
     def _lead(self, now: float) -> Step:
-        if self._is_far:
+        if self.is_far:
             return NotifyOthers() if self._unnotified else Unlock()
         if now - self._last_event < LINGER_SECONDS:
             return Wait(min(POLL_SECONDS + self._records * PER_RECORD_SECONDS, LONGEST_REST_SECONDS))
         return NotifyOthers() if self._unnotified else Unlock()
 
     @property
-    def _is_far(self) -> bool:
+    def is_far(self) -> bool:
+        """Whether the database is too far for this reader to serve the others."""
         return self.round_trip > FAR_SECONDS
 
     def _take_lock(self, now: float) -> Step | None:
-        return TryLock() if self._busy and not self._is_far and now >= self._retry_at else None
+        return TryLock() if self._busy and not self.is_far and now >= self._retry_at else None
 
     def _wait_for_unfinished(self) -> Step:
         pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE_SECONDS)

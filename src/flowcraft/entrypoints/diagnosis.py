@@ -156,6 +156,7 @@ _COSTS = {
     2: "so servers cannot show writers that they read, and each event may arrive up to a second later",
     3: "so every migration waits",
     4: "so nothing is removed from the log, which grows",
+    5: "so writers notify every server, and wait for as many reads of the log",
 }
 
 

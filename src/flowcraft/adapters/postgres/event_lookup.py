@@ -177,7 +177,7 @@ async def _outcome(connection: Plain, xid: int | None) -> str | None:
 
 async def _notifies(dsn: str) -> bool | None:
     try:
-        async with ListenConnection.open(dsn, [], lambda: None, _ignore) as connection:
+        async with ListenConnection.open(dsn, [], lambda _: None, _ignore) as connection:
             return await connection.proves_notifications(PROBE_SECONDS)
     except LogUnavailable:
         return None

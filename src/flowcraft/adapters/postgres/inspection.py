@@ -281,7 +281,9 @@ def function_name(source: TableSource) -> str:
 async def _notifies(dsn: str) -> bool | None:
     """Return whether a NOTIFY arrives, as the listener tests it; None if there is no connection."""
     try:
-        async with ListenConnection.open(dsn, [], lambda: None, lambda _topic, _payload: None) as connection:
+        async with ListenConnection.open(
+            dsn, [], lambda _: None, lambda _topic, _payload: None
+        ) as connection:
             return await connection.proves_notifications(_PROBE_SECONDS)
     except LogUnavailable:
         return None

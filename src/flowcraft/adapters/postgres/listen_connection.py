@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import AnyConnection, Plain
 
 WAKEUP_TOPIC = "flowcraft_wakeup"
+"""On which writers notify the first reader."""
+READERS_TOPIC = "flowcraft_readers"
+"""On which readers notify each other."""
 ANSWER_SECONDS = 2.0
 """Its statements take microseconds; without an answer in this time the connection counts as lost."""
 COUNT_SECONDS = 1.0
@@ -34,15 +37,15 @@ ROUND_TRIPS = 8
 class ListenConnection:
     """A connection that listens. Once a statement on it fails or is cancelled it is closed, with its locks.
 
-    `on_wakeup` is called for every wakeup that another session sent, `on_notification` with the topic and
-    payload of any other notification.
+    `on_wakeup` is called for every wakeup that another session sent, with whether that is a writer,
+    `on_notification` with the topic and payload of any other notification.
     """
 
     def __init__(
         self,
         dsn: str,
         connection: Plain,
-        on_wakeup: Callable[[], None],
+        on_wakeup: Callable[[bool], None],
         on_notification: Callable[[str, str], None],
     ) -> None:
         self._dsn = dsn
@@ -64,7 +67,7 @@ class ListenConnection:
         cls,
         dsn: str,
         topics: Sequence[str],
-        on_wakeup: Callable[[], None],
+        on_wakeup: Callable[[bool], None],
         on_notification: Callable[[str, str], None],
     ) -> AsyncIterator[ListenConnection]:
         """Connect to a primary and listen.
@@ -131,6 +134,20 @@ class ListenConnection:
     async def unlock(self) -> None:
         await self._ask("unlock")
 
+    async def try_first(self) -> bool:
+        return bool(await self._ask("try_first"))
+
+    async def leave_first(self) -> None:
+        await self._ask("leave_first")
+
+    async def listen_to_writers(self, *, begins: bool) -> None:
+        """Begin or cease to listen to the writers."""
+        async with self._statement_turn():
+            if begins:
+                await self._connection.add_listener(WAKEUP_TOPIC, self._receive)
+            else:
+                await self._connection.remove_listener(WAKEUP_TOPIC, self._receive)
+
     async def draw_mark(self) -> int:
         return int(str(await self._ask("draw_mark")))
 
@@ -159,8 +176,7 @@ class ListenConnection:
             raise LogUnavailable("this server is a standby; the log is read on the primary")
         async with self._statement_turn():
             self._pooled = await is_pooled(self._connection)
-            await self._connection.add_listener(WAKEUP_TOPIC, self._receive)
-            for topic in topics:
+            for topic in (WAKEUP_TOPIC, READERS_TOPIC, *topics):
                 await self._connection.add_listener(topic, self._receive)
 
     async def _ask(self, name: str, *arguments: object) -> object:
@@ -186,10 +202,10 @@ class ListenConnection:
 
     def _receive(self, connection: AnyConnection, sender: int, topic: str, payload: object) -> None:
         text = str(payload)
-        if topic != WAKEUP_TOPIC:
+        if topic not in (WAKEUP_TOPIC, READERS_TOPIC):
             self._on_notification(topic, text)
         elif text:
             if text in self._probes:
                 self._probes[text].set()
         elif sender != connection.get_server_pid():
-            self._on_wakeup()
+            self._on_wakeup(topic == WAKEUP_TOPIC)

@@ -7,11 +7,12 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import final
+from typing import assert_never, final
 
 from flowcraft.adapters.postgres.ephemeral import EphemeralNotifications
 from flowcraft.adapters.postgres.listen_connection import ListenConnection
 from flowcraft.channels import Channels
+from flowcraft.core.first_reader import FirstReader, FirstStep, LeaveFirst, ListenToWriters, TryFirst
 from flowcraft.core.wakeup import (
     DrawMark,
     Follower,
@@ -72,6 +73,8 @@ class PostgresListener:
         self._probe_seconds = probe_seconds
         self._check_seconds = check_seconds
         self._machine = WakeupMachine(safety_seconds=safety_seconds)
+        self._first = FirstReader()
+        self._timed_out = False
         self._connection: ListenConnection | None = None
         self._connected = asyncio.Event()
         self._disconnected = asyncio.Event()
@@ -109,6 +112,16 @@ class PostgresListener:
                 return "follower"
             case Leader() | Releasing():
                 return "leader"
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the writers notify this reader, and it notifies the others."""
+        return self._first.is_first
+
+    @property
+    def listens_to_writers(self) -> bool:
+        """Whether the notifications of writers arrive here."""
+        return self._first.listens_to_writers
 
     @property
     def rejected(self) -> int:
@@ -151,7 +164,14 @@ class PostgresListener:
             # Without a tail since the last wait (a start, a reset) no transaction counts as read.
             snapshot, records = (Snapshot(0), 0) if batch is None else (batch.snapshot, len(batch.records))
             self._machine.round_trip = connection.round_trip
-            step = self._machine.observe(snapshot, records, waited=self._waited, now=time.monotonic())
+            await self._arrange_first(connection, records)
+            step = self._machine.observe(
+                snapshot,
+                records,
+                waited=self._waited,
+                now=time.monotonic(),
+                must_notify=self._first.must_notify(),
+            )
             while not isinstance(step, Read | Wait):
                 step = await self._perform(connection, step)
         except LogUnavailable:
@@ -177,13 +197,17 @@ class PostgresListener:
             self._joined = self.polling or await self._join(connection)
             await self._read_key(connection, is_new=True)
             self._machine = WakeupMachine(safety_seconds=await self._longest_wait(connection))
+            self._first = FirstReader()
             self._connection = connection
             self.last_error = None
             self._connected.set()
             self._disconnected.clear()
             # Read after LISTEN, not before: a commit in between would notify no listener.
             self._woken.set()
-            await self._check_connection(connection)
+            try:
+                await self._check_connection(connection)
+            finally:
+                await self._leave_first(connection)
 
     async def _join(self, connection: ListenConnection) -> bool:
         joined = await connection.join()
@@ -252,17 +276,47 @@ class PostgresListener:
                 await connection.notify_others(time.monotonic())
                 return self._machine.notified(time.monotonic())
 
+    async def _arrange_first(self, connection: ListenConnection, records: int) -> None:
+        """Find out which reader the writers notify, and listen to them or not."""
+        first = self._first
+        first.observe(records, timed_out=self._timed_out)
+        while step := first.next(time.monotonic(), is_far=self._machine.is_far):
+            await self._perform_first(connection, first, step)
+
+    async def _perform_first(self, connection: ListenConnection, first: FirstReader, step: FirstStep) -> None:
+        match step:
+            case TryFirst():
+                first.tried(time.monotonic(), taken=await connection.try_first())
+            case LeaveFirst():
+                await connection.leave_first()
+                first.left()
+            case ListenToWriters(begins):
+                await connection.listen_to_writers(begins=begins)
+                first.listening(begins=begins)
+                if begins:
+                    self._woken.set()  # what was committed before has notified no one here: read it now
+            case _:
+                assert_never(step)
+
+    async def _leave_first(self, connection: ListenConnection) -> None:
+        """Let another reader be the first at once, if that is possible; it finds out by itself otherwise."""
+        if self._first.is_first:
+            with suppress(LogUnavailable):
+                await connection.leave_first()
+
     async def _rest(self, seconds: float) -> None:
         began = time.monotonic()
         if seconds:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._woken.wait()
+        self._timed_out = seconds >= self._machine.safety_seconds and not self._woken.is_set()
         self._woken.clear()
         self._waited = time.monotonic() - began
 
-    def _wake(self) -> None:
+    def _wake(self, by_writer: bool) -> None:  # the connection's
         self.notifications += 1
+        self._first.notified(by_writer=by_writer)
         self._woken.set()
 
     def _disconnect(self) -> None:

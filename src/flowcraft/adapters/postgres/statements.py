@@ -25,13 +25,14 @@ NOT_OURS = "RT003"
 DIFFERS = "RT004"
 """The state with which `verify.sql` refuses a log that the migrations of this version did not make."""
 
-# 0x666c6f77, "flow": the class of our advisory locks; 1 leader, 2 readers, 3 migrate, 4 rotate
+# 0x666c6f77, "flow": the class of our advisory locks; 1 leader, 2 readers, 3 migrate, 4 rotate, 5 first
 _LOCKS = {
     "lock_class": 0x666C6F77,
     "leader_lock": 1,
     "readers_lock": 2,
     "migrate_lock": 3,
     "rotate_lock": 4,
+    "first_lock": 5,
 }
 ROTATE_LOCK = _LOCKS["rotate_lock"]
 _INCLUDED = re.compile(r"^\\ir (\w+)\.sql$", re.MULTILINE)

@@ -5,7 +5,7 @@ select l.objid::integer as lock, a.pid, coalesce(a.usename::text, p.owner::text)
 from pg_locks as l
 left join pg_stat_activity as a on a.pid = l.pid
 left join pg_prepared_xacts as p on l.pid is null and l.virtualtransaction = '-1/' || p.transaction::text
-where l.locktype = 'advisory' and l.classid = :lock_class and l.objsubid = 2 and l.granted and l.objid between 1 and 4
+where l.locktype = 'advisory' and l.classid = :lock_class and l.objsubid = 2 and l.granted and l.objid between 1 and 5
     and l.database = (select oid from pg_database where datname = current_database())
     and not coalesce(case when l.objid = :migrate_lock
         then pg_has_role(coalesce(a.usename, p.owner), (select n.nspowner from pg_namespace as n where n.nspname = 'flowcraft'), 'member')

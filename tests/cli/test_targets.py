@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from flowcraft.adapters.postgres.address import DSN_VARIABLES, find_dsn
 from flowcraft.entrypoints.cli import app
 from flowcraft.entrypoints.commands.importing import read_env_file
-from flowcraft.entrypoints.commands.target import find_target
+from flowcraft.entrypoints.commands.target import find_target, realtime_of
 from tests.scaffolding import started
 
 CHANNELS = (
@@ -212,3 +212,10 @@ def test_the_address_is_that_of_the_settings_of_django(here: Path, name: str) ->
         assert started.run(folder, sys.executable, "-c", asked) == expected
     write(here, {".env": "DATABASE_URL=postgresql://h/env\n"})
     assert started.run(here, sys.executable, "-c", asked) == "postgresql://h/env\n"
+
+
+def test_channels_have_the_address_of_the_object_that_serves_them(here: Path, name: str) -> None:
+    addressed = WITH_REALTIME.replace("Realtime(channels)", 'Realtime(channels, dsn="postgresql://h/code")')
+    write(here, {f"{name}.py": addressed})
+    assert realtime_of(f"{name}:channels").dsn == "postgresql://h/code"
+    assert realtime_of(f"{name}:channels", "postgresql://h/named").dsn == "postgresql://h/named"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -89,9 +90,18 @@ def realtime_of(target: str | Target | None, dsn: str | None = None, *, kind: Ki
     """Return the Realtime object that a target names, or a new one for its channels."""
     read_env_file(Path.cwd(), DSN_VARIABLES)
     found = _load(target if isinstance(target, Target) else find_target(target, kind=kind))
+    if isinstance(found, Channels) and dsn is None:
+        return _serving(found)
     if isinstance(found, Channels) or dsn is not None:
         return Realtime(found if isinstance(found, Channels) else found.channels, dsn=dsn)
     return found
+
+
+def _serving(channels: Channels) -> Realtime:
+    """Return the Realtime object that its modules have for some channels, or a new one."""
+    loaded = [value for module in list(sys.modules.values()) for value in list(vars(module).values())]
+    found = {id(one): one for one in loaded if isinstance(one, Realtime) and one.channels is channels}
+    return next(iter(found.values())) if len(found) == 1 else Realtime(channels)
 
 
 def realtime_here(target: str | None) -> Realtime | None:

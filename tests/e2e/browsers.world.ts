@@ -4,7 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import type { PreviewServer } from "vite";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { Firefox } from "./firefox.js";
 import { Gatekeeper, type Manner } from "./gatekeeper.js";
 import { expectInOrder, FIREFOX, freePort, Program, psql, startDemo, startPage, startServer, startStage, WEBKIT } from "./harness.js";
@@ -51,13 +51,12 @@ describe.each(ENGINES)("in %s", (name, isThere, start) => {
 
   test.runIf(name === "WebKit")("the demo under LANG=C.UTF-8, whose language a library takes for an error, has all but its plot", async () => {
     const [{ demo, page }, webkit] = await Promise.all([startDemo(), WebKit.start(WEBKIT, { LANG: "C.UTF-8", LC_ALL: "C.UTF-8" })]);
+    onTestFinished(() => Promise.all([webkit.close(), demo.stop()]).then(() => undefined));
     const tab = await webkit.open(page);
     await expect.poll(() => tab.evaluate<string>("document.querySelector('[data-testid=badge]')?.dataset.health"), { timeout: 30_000 }).toBe("live");
     expect(await tab.evaluate("navigator.language")).toBe("C");
     await expect.poll(() => tab.evaluate<string>("document.body.innerText"), { timeout: 20_000 }).toContain("This could not be loaded");
     expect(await tab.evaluate("document.querySelector('[data-testid=counter-succeeded]')?.textContent")).toMatch(/^[\d,]+$/);
-    await webkit.close();
-    await demo.stop();
   });
 
   const seen = (page: Tab) => page.evaluate<Seen>("window.seen");

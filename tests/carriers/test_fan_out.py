@@ -24,6 +24,8 @@ if fan_out.IMPLEMENTATION == "C":
     in_c = import_module("flowcraft._fan_out")
     IMPLEMENTATIONS["C"] = in_c.Target, in_c.send_all
 
+SEEDS = int(os.environ.get("FAN_OUT_SEEDS", "60"))
+"""How many random situations are tried; `make fuzz` tries many more, with sanitizers."""
 HELLO = b"hello" * 20
 WRONG: list[tuple[object, ...]] = [
     (),
@@ -222,7 +224,7 @@ def test_a_target_in_a_cycle_is_freed(sockets: Sockets) -> None:
 
 @pytest.mark.skipif("C" not in IMPLEMENTATIONS, reason="the C version is not built")
 def test_both_do_the_same_whatever_happens() -> None:
-    for seed in range(60):
+    for seed in range(SEEDS):
         results: list[object] = []
         for implementation in IMPLEMENTATIONS.values():
             chance = random.Random(seed)

@@ -66,7 +66,7 @@ SUITES = {
     ),
     "firefox": Suite(("env", "ENGINE=firefox", *ENGINES), 900),
     "webkit": Suite(("env", "ENGINE=webkit", *ENGINES), 900),
-    "world": Suite((*PYTEST, "-m", "world", "--junitxml={report}"), 3600),
+    "world": Suite((*PYTEST, "-m", "world", "--junitxml={report}"), 5400),
 }
 
 

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 
 import click
 
-from flowcraft.adapters.postgres.address import DSN_VARIABLES, find_dsn
+from flowcraft.adapters.postgres.address import DSN_VARIABLES, NoDatabase, find_dsn
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.commands.exit_status import USAGE, exit_on_error, fail
 from flowcraft.entrypoints.commands.importing import import_module, read_env_file
@@ -98,7 +98,13 @@ def realtime_of(target: str | Target | None, dsn: str | None = None, *, kind: Ki
 
 
 def _serving(channels: Channels) -> Realtime:
-    """Return the Realtime object that its modules have for some channels, or a new one."""
+    """Return the object that serves some channels, where only its code has an address; or a new one."""
+    try:
+        find_dsn(None)
+    except NoDatabase:
+        pass
+    else:
+        return Realtime(channels)
     loaded = [value for module in list(sys.modules.values()) for value in list(vars(module).values())]
     found = {id(one): one for one in loaded if isinstance(one, Realtime) and one.channels is channels}
     return next(iter(found.values())) if len(found) == 1 else Realtime(channels)

@@ -11,6 +11,7 @@ from flowcraft.entrypoints.commands.formatting import formatted
 from flowcraft.scaffolding.applications import find_application
 from flowcraft.scaffolding.page_client import PageClient, page_client
 from flowcraft.scaffolding.page_origins import PageOrigins, page_origins
+from tests.scaffolding.started import run
 from tests.support.journeys import write
 
 API = "const URL = import.meta.env.VITE_API_URL"
@@ -75,8 +76,6 @@ def test_the_origins_are_those_of_the_cors_middleware(
 
 
 def test_the_objects_of_the_module_have_the_origins_and_the_address(here: Path) -> None:
-    from tests.scaffolding.started import run
-
     package = '{ "dependencies": { "react": "1" } }'
     engine = "from app.config import settings\nengine = create_engine(settings.url)\n"
     files = {
@@ -123,3 +122,26 @@ def test_new_files_are_as_the_formatter_of_the_page_writes_them(
     text = 'import "x";\n'
     assert formatted(here / "src/a.ts", text) == (text if option is None else "import 'x';\n")
     assert formatted(here / "src/a.css", text) == text
+
+
+def test_types_stay_as_the_formatter_of_the_page_writes_them(here: Path) -> None:
+    module = (
+        "from flowcraft import Channels, Event\n\n\nclass A(Event):\n    n: int\n\n\nchannels = Channels()\n"
+    )
+    program = "node_modules/.bin/prettier"
+    write(
+        here,
+        {"package.json": '{ "devDependencies": { "prettier": "3" } }', "types.ts": "", "shop.py": module},
+    )
+    write(here, {program: SINGLE_QUOTES.format("--stdin-filepath")})
+    (here / program).chmod(0o755)
+    generate = ("flowcraft", "codegen", "typescript", "shop:channels", "--out", "types.ts")
+    assert run(here, *generate) == "types.ts written\n"
+    first = (here / "types.ts").read_text("utf-8")
+    assert "import '@flowcraft/realtime';" in first
+    write(here, {"shop.py": f'{module}channels.declare("a_update", A)\n'})
+    assert run(here, *generate) == "types.ts written\n"
+    second = (here / "types.ts").read_text("utf-8")
+    assert "'a_update'" in second
+    assert '"' not in second
+    assert run(here, *generate) == "types.ts is up to date\n"

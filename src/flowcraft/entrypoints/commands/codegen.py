@@ -163,6 +163,17 @@ def _compare(file: Path, text: str, remedy: str) -> None:
     fail(f"{file} is not up to date; run `{remedy}`", FAILED)
 
 
+def _as_formatted(file: Path, text: str) -> str:
+    """Return a text as the formatter of the pages writes it, where it had formatted the file before."""
+    before = file.read_text("utf-8", "replace") if file.exists() else None
+    if before is None or file.suffix != ".ts":
+        return text
+    from flowcraft.entrypoints.commands.formatting import formatted
+
+    path = file.resolve()
+    return formatted(path, text) if formatted(path, before) == before else text
+
+
 def _is_current(file: Path, present: str, text: str) -> bool:
     """Return whether a file has the text; of TypeScript, whatever a formatter made of it."""
     return present == text or (file.suffix == ".ts" and difference(present, text) is None)
@@ -173,7 +184,7 @@ def _write(file: Path, text: str) -> None:
         if file.exists() and _is_current(file, file.read_bytes().decode("utf-8", "replace"), text):
             click.echo(f"{file} is up to date")  # not rewritten: file watchers and formatters stay quiet
             return
-        file.write_text(text, "utf-8", newline="\n")
+        file.write_text(_as_formatted(file, text), "utf-8", newline="\n")
     except FileNotFoundError:
         fail(f"the folder {file.parent} does not exist; create it, or choose another file with --out")
     except OSError as error:

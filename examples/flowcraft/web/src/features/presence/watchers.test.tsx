@@ -30,6 +30,13 @@ const show = () =>
     </RealtimeProvider>,
   );
 
+it("shows how many there are of those that are too many to be listed", async () => {
+  show();
+  await realtime.presence(RUN, 501);
+  expect(screen.queryAllByTestId("watcher")).toEqual([]);
+  expect(screen.getByTestId("watchers").textContent).toBe("501 visitors on this page501");
+});
+
 it("shows who is there, and the number of those for whom there is no room", async () => {
   show();
   expect(screen.queryByTestId("watchers")).toBeNull();

@@ -6,12 +6,14 @@ import { hue, initials, isOwn } from "../visitor";
 
 const MOST = 5;
 
-/** Who looks at this page now, this browser among them. */
+/** Who looks at this page now, this browser among them; of many, the server sends how many, and no list. */
 export function Watchers({ members, count, fresh }: Omit<PresenceSnapshot<never>, "members"> & { members: readonly Visitor[] }) {
   if (count === 0) return null;
   const names = members.map(({ id, name }) => (isOwn(id) ? `${name} (you)` : name));
+  const shown = Math.min(members.length, MOST);
+  const label = [`${plural(count, "visitor")} on this page`, names.join(", ")].filter(Boolean).join(": ");
   return (
-    <Tip text={names.join(", ")}>
+    <Tip text={names.join(", ") || label}>
       <button
         type="button"
         data-testid="watchers"
@@ -19,8 +21,8 @@ export function Watchers({ members, count, fresh }: Omit<PresenceSnapshot<never>
         data-fresh={fresh}
         className={`flex items-center rounded-full ${fresh ? "" : "grayscale"}`}
       >
-        <span className="sr-only">{`${plural(count, "visitor")} on this page: ${names.join(", ")}`}</span>
-        {members.slice(0, MOST).map(({ id, name }) => (
+        <span className="sr-only">{label}</span>
+        {members.slice(0, shown).map(({ id, name }) => (
           <span
             key={id}
             aria-hidden
@@ -31,9 +33,9 @@ export function Watchers({ members, count, fresh }: Omit<PresenceSnapshot<never>
             {initials(name)}
           </span>
         ))}
-        {count > MOST && (
+        {count > shown && (
           <span aria-hidden className="ml-1 text-xs font-medium text-muted tabular-nums">
-            +{count - MOST}
+            {`${shown ? "+" : ""}${count - shown}`}
           </span>
         )}
       </button>

@@ -191,7 +191,7 @@ def test_the_address_in_the_env_file_of_a_backend_is_found(
         "backend/.env": "DATABASE_URL=postgresql://h/backend\n",
     })  # fmt: skip
     monkeypatch.delenv("DATABASE_URL")
-    read_env_file(here, DSN_VARIABLES)
+    read_env_file(here, DSN_VARIABLES, here / "backend")
     assert find_dsn(None) == "postgresql://h/backend"
 
 

@@ -74,7 +74,7 @@ async def database(project: Project, dsn: str | None) -> AsyncIterator[Plain]:
     Raises:
         ScaffoldingRefused: no database is configured, and the project has no SQL migrations to create one.
     """
-    read_env_file(Path.cwd(), DSN_VARIABLES)
+    read_env_file(Path.cwd(), DSN_VARIABLES, project.root)
     try:
         known = find_dsn(dsn)
     except NoDatabase:

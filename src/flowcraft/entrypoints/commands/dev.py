@@ -83,7 +83,7 @@ def command(  # options
     with exit_on_error(), suppress(KeyboardInterrupt):
         found, known = find_target(target, kind="Realtime"), remembered(here)
         listen = ("--host", host, "--port", str(port))
-        with _database(here) as environment:
+        with _database(here, found.root) as environment:
             environment["PORT"] = str(port)
             cycle = _cycle(here, found, known, app, listen, migrate=migrate, check=check)
             _run(cycle, [here, *([] if found.root.is_relative_to(here) else [found.root])], environment)
@@ -142,9 +142,9 @@ def _server(here: Path, target: Target, app: str | None, listen: tuple[str, ...]
 
 
 @contextmanager
-def _database(here: Path) -> Iterator[dict[str, str]]:
+def _database(here: Path, root: Path) -> Iterator[dict[str, str]]:
     """Yield the environment of the steps: with the configured database, or with one of our own."""
-    read_env_file(here, DSN_VARIABLES)
+    read_env_file(here, DSN_VARIABLES, root)
     try:
         find_dsn(None)
     except NoDatabase:

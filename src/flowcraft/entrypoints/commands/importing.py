@@ -8,7 +8,6 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -62,29 +61,30 @@ def _set_up(root: Path) -> bool:
     return True
 
 
-def read_env_file(folder: Path, names: tuple[str, ...]) -> None:
+def read_env_file(folder: Path, names: tuple[str, ...], root: Path | None = None) -> None:
     """Set variables that the environment lacks from the `.env` of a project.
 
-    That is the nearest one in a folder or above it, and then the one beside the project's `[tool.flowcraft]`.
-    Without such a variable, the settings of Django are named, where the project has a `manage.py`.
+    That is the nearest one in a folder or above it, and then that of the project whose modules are imported
+    from `root`. Without such a variable, the settings of Django are named, where there is a `manage.py`.
     """
-    for place in _env_files(folder):
+    served = None if root is None else working_folder(root, folder)
+    for place in (_nearest(folder, ".env"), None if served is None else served / ".env"):
         if any(os.environ.get(name) for name in names):
             return
-        for name, value in _pairs(place.read_text("utf-8", "replace")):
+        for name, value in _pairs(place.read_text("utf-8", "replace")) if place and place.is_file() else ():
             if name in names and value:
                 os.environ.setdefault(name, value)
-    if not any(os.environ.get(name) for name in names):
-        _name_settings_of_django(folder)
+    manage = _nearest(folder if root is None or not root.is_relative_to(folder) else root, "manage.py")
+    if manage is not None and not any(os.environ.get(name) for name in names):
+        _name_settings_of_django(manage)
 
 
-def _name_settings_of_django(folder: Path) -> None:
-    """Name the settings of the project's `manage.py`, and import Django: its database is used then."""
-    from flowcraft.entrypoints.commands.locating import manage_of_project, settings_module
+def _name_settings_of_django(manage: Path) -> None:
+    """Name the settings of a `manage.py`, and import Django: its database is used then."""
+    from flowcraft.entrypoints.commands.locating import settings_module
 
-    manage = manage_of_project(folder)
-    settings = None if manage is None else settings_module(manage)
-    if manage is None or settings is None or importlib.util.find_spec("django") is None:
+    settings = settings_module(manage)
+    if settings is None or importlib.util.find_spec("django") is None:
         return
     if str(manage.parent) not in sys.path:
         sys.path.insert(0, str(manage.parent))
@@ -92,18 +92,13 @@ def _name_settings_of_django(folder: Path) -> None:
     importlib.import_module("django")
 
 
-def _env_files(folder: Path) -> Iterator[Path]:
+def _nearest(folder: Path, name: str) -> Path | None:
     for place in (folder, *folder.parents):
-        if (place / ".env").is_file():
-            yield place / ".env"
-            break
+        if (place / name).is_file():
+            return place / name
         if (place / ".git").exists():
             break
-    from flowcraft.entrypoints.commands.locating import folder_of_project
-
-    project = folder_of_project(folder)
-    if project is not None and (project / ".env").is_file():
-        yield project / ".env"
+    return None
 
 
 _PAIR = re.compile(r"""^\s*(?:export\s+)?(\w+)\s*=\s*("[^"]*"|'[^']*'|[^#\n]*)""", re.MULTILINE)

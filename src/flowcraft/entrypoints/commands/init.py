@@ -269,7 +269,7 @@ def _steps_of_an_application(
         *settings.by_hand,
         *(["npm install   (in the web folder)"] if web.edits and served.page is None else []),
         *([] if folder == os.curdir else [f"cd {folder}"]),
-        *([] if served.has_address or _has_address() else ["export DATABASE_URL=postgresql://…"]),
+        *([] if served.has_address or _has_address(served.root) else ["export DATABASE_URL=postgresql://…"]),
         *(["pip install uvicorn"] if django and find_spec("uvicorn") is None else []),
         *(_django_migrates(settings) if settings.migrates else [f"flowcraft migrate {served.target}"]),
         serve if django else "restart the application",
@@ -279,9 +279,9 @@ def _steps_of_an_application(
     ]
 
 
-def _has_address() -> bool:
+def _has_address(root: Path) -> bool:
     """Return whether the environment or a `.env` has the database's address."""
-    read_env_file(Path.cwd(), DSN_VARIABLES)
+    read_env_file(Path.cwd(), DSN_VARIABLES, root)
     try:
         find_dsn(None)
     except NoDatabase:

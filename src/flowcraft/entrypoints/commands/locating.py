@@ -11,8 +11,6 @@ from typing import Literal, TypeAlias
 
 from flowcraft.scaffolding.discovery import import_root, objects_made
 from flowcraft.scaffolding.django_settings import NAMED
-from flowcraft.scaffolding.edits import ScaffoldingRefused
-from flowcraft.scaffolding.project_files import files_below
 from flowcraft.scaffolding.remembered import remembered
 
 Kind: TypeAlias = Literal["Channels", "Realtime"]
@@ -51,30 +49,10 @@ def root_of(module: str, here: Path) -> Path | None:
     return next((one.root for one in found if one.name.partition(":")[0] == module), None)
 
 
-def folder_of_project(here: Path) -> Path | None:
-    """Return the folder whose pyproject.toml remembers the project; None without one."""
-    try:
-        known = remembered(here)
-    except ScaffoldingRefused:
-        return None  # a command that needs it reports that
-    return None if known is None else known.folder
-
-
 def in_the_code(here: Path, kind: Kind) -> list[Located]:
     """Return the objects that code below a folder creates."""
     made = [(path, import_root(path), variable) for path, variable in objects_made(here, kind)]
     return [Located(f"{_module_name(path, root)}:{variable}", root) for path, root, variable in made]
-
-
-def manage_of_project(here: Path) -> Path | None:
-    """Return the `manage.py` of Django in a folder or above it, or the only one below it."""
-    for folder in (here, *here.parents):
-        if (folder / "manage.py").is_file():
-            return folder / "manage.py"
-        if (folder / ".git").exists():
-            break
-    below = [path for path in files_below(here, "manage.py") if path.name == "manage.py"]
-    return below[0] if len(below) == 1 else None
 
 
 def settings_module(manage: Path) -> str | None:

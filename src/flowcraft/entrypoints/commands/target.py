@@ -88,8 +88,9 @@ def channels_of(target: str | Target | None) -> Channels:
 
 def realtime_of(target: str | Target | None, dsn: str | None = None, *, kind: Kind = "Channels") -> Realtime:
     """Return the Realtime object that a target names, or a new one for its channels."""
-    read_env_file(Path.cwd(), DSN_VARIABLES)
-    found = _load(target if isinstance(target, Target) else find_target(target, kind=kind))
+    target = target if isinstance(target, Target) else find_target(target, kind=kind)
+    read_env_file(Path.cwd(), DSN_VARIABLES, target.root)
+    found = _load(target)
     if isinstance(found, Channels) and dsn is None:
         return _serving(found)
     if isinstance(found, Channels) or dsn is not None:
@@ -117,9 +118,9 @@ def realtime_here(target: str | None) -> Realtime | None:
     from flowcraft.entrypoints.commands.locating import located
 
     here = Path.cwd()
-    read_env_file(here, DSN_VARIABLES)
     try:
         found = located(here, "Channels")
+        read_env_file(here, DSN_VARIABLES, found[0].root if len(found) == 1 else None)
         return _as_realtime(_loaded(Target(found[0].name, found[0].root))) if len(found) == 1 else None
     except Exception as error:  # noqa: BLE001  # whatever the application's module does
         click.echo(

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flowcraft.adapters.postgres.statements import statement
-from flowcraft.core.first_reader import RETRY_SECONDS, FirstReader, LeaveFirst, ListenToWriters, TryFirst
+from flowcraft.core import first_reader
+from flowcraft.core.first_reader import (
+    MANY_READERS,
+    RETRY_SECONDS,
+    CountReaders,
+    FirstReader,
+    LeaveFirst,
+    ListenToWriters,
+    TryFirst,
+)
 from tests.support.following import Followed, following
 from tests.support.postgres import AppendablePostgresLog, connected, migrated
 
@@ -27,9 +36,17 @@ where locktype = 'advisory' and classid = 1718382455 and objid = 5 and granted
 """
 
 
+def one_of_many() -> FirstReader:
+    """Return one of just so many that one of them is the first."""
+    reader = FirstReader()
+    assert reader.next(0.0, is_far=False) == CountReaders()
+    reader.counted(0.0, MANY_READERS)
+    return reader
+
+
 def other() -> FirstReader:
     """Return one that found the lock taken, and has been notified by another reader."""
-    reader = FirstReader()
+    reader = one_of_many()
     assert reader.next(0.0, is_far=False) == TryFirst()
     reader.tried(0.0, taken=False)
     assert reader.next(0.1, is_far=False) is None  # it listens to the writers until a reader notifies it
@@ -55,13 +72,15 @@ def test_another_reader_notifies_no_one_and_tries_the_lock_now_and_then() -> Non
     reader.notified(by_writer=True)
     assert not reader.must_notify()
     assert reader.next(RETRY_SECONDS - 0.1, is_far=False) is None
+    assert reader.next(RETRY_SECONDS, is_far=False) == CountReaders()
+    reader.counted(RETRY_SECONDS, MANY_READERS)
     assert reader.next(RETRY_SECONDS, is_far=False) == TryFirst()
 
 
 def test_a_reader_that_becomes_the_first_listens_to_the_writers_and_notifies_of_what_it_missed() -> None:
     reader = other()
-    reader.tried(1.0, taken=True)
-    assert reader.next(1.0, is_far=False) == ListenToWriters(begins=True)
+    reader.tried(0.5, taken=True)
+    assert reader.next(0.5, is_far=False) == ListenToWriters(begins=True)
     reader.listening(begins=True)
     assert reader.must_notify()
 
@@ -82,11 +101,31 @@ def test_a_notification_without_records_has_the_lock_tried_at_once() -> None:
     reader = other()
     reader.notified(by_writer=False)
     reader.observe(0, timed_out=False)
+    assert reader.next(0.2, is_far=False) == CountReaders()
+    reader.counted(0.2, MANY_READERS)
     assert reader.next(0.2, is_far=False) == TryFirst()
 
 
+def test_where_readers_become_few_the_first_leaves_and_all_listen_to_the_writers() -> None:
+    first, reader = one_of_many(), other()
+    first.tried(0.0, taken=True)
+    assert first.next(0.5, is_far=False) is None
+    first.counted(1.0, MANY_READERS - 1)
+    assert first.next(1.0, is_far=False) == LeaveFirst()
+    first.left()
+    assert (first.next(1.0, is_far=False), first.listens_to_writers) == (None, True)
+    reader.notified(by_writer=False)  # by the one that leaves
+    reader.observe(0, timed_out=False)
+    assert reader.next(0.5, is_far=False) == CountReaders()
+    reader.counted(0.5, MANY_READERS - 1)
+    assert reader.next(0.5, is_far=False) == ListenToWriters(begins=True)
+    reader.listening(begins=True)
+    reader.notified(by_writer=False)  # by a leader
+    assert reader.next(0.6, is_far=False) is None
+
+
 def test_a_far_reader_is_not_the_first_and_listens_to_the_writers() -> None:
-    reader = FirstReader()
+    reader = one_of_many()
     assert reader.next(0.0, is_far=True) is None
     reader.notified(by_writer=False)
     assert reader.next(0.0, is_far=True) is None
@@ -97,7 +136,8 @@ def test_a_far_reader_is_not_the_first_and_listens_to_the_writers() -> None:
 
 
 @pytest.fixture
-async def log(database: str) -> AsyncIterator[AppendablePostgresLog]:
+async def log(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AppendablePostgresLog]:
+    monkeypatch.setattr(first_reader, "MANY_READERS", 1)
     async with migrated(database) as log:
         yield log
 
@@ -178,3 +218,19 @@ async def test_where_no_reader_can_be_the_first_all_listen_to_the_writers(log: A
             assert [one.listener.is_first, two.listener.is_first] == [False, False]
             assert one.listener.listens_to_writers
             assert two.listener.listens_to_writers
+
+
+async def test_two_readers_both_listen_to_the_writers(
+    log: AppendablePostgresLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_reader, "MANY_READERS", MANY_READERS)
+    async with (
+        following(log, log.dsn) as one,
+        following(log, log.dsn) as two,
+        connected(log.dsn) as connection,
+    ):
+        for _ in range(5):
+            await emit(connection, one, two)
+        assert [one.listener.is_first, two.listener.is_first] == [False, False]
+        assert one.listener.listens_to_writers
+        assert two.listener.listens_to_writers

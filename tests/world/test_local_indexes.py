@@ -29,13 +29,11 @@ def configured(*command: str) -> str:
 
 
 def test_the_quick_start_from_a_python_index(artefacts: Artefacts, tmp_path: Path) -> None:
-    usual = configured(sys.executable, "-m", "pip", "config", "get", "global.index-url")
     run([sys.executable, "-m", "venv", "venv"], cwd=tmp_path)
     programs = tmp_path / "venv/bin"
     with python_index(artefacts, tmp_path / "index") as index:
-        others = ("--extra-index-url", usual or "https://pypi.org/simple")
         program = str(programs / "pip")
-        pip = [program, "install", "--quiet", "--no-compile", "--index-url", index, *others]
+        pip = [program, "install", "--quiet", "--no-compile", "--extra-index-url", index]
         run([*pip, "flowcraft-realtime"], cwd=tmp_path)
         where = run([programs / "python", "-c", "import flowcraft; print(flowcraft.__file__)"], cwd=tmp_path)
         assert where.stdout.startswith(str(tmp_path / "venv"))

@@ -4,7 +4,8 @@ A NOTIFY that wakes eight readers at once has the next writer wait for eight rea
 that holds a lock, the first, listens to the writers, and the others stop to listen to them once a reader has
 notified them: then there is a first, or a leader (`wakeup.py`). They listen to the writers again when they
 find records that no reader notified them of, such as those of a first that hangs, and try the lock now and
-then, for a first that has ended. A reader that is far from the database does not become the first.
+then, for a first that has ended. A reader that is far from the database does not become the first. Where
+there are few, all listen to the writers: the second of two would be 0.6 ms later, for 0.1 ms of a commit.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 RETRY_SECONDS = 1.0
-"""How often the others try the lock. A read takes place as often anyway: see `safety_seconds`."""
+"""How often readers are counted, and the lock is tried; a read takes place as often: see `safety_seconds`."""
+MANY_READERS = 5
+"""Of as many, one is the first. Beside 8 a commit takes 1.1 ms instead of 2.9, and a reader is 3 ms later."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountReaders:
+    """Count the readers; answer with `counted`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,7 @@ class ListenToWriters:
     begins: bool
 
 
-FirstStep: TypeAlias = TryFirst | LeaveFirst | ListenToWriters
+FirstStep: TypeAlias = CountReaders | TryFirst | LeaveFirst | ListenToWriters
 
 
 class FirstReader:
@@ -46,7 +54,8 @@ class FirstReader:
         """Whether another reader notifies this one of what it reads."""
         self._by_reader = False
         self._must_notify = False
-        self._tried_at = float("-inf")
+        self._readers = 0
+        self._counted_at = self._tried_at = float("-inf")
 
     def notified(self, *, by_writer: bool) -> None:
         """Take a notification."""
@@ -60,7 +69,7 @@ class FirstReader:
         if records and timed_out:
             self._is_notified = False
         if self._by_reader and not records:  # perhaps the first has left
-            self._tried_at = float("-inf")
+            self._counted_at = self._tried_at = float("-inf")
         self._by_reader = False
 
     def must_notify(self) -> bool:
@@ -70,12 +79,19 @@ class FirstReader:
 
     def next(self, now: float, *, is_far: bool) -> FirstStep | None:
         """Return the next step; None if there is none."""
-        if self.is_first and is_far:
+        if now - self._counted_at >= RETRY_SECONDS:
+            return CountReaders()
+        is_apart = is_far or self._readers < MANY_READERS
+        if self.is_first and is_apart:
             return LeaveFirst()
-        if not self.is_first and not is_far and now - self._tried_at >= RETRY_SECONDS:
+        if not self.is_first and not is_apart and now - self._tried_at >= RETRY_SECONDS:
             return TryFirst()
-        listens = self.is_first or is_far or not self._is_notified
+        listens = self.is_first or is_apart or not self._is_notified
         return None if listens == self.listens_to_writers else ListenToWriters(listens)
+
+    def counted(self, now: float, readers: int) -> None:
+        """Take the answer to `CountReaders`."""
+        self._readers, self._counted_at = readers, now
 
     def tried(self, now: float, *, taken: bool) -> None:
         """Take the answer to `TryFirst`."""

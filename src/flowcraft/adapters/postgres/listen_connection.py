@@ -151,11 +151,15 @@ class ListenConnection:
     async def draw_mark(self) -> int:
         return int(str(await self._ask("draw_mark")))
 
+    async def count_readers(self) -> int:
+        """Return how many readers there are, this one too."""
+        return int(str(await self._ask("readers")))
+
     async def notify_others(self, now: float) -> None:
         """Notify the other readers; whether there are any is looked up once per second."""
         if now - self._counted_at >= COUNT_SECONDS:
             self._counted_at = now
-            self._readers = int(str(await self._ask("readers")))
+            self._readers = await self.count_readers()
         if self._readers > 1:
             await self._ask("notify", "")
 

@@ -12,7 +12,14 @@ from typing import assert_never, final
 from flowcraft.adapters.postgres.ephemeral import EphemeralNotifications
 from flowcraft.adapters.postgres.listen_connection import ListenConnection
 from flowcraft.channels import Channels
-from flowcraft.core.first_reader import FirstReader, FirstStep, LeaveFirst, ListenToWriters, TryFirst
+from flowcraft.core.first_reader import (
+    CountReaders,
+    FirstReader,
+    FirstStep,
+    LeaveFirst,
+    ListenToWriters,
+    TryFirst,
+)
 from flowcraft.core.wakeup import (
     DrawMark,
     Follower,
@@ -285,6 +292,8 @@ class PostgresListener:
 
     async def _perform_first(self, connection: ListenConnection, first: FirstReader, step: FirstStep) -> None:
         match step:
+            case CountReaders():
+                first.counted(time.monotonic(), await connection.count_readers())
             case TryFirst():
                 first.tried(time.monotonic(), taken=await connection.try_first())
             case LeaveFirst():

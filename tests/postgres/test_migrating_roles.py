@@ -308,6 +308,10 @@ async def test_every_function_that_is_installed_finds_only_what_postgresql_has(p
     assert [tuple(row) for row in found] == [("search_path=pg_catalog, pg_temp",)]
 
 
+REPLACED = {("attend", "text, boolean, text[], text[], text[]")}
+"""What a log of an older version has in the place of a function of ours."""
+
+
 async def test_the_guard_knows_every_function_of_ours(place: Place) -> None:
     await place.deploy(Channels())
     rows = await place.admin.fetch(
@@ -315,4 +319,4 @@ async def test_the_guard_knows_every_function_of_ours(place: Place) -> None:
         "where pronamespace = 'flowcraft'::regnamespace"
     )
     listed = statement("strangers").partition("    values ")[2].partition("\n), part")[0]
-    assert set(re.findall(r"\('(\w+)', '([^']*)'\)", listed)) == {tuple(row) for row in rows}
+    assert set(re.findall(r"\('(\w+)', '([^']*)'\)", listed)) == {tuple(row) for row in rows} | REPLACED

@@ -202,6 +202,7 @@ async def test_unknown_kids_fetch_at_most_every_ten_seconds() -> None:
 async def test_a_set_that_cannot_be_used_passes_by_itself_and_known_keys_stay(
     breaks: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("WARNING")
     clock = Time()
     with login() as served:
         good = [jwk(RSA_KEY, "r")]

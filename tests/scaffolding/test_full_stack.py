@@ -127,10 +127,11 @@ def test_a_project_that_locks_its_dependencies_locks_this_one(here: Path, lock: 
     ],
 )  # fmt: skip
 def test_the_development_server_passes_realtime_on(here: Path, before: str, after: str | None) -> None:
+    from flowcraft.scaffolding.page_client import PageClient
     from flowcraft.scaffolding.web_wiring import plan_wiring
 
     (here / "vite.config.ts").write_text(before, "utf-8")
-    edits, by_hand = plan_wiring(here, here)
+    edits, by_hand = plan_wiring(here, here, PageClient())
     found = [edit.after for edit in edits if edit.path.name == "vite.config.ts"]
     if after is None:
         assert (found, "pass /realtime" in " ".join(by_hand)) == ([], True)
@@ -139,10 +140,11 @@ def test_the_development_server_passes_realtime_on(here: Path, before: str, afte
 
 
 def test_a_root_that_is_not_found_is_left_to_the_user(here: Path) -> None:
+    from flowcraft.scaffolding.page_client import PageClient
     from flowcraft.scaffolding.web_wiring import plan_wiring
 
     (here / "index.jsx").write_text("createRoot(root).render(routes)\n", "utf-8")
-    edits, by_hand = plan_wiring(here, here)
+    edits, by_hand = plan_wiring(here, here, PageClient())
     assert [edit.path.name for edit in edits] == ["realtime-client.ts"]
     assert by_hand[0] == (
         "wrap the application in <RealtimeProvider client={realtimeClient}>, the client of realtime-client"

@@ -62,10 +62,10 @@ def plan_web(web: Path, types: str, module: Path, *, cookies: bool = False) -> W
         Edit(TYPES, generated, text_of(generated), types),
         Edit(HOOK, hook, text_of(hook), text_of(hook) or web_templates.hook(request, project, "use-system")),
     ]
-    wiring, by_hand = plan_wiring(web, source, cookies=cookies)
+    of_page = page_client(source)
+    wiring, by_hand = plan_wiring(web, source, of_page, cookies=cookies)
     planned = (*client.edits, *edits, *wiring)
-    has_address = page_client(source).address is not None
-    return WebPlan(planned, client.assets, (*client.by_hand, *by_hand), has_address)
+    return WebPlan(planned, client.assets, (*client.by_hand, *by_hand), of_page.address is not None)
 
 
 def plan_page(folder: Path, types: str) -> WebPlan:

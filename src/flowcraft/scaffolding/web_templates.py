@@ -16,6 +16,7 @@ def hook(request: ChannelRequest, project: Project, stem: str) -> str:
     """Return the hook that subscribes to the channel."""
     names, argument = request.names, _argument(request)
     with_parameter = names.parameter is not None
+    builder = f"channel.{names.builder}" + (f"({argument})" if with_parameter else "")
     if names.are_rows:
         return template(
             "channel/rows_hook.ts",
@@ -23,10 +24,9 @@ def hook(request: ChannelRequest, project: Project, stem: str) -> str:
             channel=names.channel,
             hook=hook_name(stem),
             parameter=f"{argument}: {_argument_type(request)}" if with_parameter else "",
-            builder=f"channel.{names.builder}" + (f"({argument})" if with_parameter else ""),
+            builder=builder,
         )
     of_table = request.table is not None
-    builder = f"channel.{names.builder}" + (f"({argument})" if with_parameter else "")
     parameters = [
         *([f"{argument}: {_argument_type(request)}"] if with_parameter else []),
         f"onEvent: (event: {request.event}) => void",

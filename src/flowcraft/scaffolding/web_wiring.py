@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flowcraft.scaffolding.edits import Edit, shown, text_of
-from flowcraft.scaffolding.page_client import page_client
+from flowcraft.scaffolding.page_client import PageClient
 from flowcraft.scaffolding.project_files import files_below
 
 STEP = "3 client"
@@ -21,12 +21,14 @@ _CONFIG = re.compile(r"(defineConfig\(\s*\{|defineConfig\(\s*\([^)]*\)\s*=>\s*\(
 _CONFIGS = ("vite.config.ts", "vite.config.js", "vite.config.mts", "vite.config.mjs")
 
 
-def plan_wiring(web: Path, source: Path, *, cookies: bool = False) -> tuple[list[Edit], list[str]]:
+def plan_wiring(
+    web: Path, source: Path, client: PageClient, *, cookies: bool = False
+) -> tuple[list[Edit], list[str]]:
     """Plan the client, the provider and the proxy; also return what is left to do by hand.
 
     `cookies` is whether the application knows its users by a session's cookie.
     """
-    path, client = source / "realtime-client.ts", page_client(source)
+    path = source / "realtime-client.ts"
     edits = [Edit(STEP, path, text_of(path), text_of(path) or client.text(cookies=cookies))]
     by_hand: list[str] = []
     for planned in (_provider(web, source), None if client.is_elsewhere else _proxy(web)):

@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from faults.programs import free_port
 
 START_SECONDS = 10.0
 JETSTREAM = "jetstream { store_dir: store, max_memory_store: 4GB, max_file_store: 4GB }"
@@ -130,7 +131,7 @@ def nats_cluster(folder: Path, members: int = 3) -> Iterator[list[NatsServer]]:
     Raises:
         NoBroker: nats-server is not installed.
     """
-    ports = [_free_port() for _ in range(members)]
+    ports = [free_port() for _ in range(members)]
     routes = ", ".join([f"nats://127.0.0.1:{port}" for port in ports])
     with ExitStack() as stack:
         yield [
@@ -143,9 +144,3 @@ def nats_cluster(folder: Path, members: int = 3) -> Iterator[list[NatsServer]]:
             )
             for number, port in enumerate(ports)
         ]
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from faults.broker import JETSTREAM, NatsServer, nats_server
 from faults.nats_proxy import WithoutMessages
-from faults.programs import ServerProgram
+from faults.programs import ServerProgram, free_port
 from faults.proxy import FaultProxy
-from faults.stage import Stage, free_port
+from faults.stage import Stage
 
 STREAM = "faults"
 TAKEOVER_SECONDS = 2.5

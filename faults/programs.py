@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import sys
 import time
 import urllib.error
@@ -162,3 +163,10 @@ async def until(holds: Callable[[], bool], seconds: float, *, every: float = LOO
             return False
         await asyncio.sleep(every)
     return True
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

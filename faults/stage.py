@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import statistics
 import tempfile
 import time
@@ -19,7 +18,7 @@ import asyncpg
 from faults.histories import History, Received, Verdict, judge
 from faults.postgres_proxy import WithoutNotifications
 from faults.probe import Probe
-from faults.programs import ServerProgram, until
+from faults.programs import ServerProgram, free_port, until
 from faults.proxy import FaultProxy
 from faults.sizes import Size
 from faults.task_writers import TASK_TABLES
@@ -342,13 +341,6 @@ def _received_since(history: History, moment: float) -> list[float]:
 def quantile(values: Sequence[float], share: float) -> float:
     """A quantile of sorted values; infinite of none."""
     return values[min(len(values) - 1, int(len(values) * share))] if values else float("inf")
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def every(seconds: float, action: Callable[[], object], total: float) -> int:

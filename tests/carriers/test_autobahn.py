@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.stage import free_port
+from faults.programs import free_port
 
 SECONDS = 200
 CASES = 240

@@ -8,12 +8,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """Parse `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or `[2001:db8::1]:80`; None if it is none."""
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
     try:
-        ip = ip_address(text.partition("%")[0])
+        ip = ip_address(_without_port(text).partition("%")[0])
     except ValueError:
         return None
     return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip
@@ -21,14 +17,18 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 
 def limited_as(address: str) -> str:
     """Return what counts as one address: an IPv4 address, or the /64 of an IPv6 address. Empty if unknown."""
-    host, colon, port = address.rpartition(":")
-    # Without the port, which each connection has of its own.
-    return _limited_as(host if colon and port.isdigit() and ("]" in host or ":" not in host) else address)
+    return _limited_as(_without_port(address))
 
 
-@lru_cache(maxsize=4096)  # asked twice for each connection
+@lru_cache(maxsize=4096)  # asked twice for each connection; each has a port of its own
 def _limited_as(address: str) -> str:
     ip = parse_address(address)
     if isinstance(ip, IPv6Address):
         return str(IPv6Network((int(ip) >> 64 << 64, 64)))
     return "" if ip is None else str(ip)
+
+
+def _without_port(text: str) -> str:
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text

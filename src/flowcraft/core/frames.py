@@ -243,7 +243,7 @@ def _hello(schema: str, heartbeat_seconds: float, cursor: str) -> bytes:
 @lru_cache(maxsize=64)  # pages of one application ask for the same channels, with the same ref
 def _answer(channels: tuple[str, ...], cursor: str, ref: int | None) -> Bundle:
     """Return the answer to a subscription that has no replay and no rows."""
-    return Bundle([_control(subscribed=list(channels), cursor=cursor, n=0, **_optional(ref=ref))])
+    return Bundle([subscribed(channels, cursor, 0, ref)])
 
 
 @lru_cache(maxsize=4)
@@ -264,7 +264,7 @@ def rows(channel: str, key: Sequence[str], items: Iterable[str]) -> bytes:
 
 
 def subscribed(
-    channels: Sequence[str], cursor: Cursor, n: int, ref: int | None, state: State | None = None
+    channels: Sequence[str], cursor: Cursor | str, n: int, ref: int | None, state: State | None = None
 ) -> bytes:
     """Return the frame that answers a subscription and closes its state and its replay of `n` events."""
     counts = {} if state is None else {"rows": state.count, **_optional(skipped=state.skipped or None)}

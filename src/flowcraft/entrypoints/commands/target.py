@@ -91,11 +91,9 @@ def realtime_of(target: str | Target | None, dsn: str | None = None, *, kind: Ki
     target = target if isinstance(target, Target) else find_target(target, kind=kind)
     read_env_file(Path.cwd(), DSN_VARIABLES, target.root)
     found = _load(target)
-    if isinstance(found, Channels) and dsn is None:
-        return _serving(found)
-    if isinstance(found, Channels) or dsn is not None:
+    if dsn is not None:
         return Realtime(found if isinstance(found, Channels) else found.channels, dsn=dsn)
-    return found
+    return _serving(found) if isinstance(found, Channels) else found
 
 
 def _serving(channels: Channels) -> Realtime:

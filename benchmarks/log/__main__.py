@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from benchmarks.log import centrifugo
+from benchmarks.log.follower import followed
 from benchmarks.machine import CENTRIFUGO, free_port, options, where, write
 from flowcraft import Channels, Event
 from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
@@ -124,7 +125,7 @@ def _channels() -> Channels:
 async def _commits(dsn: str, writers: int) -> Figures:
     plain = await _rate(dsn, "commit_plain", writers)
     unread = await _rate(dsn, "commit_events", writers)
-    async with _followed(dsn):
+    async with followed(dsn):
         read = await _rate(dsn, "commit_events", writers)
     notified = await _rate(dsn, "commit_notified", writers)
     found: Figures = {}
@@ -149,21 +150,6 @@ async def _rate(dsn: str, procedure: str, writers: int) -> float:
     finally:
         for connection in connections:
             await connection.close()
-
-
-@asynccontextmanager
-async def _followed(dsn: str) -> AsyncIterator[None]:
-    """A relay of a node, in a process of its own."""
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.log.follower", dsn, stdout=asyncio.subprocess.PIPE
-    )
-    assert program.stdout is not None
-    assert await program.stdout.readline() == b"following\n"
-    try:
-        yield
-    finally:
-        program.kill()
-        await program.wait()
 
 
 async def _backlog(dsn: str, connection: Plain) -> Figures:

@@ -1,6 +1,6 @@
 """Far node: the delay of events at a near reader, without and with a second reader 80 ms from the database.
 
-PYTHONPATH=. python benchmarks/log/far_node.py [seconds]
+python -m benchmarks.log.far_node [seconds]
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import time
 
 import asyncpg
 
+from benchmarks.log.follower import reading
 from faults.proxy import FaultProxy
 from flowcraft.adapters.postgres.embedded import EmbeddedPostgres
-from flowcraft.adapters.postgres.listener import PostgresListener
-from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.channels import Channels
 
@@ -25,21 +24,14 @@ ONE_WAY_SECONDS = 0.04
 
 async def follow(dsn: str, delays: list[float]) -> None:
     """Read the log as a server does; add the seconds between each broadcast and its receipt."""
-    listener = PostgresListener(dsn, Channels(), lambda _: None)
-    log = PostgresLog(dsn, on_tail=listener.observe)
-    task = asyncio.create_task(listener.run())
-    try:
-        await listener.until_connected()
-        cursor = (await log.position()).cursor
+    async with reading(dsn) as reader:
+        cursor = (await reader.log.position()).cursor
         while True:
-            batch = await log.tail(cursor)
+            batch = await reader.log.tail(cursor)
             now = time.time()
             delays += [now - float(record.payload) for record in batch.records]
             cursor = batch.cursor
-            await listener.wait()
-    finally:
-        task.cancel()
-        await log.close()
+            await reader.wakeups.wait()
 
 
 async def write(dsn: str, seconds: float) -> None:

@@ -4,13 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from flowcraft import Channels
-from flowcraft.adapters.postgres.listener import PostgresListener
-from flowcraft.adapters.postgres.log import PostgresLog
+from flowcraft.adapters.postgres.backend import PostgresBackend
 from flowcraft.cursors import ResetReason
+from flowcraft.ports import BackendContext, LogReader
 from flowcraft.records import Batch
 from flowcraft.runtime.relay import Relay
+from flowcraft.settings import Settings
+
+
+@asynccontextmanager
+async def reading(dsn: str) -> AsyncIterator[LogReader]:
+    """The parts with which a node reads the log of a database, as its backend composes them."""
+    backend = PostgresBackend(dsn)
+    reader = backend.open(BackendContext(Channels(), Settings(), lambda _: None, lambda _: None))
+    tasks = [asyncio.ensure_future(run()) for run in reader.upkeep.values()]
+    try:
+        await backend.until_listening()
+        yield reader
+    finally:
+        for task in tasks:
+            task.cancel()
+        await backend.close()
+
+
+@asynccontextmanager
+async def followed(dsn: str) -> AsyncIterator[None]:
+    """A relay of a node, in a process of its own."""
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.log.follower", dsn, stdout=asyncio.subprocess.PIPE
+    )
+    assert program.stdout is not None
+    try:
+        assert await program.stdout.readline() == b"following\n"
+        yield
+    finally:
+        program.kill()
+        await program.wait()
 
 
 class Following:
@@ -31,12 +64,8 @@ class Following:
 
 async def main(dsn: str) -> None:
     """Follow until killed."""
-    log = PostgresLog(dsn)
-    listener = PostgresListener(dsn, Channels(), lambda _: None)
-
-    listening = asyncio.create_task(listener.run())
-    await listener.until_connected()
-    await asyncio.gather(listening, Relay(log, listener, Following()).run())
+    async with reading(dsn) as reader:
+        await Relay(reader.log, reader.wakeups, Following()).run()
 
 
 if __name__ == "__main__":

@@ -71,8 +71,8 @@ def by_channels(count: int) -> dict[str, float]:
     before = resident_bytes()
     hub = empty_hub()
     for session, first in enumerate(range(0, count, CHANNELS_OF_A_CLIENT)):
-        hub.connect(session)
-        hub.subscribe(session, tuple(names[first : first + CHANNELS_OF_A_CLIENT]))
+        hub.subscriptions.connect(session)
+        hub.subscriptions.subscribe(session, tuple(names[first : first + CHANNELS_OF_A_CLIENT]))
     grown = (resident_bytes() - before) / count
     chosen = random.Random(count).choices(names, k=EVENTS)
     return {
@@ -85,8 +85,8 @@ def by_subscribers(count: int) -> dict[str, float]:
     """One channel with many subscribers."""
     hub = empty_hub()
     for session in range(count):
-        hub.connect(session)
-        hub.subscribe(session, ("runs.1",))
+        hub.subscriptions.connect(session)
+        hub.subscriptions.subscribe(session, ("runs.1",))
     taken = microseconds(hub, ["runs.1"] * EVENTS)
     return {
         f"µs of an event, a channel with {count:,} subscribers": taken,

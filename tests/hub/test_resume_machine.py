@@ -178,10 +178,10 @@ class Resuming(RuleBasedStateMachine):
     @rule(since=st.none() | cursors, channels=SOME_CHANNELS, session=FEW)
     def subscribe(self, since: Cursor | None, channels: set[str], session: int) -> None:
         if session not in {reader.session for reader in self.readers.values()}:
-            self.node.hub.connect(session)
+            self.node.hub.subscriptions.connect(session)
         ref = len(self.readers) + 1
         self.readers[ref] = Reader(session, ref, set(channels), since)
-        self.node.perform(self.node.hub.subscribe(session, tuple(channels), since, ref))
+        self.node.perform(self.node.hub.subscriptions.subscribe(session, tuple(channels), since, ref))
 
     @rule(back=st.integers(0, 12), channels=SOME_CHANNELS, session=FEW)
     def subscribe_again(self, back: int, channels: set[str], session: int) -> None:
@@ -209,7 +209,7 @@ class Resuming(RuleBasedStateMachine):
 
     @rule(session=FEW, channels=SOME_CHANNELS)
     def unsubscribe(self, session: int, channels: set[str]) -> None:
-        self.node.hub.unsubscribe(session, channels)
+        self.node.hub.subscriptions.unsubscribe(session, channels)
         for reader in self.readers.values():
             if reader.session == session:
                 reader.channels -= channels

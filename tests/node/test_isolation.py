@@ -15,6 +15,7 @@ from flowcraft.core.conflation import Conflation
 from flowcraft.core.frames import Encoder
 from flowcraft.core.hub import Hub
 from flowcraft.core.replay import Replay
+from flowcraft.core.subscriptions import Subscriptions
 from flowcraft.cursors import Cursor, Snapshot
 from flowcraft.records import Batch, Ephemeral, Limit, Record
 from flowcraft.runtime.delivery import Telemetry
@@ -173,11 +174,11 @@ async def test_a_replay_that_fails_is_answered_and_those_that_wait_for_others_ar
 PARTS: list[tuple[object, str]] = [
     (Hub, "broadcast"),
     (Hub, "_deliveries"),
-    (Hub, "replayed"),
-    (Hub, "subscribe"),
-    (Hub, "_go_live"),
+    (Subscriptions, "replayed"),
+    (Subscriptions, "subscribe"),
+    (Subscriptions, "_go_live"),
     (Hub, "heartbeat"),
-    (Hub, "disconnect"),
+    (Subscriptions, "disconnect"),
     (Replay, "merge"),
     (Replay, "can_end_at"),
     (Encoder, "encode"),
@@ -218,14 +219,16 @@ async def test_a_part_that_fails_once_is_survived(
         await all_goes_on(stage)
 
 
-@pytest.mark.parametrize("name", ["restart", "replay_failed", "reset"])
+@pytest.mark.parametrize(
+    ("owner", "name"), [(Hub, "restart"), (Subscriptions, "replay_failed"), (Subscriptions, "reset")]
+)
 async def test_a_reset_that_fails_closes_who_should_have_had_it(
-    monkeypatch: pytest.MonkeyPatch, name: str
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str
 ) -> None:
     async with staged() as stage:
         await stand(stage)
         plant = Plant(monkeypatch, ValueError("planted"))
-        plant.into(Hub, name)
+        plant.into(owner, name)
         stage.node.connect(stage.victim, ["ping_update"], since="7/1.0/700:")
         if name == "restart":
             Plant(monkeypatch, ValueError("planted")).into(Hub, "broadcast")

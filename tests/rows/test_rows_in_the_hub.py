@@ -107,7 +107,9 @@ class World:
 
     def answer(self) -> None:
         if self.read:
-            self.perform(self.hub.state_read(*self.read.pop(self.chance.randrange(len(self.read)))))
+            self.perform(
+                self.hub.subscriptions.state_read(*self.read.pop(self.chance.randrange(len(self.read))))
+            )
 
     def replay(self) -> None:
         if not self.replays:
@@ -116,21 +118,21 @@ class World:
         try:
             batch = self.log.replay_now(effect.replay.since, effect.channels)
         except CursorUnusable as error:
-            self.perform(self.hub.replay_failed(effect.replay, error.reason))
+            self.perform(self.hub.subscriptions.replay_failed(effect.replay, error.reason))
         else:
-            self.perform(self.hub.replayed(effect.replay, batch))
+            self.perform(self.hub.subscriptions.replayed(effect.replay, batch))
 
     def connect(self) -> None:
         for number in self.pages.keys() - self.connected:
             self.connected.add(number)
-            self.hub.connect(number)
+            self.hub.subscriptions.connect(number)
             self.ask(number, self.pages[number].requests())
 
     def disconnect(self) -> None:
         if self.connected and self.chance.random() < 0.5:
             number = self.chance.choice(sorted(self.connected))
             self.connected.remove(number)
-            self.hub.disconnect(number)
+            self.hub.subscriptions.disconnect(number)
             self.pages[number].lost()
 
     def ask(self, number: int, requests: Iterable[dict[str, object]]) -> None:
@@ -138,7 +140,7 @@ class World:
             (channel,) = [str(name) for name in request["subscribe"]]  # type: ignore[attr-defined]
             since = Cursor.parse(str(request["since"])) if "since" in request else None
             ref = int(str(request["ref"]))
-            self.perform(self.hub.subscribe(number, (channel,), since, ref, rows=True))
+            self.perform(self.hub.subscriptions.subscribe(number, (channel,), since, ref, rows=True))
 
     def perform(self, effects: Iterable[Effect]) -> None:
         encoder = Encoder()
@@ -201,50 +203,56 @@ def state(cursor: Cursor) -> State:
 def live_hub() -> tuple[MemoryLog, Hub]:
     log = MemoryLog()
     hub = Hub(log.position_now())
-    hub.connect(ME)
+    hub.subscriptions.connect(ME)
     return log, hub
 
 
 def test_a_state_beyond_the_hub_waits_until_the_hub_has_read_that_far() -> None:
     log, hub = live_hub()
-    request = asked(hub.subscribe(ME, CHANNELS[:1], rows=True, ref=3))
+    request = asked(hub.subscriptions.subscribe(ME, CHANNELS[:1], rows=True, ref=3))
     log.broadcast(CHANNELS[0], '{"id":1}')
     read = state(log.position_now().cursor)
-    assert hub.state_read(request, read) == [ReadNow()]
-    assert hub.is_replaying(ME, CHANNELS[0])
+    assert hub.subscriptions.state_read(request, read) == [ReadNow()]
+    assert hub.subscriptions.is_replaying(ME, CHANNELS[0])
     batch = log.tail_now(hub.cursor)
     assert hub.broadcast(batch) == [Subscribed(ME, CHANNELS[:1], (), batch.cursor, 3, read)]
 
 
 def test_a_state_for_a_subscription_that_has_ended_is_dropped() -> None:
     log, hub = live_hub()
-    request = asked(hub.subscribe(ME, CHANNELS[:1], rows=True))
-    hub.unsubscribe(ME, CHANNELS[:1])
-    assert hub.state_read(request, state(log.position_now().cursor)) == []
-    other = asked(hub.subscribe(ME, CHANNELS[:1], rows=True))
-    hub.disconnect(ME)
-    assert hub.state_read(other, state(log.position_now().cursor)) == []
-    assert not hub.state_failed(other)
+    request = asked(hub.subscriptions.subscribe(ME, CHANNELS[:1], rows=True))
+    hub.subscriptions.unsubscribe(ME, CHANNELS[:1])
+    assert hub.subscriptions.state_read(request, state(log.position_now().cursor)) == []
+    other = asked(hub.subscriptions.subscribe(ME, CHANNELS[:1], rows=True))
+    hub.subscriptions.disconnect(ME)
+    assert hub.subscriptions.state_read(other, state(log.position_now().cursor)) == []
+    assert not hub.subscriptions.state_failed(other)
 
 
 def test_a_live_subscription_that_asks_again_counts_as_replaying_until_its_state_is_there() -> None:
     log, hub = live_hub()
-    hub.state_read(asked(hub.subscribe(ME, CHANNELS[:1], rows=True)), state(log.position_now().cursor))
-    assert not hub.is_replaying(ME, CHANNELS[0])
-    request = asked(hub.subscribe(ME, CHANNELS[:1], rows=True))
-    assert hub.is_replaying(ME, CHANNELS[0])  # so a withdrawal has the client reconnect, and ask the guard
-    hub.state_read(request, state(log.position_now().cursor))
-    assert not hub.is_replaying(ME, CHANNELS[0])
+    hub.subscriptions.state_read(
+        asked(hub.subscriptions.subscribe(ME, CHANNELS[:1], rows=True)), state(log.position_now().cursor)
+    )
+    assert not hub.subscriptions.is_replaying(ME, CHANNELS[0])
+    request = asked(hub.subscriptions.subscribe(ME, CHANNELS[:1], rows=True))
+    assert hub.subscriptions.is_replaying(
+        ME, CHANNELS[0]
+    )  # so a withdrawal has the client reconnect, and ask the guard
+    hub.subscriptions.state_read(request, state(log.position_now().cursor))
+    assert not hub.subscriptions.is_replaying(ME, CHANNELS[0])
 
 
 def test_a_restart_resets_what_is_live_and_reads_the_states_of_the_others_again() -> None:
     log, hub = live_hub()
-    hub.state_read(asked(hub.subscribe(ME, CHANNELS[:1], rows=True)), state(log.position_now().cursor))
-    waiting = asked(hub.subscribe(ME, CHANNELS[1:], rows=True, ref=2))
+    hub.subscriptions.state_read(
+        asked(hub.subscriptions.subscribe(ME, CHANNELS[:1], rows=True)), state(log.position_now().cursor)
+    )
+    waiting = asked(hub.subscriptions.subscribe(ME, CHANNELS[1:], rows=True, ref=2))
     old = state(log.position_now().cursor)
     start = log.rewound_now(hub.cursor)
     assert hub.restart(start, "rewound") == [Reset(ME, CHANNELS[:1], "rewound", start.cursor, None)]
-    (read,) = hub.state_read(waiting, old)
+    (read,) = hub.subscriptions.state_read(waiting, old)
     assert isinstance(read, ReadReplay)  # of another history: the log refuses it
-    again = asked(hub.replay_failed(read.replay, "rewound"))
+    again = asked(hub.subscriptions.replay_failed(read.replay, "rewound"))
     assert (again.channel, again.ref, again.attempts) == (CHANNELS[1], 2, 1)

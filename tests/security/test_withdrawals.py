@@ -224,7 +224,7 @@ async def test_what_is_held_back_for_longer_than_it_is_remembered_sends_its_clie
         it.withdraw("ada", "teams.7", ask=True)
         await asyncio.wait_for(_until(lambda: len(it.asked) == 2), 10)
         hub = it.node._delivery.require_hub()  # pyright: ignore[reportPrivateUsage]
-        hub._recent = Recent(hub.cursor, Settings())  # pyright: ignore[reportPrivateUsage]
+        hub.subscriptions.recent = Recent(hub.cursor, Settings())
         answer.set_result(True)
         await ada.until(lambda: ada.closed)
         assert ada.closed == (1012, "restart")

@@ -88,12 +88,12 @@ class Server:
 
     def on_connect(self, how: dict[str, Any]) -> None:
         self.session = Session(declared(), Settings(), token_required="token" in how)
-        self.hub.connect(SESSION)
+        self.hub.subscriptions.connect(SESSION)
         self.events = 0
         self.converse(self.session.open(self.hub.cursor, "0", how.get("channels", [])))
 
     def on_disconnect(self, _: bool) -> None:
-        self.hub.disconnect(SESSION)
+        self.hub.subscriptions.disconnect(SESSION)
         self.present.clear()
         self.session = None
 
@@ -110,7 +110,7 @@ class Server:
 
     def on_closed(self, code: int) -> None:
         assert self.closed == code
-        self.hub.disconnect(SESSION)
+        self.hub.subscriptions.disconnect(SESSION)
         self.session = self.closed = None
 
     def on_begin(self, transaction: dict[str, Any]) -> None:
@@ -167,17 +167,17 @@ class Server:
             self.on_read(channel)
         request, state = self.requests.pop(channel), self.read_states.pop(channel)
         if isinstance(state, State):
-            self.fan_out(self.hub.state_read(request, state))
-        elif self.hub.state_failed(request):
+            self.fan_out(self.hub.subscriptions.state_read(request, state))
+        elif self.hub.subscriptions.state_failed(request):
             assert self.session is not None
             self.converse(self.session.rows_failed(channel, state, request.ref))
 
     def on_hold(self, _: bool) -> None:
         self.held_since = self.hub.cursor
-        assert self.hub.hold(SESSION)
+        assert self.hub.subscriptions.hold(SESSION)
 
     def on_release(self, _: bool) -> None:
-        effects = self.hub.release(SESSION, self.held_since)
+        effects = self.hub.subscriptions.release(SESSION, self.held_since)
         assert effects is not None
         self.fan_out(effects)
 
@@ -201,14 +201,16 @@ class Server:
                 case sessions.Send(message):
                     self.sent.append(message.decode())
                 case sessions.BeginSubscription(channels, since, ref, rows, oldest):
-                    begun = self.hub.subscribe(SESSION, channels, since, ref, rows=rows, oldest=oldest)
+                    begun = self.hub.subscriptions.subscribe(
+                        SESSION, channels, since, ref, rows=rows, oldest=oldest
+                    )
                     self.fan_out(begun)
                 case sessions.ResetSubscription(channels, reason, ref):
-                    self.fan_out(self.hub.reset(SESSION, channels, reason, ref))
+                    self.fan_out(self.hub.subscriptions.reset(SESSION, channels, reason, ref))
                 case sessions.EndSubscription(channels):
-                    self.hub.unsubscribe(SESSION, channels)
+                    self.hub.subscriptions.unsubscribe(SESSION, channels)
                 case sessions.AwaitSettle(xid):
-                    self.fan_out(self.hub.settle(SESSION, xid))
+                    self.fan_out(self.hub.subscriptions.settle(SESSION, xid))
                 case sessions.Authenticate(token):
                     assert self.session is not None
                     good = token != "wrong"
@@ -256,9 +258,9 @@ class Server:
             if isinstance(error, CursorExpired) and error.floor and request.replay.is_from_oldest:
                 request.replay.begin_at(error.floor)
                 return self.replay(request)
-            self.fan_out(self.hub.replay_failed(request.replay, error.reason))
+            self.fan_out(self.hub.subscriptions.replay_failed(request.replay, error.reason))
         else:
-            self.fan_out(self.hub.replayed(request.replay, batch))
+            self.fan_out(self.hub.subscriptions.replayed(request.replay, batch))
 
 
 def test_there_are_conversations() -> None:

@@ -201,8 +201,8 @@ class SteppedNode:
             verdicts = self._verdicts.pop(replay)
             if isinstance(answer, Batch):
                 assert None in verdicts, (replay, verdicts)
-                self.perform(self.hub.replayed(replay, answer))
+                self.perform(self.hub.subscriptions.replayed(replay, answer))
             else:
                 assert isinstance(answer, CursorUnusable)
                 assert answer.reason in verdicts, (replay, answer)
-                self.perform(self.hub.replay_failed(replay, answer.reason))
+                self.perform(self.hub.subscriptions.replay_failed(replay, answer.reason))

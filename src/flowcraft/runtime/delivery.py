@@ -25,6 +25,7 @@ from flowcraft.core.hub_effects import (
 )
 from flowcraft.core.replay import Replay
 from flowcraft.core.states import StateRequest
+from flowcraft.core.subscriptions import Subscriptions
 from flowcraft.core.withdrawals import EVERYTHING, Withdrawal
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.ports import Clock, Tracer, Wakeups
@@ -139,6 +140,11 @@ class Delivery:
         """Return the hub, which connections imply."""
         assert self.hub is not None, "connections are accepted only once there is a hub"
         return self.hub
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """What the sessions of the hub have requested."""
+        return self.require_hub().subscriptions
 
     def broadcast_ephemeral(self, event: Ephemeral) -> None:
         """Deliver an ephemeral event to the connected clients."""

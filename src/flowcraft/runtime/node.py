@@ -177,8 +177,11 @@ class Node:
             connections=len(self._gateways),
             fan_out=IMPLEMENTATION,
             message_connections=sum([not gateway.is_direct for gateway in self._gateways.values()]),
-            subscriptions=0 if hub is None else hub.subscription_count,
-            subscribers={d.name: hub.family_subscriber_count(d.prefix) if hub else 0 for d in self._channels},
+            subscriptions=0 if hub is None else hub.subscriptions.count,
+            subscribers={
+                declaration.name: hub.subscriptions.live.family_count(declaration.prefix) if hub else 0
+                for declaration in self._channels
+            },
             members=len(self._presence),
             waiting_connections=len(waiting),
             outbox_bytes=sum(waiting),
@@ -215,7 +218,7 @@ class Node:
         self._gateways[number] = gateway
         self._fan_out.add(number, gateway)
         self.counts.connections += 1
-        hub.connect(number)
+        hub.subscriptions.connect(number)
         gateway.open(hub.cursor, self._schema, channels, since, entrance)
         return gateway
 
@@ -260,38 +263,40 @@ class Node:
         oldest: bool,
     ) -> None:
         self.counts.resumes += since is not None or oldest
-        hub = self._delivery.require_hub()
-        self._delivery.perform(hub.subscribe(session, channels, since, ref, rows=rows, oldest=oldest))
+        subscriptions = self._delivery.subscriptions
+        self._delivery.perform(
+            subscriptions.subscribe(session, channels, since, ref, rows=rows, oldest=oldest)
+        )
 
     def reset_subscription(
         self, session: SessionId, channels: tuple[str, ...], reason: ResetReason, ref: int | None
     ) -> None:
         self.counts.resumes += 1
-        self._delivery.perform(self._delivery.require_hub().reset(session, channels, reason, ref))
+        self._delivery.perform(self._delivery.subscriptions.reset(session, channels, reason, ref))
 
     def unsubscribe(self, session: SessionId, channels: tuple[str, ...]) -> None:
-        self._delivery.require_hub().unsubscribe(session, channels)
+        self._delivery.subscriptions.unsubscribe(session, channels)
 
     def settle(self, session: SessionId, xid: int) -> None:
-        hub, limit = self._delivery.require_hub(), self._settings.settles_per_connection
-        if hub.settling_count(session) >= limit and not hub.has_settled(xid):
+        subscriptions, limit = self._delivery.subscriptions, self._settings.settles_per_connection
+        if subscriptions.settling_count(session) >= limit and not subscriptions.has_settled(xid):
             excess = LimitExceeded(
                 f"at most {limit} transactions to wait for; settle again when one has settled"
             )
             self._delivery.send(Bundle([frames.error(excess)]), (session,))
         else:
-            self._delivery.perform(hub.settle(session, xid))
+            self._delivery.perform(subscriptions.settle(session, xid))
 
     def hold(self, session: SessionId) -> bool:
-        return self._delivery.require_hub().hold(session)
+        return self._delivery.subscriptions.hold(session)
 
     def release(self, session: SessionId, since: Cursor) -> bool:
-        effects = self._delivery.require_hub().release(session, since)
+        effects = self._delivery.subscriptions.release(session, since)
         self._delivery.perform(effects or ())
         return effects is not None
 
     def is_replaying(self, session: SessionId, channel: str) -> bool:
-        return self._delivery.require_hub().is_replaying(session, channel)
+        return self._delivery.subscriptions.is_replaying(session, channel)
 
     def disconnect(self, session: SessionId) -> None:
         gateway = self._gateways.pop(session, None)
@@ -300,7 +305,7 @@ class Node:
         if gateway is not None:
             self._addresses.leave(gateway.limited_as)
         with self._isolation.guard("connection", f"the end of {gateway or f'connection {session}'}"):
-            self._delivery.require_hub().disconnect(session)
+            self._delivery.subscriptions.disconnect(session)
 
     def _gateway_context(self, authorizer: Authorizer | None) -> GatewayContext:
         settings, conflation = self._settings, Conflation(self._channels) or None

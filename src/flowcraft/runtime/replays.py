@@ -246,14 +246,14 @@ class ReplayAnswers:
         self._delivery.perform(effects)
 
     def _answered(self, replay: Replay, answer: Answer) -> list[Effect]:
-        hub = self._delivery.require_hub()
+        subscriptions = self._delivery.subscriptions
         match answer:
             case Batch():
-                effects = hub.replayed(replay, answer)
+                effects = subscriptions.replayed(replay, answer)
                 self._isolation.counts.replays_from_log += 1
                 return effects
             case CursorUnusable():
-                return hub.replay_failed(replay, answer.reason)
+                return subscriptions.replay_failed(replay, answer.reason)
             case LogUnavailable():
                 self._reconnect(replay.session)
                 return []
@@ -263,9 +263,9 @@ class ReplayAnswers:
         """Reset a replay with which the hub failed; if that fails too, close its connection."""
         name = self._isolation.connection(replay.session)
         self._isolation.report("replay", f"the replay for {name}", error)
-        hub = self._delivery.require_hub()
+        subscriptions = self._delivery.subscriptions
         effects = self._isolation.attempt(
-            "replay", f"the reset of {name}", lambda: hub.replay_failed(replay, "unreadable")
+            "replay", f"the reset of {name}", lambda: subscriptions.replay_failed(replay, "unreadable")
         )
         sender = self._senders.get(replay.session)
         if not effects and sender is not None:

@@ -46,13 +46,13 @@ class StateAnswers:
 
     def remembers(self, since: Cursor, channel: str) -> bool:
         """Return whether the hub has in memory what followed a cursor on a channel."""
-        return self._delivery.require_hub().remembers(since, channel)
+        return self._delivery.subscriptions.remembers(since, channel)
 
     def _answered(self, request: StateRequest, answer: Answer) -> list[Effect]:
-        hub = self._delivery.require_hub()
+        subscriptions = self._delivery.subscriptions
         if isinstance(answer, State):
-            return hub.state_read(request, answer)
-        if not hub.state_failed(request):
+            return subscriptions.state_read(request, answer)
+        if not subscriptions.state_failed(request):
             return []
         if isinstance(answer, LogUnavailable):
             self._reconnect(request.session)

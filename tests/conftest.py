@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowcraft.adapters.postgres.embedded import Binaries, EmbeddedPostgres, all_binaries
+from flowcraft.adapters.postgres.embedded import EmbeddedPostgres, all_binaries
 from flowcraft.adapters.postgres.embedded.binaries import ENVIRONMENT_VARIABLE
 from flowcraft.testing.databases import DatabaseServer as Server
 from tests.support.postgres import connected
@@ -25,11 +25,13 @@ BINARIES = () if NAMED else all_binaries()
 
 @pytest.fixture(
     scope="session",
-    params=[*BINARIES[1:], None],
-    ids=lambda b: f"postgres{b.major}" if isinstance(b, Binaries) else "postgres",
+    params=[
+        *(pytest.param(b, id=f"postgres{b.major}", marks=pytest.mark.world) for b in BINARIES[1:]),
+        pytest.param(None, id="postgres"),
+    ],
 )
 def every_postgres(request: pytest.FixtureRequest, postgres: Server) -> Iterator[Server]:
-    """The server of this run, and one of each other version."""
+    """The server of this run, and in `make test-world` one of each other version."""
     if request.param is None:
         yield postgres
         return

@@ -261,6 +261,7 @@ async def doctor(url: str, dsn: str = "") -> tuple[int, list[tuple[str, str, str
     return done.returncode, [line for line in lines if line[0] in {"nats", "relays", "edge", "stream"}]
 
 
+@pytest.mark.world
 async def test_doctor_sees_nats_and_its_relays_as_an_edge_does(dsn: str, nats: NatsServer) -> None:
     status, lines = await doctor("nats://127.0.0.1:1")
     assert (status, lines[0][:2], "cannot be reached" in lines[0][2]) == (1, ("nats", "wrong"), True)
@@ -274,6 +275,7 @@ async def test_doctor_sees_nats_and_its_relays_as_an_edge_does(dsn: str, nats: N
         assert [line[:2] for line in lines] == [("nats", "ok"), ("relays", "ok"), ("edge", "ok")]
 
 
+@pytest.mark.world
 async def test_doctor_reads_the_stream_as_an_edge_does(dsn: str, nats: NatsServer) -> None:
     url = f"{nats.url}?stream=shop"
     async with relaying(dsn, url, free_port()) as relay:
@@ -286,6 +288,7 @@ async def test_doctor_reads_the_stream_as_an_edge_does(dsn: str, nats: NatsServe
         assert "$JS.API.DIRECT.GET.other" in lines[-1][2]
 
 
+@pytest.mark.world
 async def test_the_demo_runs_through_nats(nats: NatsServer) -> None:
     del nats  # it skips where there is no nats-server
     environment = {k: v for k, v in os.environ.items() if k not in {"FLOWCRAFT_DSN", "DATABASE_URL"}}

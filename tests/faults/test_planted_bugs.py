@@ -25,10 +25,8 @@ LONGEST_SECONDS = 290
 IN_EVERY_RUN = {
     "announced-too-early",  # a commit point
     "gaps-unnoticed",  # an edge
-    "guards-of-before-believed",  # rights
     "heartbeat-without-count",  # the session
     "missed-events-dropped",  # the reader of the log
-    "transition-row",  # a trigger
 }
 PRESENCE = {"I26"}
 """In a run of its own: half a minute is waiting."""

@@ -24,6 +24,7 @@ import { realtimeClient } from "./realtime-client"
 """
 
 
+@pytest.mark.world
 @pytest.mark.timeout(240)
 def test_a_backend_and_a_frontend_are_ready_and_the_second_command_works(here: Path, database: str) -> None:
     write(here, FILES)

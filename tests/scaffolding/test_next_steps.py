@@ -10,6 +10,7 @@ from tests.scaffolding.started import run
 from tests.support.journeys import SHAPES, journey
 
 
+@pytest.mark.world
 @pytest.mark.timeout(240)
 async def test_the_next_steps_of_a_backend_with_alembic_lead_to_an_event(here: Path, database: str) -> None:
     commands = await journey(here, SHAPES["FastAPI with Alembic"], database)

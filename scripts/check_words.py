@@ -1,11 +1,13 @@
 """Refuse words that a reader with another first language, or another project, would stumble over.
 
 It prints each place in the code, the docs and the README, and fails if there is one. Text in backticks,
-code blocks of the docs and the names in `ALLOWED` are left alone.
+code blocks of the docs and the names in `ALLOWED` are left alone. The name of a class stands for one thing
+in the package, too: two classes with one name are refused.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -69,16 +71,32 @@ def found(name: str, text: str) -> Iterator[tuple[int, str]]:
                     yield number, match[1]
 
 
+def shared_class_names() -> Iterator[str]:
+    """Yield where each class stands whose name another class of the package has."""
+    classes: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                place = f"{path.relative_to(ROOT)}:{node.lineno}"
+                classes.setdefault(node.name, []).append(place)
+    for name, places in classes.items():
+        if len(places) > 1:
+            yield f"{', '.join(places)}: each has a class {name}: name the others after what is special"
+
+
 def main(arguments: list[str]) -> int:
     places = 0
+    for line in [] if arguments else shared_class_names():
+        print(line)
+        places += 1
     for name in files():
         if arguments and not name.startswith(tuple(arguments)):
             continue
-        for line, word in found(name, (ROOT / name).read_text(errors="replace")):
-            print(f"{name}:{line}: {word!r}: write {_WORDS[word.lower()]}")
+        for number, word in found(name, (ROOT / name).read_text(errors="replace")):
+            print(f"{name}:{number}: {word!r}: write {_WORDS[word.lower()]}")
             places += 1
     if places:
-        print(f"{places} words to replace; see the style guide's first section", file=sys.stderr)
+        print(f"{places} words or names to replace; see the style guide's first section", file=sys.stderr)
     return 1 if places else 0
 
 

@@ -35,7 +35,7 @@ class BenchFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ClientFigures:
     """The figures for one number of clients.
 
     `p50_ms` and `p99_ms` last from the reply to a commit until the last client has its event, on an idle
@@ -86,7 +86,7 @@ async def require_log(dsn: str) -> None:
 
 async def bench(
     installation: Installation, clients: Sequence[int], seconds: float, progress: Callable[[str], None]
-) -> list[Step]:
+) -> list[ClientFigures]:
     """Measure with each number of clients, in rising order; `progress` gets a line for each step.
 
     Raises:
@@ -144,7 +144,7 @@ class _Run:
         self._progress = progress
         self._idle_bytes = _resident(installation.pid)
 
-    async def step(self, clients: int) -> Step:
+    async def step(self, clients: int) -> ClientFigures:
         """Measure with this number of clients in total."""
         new = clients - len(self._load)
         self._progress(f"{clients:,} clients: connecting")
@@ -156,7 +156,7 @@ class _Run:
         began = time.monotonic()
         rounds = len([await self._round(BURST) async for _ in self._during(0)])
         took = time.monotonic() - began
-        return Step(
+        return ClientFigures(
             clients=clients,
             connects_per_s=new / connecting,
             p50_ms=1000 * statistics.median(waits),

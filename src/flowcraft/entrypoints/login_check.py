@@ -12,7 +12,7 @@ from typing import Any, cast
 from websockets.exceptions import ConnectionClosed
 
 from flowcraft.entrypoints.diagnosis import ANSWER_SECONDS, DiagnosisLine, open_websocket
-from flowcraft.entrypoints.plain_http import Address, NoAnswer, NoConnection, request
+from flowcraft.entrypoints.plain_http import NoAnswer, NoConnection, WebSocketAddress, request
 from flowcraft.errors import TokenInvalid
 from flowcraft.ports import Authorizer
 
@@ -22,7 +22,7 @@ _WANTED = (
 )
 
 
-async def wants_token(address: Address) -> bool:
+async def wants_token(address: WebSocketAddress) -> bool:
     """Return whether a server refuses clients without a token, by the answer to an event stream."""
     path = f"{address.path.rstrip('/')}/events?channel=system"
     try:
@@ -51,7 +51,9 @@ async def check_login(
     client.
     """
     if token is None:
-        return DiagnosisLine(_ABOUT, "note", _WANTED) if await wants_token(Address.parse(url)) else None
+        return (
+            DiagnosisLine(_ABOUT, "note", _WANTED) if await wants_token(WebSocketAddress.parse(url)) else None
+        )
     refusal = await _refusal(url, token)
     if refusal is None:
         return DiagnosisLine(_ABOUT, "ok", f"the server accepts the token; {describe(token)}")

@@ -31,7 +31,7 @@ class NoAnswer(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class WebSocketAddress:
     """Where a WebSocket is."""
 
     secure: bool
@@ -72,7 +72,7 @@ class Address:
 
 
 @dataclass(slots=True)
-class Answer:
+class HttpAnswer:
     """The head of an answer, and the connection on which its content comes."""
 
     status: int
@@ -99,8 +99,8 @@ class Answer:
 
 @asynccontextmanager
 async def request(
-    address: Address, path: str, headers: Mapping[str, str], *, streams: bool = False
-) -> AsyncIterator[Answer]:
+    address: WebSocketAddress, path: str, headers: Mapping[str, str], *, streams: bool = False
+) -> AsyncIterator[HttpAnswer]:
     """Send a GET and read the head of the answer; also its content, unless it `streams` or the status is 101.
 
     Raises:
@@ -133,7 +133,7 @@ def handshake(headers: Mapping[str, str]) -> tuple[Mapping[str, str], str]:
     return {**opening, "Sec-WebSocket-Key": key, **headers}, accept
 
 
-async def _connect(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect(address: WebSocketAddress) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     context = ssl.create_default_context() if address.secure else None
     where = f"{address.host}:{address.port}"
     try:
@@ -160,7 +160,7 @@ async def _connect(address: Address) -> tuple[asyncio.StreamReader, asyncio.Stre
         ) from None
 
 
-async def _read_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Answer:
+async def _read_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> HttpAnswer:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             head = await reader.readuntil(b"\r\n\r\n")
@@ -179,10 +179,10 @@ async def _read_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     if not version.startswith("HTTP/") or not status[:3].isdigit():
         raise NoAnswer("the answer is not HTTP; is the port another service's?")
     pairs = (line.partition(":") for line in lines if line)
-    return Answer(int(status[:3]), {k.strip().lower(): v.strip() for k, _, v in pairs}, reader, writer)
+    return HttpAnswer(int(status[:3]), {k.strip().lower(): v.strip() for k, _, v in pairs}, reader, writer)
 
 
-async def _read_text(answer: Answer) -> str:
+async def _read_text(answer: HttpAnswer) -> str:
     content = b""
     length = answer.headers.get("content-length", "")
     wanted = min(int(length), _BODY_BYTES) if length.isdecimal() else _BODY_BYTES

@@ -11,7 +11,14 @@ from dataclasses import replace
 
 from flowcraft.entrypoints.diagnosis import DiagnosisLine
 from flowcraft.entrypoints.login_check import refusal_of
-from flowcraft.entrypoints.plain_http import Address, Answer, NoAnswer, NoConnection, handshake, request
+from flowcraft.entrypoints.plain_http import (
+    HttpAnswer,
+    NoAnswer,
+    NoConnection,
+    WebSocketAddress,
+    handshake,
+    request,
+)
 
 FRAME_SECONDS = 5.0
 """The first frame comes at once; one that takes longer is held back somewhere."""
@@ -57,7 +64,7 @@ async def check_way(
 
     With `idle`, wait for two heartbeats on both.
     """
-    address = replace(Address.parse(url), page=origin, token=token)
+    address = replace(WebSocketAddress.parse(url), page=origin, token=token)
     try:
         found = await _check_websocket(address)
     except NoConnection as error:
@@ -82,7 +89,7 @@ async def _guarded(about: str, check: Awaitable[list[DiagnosisLine]]) -> list[Di
 # the WebSocket
 
 
-async def _check_websocket(address: Address) -> list[DiagnosisLine]:
+async def _check_websocket(address: WebSocketAddress) -> list[DiagnosisLine]:
     about = "websocket"
     try:
         status, sentence = await _open(address, {"Origin": address.origin})
@@ -98,7 +105,7 @@ async def _check_websocket(address: Address) -> list[DiagnosisLine]:
     return [DiagnosisLine(about, "ok", "opens, sends hello, and answers a ping")]
 
 
-async def _open(address: Address, headers: dict[str, str]) -> tuple[int, str]:
+async def _open(address: WebSocketAddress, headers: dict[str, str]) -> tuple[int, str]:
     """Return the status of a handshake, and what is wrong; empty if nothing is."""
     opening, accept = handshake(headers)
     async with request(address, _target(address), opening) as answer:
@@ -109,7 +116,7 @@ async def _open(address: Address, headers: dict[str, str]) -> tuple[int, str]:
         return 101, await _judge_frames(answer)
 
 
-async def _judge_frames(answer: Answer) -> str:
+async def _judge_frames(answer: HttpAnswer) -> str:
     """Return what is wrong with an open WebSocket, in either direction; empty if nothing is."""
     within = f"within {FRAME_SECONDS:g} s"
     try:
@@ -142,7 +149,7 @@ async def _read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return first & 0x0F, await reader.readexactly(length)
 
 
-def _refusal(address: Address, answer: Answer) -> str:
+def _refusal(address: WebSocketAddress, answer: HttpAnswer) -> str:
     """Return what an answer to a handshake other than 101 means."""
     status, given = answer.status, f"{answer.status} ({answer.first_line})"
     if 300 <= status < 400:
@@ -159,7 +166,7 @@ def _refusal(address: Address, answer: Answer) -> str:
     return f"{given} in place of 101; {GUIDE}"
 
 
-def _meanings(address: Address, answer: Answer) -> Iterator[tuple[Sequence[int], str]]:
+def _meanings(address: WebSocketAddress, answer: HttpAnswer) -> Iterator[tuple[Sequence[int], str]]:
     server = answer.headers.get("server", "")
     yield (401, 407), "the proxy wants credentials, which a WebSocket of a browser does not send; let it pass"
     if address.page is None:
@@ -172,7 +179,7 @@ def _meanings(address: Address, answer: Answer) -> Iterator[tuple[Sequence[int],
     yield (200, 400, 405, 426, 505), f"the request arrived without its upgrade; {UPGRADE}"
 
 
-def _redirected(address: Address, status: int, where: str) -> str:
+def _redirected(address: WebSocketAddress, status: int, where: str) -> str:
     if where.startswith("https://") and not address.secure:
         return f"{status} to {where}: browsers follow no redirect of a WebSocket; use wss://"
     if any(word in where.lower() for word in ("login", "signin", "sign-in", "auth", "sso")):
@@ -185,7 +192,7 @@ def _redirected(address: Address, status: int, where: str) -> str:
 # the event stream
 
 
-async def _check_stream(address: Address) -> list[DiagnosisLine]:
+async def _check_stream(address: WebSocketAddress) -> list[DiagnosisLine]:
     about = "event stream"
     try:
         async with request(
@@ -199,7 +206,7 @@ async def _check_stream(address: Address) -> list[DiagnosisLine]:
     return [DiagnosisLine(about, "ok", "opens, and sends hello at once")]
 
 
-async def _judge_stream(address: Address, answer: Answer) -> str:
+async def _judge_stream(address: WebSocketAddress, answer: HttpAnswer) -> str:
     """Return what is wrong with an event stream; empty if nothing is."""
     if answer.status == 401 and refusal_of(answer.text) is not None:
         return ""  # this server's: it wants a token, which `flowcraft.entrypoints.login_check` reports
@@ -220,12 +227,12 @@ async def _judge_stream(address: Address, answer: Answer) -> str:
     return f"nothing came within {FRAME_SECONDS:g} s: the proxy buffers it; {BUFFERS}"
 
 
-def _stream_headers(address: Address) -> dict[str, str]:
+def _stream_headers(address: WebSocketAddress) -> dict[str, str]:
     token = {} if address.token is None else {"Authorization": f"Bearer {address.token}"}
     return {"Accept": "text/event-stream", "Accept-Encoding": "gzip", "Origin": address.origin, **token}
 
 
-async def _parts(answer: Answer) -> AsyncIterator[bytes]:
+async def _parts(answer: HttpAnswer) -> AsyncIterator[bytes]:
     """Yield what arrives: a frame that is looked for is in one part."""
     while part := await answer.reader.read(65536):
         yield part
@@ -234,7 +241,7 @@ async def _parts(answer: Answer) -> AsyncIterator[bytes]:
 # idle connections
 
 
-async def _idle_websocket(address: Address) -> AsyncGenerator[bytes]:
+async def _idle_websocket(address: WebSocketAddress) -> AsyncGenerator[bytes]:
     opening, _ = handshake({"Origin": address.origin})
     async with request(address, _target(address), opening) as answer:
         while True:
@@ -244,19 +251,19 @@ async def _idle_websocket(address: Address) -> AsyncGenerator[bytes]:
             yield content
 
 
-async def _idle_stream(address: Address) -> AsyncGenerator[bytes]:
+async def _idle_stream(address: WebSocketAddress) -> AsyncGenerator[bytes]:
     async with request(address, _stream_target(address), _stream_headers(address), streams=True) as answer:
         async for part in _parts(answer):
             yield part
 
 
-_IDLE: Mapping[str, Callable[[Address], AsyncGenerator[bytes]]] = {
+_IDLE: Mapping[str, Callable[[WebSocketAddress], AsyncGenerator[bytes]]] = {
     "websocket": _idle_websocket,
     "event stream": _idle_stream,
 }
 
 
-async def _check_idle(address: Address, about: str) -> list[DiagnosisLine]:
+async def _check_idle(address: WebSocketAddress, about: str) -> list[DiagnosisLine]:
     """Wait for a silence as long as the heartbeat: one of the first two is."""
     heartbeat = 25.0
     began = silent_since = time.monotonic()
@@ -294,9 +301,9 @@ def _heartbeat(received: bytes) -> float | None:
     return None
 
 
-def _target(address: Address) -> str:
+def _target(address: WebSocketAddress) -> str:
     return f"{address.path}?{address.query}" if address.query else address.path
 
 
-def _stream_target(address: Address) -> str:
+def _stream_target(address: WebSocketAddress) -> str:
     return f"{address.path.rstrip('/')}/events?channel=system"

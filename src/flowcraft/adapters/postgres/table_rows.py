@@ -24,7 +24,7 @@ CONNECTIONS = 3
 """Connections for the rows of a node: apart from those of the log, which must not wait for a long list."""
 
 
-class _Head(msgspec.Struct, frozen=True):
+class _StateHead(msgspec.Struct, frozen=True):
     cursor: str
     rows: int
     bytes: int
@@ -63,7 +63,7 @@ class PostgresRows:
         except LogTimeout as error:
             reason = f"{error}; is there an index for the parameter of the channel?"
             raise RowsUnreadable(channel, reason) from error
-        found = msgspec.json.decode(head["content"], type=_Head)
+        found = msgspec.json.decode(head["content"], type=_StateHead)
         _check_limit(channel, source, found, limit)
         readable = tuple([row["content"] for row in rows if row["kind"] == b"e"])
         return TableRows(Cursor.parse(found.cursor), readable, found.count + len(rows) - len(readable))
@@ -90,7 +90,7 @@ async def _fetch(
         raise RowsUnreadable(channel, f"{error.args[0]}; run `flowcraft migrate`") from error
 
 
-def _check_limit(channel: str, source: TableSource | None, found: _Head, limit: Limit) -> None:
+def _check_limit(channel: str, source: TableSource | None, found: _StateHead, limit: Limit) -> None:
     advice = ""
     if source is not None:
         where = f"where={source.where!r}" if isinstance(source.where, str) else "no where="

@@ -11,7 +11,14 @@ import asyncpg
 import click
 import msgspec
 
-from flowcraft.entrypoints.bench import BenchFailed, Installation, Step, bench, own_server, require_log
+from flowcraft.entrypoints.bench import (
+    BenchFailed,
+    ClientFigures,
+    Installation,
+    bench,
+    own_server,
+    require_log,
+)
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.commands.target import address_of, dsn_option, realtime_here, websocket_url
 from flowcraft.entrypoints.open_files import SPARE_FILES, allow_files
@@ -94,8 +101,8 @@ def command(  # noqa: PLR0913  # options
 
 def _measure(
     dsn: str, running: Installation | None, clients: Sequence[int], seconds: float, workers: int
-) -> list[Step]:
-    steps: list[Step] = []
+) -> list[ClientFigures]:
+    steps: list[ClientFigures] = []
 
     async def measure() -> None:
         await require_log(dsn)
@@ -161,7 +168,7 @@ def _progress(what: str) -> None:
         click.echo(what, err=True)
 
 
-def _print_table(steps: Sequence[Step]) -> None:
+def _print_table(steps: Sequence[ClientFigures]) -> None:
     click.echo(f"{os.cpu_count()} cores, shared by server, database and clients")
     click.echo("  ".join(f"{column:>14}" for column in COLUMNS))
     for step in steps:

@@ -22,7 +22,7 @@ from flowcraft.codegen.typescript import generate_typescript
 from flowcraft.entrypoints.commands.exit_status import FAILED, USAGE, example, fail
 from flowcraft.entrypoints.commands.importing import import_module
 from flowcraft.entrypoints.commands.target import (
-    Target,
+    AppTarget,
     channels_of,
     dsn_option,
     find_target,
@@ -106,7 +106,7 @@ def _rules(facts: Facts) -> tuple[Rule, ...]:
     return (*SERVICE, *(WEB if facts.web else ()), *(DATABASE if facts.database else ()))
 
 
-def _facts(found: Target, web: Path | None, dsn: str | None) -> tuple[Facts, list[str]]:
+def _facts(found: AppTarget, web: Path | None, dsn: str | None) -> tuple[Facts, list[str]]:
     target = found.name
     failure = _import_failure(found)
     if failure is not None:
@@ -133,7 +133,7 @@ def _facts(found: Target, web: Path | None, dsn: str | None) -> tuple[Facts, lis
 # The service
 
 
-def _import_failure(target: Target) -> Problem | None:
+def _import_failure(target: AppTarget) -> Problem | None:
     """Import the module of the channels; return the reason if that fails.
 
     A missing module is not reported here: loading the target reports it, with what to name instead.
@@ -212,7 +212,7 @@ def _generated(channels: Channels, web: WebFacts | None) -> tuple[Generated, ...
 
 
 def _database(
-    target: Target, dsn: str | None, channels: Channels, skipped: list[str]
+    target: AppTarget, dsn: str | None, channels: Channels, skipped: list[str]
 ) -> DatabaseFacts | None:
     try:
         address = realtime_of(target, dsn).dsn

@@ -18,7 +18,7 @@ from flowcraft.codegen.typescript import generate_typescript
 from flowcraft.codegen.typescript_meaning import difference
 from flowcraft.entrypoints.commands.exit_status import FAILED, USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.commands.target import (
-    Target,
+    AppTarget,
     channels_of,
     find_target,
     realtime_of,
@@ -110,7 +110,7 @@ def asyncapi(target: str | None, out: Path | None, check: bool, title: str, serv
     _deliver(text, out, check, ["asyncapi", *_named(target), *named])
 
 
-def _watch(arguments: list[str], target: Target) -> NoReturn:
+def _watch(arguments: list[str], target: AppTarget) -> NoReturn:
     """Generate in a process of its own at every change: a module is imported once in ours."""
     folders = dict.fromkeys((Path.cwd(), target.root))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C

@@ -19,7 +19,7 @@ from flowcraft.adapters.host_limits import uvicorn_flags
 from flowcraft.adapters.postgres.address import DSN_VARIABLES, NoDatabase, find_dsn
 from flowcraft.entrypoints.commands.exit_status import example, exit_on_error, fail
 from flowcraft.entrypoints.commands.importing import read_env_file
-from flowcraft.entrypoints.commands.target import Target, find_target, target_argument
+from flowcraft.entrypoints.commands.target import AppTarget, find_target, target_argument
 from flowcraft.entrypoints.source_watch import changed, seen, wait_for_change
 from flowcraft.scaffolding.applications import find_application
 from flowcraft.scaffolding.discovery import generated_types
@@ -32,7 +32,7 @@ _STOP_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CycleStep:
     """One step of a cycle: its name, and its command."""
 
     name: str
@@ -44,9 +44,9 @@ class Step:
 class Cycle:
     """What one change of the sources sets off: migrations, the server, and then the types and the checks."""
 
-    migrations: tuple[Step, ...]
-    server: Step
-    after: tuple[Step, ...]
+    migrations: tuple[CycleStep, ...]
+    server: CycleStep
+    after: tuple[CycleStep, ...]
 
 
 @click.command(
@@ -91,7 +91,7 @@ def command(  # options
 
 def _cycle(  # of options
     here: Path,
-    target: Target,
+    target: AppTarget,
     known: Remembered | None,
     app: str | None,
     listen: tuple[str, ...],
@@ -100,31 +100,34 @@ def _cycle(  # of options
     check: bool,
 ) -> Cycle:
     named = (target.name,)
-    migrations = [*_own_migrations(target.root, here), Step("migrate", (*_OURS, "migrate", *named), here)]
+    migrations = [
+        *_own_migrations(target.root, here),
+        CycleStep("migrate", (*_OURS, "migrate", *named), here),
+    ]
     if known is not None and known.run is not None and app is None:
-        server, migrations = Step("serve", tuple(shlex.split(known.run)), known.folder), []
+        server, migrations = CycleStep("serve", tuple(shlex.split(known.run)), known.folder), []
     else:
         server = _server(here, target, app or (known.app if known else None), listen)
-    after: list[Step] = []
+    after: list[CycleStep] = []
     if (types := generated_types(here)) is not None:
         generate = (*_OURS, "codegen", "typescript", *named, "--out", shown(types, here))
-        after.append(Step("types", generate, here))
+        after.append(CycleStep("types", generate, here))
     if check:
-        after.append(Step("check", (*_OURS, "check", *named), here))
+        after.append(CycleStep("check", (*_OURS, "check", *named), here))
     return Cycle(tuple(migrations) if migrate else (), server, tuple(after))
 
 
-def _own_migrations(root: Path, here: Path) -> list[Step]:
+def _own_migrations(root: Path, here: Path) -> list[CycleStep]:
     """Return the step of the project's own migrations: those of Alembic or of Django."""
     for folder in dict.fromkeys((root, here)):
         if (folder / "alembic.ini").is_file() and find_spec("alembic") is not None:
-            return [Step("alembic", (sys.executable, "-m", "alembic", "upgrade", "head"), folder)]
+            return [CycleStep("alembic", (sys.executable, "-m", "alembic", "upgrade", "head"), folder)]
         if (folder / "manage.py").is_file():
-            return [Step("django", (sys.executable, "manage.py", "migrate", "--no-input"), folder)]
+            return [CycleStep("django", (sys.executable, "manage.py", "migrate", "--no-input"), folder)]
     return []
 
 
-def _server(here: Path, target: Target, app: str | None, listen: tuple[str, ...]) -> Step:
+def _server(here: Path, target: AppTarget, app: str | None, listen: tuple[str, ...]) -> CycleStep:
     if app is None:
         try:
             found = find_application(here, None)
@@ -132,13 +135,13 @@ def _server(here: Path, target: Target, app: str | None, listen: tuple[str, ...]
         except PlaceUnknown as error:
             if error.candidates:
                 raise
-            return Step("serve", (*_OURS, "serve", target.name, *listen), here)
+            return CycleStep("serve", (*_OURS, "serve", target.name, *listen), here)
     else:
         root = target.root
     if find_spec("uvicorn") is None:
         fail("uvicorn is not installed here, which serves the application; run `pip install uvicorn`")
     options = ("--app-dir", str(root), *listen, *uvicorn_flags(Settings().message_bytes))
-    return Step("serve", (sys.executable, "-m", "uvicorn", app, *options), root)
+    return CycleStep("serve", (sys.executable, "-m", "uvicorn", app, *options), root)
 
 
 @contextmanager
@@ -193,7 +196,7 @@ class _Watched:
             click.echo(f"the server ended with status {self._server.returncode}; waiting for changes")
 
 
-def _started(step: Step, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def _started(step: CycleStep, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     ours = step.command[0] == sys.executable
     click.echo(f"{step.name:9} {shlex.join(step.command[1:] if ours else step.command)}")
     return subprocess.Popen(step.command, cwd=step.where, env=environment)  # noqa: S603  # the project's own server
@@ -210,7 +213,7 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
         server.wait()
 
 
-def _done(step: Step, environment: dict[str, str]) -> bool:
+def _done(step: CycleStep, environment: dict[str, str]) -> bool:
     """Run a step to its end; print its last line, or all of it if it fails."""
     done = subprocess.run(  # noqa: S603  # our own commands, and the project's migrations
         step.command, cwd=step.where, env=environment, capture_output=True, text=True, check=False

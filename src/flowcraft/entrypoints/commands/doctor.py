@@ -104,7 +104,7 @@ def command(  # noqa: PLR0913  # options
         if tracing:
             report = asyncio.run(trace_event(database or "", url, token, event, xid))
         else:
-            report = asyncio.run(_report(database, url, _Client(token, origin, realtime), quick=quick))
+            report = asyncio.run(_report(database, url, _Caller(token, origin, realtime), quick=quick))
             report += asyncio.run(_relays(log_url, database)) if log_url else []
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         fail(f"the database cannot be reached: {str(error) or type(error).__name__}; see --dsn")
@@ -120,7 +120,7 @@ def command(  # noqa: PLR0913  # options
 
 
 @dataclass(frozen=True, slots=True)
-class _Client:
+class _Caller:
     """Who connects, and the project's Realtime object if there is one."""
 
     token: str | None
@@ -139,7 +139,7 @@ def _database(dsn: str | None, realtime: Realtime | None, *, optional: bool) -> 
     return None
 
 
-async def _report(dsn: str | None, url: str | None, client: _Client, *, quick: bool) -> list[DiagnosisLine]:
+async def _report(dsn: str | None, url: str | None, client: _Caller, *, quick: bool) -> list[DiagnosisLine]:
     no_database = DiagnosisLine("database", "note", "not checked; name it with --dsn")
     report = [no_database] if dsn is None else await diagnose_database(dsn)
     if url is not None:
@@ -171,7 +171,7 @@ async def _relays(log_url: str, dsn: str | None) -> list[DiagnosisLine]:
     return await diagnose_relays(log_url, database)
 
 
-async def _login(url: str, client: _Client) -> DiagnosisLine | None:
+async def _login(url: str, client: _Caller) -> DiagnosisLine | None:
     realtime = client.realtime
     authorizer = None if realtime is None else realtime.authorizer
     try:

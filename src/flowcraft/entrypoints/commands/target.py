@@ -19,7 +19,7 @@ from flowcraft.adapters.postgres.address import DSN_VARIABLES, NoDatabase, find_
 from flowcraft.channels import Channels
 from flowcraft.entrypoints.commands.exit_status import USAGE, exit_on_error, fail
 from flowcraft.entrypoints.commands.importing import import_module, read_env_file
-from flowcraft.entrypoints.plain_http import Address
+from flowcraft.entrypoints.plain_http import WebSocketAddress
 from flowcraft.entrypoints.realtime import Realtime
 
 Kind: TypeAlias = Literal["Channels", "Realtime"]
@@ -40,7 +40,7 @@ dsn_option = click.option(
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class AppTarget:
     """A Channels or Realtime object: its name, and the folder that its module is imported from."""
 
     name: str
@@ -52,7 +52,7 @@ class Target:
         return self.name.partition(":")[0]
 
 
-def find_target(target: str | None, *, kind: Kind = "Channels") -> Target:
+def find_target(target: str | None, *, kind: Kind = "Channels") -> AppTarget:
     """Return the object that a target names, or the project's; or end the command.
 
     `kind` is what the command needs: a Realtime object has settings and an authorizer, which a command that
@@ -60,11 +60,11 @@ def find_target(target: str | None, *, kind: Kind = "Channels") -> Target:
     """
     here = Path.cwd()
     if target is not None:
-        return Target(target, _root_of(target, here))
+        return AppTarget(target, _root_of(target, here))
     from flowcraft.entrypoints.commands.locating import located
 
     with exit_on_error():
-        found = [Target(one.name, one.root) for one in located(here, kind)]
+        found = [AppTarget(one.name, one.root) for one in located(here, kind)]
     if not found:
         what = "`realtime = Realtime(…)`" if kind == "Realtime" else "`channels = Channels()`"
         fail(f"no {what} found below {here}; name it, such as app.realtime:{kind.lower()}", USAGE)
@@ -80,15 +80,17 @@ def split_target(words: Iterable[str]) -> tuple[str | None, tuple[str, ...]]:
     return (first, tuple(others)) if is_target else (None, tuple(words))
 
 
-def channels_of(target: str | Target | None) -> Channels:
+def channels_of(target: str | AppTarget | None) -> Channels:
     """Return the channels that a target names, or end the command."""
-    found = _load(target if isinstance(target, Target) else find_target(target))
+    found = _load(target if isinstance(target, AppTarget) else find_target(target))
     return found if isinstance(found, Channels) else found.channels
 
 
-def realtime_of(target: str | Target | None, dsn: str | None = None, *, kind: Kind = "Channels") -> Realtime:
+def realtime_of(
+    target: str | AppTarget | None, dsn: str | None = None, *, kind: Kind = "Channels"
+) -> Realtime:
     """Return the Realtime object that a target names, or a new one for its channels."""
-    target = target if isinstance(target, Target) else find_target(target, kind=kind)
+    target = target if isinstance(target, AppTarget) else find_target(target, kind=kind)
     read_env_file(Path.cwd(), DSN_VARIABLES, target.root)
     found = _load(target)
     if dsn is not None:
@@ -119,7 +121,7 @@ def realtime_here(target: str | None) -> Realtime | None:
     try:
         found = located(here, "Channels")
         read_env_file(here, DSN_VARIABLES, found[0].root if len(found) == 1 else None)
-        return _as_realtime(_loaded(Target(found[0].name, found[0].root))) if len(found) == 1 else None
+        return _as_realtime(_loaded(AppTarget(found[0].name, found[0].root))) if len(found) == 1 else None
     except Exception as error:  # noqa: BLE001  # whatever the application's module does
         click.echo(
             f"note: the channels of this project are not used: {type(error).__name__}: {error}", err=True
@@ -151,7 +153,7 @@ def websocket_url(option: str, url: str) -> str:
     if ours in ("ws", "wss") and rest and "/" not in rest and "?" not in rest:
         whole = f"{whole}/realtime"
     try:
-        Address.parse(whole)
+        WebSocketAddress.parse(whole)
     except (ValueError, UnicodeError):
         fail(f"{option}: {url!r} is not of the form ws://127.0.0.1:8400/realtime", USAGE)
     return whole
@@ -173,7 +175,7 @@ def _root_of(target: str, here: Path) -> Path:
         return root_of(module, here) or here
 
 
-def _load(target: Target) -> Channels | Realtime:
+def _load(target: AppTarget) -> Channels | Realtime:
     name, colon, attribute = target.name.partition(":")
     if not (name and colon and attribute) or "/" in name or name.endswith(".py"):
         fail(
@@ -186,7 +188,7 @@ def _load(target: Target) -> Channels | Realtime:
         fail(f"{error}; {_candidates(module)}", USAGE)
 
 
-def _loaded(target: Target) -> Channels | Realtime:
+def _loaded(target: AppTarget) -> Channels | Realtime:
     """Return an object, or raise what its module raises."""
     return _attribute(import_module(target.module, target.root), target.name.partition(":")[2])
 

@@ -19,8 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.machine import ROOT, options, where, write
+from flowcraft.core import answers
+from flowcraft.core.bundles import Encoder
 from flowcraft.core.counts import Counts
-from flowcraft.core.frames import Encoder
 from flowcraft.core.hub import Hub
 from flowcraft.core.hub_effects import Outgoing
 from flowcraft.cursors import Cursor, Lineage, Snapshot
@@ -111,7 +112,7 @@ def microseconds(hub: Hub, channels: list[str]) -> float:
             encoder = Encoder(counts)
             for effect in hub.broadcast(batch, 0.0):
                 assert isinstance(effect, Outgoing)
-                encoder.encode(effect)
+                answers.encode(effect, encoder)
         tenths.append((time.perf_counter() - begun) / size)
     return 1e6 * statistics.median(tenths)
 

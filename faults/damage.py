@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from flowcraft.core.frames import Bundle, Part
+from flowcraft.core.answers import Part
+from flowcraft.core.bundles import Bundle
 from flowcraft.core.hub_effects import SessionId
 from flowcraft.runtime import presence
 from flowcraft.runtime.sender import FanOut

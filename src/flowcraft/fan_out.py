@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from flowcraft.core.frames import Framing
+    from flowcraft.core.bundles import Framing
 
 _write = os.write  # a local name: an attribute lookup less for every recipient of every event
 

@@ -10,8 +10,8 @@ import msgspec
 
 from flowcraft.channels import Channel, Channels
 from flowcraft.core.attendance import Change
+from flowcraft.core.bundles import Framing
 from flowcraft.core.counts import Counts
-from flowcraft.core.frames import Framing
 from flowcraft.core.report import EdgeReport
 from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor

@@ -15,8 +15,8 @@ import uvicorn
 from flowcraft.adapters.asgi import Receive, Scope, Send, serve_websocket
 from flowcraft.adapters.request_socket import AcceptQueue
 from flowcraft.adapters.websocket import WebSocketConnection
+from flowcraft.core.bundles import Bundle
 from flowcraft.core.counts import Counts
-from flowcraft.core.frames import Bundle
 from flowcraft.ports import Connection, Entrance, GatewayPort
 from flowcraft.settings import Settings
 

@@ -13,7 +13,7 @@ from websockets.frames import Frame, Opcode
 from flowcraft.adapters import deflate
 from flowcraft.adapters.rfc6455 import FrameReader, Message, ProtocolError
 from flowcraft.adapters.sockets import deflated_text_frames, text_frames
-from flowcraft.core.frames import Bundle
+from flowcraft.core.bundles import Bundle
 
 SHORT = b"{}"
 LONG = b'{"channel":"run_update","payload":"%b"}' % (b"abc " * deflate.FROM_BYTES)

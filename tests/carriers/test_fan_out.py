@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from flowcraft import fan_out
-from flowcraft.core.frames import Framing
+from flowcraft.core.bundles import Framing
 
 IMPLEMENTATIONS: dict[str, tuple[Any, Any]] = {"Python": (fan_out.PythonTarget, fan_out.python_send_all)}
 if fan_out.IMPLEMENTATION == "C":

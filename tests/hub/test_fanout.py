@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from flowcraft.core.frames import Bundle, Part
+from flowcraft.core.answers import Part
+from flowcraft.core.bundles import Bundle
 from flowcraft.fan_out import Target
 from flowcraft.runtime.sender import SLICE, FanOut, Sender
 from flowcraft.runtime.supervisor import Supervisor

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowcraft.channels import Channels
-from flowcraft.core import frames
+from flowcraft.core import answers, bundles
+from flowcraft.core.answers import PAGE_BYTES, Pages
+from flowcraft.core.bundles import Bundle, Encoder
 from flowcraft.core.conflation import Conflation
-from flowcraft.core.frames import PAGE_BYTES, Bundle, Encoder, Pages
 from flowcraft.core.hub_effects import Deliver, Settled, Subscribed
 from flowcraft.core.outbox import Outbox
 from flowcraft.cursors import Cursor, Lineage, Snapshot
@@ -47,11 +48,11 @@ def progress(n: int, channel: str = "dashboard", run_id: int = 1) -> Record:
 
 def group(*records: Record, xid: int = 0) -> Bundle:
     last = xid or records[-1].xid + 1
-    return whole(Encoder().encode(Deliver(records, at(last), NOON, (1,)))[0])
+    return whole(answers.encode(Deliver(records, at(last), NOON, (1,)), Encoder())[0])
 
 
 def settled(xid: int) -> Bundle:
-    return whole(Encoder().encode(Settled(1, xid, at(xid)))[0])
+    return whole(answers.encode(Settled(1, xid, at(xid)), Encoder())[0])
 
 
 def whole(part: Bundle | Pages) -> Bundle:
@@ -165,14 +166,14 @@ def test_keys_are_told_apart_by_their_value_and_not_by_how_it_is_written() -> No
 def test_it_counts_the_bytes_that_wait() -> None:
     first, second = progress(1), progress(2, run_id=1)
     waiting = outbox(group(first), settled(701), group(first), group(second))
-    sizes = [len(frames.event(record)) for record in (first, second)]
+    sizes = [len(bundles.event(record)) for record in (first, second)]
     assert waiting.size == sum(sizes) + settled(701).size
     waiting.take(0.0)
     assert (waiting.size, waiting.take(0.0).messages) == (0, ())
 
 
 def replay(*records: Record) -> Pages:
-    part, to = Encoder().encode(Subscribed(1, ("dashboard",), records, at(900), 1))
+    part, to = answers.encode(Subscribed(1, ("dashboard",), records, at(900), 1), Encoder())
     assert isinstance(part, Pages), "not long enough"
     assert to == (1,)
     return part
@@ -197,7 +198,8 @@ def test_a_replay_of_more_than_a_page_is_taken_page_by_page_and_is_one_batch() -
 def test_a_short_replay_is_one_bundle_that_shares_its_events() -> None:
     encoder = Encoder()
     one, other = (
-        encoder.encode(Subscribed(n, ("dashboard",), (progress(1),), at(900), None))[0] for n in (1, 2)
+        answers.encode(Subscribed(n, ("dashboard",), (progress(1),), at(900), None), encoder)[0]
+        for n in (1, 2)
     )
     assert isinstance(one, Bundle)
     assert isinstance(other, Bundle)

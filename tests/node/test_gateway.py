@@ -15,7 +15,7 @@ import pytest
 from flowcraft.adapters.asgi import json_sequence, split_sequence
 from flowcraft.adapters.memory import MemoryLog, MemoryWakeups
 from flowcraft.channels import Channels
-from flowcraft.core.frames import Framing
+from flowcraft.core.bundles import Framing
 from flowcraft.errors import ChannelUnknown
 from flowcraft.events import Event
 from flowcraft.runtime.clock import SystemClock

@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 import pytest
 
 from flowcraft.adapters.memory import MemoryLog, MemoryWakeups
-from flowcraft.core import frames
+from flowcraft.core import answers, bundles, frames
+from flowcraft.core.bundles import Encoder
 from flowcraft.core.conflation import Conflation
-from flowcraft.core.frames import Encoder
 from flowcraft.core.hub import Hub
 from flowcraft.core.replay import Replay
 from flowcraft.core.subscriptions import Subscriptions
@@ -181,10 +181,11 @@ PARTS: list[tuple[object, str]] = [
     (Subscriptions, "disconnect"),
     (Replay, "merge"),
     (Replay, "can_end_at"),
-    (Encoder, "encode"),
-    (frames, "event"),
+    (Encoder, "batch"),
+    (answers, "encode"),
+    (bundles, "event"),
     (frames, "subscribed"),
-    (frames, "commit_point"),
+    (bundles, "commit_point"),
     (Telemetry, "reading"),
     (Telemetry, "read"),
     (Telemetry, "written"),
@@ -258,7 +259,7 @@ async def test_an_ephemeral_event_that_fails_is_lost_alone(monkeypatch: pytest.M
     async with staged() as stage:
         await stand(stage)
         stage.node.connect(stage.victim, ["note_update"])
-        Plant(monkeypatch, ValueError("planted")).into(frames, "event")
+        Plant(monkeypatch, ValueError("planted")).into(bundles, "event")
         for n in (1, 2):
             stage.node.broadcast_ephemeral(Ephemeral("note_update", f'{{"n":{n}}}'))
         await stage.victim.until(lambda frame: "payload" in frame)

@@ -14,7 +14,7 @@ import pytest
 from flowcraft.adapters.asgi import json_sequence, split_sequence
 from flowcraft.adapters.memory import MemoryLog, MemoryWakeups
 from flowcraft.channels import Channels
-from flowcraft.core.frames import Framing
+from flowcraft.core.bundles import Framing
 from flowcraft.cursors import Cursor
 from flowcraft.errors import LogUnavailable
 from flowcraft.events import Event

@@ -10,7 +10,10 @@ import pytest
 
 from faults.rows_page import RowsPage
 from flowcraft.adapters.memory import MemoryLog, MemoryTransaction
-from flowcraft.core.frames import Bundle, Encoder, Pages, rows
+from flowcraft.core import answers
+from flowcraft.core.answers import Pages
+from flowcraft.core.bundles import Bundle, Encoder
+from flowcraft.core.frames import rows
 from flowcraft.core.hub import Hub
 from flowcraft.core.hub_effects import Effect, ReadNow, ReadReplay, ReadState, Reset, Subscribed
 from flowcraft.core.states import State, StateRequest
@@ -150,7 +153,7 @@ class World:
             elif isinstance(effect, ReadReplay):
                 self.replays.append(effect)
             elif not isinstance(effect, ReadNow):
-                part, to = encoder.encode(effect)
+                part, to = answers.encode(effect, encoder)
                 assert not isinstance(part, Pages)
                 for number in to:
                     self.deliver(number, part)

@@ -14,8 +14,10 @@ from websockets.asyncio.client import connect
 
 from faults.rows_page import RowsPage
 from flowcraft import Channels, Event, Realtime, Settings, migrate
+from flowcraft.core import answers
+from flowcraft.core.answers import Pages
+from flowcraft.core.bundles import Bundle, Encoder
 from flowcraft.core.counts import Histogram
-from flowcraft.core.frames import Bundle, Encoder, Pages
 from flowcraft.core.hub_effects import Subscribed
 from flowcraft.core.states import State
 from flowcraft.cursors import Cursor
@@ -64,7 +66,7 @@ def subscribed(session: int, state: State) -> Subscribed:
 
 def test_the_bytes_of_a_state_are_shared_and_are_let_go_once_sent() -> None:
     state, encoder = a_state(10_000, pages=2), Encoder()
-    parts = [encoder.encode(subscribed(session, state))[0] for session in (1, 2)]
+    parts = [answers.encode(subscribed(session, state), encoder)[0] for session in (1, 2)]
     assert all(isinstance(part, Pages) for part in parts)
     first, second = (part for part in parts if isinstance(part, Pages))
     for page in state.pages:

@@ -14,8 +14,8 @@ from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
 from flowcraft.adapters.sockets import text_frames
-from flowcraft.core import frames
-from flowcraft.core.frames import Bundle, Encoder
+from flowcraft.core import answers, bundles, frames
+from flowcraft.core.bundles import Bundle, Encoder
 from flowcraft.core.hub_effects import Deliver, Subscribed
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.records import Ephemeral, Record
@@ -23,17 +23,17 @@ from flowcraft.records import Ephemeral, Record
 
 def test_a_payload_is_spliced_in_as_it_was_stored() -> None:
     stored = '{"n": 1.50, "text": "\\u2028 é"}'
-    assert frames.event(Record(700, 17, "runs.7", stored)) == (
+    assert bundles.event(Record(700, 17, "runs.7", stored)) == (
         b'{"channel":"runs.7","payload":' + stored.encode() + b',"id":17}'
     )
 
 
 def test_an_ephemeral_event_has_no_id() -> None:
-    assert frames.event(Ephemeral("runs.7", "1")) == b'{"channel":"runs.7","payload":1}'
+    assert bundles.event(Ephemeral("runs.7", "1")) == b'{"channel":"runs.7","payload":1}'
 
 
 def test_a_channel_that_the_database_made_up_cannot_break_the_json() -> None:
-    assert json.loads(frames.event(Record(1, 1, 'a","id":9,"x":"', "{}")))["id"] == 1
+    assert json.loads(bundles.event(Record(1, 1, 'a","id":9,"x":"', "{}")))["id"] == 1
 
 
 @given(st.lists(st.text(max_size=200), max_size=5))
@@ -57,12 +57,12 @@ def test_frames_of_every_length_class_are_read_back(length: int) -> None:
 def test_a_heartbeat_tells_each_connection_what_it_was_sent_and_a_group_is_shared() -> None:
     here, noon = Cursor(Lineage(1, 1, 0), Snapshot(755, frozenset())), datetime(2026, 11, 22, 12, tzinfo=UTC)
     encoder, record = Encoder(), Record(750, 17, "runs.7", "{}")
-    heartbeat, _ = encoder.encode(Deliver((), here, noon, (1,)))
+    heartbeat, _ = answers.encode(Deliver((), here, noon, (1,)), encoder)
     assert isinstance(heartbeat, Bundle)
     point = {"cursor": "1/1.0/755:", "n": 0, "at": "2026-11-22T12:00:00.000Z"}
     assert [json.loads(m) for m in heartbeat.counted(7).messages] == [{**point, "sent": 7}]
-    group, _ = encoder.encode(Deliver((record,), here, noon, (1,)))
-    replay, _ = encoder.encode(Subscribed(1, ("runs.7",), (record,), here, None))
+    group, _ = answers.encode(Deliver((record,), here, noon, (1,)), encoder)
+    replay, _ = answers.encode(Subscribed(1, ("runs.7",), (record,), here, None), encoder)
     assert isinstance(group, Bundle)
     assert isinstance(replay, Bundle)
     assert (group.counted(7), replay.counted(7)) == (group, replay)

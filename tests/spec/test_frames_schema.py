@@ -12,7 +12,7 @@ from typing import Any, get_args
 import jsonschema
 import pytest
 
-from flowcraft.core import frames
+from flowcraft.core import bundles, frames
 from flowcraft.core.client_frames import decode_client_frame
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.errors import (
@@ -98,14 +98,14 @@ def test_the_prose_shows_every_frame() -> None:
 @pytest.mark.parametrize(
     ("message", "kind"),
     [
-        (frames.event(Record(7, 1, "runs.42", '{"a":1}')), "event"),
-        (frames.event(Ephemeral("typing_update", "{}")), "ephemeral"),
-        (frames.event(Record(7, 1, "runs.42", '{"payload":1}', kind=Kind.GONE)), "gone"),
-        (frames.event(Record(7, 1, "runs.42", '{"reason":"too_large"}', kind=Kind.SKIPPED)), "skipped"),
-        (frames.event(Record(7, 1, "runs.42", "nonsense", kind=Kind.SKIPPED)), "skipped"),
+        (bundles.event(Record(7, 1, "runs.42", '{"a":1}')), "event"),
+        (bundles.event(Ephemeral("typing_update", "{}")), "ephemeral"),
+        (bundles.event(Record(7, 1, "runs.42", '{"payload":1}', kind=Kind.GONE)), "gone"),
+        (bundles.event(Record(7, 1, "runs.42", '{"reason":"too_large"}', kind=Kind.SKIPPED)), "skipped"),
+        (bundles.event(Record(7, 1, "runs.42", "nonsense", kind=Kind.SKIPPED)), "skipped"),
         (frames.hello(schema="0", heartbeat_seconds=25.0, cursor=HERE), "hello"),
         (frames.hello(schema="0", heartbeat_seconds=0.5, cursor=HERE), "hello"),
-        (frames.commit_point(HERE, 0, NOON), "commitPoint"),
+        (bundles.commit_point(HERE, 0, NOON), "commitPoint"),
         (frames.subscribed(["run_update"], HERE, 3, None), "subscribed"),
         (frames.subscribed(["run_update"], HERE, 3, 7), "subscribed"),
         (frames.reset(["run_update"], "expired", HERE, None), "reset"),

@@ -11,9 +11,9 @@ import pytest
 
 from flowcraft.adapters.memory import MemoryLog, MemoryTransaction
 from flowcraft.channels import Channels
-from flowcraft.core import frames
+from flowcraft.core import answers, frames
 from flowcraft.core import session_effects as sessions
-from flowcraft.core.frames import Bundle, Encoder
+from flowcraft.core.bundles import Bundle, Encoder
 from flowcraft.core.hub import Hub
 from flowcraft.core.hub_effects import Effect, ReadNow, ReadReplay, ReadState
 from flowcraft.core.session import Session
@@ -245,7 +245,7 @@ class Server:
             elif isinstance(effect, ReadNow):
                 self.read()
             else:
-                bundle, to = encoder.encode(effect)
+                bundle, to = answers.encode(effect, encoder)
                 assert isinstance(bundle, Bundle)
                 assert to == (SESSION,)
                 self.sent += map(bytes.decode, bundle.counted(self.events).messages)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from flowcraft.adapters.asgi import json_sequence, split_sequence
-from flowcraft.core.frames import Framing
+from flowcraft.core.bundles import Framing
 from flowcraft.viewers import Viewer
 
 

@@ -20,7 +20,7 @@ from flowcraft.adapters.pinged_socket import TOO_MUCH
 from flowcraft.adapters.shared_sender import SharedSender, shared_sender
 from flowcraft.adapters.sockets import address_text
 from flowcraft.adapters.uvicorn import DirectConnection, UvicornSocket
-from flowcraft.core.frames import Framing
+from flowcraft.core.bundles import Framing
 from flowcraft.errors import LogUnavailable
 from flowcraft.origins import is_authority
 from flowcraft.ports import Entrance, GatewayPort, NodePort

@@ -6,7 +6,7 @@ import asyncio
 
 from flowcraft.adapters import rfc6455
 from flowcraft.adapters.sockets import ClientSocket, text_frames
-from flowcraft.core.frames import Framing
+from flowcraft.core.bundles import Framing
 from flowcraft.ports import NodePort
 
 TOO_MUCH = 4429

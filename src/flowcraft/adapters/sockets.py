@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from flowcraft.adapters import deflate
-from flowcraft.core.frames import Framing
+from flowcraft.core.bundles import Framing
 from flowcraft.fan_out import Target
 from flowcraft.ports import GatewayPort, NodePort
 

@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
 
-from flowcraft.core import frames
+from flowcraft.core import bundles
+from flowcraft.core.answers import PAGE_BYTES, Pages, Part
+from flowcraft.core.bundles import Bundle, Live
 from flowcraft.core.conflation import Conflation, ConflationKey
-from flowcraft.core.frames import PAGE_BYTES, Bundle, Live, Pages, Part
 from flowcraft.core.states import State
 from flowcraft.cursors import Cursor
 
@@ -190,4 +191,4 @@ class _Conflated:
 
     def _all(self) -> Iterator[bytes]:
         yield from self._messages.values()
-        yield frames.commit_point(self._cursor, len(self._messages), self._at)
+        yield bundles.commit_point(self._cursor, len(self._messages), self._at)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flowcraft.cursors import Cursor
 
 if TYPE_CHECKING:
-    from flowcraft.core.frames import Bundle
+    from flowcraft.core.bundles import Bundle
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from flowcraft.channels import Channels
+from flowcraft.core import answers
+from flowcraft.core.answers import Part
+from flowcraft.core.bundles import Encoder
 from flowcraft.core.counts import CommitDelay, Counts
-from flowcraft.core.frames import Encoder, Part
 from flowcraft.core.hub import Hub
 from flowcraft.core.hub_effects import (
     Deliver,
@@ -178,7 +180,9 @@ class Delivery:
 
     def _deliver(self, effect: Outgoing, encoder: Encoder) -> None:
         try:
-            part, to = encoder.encode(effect)
+            part, to = (
+                encoder.batch(effect) if isinstance(effect, Deliver) else answers.encode(effect, encoder)
+            )
         except Exception as error:  # noqa: BLE001  # reported there
             self._isolation.report(
                 "delivery", f"{type(effect).__name__} {recipients(effect, self._isolation.connection)}", error

@@ -12,9 +12,9 @@ from functools import partial
 from flowcraft.channels import Channels
 from flowcraft.core import frames
 from flowcraft.core.addresses import limited_as
+from flowcraft.core.bundles import Bundle
 from flowcraft.core.conflation import Conflation
 from flowcraft.core.counts import Counts
-from flowcraft.core.frames import Bundle
 from flowcraft.core.hub_effects import SessionId
 from flowcraft.core.replay import Replay
 from flowcraft.core.report import EdgeReport, NodeReport, State

@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from flowcraft.core.answers import Part
+from flowcraft.core.bundles import Bundle
 from flowcraft.core.conflation import Conflation
 from flowcraft.core.counts import Counts
-from flowcraft.core.frames import Bundle, Part
 from flowcraft.core.hub_effects import SessionId
 from flowcraft.core.outbox import Outbox
 from flowcraft.core.states import State

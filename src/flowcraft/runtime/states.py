@@ -11,7 +11,9 @@ from typing import Protocol, TypeAlias
 from weakref import WeakValueDictionary
 
 from flowcraft.channels import Channels
-from flowcraft.core.frames import PAGE_BYTES, Bundle, rows
+from flowcraft.core.answers import PAGE_BYTES
+from flowcraft.core.bundles import Bundle
+from flowcraft.core.frames import rows
 from flowcraft.core.states import State, StateRequest
 from flowcraft.cursors import Cursor
 from flowcraft.errors import LogUnavailable, PayloadInvalid, RowsLimitExceeded, RowsUnreadable

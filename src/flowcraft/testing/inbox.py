@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from flowcraft.adapters.asgi import json_sequence, split_sequence
-from flowcraft.core.frames import Framing
+from flowcraft.core.bundles import Framing
 from flowcraft.records import Ephemeral, Kind, Record
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from flowcraft.adapters.asgi import json_sequence
 from flowcraft.channels import RowsChannel
-from flowcraft.core.frames import Framing
+from flowcraft.core.bundles import Framing
 from flowcraft.ports import GatewayPort
 from flowcraft.testing.expectations import count_missing, rows_missing
 from flowcraft.testing.inbox import Frame, Inbox

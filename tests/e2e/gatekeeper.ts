@@ -2,17 +2,19 @@
 
 /**
  * What happens to a handshake: an answer of 403; no answer; the 101 and none of the frames; the 101 and the end; all passes.
- * `holds` is for requests: their responses are held back, as a proxy does that compresses them.
+ * `holds` is for requests: their responses, or also the heads of these, are held back until they end, as a proxy does that buffers or compresses them.
  */
 export type Manner = "refuses" | "hangs" | "swallows" | "ends" | "passes";
+export type Holding = "nothing" | "bodies" | "heads and bodies";
 
 import { createServer, request, type Server } from "node:http";
 import { once } from "node:events";
 import { connect } from "node:net";
+import { buffer } from "node:stream/consumers";
 
 export class Gatekeeper {
   manner: Manner = "refuses";
-  holds = false;
+  holds: Holding = "nothing";
   refused = 0;
   passed = 0;
   /** Requests under way. */
@@ -24,10 +26,9 @@ export class Gatekeeper {
       const { method, url, headers } = incoming;
       const outgoing = request({ host: "127.0.0.1", port, method, path: url, headers }, (response) => {
         answer.writeHead(response.statusCode ?? 502, response.headers);
-        if (this.holds) {
-          answer.flushHeaders();
-          response.resume();
-        } else response.pipe(answer);
+        if (this.holds === "bodies") answer.flushHeaders();
+        if (this.holds === "nothing") response.pipe(answer);
+        else void buffer(response).then((body) => answer.end(body), () => answer.destroy());
         response.on("error", () => answer.destroy());
       });
       outgoing.on("error", () => answer.destroy());

@@ -36,6 +36,7 @@ export const createFallback = (
   isDeaf = false,
 ) => {
   const streams = createStreams();
+  const events = url.replace(/^ws(.*?)\/?(\?|$)/i, "http$1/events$2");
   let stream = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
   let isClosed = false;
@@ -95,14 +96,14 @@ export const createFallback = (
       isRefused = true;
       decide?.();
       if (isSocket || hasFailed) end({ code, reason });
-      else void begin();
+      else begin();
     };
   };
 
-  const begin = async () => {
+  const begin = () => {
     if (hasBegun || isSocket || isClosed) return;
     hasBegun = true;
-    await open();
+    void open();
   };
 
   const open = async () => {
@@ -125,11 +126,8 @@ export const createFallback = (
       isRetried = true;
       race(new WebSocket(url));
       await new Promise<void>((resolve) => {
-        const late = setTimeout(resolve, AGAIN_MS);
-        decide = () => {
-          clearTimeout(late);
-          resolve();
-        };
+        setTimeout(resolve, AGAIN_MS);
+        decide = resolve;
       });
     }
     if (isSocket || isClosed) return false;
@@ -155,29 +153,37 @@ export const createFallback = (
     }
   };
 
-  /** Begin a stream; undefined without a successful response. */
-  const request = async (): Promise<ReadableStream<Uint8Array<ArrayBuffer>> | undefined> => {
+  /** A stream has brought nothing. If another request is answered at once, a proxy waits for the stream's end. */
+  const findHeld = async () => {
+    const soon = Date.now() + AGAIN_MS;
+    try {
+      const response = await fetch(events);
+      if (response.status < 500 && Date.now() < soon)
+        face.onerror?.({ message: "a proxy holds back the event stream: turn off buffering and compression" });
+    } catch {
+      // the server cannot be reached
+    }
+  };
+
+  /** Begin a stream; nothing without a successful response. */
+  const request = async (): Promise<ReadableStream<Uint8Array<ArrayBuffer>> | null> => {
     stream.abort();
     const mine = (stream = new AbortController());
     clearTimeout(timer);
-    let isAnswered = false;
     timer = setTimeout(() => {
       mine.abort();
-      if (isAnswered) face.onerror?.({ message: "a proxy holds back the event stream: turn off buffering and compression of text/event-stream" });
+      if (!hasFailed) void findHeld();
       fail();
     }, STREAM_MS);
-    const events = new URL(url.replace(/^ws/, "http"));
-    events.pathname = events.pathname.replace(/\/?$/, "/events");
     try {
       const response = await fetch(events, { method: "POST", body: streams.begin(), signal: mine.signal });
-      isAnswered = response.ok;
       if (response.status === 401) {
         const answer = (await response.json()) as Closing;
         if (REFUSED.includes(answer.code)) closing = answer; // without a code it is a proxy's
       }
-      return response.ok ? (response.body ?? undefined) : undefined;
+      return response.ok ? response.body : null;
     } catch {
-      return undefined;
+      return null;
     }
   };
 
@@ -225,6 +231,6 @@ export const createFallback = (
 
   if (token !== undefined) streams.send(JSON.stringify({ auth: token }));
   if (socket) race(socket);
-  timer = setTimeout(() => void begin(), wait);
+  timer = setTimeout(begin, wait);
   return face;
 };

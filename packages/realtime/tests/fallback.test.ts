@@ -79,6 +79,38 @@ test("while the WebSocket may still open, a 401 does not end the attempt", async
   expect(await codeOf(401, '{"code":4401}', socket)).toBeUndefined();
 });
 
+const never = () => new Promise<Response>(() => undefined);
+const answered = (status: number, after = 0) => () => new Promise<Response>((resolve) => setTimeout(() => resolve(new Response("", { status })), after));
+
+test.each([
+  ["is refused for its channels: the stream is held back", never, answered(400), 1],
+  ["is refused for want of a token: the stream is held back", never, answered(401), 1],
+  ["is answered for a server that is down", never, answered(502), 0],
+  ["waits its turn, too", never, answered(400, 2_000), 0],
+  ["is not answered either", never, never, 0],
+  ["cannot be sent", never, () => Promise.reject(new TypeError("no network")), 0],
+  ["is answered, but the stream was refused", answered(502), answered(400), 0],
+])("a stream that brings nothing for 5 s, while another request %s", async (_, post, get, reports) => {
+  vi.stubGlobal("fetch", (_: string, options?: RequestInit) => (options?.method === "POST" ? post() : get()));
+  const socket = new FakeSocket("wss://flowcraft.example/realtime"); // it may still open
+  const fallback = createFallback("wss://flowcraft.example/realtime", undefined, socket as unknown as WebSocket, 0, "key");
+  const onError = (fallback.onerror = vi.fn());
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(onError).toHaveBeenCalledTimes(reports);
+});
+
+test.each([
+  ["wss://flowcraft.example/realtime", "https://flowcraft.example/realtime/events"],
+  ["ws://flowcraft.example:8400/realtime/", "http://flowcraft.example:8400/realtime/events"],
+  ["WSS://flowcraft.example?room=a/b", "httpS://flowcraft.example/events?room=a/b"],
+])("below %s streams are at %s", async (url, expected) => {
+  const asked = vi.fn<(url: string, options: RequestInit) => Promise<Response>>(never);
+  vi.stubGlobal("fetch", asked);
+  createFallback(url, undefined, undefined, 0, "key");
+  await vi.advanceTimersByTimeAsync(10);
+  expect(asked.mock.calls.map(([address]) => address)).toEqual([expected]);
+});
+
 /** A page whose network passes the handshake; the calls of the fallback, which is a socket of the test. */
 const behindAFilter = async () => {
   const calls: unknown[][] = [];

@@ -39,7 +39,7 @@ orders: setup build ## run the smaller example: orders, balances and their live 
 
 test: setup build $(NATS_READY) $(BROWSER_READY) ## everything that must hold: static gates, tests, the app in a browser, the fault harness
 	@npm run --silent build -w $(WEB) -w $(ORDERS)
-	@$(SUITES) check typescript python e2e faults
+	@$(SUITES) check+typescript python e2e+faults
 
 test-world: setup build $(NATS_READY) $(NEWEST_NATS_READY) $(BROWSER_READY) $(FIREFOX_READY) ## what takes longer: every PostgreSQL, every version of what we plug into, strangers' projects
 	@FIREFOX="$$(cat $(FIREFOX_READY))" $(SUITES) browsers firefox webkit world

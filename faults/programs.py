@@ -101,13 +101,13 @@ class ServerProgram:
         """Send a signal that it survives: SIGSTOP, SIGCONT, SIGHUP."""
         os.kill(self.pid, number)
 
-    async def health(self) -> dict[str, Any]:
-        """What `/readyz` returns.
+    async def health(self, seconds: float = 2) -> dict[str, Any]:
+        """What `/readyz` returns, within a time.
 
         Raises:
             OSError: it does not answer.
         """
-        return await asyncio.to_thread(_get, f"http://127.0.0.1:{self.port}/readyz")
+        return await asyncio.to_thread(_get, f"http://127.0.0.1:{self.port}/readyz", seconds)
 
     async def until(self, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Look at its health until it fits."""
@@ -142,9 +142,9 @@ class ServerProgram:
             self.lines.append(line.decode().rstrip())
 
 
-def _get(url: str) -> dict[str, Any]:
+def _get(url: str, seconds: float) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
+        with urllib.request.urlopen(url, timeout=seconds) as answer:
             text = answer.read()
     except urllib.error.HTTPError as error:
         text = error.read()

@@ -18,6 +18,7 @@ SLOW = STOPPED + THROTTLED
 TRICKLE = 1000
 """Bytes per second."""
 READERS = 2
+"""Of the same channel: on a busy machine the server holds something for them, too."""
 BLOCK = "x" * 64_000
 FLOOD_PAUSE_SECONDS = 0.0064
 MEGABYTE = 1024 * 1024
@@ -25,6 +26,8 @@ NOISE_MS = 5.0
 LONGEST_FLOOD_SECONDS = 20.0
 """The database lies in memory."""
 ASK_SECONDS = 0.05
+BUSY_SECONDS = 20.0
+"""For an answer of a server that is flooded, on a busy machine."""
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "32768"}
 """The C library gives large blocks back at once: what is measured is held, not kept for the next."""
 
@@ -54,7 +57,7 @@ async def some_clients_do_not_read(stage: Stage) -> list[Outcome]:
         flooding = asyncio.create_task(flood.run(seconds))
         held, peak = await _watch(server, flooding)
         ended = time.monotonic()
-        closed = (await server.health())["counts"]["slow_closes"]
+        closed = (await server.health(BUSY_SECONDS))["counts"]["slow_closes"]
         for probe in slow:
             probe.resume_reading()
         side_road.heal()
@@ -70,7 +73,7 @@ async def some_clients_do_not_read(stage: Stage) -> list[Outcome]:
                 "drained": drained,
                 "nothing lost": verdict.lost == 0,
                 "all slow ones closed": closed >= SLOW,
-                "at most 2 MiB held for each": held - resting <= SLOW * 2 * MEGABYTE,
+                "at most 2 MiB held for each": held - resting <= (SLOW + READERS) * 2 * MEGABYTE,
                 "memory returns": after - resting <= 8 * MEGABYTE,
                 "others were there": len(others) > 0,
             },
@@ -127,7 +130,7 @@ async def _watch(server: ServerProgram, task: asyncio.Task[None]) -> tuple[int, 
         if not closed:
             held = peak
             if time.monotonic() >= ask_at:  # to answer costs the server time, which is measured here
-                closed = (await server.health())["counts"]["slow_closes"] > 0
+                closed = (await server.health(BUSY_SECONDS))["counts"]["slow_closes"] > 0
                 ask_at += ASK_SECONDS
         await asyncio.wait([task], timeout=0.02)
     await task

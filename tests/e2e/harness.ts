@@ -2,11 +2,13 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { createServer as createWebServer, type Server } from "node:http";
+import { type AddressInfo, createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { createInterface } from "node:readline";
 import { type Browser, chromium, type Page } from "playwright-core";
 import react from "@vitejs/plugin-react";
+import { rolldown } from "rolldown";
 import { build, type InlineConfig, preview, type PreviewServer } from "vite";
 import { expect } from "vitest";
 import { Firefox } from "./firefox.js";
@@ -146,6 +148,18 @@ export const startPage = async (
   const address = site.resolvedUrls?.local[0] ?? site.resolvedUrls?.network[0];
   if (address === undefined) throw new Error("the page is nowhere");
   return { site, address, folder: outDir };
+};
+
+/** Serve a page with one script of `page/` and nothing else, from an origin of its own. */
+export const startBarePage = async (source = "bare.ts"): Promise<{ site: Server; address: string }> => {
+  const input = fileURLToPath(new URL(`page/${source}`, import.meta.url));
+  const bundle = await rolldown({ input, resolve: { extensionAlias: { ".js": [".ts", ".js"] } } });
+  const { output } = await bundle.generate({ codeSplitting: false, format: "iife" });
+  const html = `<!doctype html><script>${output[0].code.replaceAll("</", "<\\/")}</script>`;
+  const site = createWebServer((_, answer) => answer.setHeader("Content-Type", "text/html").end(html));
+  site.listen(0, "127.0.0.1");
+  await once(site, "listening");
+  return { site, address: `http://127.0.0.1:${(site.address() as AddressInfo).port}/` };
 };
 
 /** Of each item the versions 1, 2, 3 … have come, in this order. */

@@ -1,90 +1,113 @@
-/** Names and limits, against a real server: each subscription has its own answer. */
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { type Client, createClient } from "../../packages/realtime/src/index.js";
-import { freePort, type Program, psql, startServer, startStage } from "./harness.js";
+/** Names and limits, in a page and against a real server: each subscription has its own answer. */
+import type { Server } from "node:http";
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { createClient } from "../../packages/realtime/src/index.js";
+import { freePort, open, type Program, psql, startBarePage, startBrowser, startServer, startStage } from "./harness.js";
 
 let stage: Program;
 let dsn: string;
 let server: Program;
 let url: string;
-let client: Client;
+let site: Server;
+let address: string;
+let browser: Browser;
 
 beforeAll(async () => {
-  ({ stage, dsn } = await startStage());
-  const port = await freePort();
+  let port: number;
+  [{ stage, dsn }, { site, address }, port, browser] = await Promise.all([startStage(), startBarePage(), freePort(), startBrowser()]);
   server = await startServer(dsn, port, "tests.e2e.small:realtime");
   url = `ws://127.0.0.1:${port}/realtime`;
 });
-afterEach(() => client.close());
 afterAll(async () => {
+  await browser.close();
+  site.close();
   await server.stop();
   await stage.stop();
 });
 
-/** A client, what its subscriptions are told, and a wait until that fits. */
-const connect = () => {
-  const told = new Map<string, string>();
-  const unhandled: unknown[] = [];
-  client = createClient({ url, onError: (error) => unhandled.push(error) });
-  const subscribe = (channel: unknown, key = String(channel)) => {
-    told.set(key, "");
-    const note = (news: string) => void told.set(key, news);
-    return client.subscribe(channel as string, () => undefined, {
-      onError: ({ code }) => note(code),
-      onFresh: (fresh) => note(fresh ? "live" : ""),
-    });
-  };
-  const count = (news: string) => [...told.values()].filter((one) => one === news).length;
-  return { told, unhandled, subscribe, count };
-};
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, n) => `items.${from + n}`);
 
+/** A page with a client, and what its subscriptions have received. */
+const connect = async () => {
+  const { page, errors } = await open(browser, address);
+  onTestFinished(() => page.close());
+  await page.evaluate((url) => window.bare.connect(url, null), url);
+  const seen = () => page.evaluate(() => window.bare.seen());
+  const subscribe = (names: readonly string[]) => page.evaluate((names) => names.forEach((name) => window.bare.subscribe(name)), names);
+  const leave = (names: readonly string[]) => page.evaluate((names) => names.forEach((name) => window.bare.leave(name)), names);
+  const count = async (what: string) => Object.values((await seen()).news).filter((one) => one === what).length;
+  return { page, errors, seen, subscribe, leave, count };
+};
+
 test("bad names, unknown ones and one too many harm no other in the same tick", async () => {
-  const { told, unhandled, subscribe, count } = connect();
-  const bad = [undefined, null, 7, "", {}, "Items.1", `items.${"7".repeat(65)}`];
+  const { page, errors, seen, count } = await connect();
   const unknown = ["nothing.1", `${"n".repeat(48)}.${"i".repeat(64)}`];
-  for (const [n, name] of [...bad, ...unknown].entries()) subscribe(name, `bad ${n}`);
-  for (const name of range(0, 9)) subscribe(name); // the server allows 8
-  await expect.poll(() => [count("live"), count("")]).toEqual([8, 0]);
-  expect(bad.map((_, n) => told.get(`bad ${n}`))).toEqual(bad.map(() => "bad_channel"));
-  expect(unknown.map((_, n) => told.get(`bad ${n + bad.length}`))).toEqual(["forbidden", "forbidden"]);
-  expect(told.get("items.8")).toBe("limit_exceeded");
-  expect(client.connection.get()).toMatchObject({ status: "open", fresh: true });
-  expect(unhandled).toEqual([]);
+  const begin = ([unknown, good]: readonly [readonly string[], readonly string[]]) => {
+    const bad = [undefined, null, 7, "", {}, "Items.1", `items.${"7".repeat(65)}`];
+    for (const [n, name] of bad.entries()) window.bare.subscribe(name, `bad ${n}`);
+    for (const name of [...unknown, ...good]) window.bare.subscribe(name);
+    return bad.length;
+  };
+  const bad = await page.evaluate(begin, [unknown, range(0, 9)] as const); // the server allows 8
+  await expect.poll(async () => [await count("live"), await count("")]).toEqual([8, 0]);
+  const { news, status, fresh, reports } = await seen();
+  expect(Array.from({ length: bad }, (_, n) => news[`bad ${n}`])).toEqual(Array(bad).fill("bad_channel"));
+  expect(unknown.map((name) => news[name])).toEqual(["forbidden", "forbidden"]);
+  expect(news["items.8"]).toBe("limit_exceeded");
+  expect([status, fresh, reports, errors]).toEqual(["open", true, [], []]);
 });
 
 test("a page of as many channels as there may be is left for another such page at once", async () => {
-  const { told, subscribe, count } = connect();
-  const leave = range(0, 8).map((name) => subscribe(name));
+  const { page, seen, subscribe, leave, count } = await connect();
+  await subscribe(range(0, 8));
   await expect.poll(() => count("live")).toBe(8);
-  for (const stop of leave) stop();
-  told.clear();
-  for (const name of range(100, 108)) subscribe(name);
-  await expect.poll(() => count("live"), { timeout: 900 }).toBe(8); // the channels linger for a second
-  const [stop] = range(100, 101).map((name) => subscribe(name, "second handler"));
-  subscribe("items.200");
-  await expect.poll(() => told.get("items.200")).toBe("limit_exceeded");
-  stop?.();
-  expect(told.get("items.200")).toBe("limit_exceeded");
+  const turn = ([old, next]: readonly [readonly string[], readonly string[]]) => {
+    for (const name of old) window.bare.leave(name);
+    for (const name of next) window.bare.subscribe(name);
+    const began = performance.now();
+    const isLive = () => next.every((name) => window.bare.seen().news[name] === "live");
+    return new Promise<number>((resolve) => {
+      const look = () => (isLive() ? resolve(performance.now() - began) : setTimeout(look, 10));
+      look();
+    });
+  };
+  expect(await page.evaluate(turn, [range(0, 8), range(100, 108)] as const)).toBeLessThan(900); // the channels linger for a second
+  await page.evaluate(() => window.bare.subscribe("items.100", "second handler"));
+  await subscribe(["items.200"]);
+  await expect.poll(async () => (await seen()).news["items.200"]).toBe("limit_exceeded");
+  await leave(["second handler"]);
+  expect((await seen()).news["items.200"]).toBe("limit_exceeded");
 });
 
 test("what was refused for want of room is live as soon as another leaves", async () => {
-  const { told, subscribe, count } = connect();
-  const stops = range(0, 10).map((name) => subscribe(name));
+  const { subscribe, leave, count } = await connect();
+  await subscribe(range(0, 10));
   await expect.poll(() => count("limit_exceeded")).toBe(2);
-  for (const stop of stops.slice(0, 2)) stop();
-  await expect.poll(() => range(2, 10).filter((name) => told.get(name) === "live").length).toBe(8);
+  await leave(range(0, 2));
+  await expect.poll(() => count("live")).toBe(8);
 });
 
+const TRANSACTIONS = 120;
+/** Commit so many transactions; `settle` gets the id of the first one before. */
+const commitAll = async (settle: (first: number) => unknown) => {
+  await settle(Number(await psql(dsn, "select pg_current_xact_id()")) + 1);
+  for (let round = 0; round < 6; round++) await psql(dsn, "begin; update items set version = version + 1 where id = 1; commit; ".repeat(TRANSACTIONS / 6));
+};
+
 test("far more transactions than may wait all settle, also those that commit last", async () => {
-  const { subscribe, count } = connect();
-  subscribe("item_update");
+  const { page, seen, subscribe, count } = await connect();
+  await subscribe(["item_update"]);
   await expect.poll(() => count("live")).toBe(1);
-  const first = Number(await psql(dsn, "select pg_current_xact_id()"));
-  let settled = 0;
-  const all = Array.from({ length: 120 }, (_, n) => client.settled(first + 1 + n).then(() => settled++));
-  const commit = "begin; update items set version = version + 1 where id = 1; commit; ";
-  for (let round = 0; round < 6; round++) await psql(dsn, commit.repeat(20));
+  await commitAll((first) => page.evaluate(([first, count]) => window.bare.settle(first, count), [first, TRANSACTIONS] as const));
+  await expect.poll(async () => (await seen()).settled).toBe(TRANSACTIONS);
+});
+
+test("in Node they settle, too", async () => {
+  const client = createClient({ url });
+  onTestFinished(client.close);
+  const all: Promise<void>[] = [];
+  await commitAll((first) => all.push(...Array.from({ length: TRANSACTIONS }, (_, n) => client.settled(first + n))));
   await Promise.all(all);
-  expect(settled).toBe(120);
+  expect(client.connection.get()).toMatchObject({ status: "open", fresh: true });
 });

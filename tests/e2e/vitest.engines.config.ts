@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
 import config from "./vitest.config.js";
 
 /** Those with pages; the others are about Node, about pages of the site, or about the first steps of a project. */
-const FILES = ["realtime", "fallback", "rows", "places", "origins", "todo", "orders", "example"];
+const FILES = ["realtime", "fallback", "rows", "places", "origins", "todo", "orders", "example", "tokens", "limits"];
 
 const FIREFOX = [process.env["FIREFOX"] ?? "/usr/bin/firefox-esr"];
 const WEBKIT = ["/usr/bin/WebKitWebDriver", "/usr/bin/Xvfb"];

@@ -61,7 +61,7 @@ async def some_clients_do_not_read(stage: Stage) -> list[Outcome]:
         for probe in slow:
             probe.resume_reading()
         side_road.heal()
-        drained = await stage.drain(60)
+        drained = await stage.drain(120)
     after = await _settled(server, resting)
     verdict = await stage.verdict()
     quiet = 1000 * stage.usual_p99(writers, began, between)

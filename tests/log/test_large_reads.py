@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -136,3 +137,22 @@ async def test_what_commits_between_two_reads_is_delivered_once(log: AppendableP
     second = await log.tail(first.cursor)
     assert (len(first.records), len(second.records)) == (3_001, 1)
     await interrupted.close()
+
+
+async def test_a_session_that_planned_its_reads_in_an_empty_log_reads_few_pages_of_a_large_one(
+    log: AppendablePostgresLog,
+) -> None:
+    read = "select * from flowcraft.changes(array[$1::bigint::text::xid8], array[null::xid8], null, 1001)"
+    async with connected(log.dsn) as connection:
+        for _ in range(10):  # PostgreSQL makes a plan for all calls with the sixth
+            await connection.fetch(read, (await log.position()).snapshot.xmax)
+        await write(log.dsn, 20_000, 200)
+        newest = (await log.position()).cursor.snapshot.xmax
+        await write(log.dsn, 1, 200)
+        assert len(await connection.fetch(read, newest)) == 1
+        await connection.execute(f"prepare last as {read}")
+        explained = await connection.fetchval(
+            f"explain (analyze, buffers, format json) execute last({newest})"
+        )
+    (plan,) = json.loads(explained)
+    assert plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"] < 100

@@ -143,6 +143,7 @@ async def test_migrate_reports_that_it_took_the_log_over(old: Plain) -> None:
         "schema flowcraft: 0011_presence",
         "schema flowcraft: 0012_member_counts",
         "schema flowcraft: 0013_backlog",
+        "schema flowcraft: 0014_live",
         (
             "schema flowcraft: took over the log of a development version; its functions are now called "
             "flowcraft.broadcast, flowcraft.broadcast_ephemeral and flowcraft.wake"
@@ -240,7 +241,7 @@ async def test_a_log_without_the_later_migrations_is_taken_over(old: Plain, data
     """)
     cursor = Cursor.parse(await old.fetchval("select flowcraft.cursor()"))
     await old.execute("insert into runs values (1, 'queued')")
-    assert (await migrate(old, channels))[:11] == [
+    assert (await migrate(old, channels))[:12] == [
         "schema flowcraft: 0003_telemetry",
         "schema flowcraft: 0004_plain_names",
         "schema flowcraft: 0005_kinds",
@@ -252,6 +253,7 @@ async def test_a_log_without_the_later_migrations_is_taken_over(old: Plain, data
         "schema flowcraft: 0011_presence",
         "schema flowcraft: 0012_member_counts",
         "schema flowcraft: 0013_backlog",
+        "schema flowcraft: 0014_live",
     ]
     assert await hashes(old) == HASHES
     log = PostgresLog(database)

@@ -80,6 +80,7 @@ async def test_the_second_time_there_is_nothing_to_do(connection: Plain, databas
         "schema flowcraft: 0011_presence",
         "schema flowcraft: 0012_member_counts",
         "schema flowcraft: 0013_backlog",
+        "schema flowcraft: 0014_live",
         "run_update: created the triggers on public.runs (insert, update)",
     ]
     before = await catalog(connection)

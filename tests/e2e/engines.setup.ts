@@ -7,6 +7,8 @@ const ONE_STORAGE = "a session of WebKitWebDriver has one storage, and so one vi
 const CANNOT: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   firefox: {
     "an EventSource with credentials of a listed origin receives, and resumes after the server was killed": CLOSES_FOR_GOOD,
+    "after an outage of some seconds a page has a WebSocket again, and the next page begins with one":
+      "Firefox delays a WebSocket to a host that has refused some, longer each time: the page has a stream until its next connection",
   },
   webkit: {
     "visitors of one run see each other; a second tab is the same visitor, and a reload is no news": ONE_STORAGE,

@@ -161,3 +161,19 @@ test("once WebSockets come through, the next connection is one", async () => {
   await expect.poll(() => gatekeeper.requests).toBe(0);
   await page.close();
 });
+
+// Users of another client stayed without WebSockets after a restart of the server (phoenixframework/phoenix#5741, #6208).
+test("after an outage of some seconds a page has a WebSocket again, and the next page begins with one", async () => {
+  gatekeeper.manner = "passes";
+  const { page } = await visit();
+  await server.stop("SIGKILL");
+  await page.getByText("stale").waitFor();
+  await new Promise((resolve) => setTimeout(resolve, 4_000)); // the outage itself
+  gatekeeper.passed = 0;
+  server = await startServer(dsn, behind);
+  await page.getByText("open fresh").waitFor();
+  await expect.poll(() => gatekeeper.requests).toBe(0);
+  expect(gatekeeper.passed).toBeGreaterThan(0);
+  expect(await page.evaluate(() => Object.keys(sessionStorage))).toEqual([]);
+  await page.close();
+});

@@ -189,7 +189,7 @@ export const createClient = (options: ClientOptions = {}): Client => {
 
   const fetchToken = async (renew: boolean) => {
     const token: unknown = await getToken?.(renew);
-    if (token === undefined || token === null || token === "") return undefined;
+    if (token == null || token === "") return undefined;
     if (typeof token !== "string") throw new TypeError(`token() returned ${typeof token}, not a string`);
     return token;
   };
@@ -284,7 +284,7 @@ const address = (url: string | URL = "/realtime") => {
   let text = String(url);
   if (!/^\w+:/.test(text)) {
     const base = [page.location?.href, page.origin].find((one) => one?.startsWith("http"));
-    text = base === undefined ? text : new URL(text, base).href;
+    if (base) text = new URL(text, base).href;
   }
   if (!/^(ws|http)s?:/i.test(text)) throw new TypeError(`${text} is no address of a WebSocket: createClient({ url: "wss://…" })`);
   return text.replace(/^http/i, "ws");

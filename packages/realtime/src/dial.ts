@@ -68,7 +68,7 @@ export const createDial = (Socket?: new (url: string) => WebSocketLike) => {
         isDone = true;
         clearTimeout(timer);
         // These frames come unasked.
-        if (!isAnswered && (isAnswered = !/^{"(hello|cursor|bye)"/.test(String(data)))) clearTimeout(asking);
+        if (!isAnswered && (isAnswered = !/^{"(hello|cursor|bye)"/.test(data as string))) clearTimeout(asking);
         received(data);
       };
       next.onclose = ({ code, reason }: { readonly code: number; readonly reason?: string }) => {

@@ -287,7 +287,8 @@ export const createMachine = <S extends Subscriber, T>(
 
   const watch = (now: number) => {
     const end = receivedAt + SILENCE * heartbeat;
-    if (now >= end) drop(NORMAL);
+    // A clock that was set back would hide a dead connection.
+    if (now >= end || now < receivedAt) drop(NORMAL);
     else push("timer", MAIN_TIMER, (isCurrent(now) ? cursorAt + STALE * heartbeat : end) - now);
   };
 

@@ -245,7 +245,7 @@ async def test_an_error_of_the_database_is_the_transactions_error(
     service: RealtimeService, database: str
 ) -> None:
     async with connected(database) as connection:
-        await connection.execute("drop function flowcraft.wake() cascade")
+        await connection.execute("drop function flowcraft.broadcast cascade")
         with pytest.raises(asyncpg.UndefinedFunctionError):
             await service.broadcast(run(RUN), Stepped(step=1))
         async with await psycopg.AsyncConnection.connect(database) as via:

@@ -440,6 +440,9 @@ class Channels:
             ChannelNameInvalid: the name is outside the grammar.
             ChannelUnknown: no declared channel has this name.
         """
+        declaration = self._declarations.get(name)
+        if declaration is not None and declaration.parameter is None:
+            return declaration, None  # most names that are declared as they are; they follow the grammar
         if not is_name(name):
             raise ChannelNameInvalid(name)
         prefix, dot, text = name.partition(".")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
@@ -42,6 +43,7 @@ class Origin:
         return bool(host) and (host, port) == (self.host.removesuffix("."), self.port)
 
 
+@lru_cache(maxsize=64)  # a server has few names
 def is_authority(text: str) -> bool:
     """Return whether a text is a host with an optional port, as in the Host field (RFC 9110 §7.2)."""
     return _AUTHORITY.fullmatch(text) is not None

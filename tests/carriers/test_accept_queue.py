@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 from typing import cast
 
@@ -75,6 +76,31 @@ async def test_everything_else_has_its_turn_between_two_groups_of_handshakes() -
     handshakes = [name for name in order if name != "other"]
     assert handshakes == [str(number) for number in range(2 * HANDSHAKES_PER_TURN + 1)]
     assert order.index("other") == HANDSHAKES_PER_TURN
+
+
+async def test_handshakes_that_arrive_one_a_turn_are_gathered_and_one_alone_does_not_wait_long() -> None:
+    accept_queue, ran, turns = AcceptQueue(), list[tuple[int, int]](), itertools.count()
+    turn = [next(turns)]
+
+    def arrive(number: int) -> None:
+        accept_queue.put(lambda: ran.append((turn[0], number)))
+
+    async def until_all_have_run(count: int) -> None:
+        while len(ran) < count:
+            turn[0] = next(turns)
+            await asyncio.sleep(0)
+
+    for number in range(HANDSHAKES_PER_TURN):
+        arrive(number)
+        await asyncio.sleep(0)
+        turn[0] = next(turns)
+    await until_all_have_run(HANDSHAKES_PER_TURN)
+    assert [number for _, number in ran] == [*range(HANDSHAKES_PER_TURN)]
+    assert len({turn for turn, _ in ran}) < HANDSHAKES_PER_TURN / 4  # a few groups, if the machine is busy
+    before = turn[0]
+    arrive(HANDSHAKES_PER_TURN)
+    await until_all_have_run(HANDSHAKES_PER_TURN + 1)
+    assert turn[0] - before <= 3
 
 
 async def test_a_handshake_that_raises_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:

@@ -57,10 +57,10 @@ def admit(query: str, headers: Mapping[str, str], node: NodePort, peer: str) -> 
 
     Names of headers are in lower case; `peer` is the address of the other end of the socket.
     """
-    address = client_address(peer, headers, node.settings.trusted_proxies)
-    checked = check_request(
-        query, origin=headers.get("origin"), host=headers.get("host"), settings=node.settings
-    )
+    settings = node.settings
+    trusted = settings.trusted_proxies
+    address = client_address(peer, headers, trusted) if trusted else peer
+    checked = check_request(query, headers.get("origin"), headers.get("host"), settings)
     if isinstance(checked, Refused):
         refusals, level = node.counts.refusals, logging.INFO
         if checked.status == HTTPStatus.FORBIDDEN:
@@ -113,9 +113,7 @@ def _unavailable(node: NodePort, why: str) -> Refused:
     return Refused(503, f"service unavailable: {why}; try again", {"Retry-After": str(seconds)})
 
 
-def check_request(
-    query: str, *, origin: str | None, host: str | None, settings: Settings
-) -> Admitted | Refused:
+def check_request(query: str, origin: str | None, host: str | None, settings: Settings) -> Admitted | Refused:
     """Admit or refuse a request by its query and its Origin; its Host is well-formed.
 
     A request without an Origin passes: only browsers send one, and it protects only against pages in

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from flowcraft.adapters import rfc6455
-from flowcraft.adapters.sockets import ClientSocket, text_frames
-from flowcraft.core.bundles import Framing
-from flowcraft.ports import NodePort
+from flowcraft.adapters.sockets import ClientSocket
 
 TOO_MUCH = 4429
 """The close code of a client that sends too much."""
@@ -16,11 +14,7 @@ TOO_MUCH = 4429
 class PingedSocket(ClientSocket):
     """A WebSocket whose client must answer pings."""
 
-    def __init__(
-        self, node: NodePort, framing: Framing = text_frames, *, has_limited_buffer: bool = False
-    ) -> None:
-        super().__init__(node, framing, has_limited_buffer=has_limited_buffer)
-        self._pong_due: asyncio.TimerHandle | None = None
+    _pong_due: asyncio.TimerHandle | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_alive()

@@ -44,8 +44,7 @@ class ProtocolError(Exception):
 
 def upgrade(headers: Mapping[str, str], extensions: str = "") -> bytes | Refused:
     """Return the response that accepts a handshake (RFC 6455 §4.2.2), or why it is refused."""
-    upgrades, connection = _tokens(headers.get("upgrade", "")), _tokens(headers.get("connection", ""))
-    if "websocket" not in upgrades or "upgrade" not in connection:
+    if not _is_upgrade(headers.get("upgrade", ""), headers.get("connection", "")):
         return UPGRADE_REQUIRED
     if headers.get("sec-websocket-version") != "13":
         return Refused(426, "upgrade required: expected Sec-WebSocket-Version 13", _UPGRADE)
@@ -66,8 +65,12 @@ def upgrade(headers: Mapping[str, str], extensions: str = "") -> bytes | Refused
 
 
 @lru_cache(maxsize=64)  # browsers and proxies write the same few
-def _tokens(value: str) -> frozenset[str]:
-    return frozenset([token.strip().lower() for token in value.split(",")])
+def _is_upgrade(upgrade: str, connection: str) -> bool:
+    return "websocket" in _tokens(upgrade) and "upgrade" in _tokens(connection)
+
+
+def _tokens(value: str) -> list[str]:
+    return [token.strip().lower() for token in value.split(",")]
 
 
 @dataclass(frozen=True, slots=True)

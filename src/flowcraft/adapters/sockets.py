@@ -11,7 +11,6 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from typing import cast
 
 from flowcraft.adapters import deflate
 from flowcraft.core.bundles import Framing
@@ -19,6 +18,8 @@ from flowcraft.fan_out import Target
 from flowcraft.ports import GatewayPort, NodePort
 
 NO_FD = -1
+_HAS_DESCRIPTORS = sys.platform != "win32"
+"""Whether the number of a socket is a file descriptor, which `os.write` takes."""
 _SEND_BUFFER_BYTES = 256 * 1024
 """SO_SNDBUF: by default the kernel buffers several megabytes, which no outbox limit would see."""
 
@@ -26,35 +27,41 @@ _SEND_BUFFER_BYTES = 256 * 1024
 class ClientSocket(asyncio.Protocol, Target):
     """The sending half of a `flowcraft.ports.Connection`; subclasses add `ping` and `close`."""
 
-    def __init__(self, node: NodePort, framing: Framing, *, has_limited_buffer: bool = False) -> None:
+    # What most connections never change, and what is not read in a handshake, has its first value here.
+    _has_limited_buffer: bool = False
+    """Whether the listening socket had `limit_send_buffer`: each accepted one has its options."""
+    _gateway: GatewayPort | None = None
+    _transport: asyncio.Transport | None = None
+    _socket: socket.socket | None = None
+    """The socket whose descriptor may be written to; None with TLS, and on Windows."""
+    _deadline: asyncio.TimerHandle | None = None
+    _open: asyncio.Transport | None = None
+    """The transport while messages may be sent, else None."""
+    client: str = ""
+    """The client's address where a trusted proxy names it; empty if it is the socket's."""
+    _resumes: int = 0
+    """How often the transport's buffer has been emptied."""
+
+    def __init__(self, node: NodePort, framing: Framing) -> None:
         self._node = node
         self._settings = node.settings
         self.framing = framing
-        self._has_limited_buffer = has_limited_buffer
-        """Whether the listening socket had `limit_send_buffer`: each accepted one has its options."""
-        self._gateway: GatewayPort | None = None
-        self._transport: asyncio.Transport | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._open: asyncio.Transport | None = None
-        """The transport while messages may be sent, else None."""
-        self.client = ""
-        """The client's address where a trusted proxy names it; empty if it is the socket's."""
         self._first: list[bytes] | None = None
         """What is sent together, once the handshake ends; None after that."""
-        self._resumes = 0
-        """How often the transport's buffer has been emptied."""
 
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is no subclass
-        if not self._has_limited_buffer:
-            raw: socket.socket | None = transport.get_extra_info("socket")
-            if raw is not None:
-                limit_send_buffer(raw)
+        stream: asyncio.Transport = transport  # type: ignore[assignment]  # uvloop's is no subclass of it
+        self._transport = stream
+        raw: socket.socket | None = transport.get_extra_info("socket")
+        if raw is not None and not self._has_limited_buffer:
+            limit_send_buffer(raw)
         # Pause writing as soon as one byte waits. With TLS event loops compare by >=: 0 would always pause.
         encrypted = transport.get_extra_info("sslcontext") is not None
-        self._transport.set_write_buffer_limits(high=1 if encrypted else 0)
+        if not encrypted and _HAS_DESCRIPTORS:
+            self._socket = raw
+        stream.set_write_buffer_limits(high=1 if encrypted else 0)
 
     def eof_received(self) -> bool | None:
         """Close: a client that has closed its sending side is gone."""
@@ -74,7 +81,7 @@ class ClientSocket(asyncio.Protocol, Target):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's
         if self._deadline is not None:
             self._deadline.cancel()
-        self._transport = None
+        self._transport = self._socket = None
         self._stop_sending()
         gateway, self._gateway = self._gateway, None  # connection and gateway refer to each other
         if gateway is not None:
@@ -142,7 +149,11 @@ class ClientSocket(asyncio.Protocol, Target):
 
     def _use_descriptor(self) -> None:
         """Send straight to the descriptor, where that is possible: `flowcraft.fan_out.send_all`."""
-        self.fd = NO_FD if self._open is None else _descriptor(self._open)
+        raw, transport = self._socket, self._open
+        if raw is None or transport is None or transport.get_write_buffer_size():
+            self.fd = NO_FD
+        else:
+            self.fd = raw.fileno()
 
     def _end_within(self, seconds: float) -> None:
         self._deadline = asyncio.get_running_loop().call_later(seconds, self._abort)
@@ -163,15 +174,6 @@ def address_text(name: object) -> str:
         host, port = str(name[0]), str(name[1])  # pyright: ignore[reportUnknownArgumentType]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return ""
-
-
-def _descriptor(transport: asyncio.Transport) -> int:
-    """Return the file descriptor to write to; -1 with TLS, on Windows, or while the transport has bytes."""
-    raw: socket.socket | None = transport.get_extra_info("socket")
-    encrypted = transport.get_extra_info("sslcontext") is not None
-    if raw is None or encrypted or sys.platform == "win32" or transport.get_write_buffer_size():
-        return NO_FD
-    return raw.fileno()
 
 
 def frame(payload: bytes, first: int = 0x81) -> bytes:

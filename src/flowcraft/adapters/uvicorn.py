@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from flowcraft.adapters.input_slices import InputSlices
 from flowcraft.adapters.pinged_socket import TOO_MUCH, PingedSocket
+from flowcraft.adapters.sockets import text_frames
 from flowcraft.ports import Entrance, GatewayPort, NodePort
 
 _CLOSING_SECONDS = 1.0
@@ -118,7 +119,7 @@ class DirectConnection(PingedSocket):
         socket: UvicornSocket,
         send_close: Callable[[int, str], Awaitable[None]],
     ) -> None:
-        super().__init__(node)
+        super().__init__(node, text_frames)
         self._protocol, self._machine = socket.protocol, socket.machine
         self._open_state: object = socket.machine.state
         self.send_close = send_close

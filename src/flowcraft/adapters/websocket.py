@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from functools import lru_cache, partial
+from typing import Literal, TypeAlias
 from urllib.parse import unquote
 
 from flowcraft.adapters import deflate, http, rfc6455, server_sent
@@ -20,6 +21,7 @@ from flowcraft.adapters.sockets import deflated_text_frames
 from flowcraft.core.rates import Bucket
 from flowcraft.errors import LogUnavailable
 from flowcraft.ports import Entrance, NodePort
+from flowcraft.settings import Settings
 from flowcraft.viewers import Handshake
 
 _PINGS_PER_SECOND, _PINGS_AT_ONCE = 10.0, 64
@@ -39,6 +41,16 @@ class _State(Enum):
 class WebSocketConnection(RequestSocket):
     """One client's socket, from its HTTP request to its last byte; a `flowcraft.ports.Connection`."""
 
+    # Not `super`, here and in the classes below this: that lookup is a part of every handshake.
+
+    _reader: FrameReader | None = None
+    _unanswered: bytes | None = None
+    """The payload of the latest ping, while earlier bytes still wait for the client."""
+    _pings: Bucket | None = None
+    """Of the client's pings and pongs; made for the first."""
+    _deflates: bool = False
+    """Whether permessage-deflate was negotiated."""
+
     def __init__(
         self,
         node: NodePort,
@@ -46,23 +58,16 @@ class WebSocketConnection(RequestSocket):
         pages: Callable[[str, Mapping[str, str]], HttpAnswer | None],
         accept_queue: AcceptQueue,
     ) -> None:
-        super().__init__(node, accept_queue)
+        RequestSocket.__init__(self, node, accept_queue)
         self._path = path
         self._pages = pages
         self._state = _State.REQUEST
-        self._reader: FrameReader | None = None
-        self._unanswered: bytes | None = None
-        """The payload of the latest ping, while earlier bytes still wait for the client."""
-        self._pings: Bucket | None = None
-        """Of the client's pings and pongs; made for the first."""
-        self._deflates = False
-        """Whether permessage-deflate was negotiated."""
 
     # asyncio's side
 
     def data_received(self, data: bytes) -> None:
         if self._state is _State.REQUEST:
-            super().data_received(data)
+            RequestSocket.data_received(self, data)
         elif self._state is not _State.CLOSED:
             self._feed(data)
 
@@ -95,67 +100,61 @@ class WebSocketConnection(RequestSocket):
     # the handshake
 
     def _check(self, request: Request) -> Refused | None:
-        methods = self._methods(request)
+        place = _place(request.target.path, self._path)
+        methods = _METHODS[place]
         if request.method not in methods:
             return method_not_allowed(methods)
-        if request.method == "GET" and request.content_length != 0 and self._is_ours(request):
+        if request.content_length != 0 and request.method == "GET" and place != "other":
             return Refused(400, "bad request: a GET request has no content")
         return None
 
     def _answer(self, request: Request, content: bytes) -> None:
-        path = _path(request)
+        place = _place(request.target.path, self._path)
         if request.method == "OPTIONS":
-            self._answer_options(request)
-        elif self._names(path, server_sent.PATH):
+            self._answer_options(request, _METHODS[place])
+        elif place == "socket":
+            self._open_websocket(request)
+        elif place == "stream":
             self._open_event_stream(request, content)
-        elif (page := self._pages(path, request.headers)) is not None:
+        elif (page := self._pages(_normal(request.target.path), request.headers)) is not None:
             status, content_type, body = page
             self._respond(status, body, content_type)
-        elif self._names(path):
-            self._open_websocket(request)
         else:
             events = f"{self._path}{server_sent.PATH}"
             self._refuse(Refused(404, f"not found: expected {self._path}, or {events} for events"))
 
-    def _names(self, path: str, below: str = "") -> bool:
-        """Return whether a path is ours, also below a prefix that a proxy has not taken off."""
-        own = self._path.rstrip("/") + below
-        return path == (own or "/") or (bool(own) and path.endswith(own))
-
-    def _is_ours(self, request: Request) -> bool:
-        path = _path(request)
-        return self._names(path) or self._names(path, server_sent.PATH)
-
-    def _methods(self, request: Request) -> tuple[str, ...]:
-        is_stream = self._names(_path(request), server_sent.PATH)
-        return server_sent.METHODS if is_stream else http.METHODS
-
-    def _answer_options(self, request: Request) -> None:
-        answer = options(request.headers, self._methods(request), self._settings)
+    def _answer_options(self, request: Request, methods: Sequence[str]) -> None:
+        answer = options(request.headers, methods, self._settings)
         if isinstance(answer, Refused):
             self._refuse(answer)
         else:
             self._respond(204, "", headers=answer)
 
     def _open_websocket(self, request: Request) -> None:
-        extensions = request.headers.get("sec-websocket-extensions", "")
-        self._deflates = self._settings.compress and deflate.is_offered(extensions)
-        accepted = rfc6455.upgrade(request.headers, deflate.AGREED if self._deflates else "")
-        if request.method != "GET" or request.version == "1.0":
-            accepted = rfc6455.UPGRADE_REQUIRED
+        headers = request.headers
+        offered = headers.get("sec-websocket-extensions")
+        deflates = offered is not None and self._settings.compress and deflate.is_offered(offered)
+        accepted: bytes | Refused = rfc6455.UPGRADE_REQUIRED
+        if request.method == "GET" and request.version != "1.0":
+            accepted = rfc6455.upgrade(headers, deflate.AGREED if deflates else "")
         if isinstance(accepted, Refused):
             self._refuse(accepted)
             return
-        admitted = self._admit(request)
-        if admitted is not None and self._transport is not None:
-            self._begin_answer()
-            self._gather(self._transport, accepted)
-            if self._deflates:
-                self.framing = deflated_text_frames
-            self._state = _State.OPEN
-            self.client = admitted.address
-            self._begin(admitted, Entrance(self._handshake(request, admitted), "later"))
-            self._send_gathered()
+        admitted, transport = self._admit(request), self._transport
+        if admitted is None or transport is None:
+            return
+        self._begin_answer()
+        self._gather(transport, accepted)
+        if deflates:
+            self._deflates, self.framing = True, deflated_text_frames
+        self._state = _State.OPEN
+        self.client = admitted.address
+        entrance = Entrance(partial(_handshake, request, admitted.address, self._settings), "later")
+        try:
+            self._gateway = self._node.connect(self, admitted.channels, admitted.since, entrance)
+        except LogUnavailable as error:
+            self.close(1013, str(error))
+        self._send_gathered()
 
     def _open_event_stream(self, request: Request, content: bytes) -> None:
         admitted = self._admit(request)
@@ -169,7 +168,7 @@ class WebSocketConnection(RequestSocket):
         place = server_sent.credential_of(headers, messages)
         asked = StreamRequest(
             messages[:1] if request.method == "HEAD" and place == "header" else messages,
-            Entrance(self._handshake(request, admitted), place),
+            Entrance(partial(_handshake, request, admitted.address, self._settings), place),
             answer_headers(headers, self._settings),
             is_head=request.method == "HEAD",
             has_ended=self._has_ended,
@@ -181,9 +180,6 @@ class WebSocketConnection(RequestSocket):
         self._transport.set_protocol(stream)
         stream.begin(self._transport)
 
-    def _handshake(self, request: Request, admitted: Admitted) -> Callable[[], Handshake]:
-        return partial(handshake_of, _path(request), request.headers, admitted.address, self._settings)
-
     def _admit(self, request: Request) -> Admitted | None:
         """Admit a request, or send the refusal and return None."""
         admitted = admit(request.target.query, request.headers, self._node, self.address)
@@ -191,12 +187,6 @@ class WebSocketConnection(RequestSocket):
             return admitted
         self._refuse(admitted)
         return None
-
-    def _begin(self, admitted: Admitted, entrance: Entrance) -> None:
-        try:
-            self._gateway = self._node.connect(self, admitted.channels, admitted.since, entrance)
-        except LogUnavailable as error:
-            self.close(1013, str(error))
 
     # messages
 
@@ -257,10 +247,28 @@ class WebSocketConnection(RequestSocket):
             self._transport.close()
 
 
-def _path(request: Request) -> str:
-    return _normal(request.target.path)
+_Place: TypeAlias = Literal["socket", "stream", "other"]
+_METHODS: Mapping[_Place, tuple[str, ...]] = {
+    "socket": http.METHODS,
+    "stream": server_sent.METHODS,
+    "other": http.METHODS,
+}
 
 
-@lru_cache(maxsize=64)  # asked for three times for each request
+@lru_cache(maxsize=64)  # asked for twice for each request
+def _place(path: str, own: str) -> _Place:
+    """Return what is at a path, also below a prefix that a proxy has not taken off."""
+    path, own = _normal(path), own.rstrip("/")
+    if path.endswith(own + server_sent.PATH):
+        return "stream"
+    is_own = path.endswith(own) if own else path == "/"
+    return "socket" if is_own else "other"
+
+
 def _normal(path: str) -> str:
     return normal_path(unquote(path))
+
+
+def _handshake(request: Request, address: str, settings: Settings) -> Handshake:
+    """Return an admitted request for the authorizer."""
+    return handshake_of(_normal(request.target.path), request.headers, address, settings)

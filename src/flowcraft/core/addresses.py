@@ -29,6 +29,7 @@ def _limited_as(address: str) -> str:
 
 
 def _without_port(text: str) -> str:
+    host, _, port = text.partition(":")
     if text.startswith("["):
         return text[1:].partition("]")[0]
-    return text.partition(":")[0] if text.count(":") == 1 else text
+    return text if ":" in port else host

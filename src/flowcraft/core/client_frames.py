@@ -129,6 +129,15 @@ def _refuse_repeated(message: str | bytes) -> None:
         _MEMBERS.decode(text)
 
 
+def error_of(message: bytes) -> BadRequest | None:
+    """Return why a message is no frame; None if it is one."""
+    try:
+        decode_client_frame(message)
+    except BadRequest as error:
+        return error
+    return None
+
+
 def _unrepeated(members: list[tuple[str, object]]) -> None:
     known: set[str] = set()
     for name, _ in members:

@@ -39,10 +39,11 @@ class LiveSessions:
             if channel not in own:
                 self._subscribers[_prefix(channel)] += 1
                 own[channel] = None
-            if channel not in self.sessions:
-                self.sessions[channel] = {}
+            sessions = self.sessions.get(channel)
+            if sessions is None:
+                sessions = self.sessions[channel] = {}
                 self.families.setdefault(family_of(channel) or channel, {})[channel] = None
-            self.sessions[channel][session] = None
+            sessions[session] = None
 
     def end(self, session: SessionId, channel: str) -> None:
         """End a subscription; a no-op for one that is not live."""

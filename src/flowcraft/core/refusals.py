@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from flowcraft.core import frames
 from flowcraft.errors import BadRequest, ChannelNameInvalid, LimitExceeded, RealtimeError
 
@@ -36,20 +38,19 @@ class _NamesInvalid(RealtimeError):
         )
 
 
-class Refusals:
+class Refusals(msgspec.Struct):
     """The refused names of one request, in its order.
 
     A client may name thousands of channels in one message: one answer for each would cost the server many
     times what the message costs the client.
     """
 
-    def __init__(self, ref: int | None) -> None:
-        self._ref = ref
-        self._forbidden: dict[str, Forbidden] = {}
-        self._invalid: dict[str, ChannelNameInvalid] = {}
-        self._unfit: dict[str, BadRequest] = {}
-        self._lacking: dict[str, None] = {}
-        """What these have none of."""
+    _ref: int | None
+    _forbidden: dict[str, Forbidden] = {}
+    _invalid: dict[str, ChannelNameInvalid] = {}
+    _unfit: dict[str, BadRequest] = {}
+    _lacking: dict[str, None] = {}
+    """What these have none of."""
 
     def forbid(self, name: str, hint: str = "") -> None:
         """Refuse a channel that is unknown or not allowed."""

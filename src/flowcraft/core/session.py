@@ -12,13 +12,11 @@ are bounded, see `waiting.py`. The session decides what this client may do; the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import assert_never
 
 from flowcraft.channels import Channels
 from flowcraft.core import frames
 from flowcraft.core.client_frames import (
-    OLDEST,
     Absent,
     Auth,
     ClientFrame,
@@ -27,15 +25,15 @@ from flowcraft.core.client_frames import (
     Unsubscribe,
     decode_client_frame,
     encode_subscribe,
+    error_of,
 )
-from flowcraft.core.rates import ClientRates, names_per_message
+from flowcraft.core.rates import FEWEST_NAMES, ClientRates, names_per_message
 from flowcraft.core.refusals import Refusals
 from flowcraft.core.session_effects import (
     Authenticate,
     AuthenticateRequest,
     Authorize,
     AwaitSettle,
-    BeginSubscription,
     Close,
     Effect,
     EndSubscription,
@@ -44,23 +42,19 @@ from flowcraft.core.session_effects import (
     Join,
     Leave,
     Release,
-    ResetSubscription,
     Send,
 )
+from flowcraft.core.session_requests import PendingRequest, beginning, is_concerned, judge, question_of
 from flowcraft.core.waiting import (
     BEFORE_TOKEN,
-    DURING_DECISION,
     TOKEN_MESSAGE_BYTES,
-    Bounds,
     WaitingMessages,
+    during_decision,
 )
 from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor
 from flowcraft.errors import (
     BadRequest,
-    ChannelNameInvalid,
-    ChannelUnknown,
-    CursorUnusable,
     LimitExceeded,
     RealtimeError,
     TokenExpired,
@@ -69,15 +63,6 @@ from flowcraft.errors import (
 )
 from flowcraft.settings import Settings
 from flowcraft.viewers import Viewer
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """A subscription that waits for its guards; without a request, those whose guards are asked again."""
-
-    request: Subscribe | None
-    names: tuple[str, ...]
-    questions: tuple[GuardQuestion, ...]
 
 
 class Session:
@@ -97,11 +82,12 @@ class Session:
         """The hub's position when it began to hold back what it would send."""
         self._is_stale = False
         """Whether the guards that are asked now may have answered before a withdrawal."""
-        self._waiting = WaitingMessages()
+        self._waiting: WaitingMessages | None = None
+        """Made for the first message that waits; most clients have none."""
         self._rates = ClientRates(settings)
         self._now = 0.0
         self._deciding = False
-        self._pending: _Pending | None = None
+        self._pending: PendingRequest | None = None
         self._closed = False
 
     @property
@@ -118,7 +104,7 @@ class Session:
     @property
     def waiting_bytes(self) -> int:
         """Bytes of messages that wait for a token or a decision."""
-        return self._waiting.size
+        return 0 if self._waiting is None else self._waiting.size
 
     def open(
         self,
@@ -142,8 +128,8 @@ class Session:
             effects.append(AuthenticateRequest())
         if channels:
             request = Subscribe(tuple(dict.fromkeys(channels)), since)
-            waits = self._is_before_token or self._deciding
-            effects += self._keep(encode_subscribe(request)) if waits else self._handle(request)
+            waits = self._deciding or (self._token_required and self._viewer is None)
+            effects += self._keep(encode_subscribe(request)) if waits else self._subscribe(request)
         return effects
 
     def received(self, message: str | bytes, now: float = 0.0) -> list[Effect]:
@@ -185,7 +171,7 @@ class Session:
         self._deciding = False
         if not self.lacks_token:
             return self._continue()
-        arrived = [self._waiting.take() for _ in range(len(self._waiting))]
+        arrived = () if self._waiting is None else self._waiting.take_all()
         effects: list[Effect] = []
         for message in arrived:
             if not self._closed:
@@ -231,17 +217,18 @@ class Session:
         if self._closed or viewer is None or withdrawal.viewer not in {None, viewer.subject}:
             return []
         if self._pending is not None:
-            self._is_stale |= any(self._is_concerned(q.name, withdrawal) for q in self._pending.questions)
-        names = [name for name in self._subscribed if self._is_concerned(name, withdrawal)]
+            asked = [question.name for question in self._pending.questions]
+            self._is_stale |= any(is_concerned(name, withdrawal, self._channels) for name in asked)
+        names = [name for name in self._subscribed if is_concerned(name, withdrawal, self._channels)]
         if not withdrawal.ask:
             refusals = Refusals(None)
             for name in names:
                 refusals.forbid(name)
             return [*self._end_subscriptions(names), *_send(refusals)]
-        asked = [name for name in names if self._is_guarded(name)]
-        self._suspended.update(dict.fromkeys(asked))
+        guarded = [name for name in names if question_of(name, self._channels).declaration.guard is not None]
+        self._suspended.update(dict.fromkeys(guarded))
         effects: list[Effect] = []
-        if asked and self._held_since is None:
+        if guarded and self._held_since is None:
             self._held_since = cursor
             effects.append(Hold())
         return [*effects, *([] if self._deciding else self._ask_suspended())]
@@ -262,8 +249,8 @@ class Session:
         """Close: no token has arrived in time. First answer malformed messages, which may explain why."""
         if self._closed or not self.lacks_token:
             return []
-        answers = [answer for message in self._waiting for answer in _malformed(message)]
-        return [*answers, *self._close(4501, "no token in time")]
+        errors = [error for message in self._waiting or () if (error := error_of(message)) is not None]
+        return [*map(Send, map(frames.error, errors)), *self._close(4501, "no token in time")]
 
     def expired(self) -> list[Effect]:
         """Close: the viewer's token has expired."""
@@ -289,11 +276,6 @@ class Session:
         """Whether no token has arrived, where one is required."""
         return self.lacks_token and not self._deciding
 
-    @property
-    def _decision_bounds(self) -> Bounds:
-        """What may wait during a decision: at least one message of the longest kind."""
-        return replace(DURING_DECISION, bytes=max(DURING_DECISION.bytes, self._settings.message_bytes))
-
     def _before_token(self, message: bytes) -> list[Effect]:
         if len(message) > self.message_bytes:
             return self._close(1009, f"message too big: at most {self.message_bytes} bytes before a token")
@@ -301,23 +283,22 @@ class Session:
             frame = decode_client_frame(message)
         except BadRequest:
             frame = None  # answered after a token: a client without one gets no answers
-        return self._handle(frame) if isinstance(frame, Auth) else self._wait(message, BEFORE_TOKEN)
+        return self._handle(frame) if isinstance(frame, Auth) else self._keep(message)
 
     def _keep(self, message: bytes) -> list[Effect]:
-        return self._wait(message, BEFORE_TOKEN if self._is_before_token else self._decision_bounds)
-
-    def _wait(self, message: bytes, bounds: Bounds) -> list[Effect]:
+        """Have a message wait for a token or a decision."""
+        if self._waiting is None:
+            self._waiting = WaitingMessages()
+        bounds = BEFORE_TOKEN if self._is_before_token else during_decision(self._settings)
         if self._waiting.put(message, bounds):
             return []
-        reason = (
-            "before a token; send auth first" if self._is_before_token else "during a token check or guard"
-        )
-        return self._close(4429, f"{bounds} may wait {reason}")
+        return self._close(4429, f"{bounds} may wait {bounds.reason}")
 
     def _continue(self) -> list[Effect]:
         effects: list[Effect] = [] if self._deciding else self._ask_suspended() or self._release()
-        while self._waiting and not self._deciding and not self._closed:
-            effects += self._process(self._waiting.take())
+        waiting = self._waiting
+        while waiting and not self._deciding and not self._closed:
+            effects += self._process(waiting.take())
         return effects
 
     def _process(self, message: str | bytes) -> list[Effect]:
@@ -349,65 +330,22 @@ class Session:
         assert_never(frame)
 
     def _subscribe(self, request: Subscribe) -> list[Effect]:
-        if len(request.channels) > names_per_message(self._settings):
+        count = len(request.channels)
+        if count > FEWEST_NAMES and count > names_per_message(self._settings):
             return [Send(frames.error(self._too_many_names(), ref=request.ref))]
-        excess = self._rates.excess_of_joins(len(request.channels), self._now)
+        excess = self._rates.excess_of_joins(count, self._now)
         if excess is not None:
             return self._close(4429, excess)
-        refusals = Refusals(request.ref)
-        names: list[str] = []
-        questions: list[GuardQuestion] = []
-        for name in request.channels:
-            question = self._question(name, refusals)
-            if question is None:
-                continue
-            if request.rows and question.declaration.row_key is None:
-                refusals.has_no_rows(name)
-                continue
-            if request.present and question.declaration.members_of is None:
-                refusals.has_no_members(name)
-                continue
-            names.append(name)
-            if question.declaration.guard is not None:
-                questions.append(question)
-        answers = _send(refusals)
-        if without_room := self._without_room(names):
-            limit = self._settings.channels_per_connection
-            error = LimitExceeded(f"at most {limit} channels per connection; unsubscribe some first")
-            answers.append(Send(refusals.limit(tuple(without_room), error)))
-            names = [name for name in names if name not in without_room]
-            questions = [question for question in questions if question.name not in without_room]
-        if not questions or self._viewer is None:
-            return [*answers, *self._begin(request, tuple(names))]
-        return [*answers, *self._ask(self._viewer, request, tuple(names), tuple(questions))]
-
-    def _without_room(self, names: Sequence[str]) -> dict[str, None]:
-        """Return the names of a request, in their order, after as many as there is room for."""
-        if len(self._subscribed) + len(names) <= self._settings.channels_per_connection:
-            return {}
-        new = [name for name in names if name not in self._subscribed]
-        room = self._settings.channels_per_connection - len(self._subscribed)
-        return dict.fromkeys(new[max(0, room) :])
-
-    def _question(self, name: str, refusals: Refusals) -> GuardQuestion | None:
-        """Return the question for a channel, which may have no guard; None if the channel is refused."""
-        try:
-            declaration, value = self._channels.resolve(name)
-        except ChannelNameInvalid as error:
-            refusals.invalid(name, error)
-            return None
-        except ChannelUnknown as error:
-            hinted = self._settings.development and error.suggestion is not None
-            refusals.forbid(name, f"; did you mean {error.suggestion!r}?" if hinted else "")
-            return None
-        if declaration.guard is not None and self._viewer is None:
-            # A guard decides about a viewer: without one the channel is refused.
-            refusals.forbid(name)
-            return None
-        return GuardQuestion(name, declaration, value)
+        viewer = self._viewer
+        judged = judge(request, self._channels, self._settings, viewer, self._subscribed)
+        if judged.questions and viewer is not None:
+            after = self._ask(viewer, request, judged.names, judged.questions)
+        else:
+            after = self._begin(request, judged.names)
+        return [*map(Send, judged.refusals), *after] if judged.refusals else after
 
     def _ask_again(self, viewer: Viewer, names: tuple[str, ...]) -> list[Effect]:
-        questions = [GuardQuestion(name, *self._channels.resolve(name)) for name in names]
+        questions = [question_of(name, self._channels) for name in names]
         guarded = tuple(q for q in questions if q.declaration.guard is not None)
         return self._ask(viewer, None, tuple(q.name for q in guarded), guarded) if guarded else []
 
@@ -420,7 +358,7 @@ class Session:
     ) -> list[Effect]:
         self._deciding = True
         self._is_stale = False
-        self._pending = _Pending(request, names, questions)
+        self._pending = PendingRequest(request, names, questions)
         return [Authorize(viewer, questions)]
 
     def _too_many_names(self) -> LimitExceeded:
@@ -439,17 +377,6 @@ class Session:
             del self._present[name]
         return [Leave(left)] if left else []
 
-    def _is_concerned(self, name: str, withdrawal: Withdrawal) -> bool:
-        """Return whether a withdrawal concerns a channel: that of its members goes with each channel."""
-        if withdrawal.concerns(name):
-            return True
-        declaration = self._channels.resolve(name)[0]
-        of = declaration.members_of
-        return of is not None and withdrawal.concerns(of.prefix + name[len(declaration.prefix) :])
-
-    def _is_guarded(self, name: str) -> bool:
-        return self._channels.resolve(name)[0].guard is not None
-
     def _ask_suspended(self) -> list[Effect]:
         viewer = self._viewer
         return [] if viewer is None else self._ask_again(viewer, tuple(self._suspended))
@@ -463,23 +390,11 @@ class Session:
         if not names:
             return []
         self._subscribed.update(dict.fromkeys(names))
-        joined: list[Effect] = []
-        if request.present:
-            self._present.update(dict.fromkeys(names))
-            joined.append(Join(names))
-        return [*self._begin_at_hub(request, names), *joined]
-
-    def _begin_at_hub(self, request: Subscribe, names: tuple[str, ...]) -> list[Effect]:
-        if request.since is None or (request.since == OLDEST and request.rows):
-            return [BeginSubscription(names, None, request.ref, request.rows)]
-        if request.since == OLDEST:
-            return [BeginSubscription(names, None, request.ref, oldest=True)]
-        try:
-            return [BeginSubscription(names, Cursor.parse(request.since), request.ref, request.rows)]
-        except CursorUnusable as error:
-            if request.rows:
-                return [BeginSubscription(names, None, request.ref, rows=True)]
-            return [ResetSubscription(names, error.reason, request.ref)]
+        begun = beginning(request, names)
+        if not request.present:
+            return [begun]
+        self._present.update(dict.fromkeys(names))
+        return [begun, Join(names)]
 
     def _close(self, code: int, reason: str, *last: bytes) -> list[Effect]:
         self._end()
@@ -487,8 +402,7 @@ class Session:
 
     def _end(self) -> None:
         self._closed = True
-        self._pending = None
-        self._waiting.clear()
+        self._pending = self._waiting = None
 
 
 _INVALID = 4500, "invalid token: secret, issuer, audience or clock differ, or none is wanted"
@@ -499,13 +413,4 @@ _REJECTIONS: dict[type[TokenInvalid], tuple[int, str]] = {
 
 
 def _send(refusals: Refusals) -> list[Effect]:
-    return [Send(frame) for frame in refusals.frames()]
-
-
-def _malformed(message: bytes) -> list[Effect]:
-    """Return the error for a message that is not a frame."""
-    try:
-        decode_client_frame(message)
-    except BadRequest as error:
-        return [Send(frames.error(error))]
-    return []
+    return [*map(Send, refusals.frames())]

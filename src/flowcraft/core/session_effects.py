@@ -115,6 +115,7 @@ class Close:
     last: tuple[bytes, ...] = ()
 
 
-HubEffect: TypeAlias = BeginSubscription | ResetSubscription | EndSubscription | Hold | Release | AwaitSettle
+HubEffect: TypeAlias = ResetSubscription | EndSubscription | Hold | Release | AwaitSettle
 PresenceEffect: TypeAlias = Join | Leave
-Effect: TypeAlias = Send | Authenticate | AuthenticateRequest | Authorize | HubEffect | PresenceEffect | Close
+Question: TypeAlias = Authenticate | AuthenticateRequest | Authorize
+Effect: TypeAlias = Send | BeginSubscription | Question | HubEffect | PresenceEffect | Close

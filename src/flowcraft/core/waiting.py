@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from flowcraft.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,14 +16,16 @@ class Bounds:
 
     messages: int
     bytes: int
+    reason: str
+    """When they apply."""
 
     def __str__(self) -> str:
         return f"at most {self.messages} messages and {self.bytes} bytes"
 
 
-BEFORE_TOKEN = Bounds(messages=16, bytes=4 * 1024)
+BEFORE_TOKEN = Bounds(messages=16, bytes=4 * 1024, reason="before a token; send auth first")
 """Before a required token. Our client sends its token first, so none of its messages wait here."""
-DURING_DECISION = Bounds(messages=256, bytes=256 * 1024)
+DURING_DECISION = Bounds(messages=256, bytes=256 * 1024, reason="during a token check or guard")
 """During a token check or a guard. Clients send their subscriptions right after their token.
 
 128 names of 113 bytes fit, each with a cursor of up to 1.8 KB; so does the content of an event stream's
@@ -29,20 +35,22 @@ TOKEN_MESSAGE_BYTES = 16 * 1024
 """The longest message before a token: as long as the head of an HTTP request, where tokens usually are."""
 
 
-class WaitingMessages:
+def during_decision(settings: Settings) -> Bounds:
+    """Return what may wait during a decision: at least one message of the longest kind."""
+    return replace(DURING_DECISION, bytes=max(DURING_DECISION.bytes, settings.message_bytes))
+
+
+class WaitingMessages(msgspec.Struct):
     """The messages of one client that wait, in order.
 
     They are kept as UTF-8, of the size that the client sent: a `str` takes up to four bytes a character, and
     a parsed message ten times its size.
     """
 
-    __slots__ = ("_messages", "size")
-
-    def __init__(self) -> None:
-        # Not a deque: each client has a list of these, and an empty deque takes 600 bytes more.
-        self._messages: list[bytes] = []
-        self.size = 0
-        """Bytes that wait."""
+    # Not a deque: each client has a list of these, and an empty deque takes 600 bytes more.
+    _messages: list[bytes] = []
+    size: int = 0
+    """Bytes that wait."""
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -64,7 +72,7 @@ class WaitingMessages:
         self.size -= len(message)
         return message
 
-    def clear(self) -> None:
-        """Drop everything."""
-        self._messages.clear()
-        self.size = 0
+    def take_all(self) -> list[bytes]:
+        """Remove and return all messages, the oldest first."""
+        taken, self._messages, self.size = self._messages, [], 0
+        return taken

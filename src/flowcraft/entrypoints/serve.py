@@ -50,7 +50,11 @@ class Server:
         self._pages, self._admin_pages = (
             partial(page, node=node, is_admin_port=is_admin_port) for is_admin_port in (False, True)
         )
-        self._accept_queue = AcceptQueue(has_limited_buffers=True)
+        accept_queue = AcceptQueue(has_limited_buffers=True)
+        self._carrier, self._admin_carrier = (
+            partial(WebSocketConnection, node, path, shown, accept_queue)
+            for shown in (self._pages, self._admin_pages)
+        )
 
     @property
     def address(self) -> str:
@@ -81,8 +85,7 @@ class Server:
             )
             self._servers.append(listening)
         if self._admin_port is not None:
-            carrier = partial(self._carrier, is_admin_port=True)
-            admin = await listen(carrier, self._host, self._admin_port, reuse_address=True)
+            admin = await listen(self._admin_carrier, self._host, self._admin_port, reuse_address=True)
             self._servers.append(admin)
         for server in self._servers:
             for sock in server.sockets:
@@ -98,10 +101,6 @@ class Server:
         """Accept no more connections and drain the connected clients, which resume elsewhere or later."""
         self.close()
         await self._node.drain()
-
-    def _carrier(self, *, is_admin_port: bool = False) -> WebSocketConnection:
-        pages = self._admin_pages if is_admin_port else self._pages
-        return WebSocketConnection(self._node, self._path, pages, self._accept_queue)
 
 
 def address_of(name: tuple[Any, ...], path: str = "/realtime") -> str:

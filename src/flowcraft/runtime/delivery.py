@@ -168,10 +168,10 @@ class Delivery:
         encoder = Encoder(self._counts)
         for effect in effects:
             match effect:
-                case ReadReplay(replay):
-                    self._read_replay(replay)
-                case ReadState(request):
-                    self._read_state(request)
+                case ReadReplay():
+                    self._read_replay(effect.replay)
+                case ReadState():
+                    self._read_state(effect.request)
                 case ReadNow():
                     with self._isolation.guard("relay", "a wakeup"):
                         self._wakeups.hurry()

@@ -102,7 +102,7 @@ class Gateway(Sender):
         context: GatewayContext,
         limited_as: str,
     ) -> None:
-        super().__init__(connection, context.sending)
+        Sender.__init__(self, connection, context.sending)
         self.number = number
         self.limited_as = limited_as
         """The address as which it is counted."""
@@ -132,11 +132,12 @@ class Gateway(Sender):
         asks = entrance is not None and self._shared.asks_requests
         if not asks and self._session.lacks_token:
             self._await_token()
-        self._attempt(
-            lambda: self._perform(self._session.open(cursor, schema, channels, since, by_request=asks))
-        )
-        if not asks:
-            self._attempt(self._enter)
+        try:
+            self._perform(self._session.open(cursor, schema, channels, since, by_request=asks))
+            if not asks:
+                self._enter()
+        except Exception as error:  # noqa: BLE001  # reported there
+            self.fail(error)
         age = self._context.settings.connection_age_seconds
         if age < NEVER_SECONDS and not self._closed:
             # Those that a deploy moved at the same moment do not come back at the same moment.
@@ -144,8 +145,10 @@ class Gateway(Sender):
 
     def received(self, message: str | bytes) -> None:
         """Process one message of the client."""
-        now = self._context.clock.monotonic()
-        self._attempt(lambda: self._perform(self._session.received(message, now)))
+        try:
+            self._perform(self._session.received(message, self._context.clock.monotonic()))
+        except Exception as error:  # noqa: BLE001  # reported there
+            self.fail(error)
 
     def withdraw(self, withdrawal: Withdrawal, cursor: Cursor) -> None:
         """End subscriptions, or have their guards asked again; `cursor` is the hub's position."""
@@ -197,9 +200,19 @@ class Gateway(Sender):
             self._perform_one(effect)
 
     def _perform_one(self, effect: sessions.Effect) -> None:
+        # The first two without the members in their patterns: nearly all effects are of these.
         match effect:
-            case sessions.Send(message):
-                self._write(frames.alone(message))
+            case sessions.Send():
+                self._write(frames.alone(effect.message))
+            case sessions.BeginSubscription():
+                self._shared.hub.subscribe(
+                    self.number,
+                    effect.channels,
+                    effect.since,
+                    effect.ref,
+                    rows=effect.rows,
+                    oldest=effect.oldest,
+                )
             case sessions.Authenticate(token):
                 self._ask(
                     "authenticate",
@@ -226,8 +239,6 @@ class Gateway(Sender):
     def _perform_at_hub(self, effect: sessions.HubEffect) -> None:
         hub = self._shared.hub
         match effect:
-            case sessions.BeginSubscription(channels, since, ref, rows, oldest):
-                hub.subscribe(self.number, channels, since, ref, rows=rows, oldest=oldest)
             case sessions.ResetSubscription(channels, reason, ref):
                 hub.reset_subscription(self.number, channels, reason, ref)
             case sessions.EndSubscription(channels):

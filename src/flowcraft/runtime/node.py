@@ -79,7 +79,9 @@ class Node:
         self._channels = channels
         self._schema = channels.schema_hash()
         self._log = log
-        self._settings = settings
+        self.settings = settings
+        """The limits in force."""
+        self._stale_seconds = _MISSED_POLLS * settings.safety_poll_seconds
         self._clock = clock
         self._gateways: dict[SessionId, Gateway] = {}
         self._addresses = Tally(settings.connections_per_address)
@@ -131,16 +133,9 @@ class Node:
         self._context = self._gateway_context(authorizer)
 
     @property
-    def settings(self) -> Settings:
-        """The limits in force."""
-        return self._settings
-
-    @property
     def accepting(self) -> bool:
         """Whether new connections are accepted: the log can be read, and the node is not full or draining."""
-        if self._delivery.hub is None or self._draining or len(self._gateways) >= self._settings.connections:
-            return False
-        return self._is_fresh()
+        return self._accepts()
 
     async def until_accepting(self) -> None:
         """Wait until the log has been read for the first time."""
@@ -205,7 +200,7 @@ class Node:
             LogUnavailable: the node is not `accepting`; the client should try again.
         """
         hub = self._delivery.hub
-        if hub is None or not self.accepting:
+        if hub is None or not self._accepts():
             raise LogUnavailable(self._refusal())
         address = limited_as(connection.address)
         if not self._addresses.enter(address):
@@ -213,7 +208,7 @@ class Node:
         number = next(self._numbers)
         authorizer = self._context.authorizer
         required = authorizer is not None and authorizer.required
-        session = Session(self._channels, self._settings, token_required=required)
+        session = Session(self._channels, self.settings, token_required=required)
         gateway = Gateway(number, session, connection, self._context, address)
         self._gateways[number] = gateway
         self._fan_out.add(number, gateway)
@@ -236,7 +231,7 @@ class Node:
         self._draining = True
         self._presence.freeze()
         gateways = list(self._gateways.values())
-        began, seconds = self._clock.monotonic(), self._settings.drain_seconds
+        began, seconds = self._clock.monotonic(), self.settings.drain_seconds
         seconds = seconds if within is None else min(seconds, within)
         for number, gateway in enumerate(gateways, 1):
             if gateway.number in self._gateways:
@@ -278,7 +273,7 @@ class Node:
         self._delivery.subscriptions.unsubscribe(session, channels)
 
     def settle(self, session: SessionId, xid: int) -> None:
-        subscriptions, limit = self._delivery.subscriptions, self._settings.settles_per_connection
+        subscriptions, limit = self._delivery.subscriptions, self.settings.settles_per_connection
         if subscriptions.settling_count(session) >= limit and not subscriptions.has_settled(xid):
             excess = LimitExceeded(
                 f"at most {limit} transactions to wait for; settle again when one has settled"
@@ -308,7 +303,7 @@ class Node:
             self._delivery.subscriptions.disconnect(session)
 
     def _gateway_context(self, authorizer: Authorizer | None) -> GatewayContext:
-        settings, conflation = self._settings, Conflation(self._channels) or None
+        settings, conflation = self.settings, Conflation(self._channels) or None
         seconds, at_once = settings.guard_timeout_seconds, settings.guards_per_connection
         guards = Guards(self.supervisor, seconds=seconds, at_once=at_once)
         sending = SenderContext(settings, self._clock, self.counts, self._sweep, conflation)
@@ -332,7 +327,7 @@ class Node:
         # Its subscription has no answer: the client reconnects and subscribes again when the log can be read.
         gateway = self._gateways.get(session)
         if gateway is not None:
-            gateway.drain(int(1000 * self._settings.safety_poll_seconds))
+            gateway.drain(int(1000 * self.settings.safety_poll_seconds))
 
     def _state(self) -> State:
         if self._draining:
@@ -341,13 +336,17 @@ class Node:
             return "starting"
         return "live" if self._is_fresh() else "stale"
 
+    def _accepts(self) -> bool:
+        is_full = len(self._gateways) >= self.settings.connections
+        return self._delivery.hub is not None and not self._draining and not is_full and self._is_fresh()
+
     def _is_fresh(self) -> bool:
-        stale_seconds = _MISSED_POLLS * self._settings.safety_poll_seconds
-        return self._clock.monotonic() - self._delivery.read_at < stale_seconds and self._log_is_fresh()
+        age = self._clock.monotonic() - self._delivery.read_at
+        return age < self._stale_seconds and self._log_is_fresh()
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.heartbeat_seconds)
+            await asyncio.sleep(self.settings.heartbeat_seconds)
             self._states.forget_old()
             sessions = list(self._gateways)
             for first in range(0, len(sessions), SLICE):
@@ -366,5 +365,5 @@ class Node:
     def _refusal(self) -> str:
         if self._draining:
             return "this node is draining"
-        full = len(self._gateways) >= self._settings.connections
+        full = len(self._gateways) >= self.settings.connections
         return "this node is full" if full else "the log cannot be read now"

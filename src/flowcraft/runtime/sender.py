@@ -71,7 +71,10 @@ class Sender(ABC):
 
         A connection that fails is closed; the others are not affected.
         """
-        self._attempt(lambda: self._write(part, taken))
+        try:
+            self._write(part, taken)
+        except Exception as error:  # noqa: BLE001  # reported there
+            self.fail(error)
 
     def ping(self) -> None:
         """Send a ping."""
@@ -130,10 +133,11 @@ class Sender(ABC):
             if not outbox.put(part, self._context.clock.monotonic()):
                 self._close_slow()
         elif isinstance(part, Bundle):
-            bundle = part.counted(self.target.sent)
-            self.target.sent += bundle.events
-            data = bundle.framed[self._connection.framing]
-            if self._connection.try_send(data[taken:] if taken else data):
+            target, connection = self.target, self._connection
+            bundle = part if part.is_shared else part.counted(target.sent)
+            target.sent += bundle.events
+            data = bundle.framed[connection.framing]
+            if connection.try_send(data[taken:] if taken else data):
                 self._begin_outbox()
         else:
             self._begin_outbox().put(part, self._context.clock.monotonic())
@@ -197,6 +201,8 @@ class FanOut:
         self._targets: dict[SessionId, Target] = {}
         self._supervisor = supervisor
         self._waiting: deque[tuple[Part, tuple[SessionId, ...]]] = deque()
+        self._is_busy = False
+        """Whether some wait for their turn; `_idle` is for those who wait until none do."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -210,11 +216,13 @@ class FanOut:
 
     def write(self, part: Part, to: tuple[SessionId, ...]) -> None:
         """Write to sessions, after all earlier parts; sessions that have ended are skipped."""
-        if self._idle.is_set():
+        if not self._is_busy:
+            if len(to) <= SLICE:
+                self._write(part, to)
+                return
             self._write(part, to[:SLICE])
             to = to[SLICE:]
-            if not to:
-                return
+            self._is_busy = True
             self._idle.clear()
             self._supervisor.spawn(self._write_rest(), "fan-out")
         self._waiting.append((part, to))
@@ -234,6 +242,7 @@ class FanOut:
                 await asyncio.sleep(0)
                 self._write_slice()
         finally:
+            self._is_busy = False
             self._idle.set()
 
     def _write_slice(self) -> None:

@@ -1,8 +1,8 @@
-"""Growth: what one event costs the core, by how many channels and subscribers there are, and what these hold.
+"""Growth: what an event costs, by how many channels and subscribers there are, and events in the log.
 
-`python -m benchmarks.growth [--rounds N] [--json FILE]`. Each size in a process of its own: its memory is
-what the process grew by. Sockets are not in it: see `benchmarks.fanout`; nor is the database: see
-`benchmarks.log`.
+`python -m benchmarks.growth [--rounds N] [--history N] [--json FILE]`. By channels and by subscribers it is
+the core that is measured, without sockets (see `benchmarks.fanout`), and each size in a process of its own:
+its memory is what the process grew by. By events in the log it is PostgreSQL, in one round (`histories.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.histories import HISTORIES, by_history
 from benchmarks.machine import ROOT, options, where, write
 from flowcraft.core import answers
 from flowcraft.core.bundles import Encoder
@@ -40,6 +41,8 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 def main() -> None:
     """Run every size, or the one that a parent process asks for."""
     parser = options("benchmarks.growth", __doc__)
+    parser.add_argument("--history", type=int, default=HISTORIES[-1], help="events in the log, at most")
+    parser.add_argument("--largest", type=int, default=CHANNELS[-1], help="channels and subscribers, at most")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
@@ -47,15 +50,20 @@ def main() -> None:
         print(json.dumps(by_channels(int(count)) if what == "channels" else by_subscribers(int(count))))
         return
     print(f"{where()['machine']}; commit {where()['commit']}; medians of {chosen.rounds}", flush=True)
-    medians: dict[str, float] = {}
+    series: dict[str, dict[int, float]] = {}
     for what, counts in (("channels", CHANNELS), ("subscribers", SUBSCRIBERS)):
-        for count in counts:
+        for count in [count for count in counts if count <= chosen.largest]:
             found = [apart(what, count) for _ in range(chosen.rounds)]
             for name in found[0]:
-                medians[name] = statistics.median([figures[name] for figures in found])
-                print(f"{name:<76} {medians[name]:>10,.2f}", flush=True)
+                figure = statistics.median([figures[name] for figures in found])
+                series.setdefault(name, {})[count] = figure
+                print(f"{name:<60} {count:>12,} {figure:>12,.2f}", flush=True)
+    for name, figures in by_history(chosen.history).items():
+        series[name] = figures
+        for count, figure in figures.items():
+            print(f"{name:<60} {count:>12,} {figure:>12,.2f}", flush=True)
     if chosen.json:
-        write(chosen.json, {"medians": medians})
+        write(chosen.json, {"series": series})
 
 
 def apart(what: str, count: int) -> dict[str, float]:
@@ -77,8 +85,8 @@ def by_channels(count: int) -> dict[str, float]:
     grown = (resident_bytes() - before) / count
     chosen = random.Random(count).choices(names, k=EVENTS)
     return {
-        f"µs of an event, {count:,} channels with a subscriber each": microseconds(hub, chosen),
-        f"bytes of a subscription, {count:,} channels": max(0.0, grown),
+        "µs of an event in the core, by channels with a subscriber": microseconds(hub, chosen),
+        "bytes of a subscription, by channels": max(0.0, grown),
     }
 
 
@@ -90,8 +98,8 @@ def by_subscribers(count: int) -> dict[str, float]:
         hub.subscriptions.subscribe(session, ("runs.1",))
     taken = microseconds(hub, ["runs.1"] * EVENTS)
     return {
-        f"µs of an event, a channel with {count:,} subscribers": taken,
-        f"ns of a recipient, a channel with {count:,} subscribers": 1000 * taken / count,
+        "µs of an event in the core, by subscribers of its channel": taken,
+        "ns of a recipient, by subscribers of its channel": 1000 * taken / count,
     }
 
 

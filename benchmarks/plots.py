@@ -12,6 +12,7 @@ from benchmarks.fanout.table import OURS, SPEED, Figures, median
 mpl.use("agg")
 
 from matplotlib import pyplot as plt  # it looks at once for a screen
+from matplotlib.ticker import NullFormatter
 
 INK, US, THEM, FLOOR = "#1f2933", "#2563eb", "#b6c2cf", "#e3e8ee"
 
@@ -31,6 +32,25 @@ def draw(path: Path, title: str, found: Mapping[str, Mapping[str, Figures]]) -> 
     axes.xaxis.set_visible(False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelcolor=INK)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def draw_growth(path: Path, series: Mapping[str, Mapping[str, float]]) -> None:
+    """Each figure by its size, both axes logarithmic: level is flat, and a slope of one is linear."""
+    rows = -(-len(series) // 2)
+    figure, grid = plt.subplots(rows, 2, figsize=(9, 2.2 * rows), layout="constrained", squeeze=False)
+    for axes, (name, figures) in zip(grid.flat, series.items(), strict=False):
+        sizes, values = [int(size) for size in figures], list(figures.values())
+        axes.loglog(sizes, values, color=US, marker="o", markersize=4)
+        axes.set_title(name, loc="left", color=INK, fontsize=9)
+        axes.set_ylim(min(values) / 3, max(values) * 3)
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelcolor=INK, labelsize=8)
+    for axes in list(grid.flat)[len(series) :]:
+        axes.set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -10,13 +10,14 @@ import json
 import sys
 from typing import Any
 
-from benchmarks.fanout.table import table
+from benchmarks.fanout.table import OURS, median, table
 from benchmarks.machine import RESULTS, ROOT
 from benchmarks.sizing.tables import tables
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 SCALING = ROOT / "docs" / "guides" / "scaling.md"
 PLOTS = ROOT / "docs" / "benchmarks"
+_BURSTS = "1,000 clients, 10 at a time"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
@@ -38,10 +39,12 @@ def main() -> int:
             print(f"{path.name} is out of date; run python -m benchmarks.report", file=sys.stderr)
             old = 1
     if options.plots:
-        from benchmarks.plots import draw
+        from benchmarks.plots import draw, draw_growth
 
         for load, found in _result("fanout").get("runs", {}).items():
             draw(PLOTS / f"{slug(load)}.png", load, found)
+        if series := _result("growth").get("series"):
+            draw_growth(PLOTS / "growth.png", series)
     return old
 
 
@@ -58,7 +61,7 @@ def _all() -> list[str]:
         *_workers(),
         *_figures("storm", "Reconnect storm"),
         *_figures("log", "The log"),
-        *_figures("growth", "Growth: channels and subscribers"),
+        *_growth(),
         *_figures("latency", "Latency from the answer to a commit, one at a time"),
         *_figures("browser", "Burst in the browser"),
     ]
@@ -100,7 +103,21 @@ def _workers() -> list[str]:
         f"{result['load']}; PostgreSQL, workers and clients on the same cores: {one:,.0f} messages/s with "
         f"one worker, {two:,.0f} with two, {result['ratio']:.2f} times as many."
     )
-    return ["## Workers", f"{_where(result)}", sentence]
+    return ["## Workers", f"{_where(result)}", sentence, *_workers_apart()]
+
+
+def _workers_apart() -> list[str]:
+    """Return what two workers would send if PostgreSQL and the clients did not use their cores."""
+    found = _result("fanout").get("runs", {}).get(_BURSTS, {}).get(OURS)
+    if not found:
+        return []
+    per_core = 1e6 / (median(found, "user_us") + median(found, "system_us"))
+    sentence = (
+        "**Estimated**, not measured, for two workers with a core each, and PostgreSQL and the clients on "
+        f"others: {2 * per_core:,.0f} messages/s, twice what the processor time of a message leaves one core "
+        f"in the fan-out above ({_BURSTS}), {per_core:,.0f}."
+    )
+    return [sentence]
 
 
 def _figures(name: str, title: str) -> list[str]:
@@ -109,6 +126,27 @@ def _figures(name: str, title: str) -> list[str]:
         return []
     rows = [f"| {what} | {value:,.2f} |" for what, value in result["medians"].items()]
     return [f"## {title}", _where(result), "\n".join(["| what | median |", "|---|---:|", *rows])]
+
+
+def _growth() -> list[str]:
+    result = _result("growth")
+    if not result:
+        return []
+    rows = [
+        f"| {name} | {int(size):,} | {_figure(value)} |"
+        for name, figures in result["series"].items()
+        for size, value in figures.items()
+    ]
+    return [
+        "## Growth: channels, subscribers and history",
+        f"{_where(result)} A line that stays level costs the same at every size.",
+        "![Growth](benchmarks/growth.png)",
+        "\n".join(["| what | size | median |", "|---|---:|---:|", *rows]),
+    ]
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
 
 
 def _where(result: dict[str, Any]) -> str:

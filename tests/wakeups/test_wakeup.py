@@ -65,8 +65,8 @@ def test_whoever_holds_the_lock_keeps_reading_until_it_has_been_quiet_for_a_whil
 def test_a_leader_rests_longer_after_many_records_and_never_longer_than_a_few_milliseconds() -> None:
     machine = in_state(Leader())
     assert machine.notified(now=0.0) == Unlock()
-    rests = [(read(machine, n, at=0.001), machine.state) for n in (1, 10, 100, 1_000, 100_000)]
-    assert rests == [(Wait(s), Leader()) for s in (0.001_03, 0.001_3, 0.004, 0.004, 0.004)]
+    rests = [(read(machine, n, at=0.001), machine.state) for n in (1, 10, 19, 20, 100, 100_000)]
+    assert rests == [(Wait(s), Leader()) for s in (0.001_03, 0.001_3, 0.001_57, 0.006, 0.006, 0.006)]
 
 
 def test_letting_go_ends_when_nothing_below_the_mark_runs_any_more() -> None:
@@ -80,12 +80,29 @@ def test_letting_go_ends_when_nothing_below_the_mark_runs_any_more() -> None:
     assert machine.observe(Snapshot(121), 0, waited=0.0, now=9) == Wait(1.0)
 
 
-def test_a_lock_that_another_reader_has_is_not_tried_at_every_turn() -> None:
+def tries(machine: WakeupMachine, began: int, ended: int) -> list[int]:
+    """The milliseconds at which a busy reader tries the lock, which another one has."""
+    found = list[int]()
+    for n in range(began, ended):
+        if read(machine, 1, at=n / 1000 + 0.000_1) == TryLock():
+            found.append(n)
+            assert machine.lock_tried(taken=False, now=n / 1000) == Wait(1.0)
+    return found
+
+
+def test_a_lock_that_is_held_is_tried_again_soon_at_first_and_ever_more_seldom() -> None:
     machine = made_busy()
     assert machine.lock_tried(taken=False, now=0.003) == Wait(1.0)
     assert machine.state == Follower()
-    assert [read(machine, 1, at=n / 1000) for n in range(4, 53)] == [Wait(1.0)] * 49
-    assert read(machine, 1, at=0.054) == TryLock()
+    assert tries(machine, 4, 200) == [4, 6, 10, 18, 34, 66, 116, 166]
+    assert tries(machine, 900, 970) == [900, 950]
+
+
+def test_a_reader_that_has_not_tried_the_lock_for_a_second_tries_it_again_soon() -> None:
+    machine = made_busy()
+    assert machine.lock_tried(taken=False, now=0.003) == Wait(1.0)
+    assert tries(machine, 4, 200)[-1] == 166
+    assert tries(machine, 1_300, 1_310) == [1_300, 1_301, 1_303, 1_307]
 
 
 def test_a_lost_connection_means_that_the_lock_may_have_been_anybodys() -> None:

@@ -67,6 +67,7 @@ faults-long: setup build ## the same at five times the rate, about 16 minutes; i
 
 bench: FANOUT = --rounds 3 --seconds 2
 bench: LOG = --rounds 1
+bench: GROWTH = --rounds 1
 bench-full: FANOUT = --rounds 7 --seconds 5
 bench-full: LOG = --rounds 5
 bench bench-full: setup build $(PEERS_READY) $(BROWSER_READY) ## ours beside the peers, a quarter of an hour or more; writes docs/benchmarks.md
@@ -74,7 +75,7 @@ bench bench-full: setup build $(PEERS_READY) $(BROWSER_READY) ## ours beside the
 	.venv/bin/python -m benchmarks.fanout.workers --json $(RESULTS)/workers.json
 	.venv/bin/python -m benchmarks.fanout.storm --json $(RESULTS)/storm.json
 	.venv/bin/python -m benchmarks.log $(LOG) --json $(RESULTS)/log.json
-	.venv/bin/python -m benchmarks.growth --json $(RESULTS)/growth.json
+	.venv/bin/python -m benchmarks.growth $(GROWTH) --json $(RESULTS)/growth.json
 	.venv/bin/python -m benchmarks.sizing --rounds 1 --json $(RESULTS)/sizing.json
 	$(IN_BROWSER) latency 300 $(RESULTS)/latency.json
 	$(IN_BROWSER) burst 7 $(RESULTS)/browser.json

@@ -14,7 +14,8 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from flowcraft import Channels, Event, Realtime, Settings, migrate
 from flowcraft.adapters.postgres.log import PAGE_EVENTS, PostgresLog
-from flowcraft.adapters.postgres.log_rows import decode, records
+from flowcraft.adapters.postgres.log_rows import records
+from flowcraft.adapters.postgres.unusual_rows import decode
 from flowcraft.records import Record, Unreadable
 from flowcraft.testing.databases import DatabaseServer as Postgres
 from tests.support.postgres import connected

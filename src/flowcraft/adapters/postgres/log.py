@@ -13,9 +13,10 @@ import asyncpg
 import msgspec
 
 from flowcraft.adapters.postgres.connections import ANSWER_SECONDS
-from flowcraft.adapters.postgres.log_rows import UNDECODABLE, Texts, decode, marks, oldest, records
+from flowcraft.adapters.postgres.log_rows import marks, oldest, records
 from flowcraft.adapters.postgres.pool import OwnPool, unavailable
 from flowcraft.adapters.postgres.statements import REMOVED, statement
+from flowcraft.adapters.postgres.unusual_rows import UNDECODABLE, Texts, decode
 from flowcraft.cursors import Cursor, Lineage, Snapshot, marked
 from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound
 from flowcraft.records import Batch, Limit, Record, Unreadable

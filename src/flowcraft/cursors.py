@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Literal, final
+from typing import Literal
 
 from flowcraft.errors import CursorExpired, CursorMalformed
+from flowcraft.xids import LARGEST_XID, NO_XIDS, Xids
 
 ResetReason = Literal["expired", "rewound", "other_database", "malformed", "unreadable"]
 
@@ -23,105 +21,10 @@ _CURSOR = re.compile(
 )
 LONGEST_CURSOR = 4096
 """A cursor must fit into a message, a URL and a header. Some 400 ranges of transactions do; see `Cursor`."""
-LARGEST_XID = 2**63 - 1
-"""The largest bigint, as which our SQL functions take ids. xid8 is unsigned and has twice as many."""
 _LARGEST_SYSTEM, _LARGEST_INTEGER, _LARGEST_OID = 2**63 - 1, 2**31 - 1, 2**32 - 1
 """The largest bigint, integer and oid, which are the column types of a lineage."""
 _MARKS = 2**40
 """A mark is below it: 12 digits in a cursor. Two histories agree in one by chance once in 10^12."""
-_XID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
-
-
-@final
-class Xids(AbstractSet[int]):
-    """A set of transaction ids as ranges: a reader may be 10^6 transactions behind, all of them in a row."""
-
-    __slots__ = ("ranges",)
-
-    def __init__(self, ranges: tuple[tuple[int, int], ...] = ()) -> None:
-        """Take ranges, each with its first and last id; they ascend and do not touch."""
-        self.ranges = ranges
-
-    @classmethod
-    def of(cls, ids: Iterable[int]) -> Xids:
-        """Return the set of some ids."""
-        return ids if isinstance(ids, Xids) else cls._joined([(xid, xid) for xid in ids])
-
-    @classmethod
-    def parse(cls, text: str) -> Xids:
-        """Read `752-760,765`."""
-        parts = [part.partition("-") for part in text.split(",")] if text else []
-        return cls(tuple([(int(first), int(last or first)) for first, _, last in parts]))
-
-    @classmethod
-    def _joined(cls, ranges: Iterable[tuple[int, int]]) -> Xids:
-        joined: list[tuple[int, int]] = []
-        for first, last in sorted(ranges):
-            if joined and first <= joined[-1][1] + 1:
-                joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
-            else:
-                joined.append((first, last))
-        return cls(tuple(joined))
-
-    def __str__(self) -> str:
-        return ",".join([f"{first}-{last}" if first < last else str(first) for first, last in self.ranges])
-
-    def __repr__(self) -> str:
-        return f"Xids({str(self)!r})"
-
-    def __contains__(self, xid: object) -> bool:
-        if not isinstance(xid, int):
-            return False
-        at = bisect_right(self.ranges, xid, key=_first)
-        return at > 0 and xid <= self.ranges[at - 1][1]
-
-    def __iter__(self) -> Iterator[int]:
-        for first, last in self.ranges:
-            yield from range(first, last + 1)
-
-    def __len__(self) -> int:
-        return sum(last - first + 1 for first, last in self.ranges)
-
-    def __bool__(self) -> bool:
-        return bool(self.ranges)
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Xids):
-            return self.ranges == other.ranges
-        return isinstance(other, AbstractSet) and set(self) == other
-
-    def __hash__(self) -> int:
-        return hash(self.ranges)
-
-    def below(self, xid: int) -> Xids:
-        """Return the ids that are smaller than `xid`."""
-        if not self.ranges or self.ranges[-1][1] < xid:
-            return self
-        return Xids(tuple([(first, min(last, xid - 1)) for first, last in self.ranges if first < xid]))
-
-    def union(self, other: Xids) -> Xids:
-        """Return the ids of both."""
-        return self._joined((*self.ranges, *other.ranges)) if self.ranges and other.ranges else self or other
-
-    def is_within(self, other: Xids) -> bool:
-        """Return whether another set has all of these ids."""
-        return all(last <= other._end_of(first) for first, last in self.ranges)
-
-    def is_possible(self) -> bool:
-        """Return whether the ranges ascend, do not touch, and begin above 0."""
-        ends = [xid for range_ in self.ranges for xid in range_]
-        orderly = all(first <= last for first, last in self.ranges)
-        apart = all(last + 1 < first for (_, last), (first, _) in pairwise(self.ranges))
-        return orderly and apart and (not ends or ends[0] >= 1)
-
-    def _end_of(self, xid: int) -> int:
-        """Return the last id of the range that has an id, 0 if none has it."""
-        at = bisect_right(self.ranges, xid, key=_first)
-        return self.ranges[at - 1][1] if at > 0 and xid <= self.ranges[at - 1][1] else 0
-
-
-def _first(range_: tuple[int, int]) -> int:
-    return range_[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +37,7 @@ class Snapshot:
     """
 
     xmax: int
-    xip: AbstractSet[int] = Xids()  # a frozen value
+    xip: AbstractSet[int] = NO_XIDS
 
     running: Xids = field(init=False, repr=False, compare=False)
     """`xip` as ranges."""
@@ -150,7 +53,7 @@ class Snapshot:
         match = _SNAPSHOT.fullmatch(text)
         if match is None:
             raise ValueError(f"{text[:64]!r} is not a snapshot of the form xmin:xmax:xip")
-        return cls(int(match[2]), _xids(match[3]))
+        return cls(int(match[2]), Xids.of(map(int, match[3].split(","))) if match[3] else NO_XIDS)
 
     @property
     def xmin(self) -> int:
@@ -160,7 +63,7 @@ class Snapshot:
 
     def covers(self, xid: int) -> bool:
         """Return whether a transaction had ended in this snapshot."""
-        # Once an event and subscriber: mostly nothing runs, and then no set is searched.
+        # Once an event and subscriber: mostly nothing runs, and then no set is searched; nor in `clamp`.
         return xid < self.xmax and (not self.running.ranges or xid not in self.running)
 
     def contains(self, other: Snapshot) -> bool:
@@ -174,7 +77,8 @@ class Snapshot:
 
     def clamp(self, xmax: int) -> Snapshot:
         """Return the part of this snapshot below `xmax`. It never covers more than this snapshot does."""
-        return Snapshot(min(xmax, self.xmax), self.running.below(xmax))
+        running = self.running
+        return Snapshot(min(xmax, self.xmax), running.below(xmax) if running.ranges else running)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +151,10 @@ class Cursor:
         return str(self._text)
 
     def _written(self) -> str:
-        newest = self.snapshot.xmax - 1
+        newest, running = self.snapshot.xmax - 1, self.snapshot.running
+        ranges = str(running) if running.ranges else ""
         marks = "".join([f"/{mark}" for xid, mark in self.marks if xid == newest])
-        text = f"{self.lineage}/{self.snapshot.xmax}:{self.snapshot.running}{marks}"
+        text = f"{self.lineage}/{self.snapshot.xmax}:{ranges}{marks}"
         return text if len(text) <= LONGEST_CURSOR else f"{self.lineage}/{self.snapshot.xmax}:*"
 
     def _is_possible(self) -> bool:
@@ -294,13 +199,3 @@ def mark_of(id_: int, microseconds: int) -> int:
     `flowcraft.mark` in PostgreSQL calculates the same.
     """
     return (microseconds + 1_000_003 * id_) % (_MARKS - 1) + 1
-
-
-def parse_xid(text: str) -> int | None:
-    """Parse a transaction id in decimal without leading zeros; None if the text is anything else."""
-    xid = int(text) if _XID.fullmatch(text) else None
-    return None if xid is None or xid > LARGEST_XID else xid
-
-
-def _xids(text: str) -> Xids:
-    return Xids.of(map(int, text.split(","))) if text else Xids()

@@ -30,8 +30,9 @@ from flowcraft.adapters.nats.messages import (
 )
 from flowcraft.core.chain import Link
 from flowcraft.core.parts import Parts
-from flowcraft.cursors import LARGEST_XID, Cursor, Lineage, Snapshot
+from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.records import Batch, Kind, Record, TableRows, Unreadable
+from flowcraft.xids import LARGEST_XID
 
 xids = st.integers(1, LARGEST_XID)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

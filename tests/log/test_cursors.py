@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcraft.cursors import LONGEST_CURSOR, Cursor, Lineage, Snapshot, Xids, marked, parse_xid
+from flowcraft.cursors import LONGEST_CURSOR, Cursor, Lineage, Snapshot, marked
 from flowcraft.errors import CursorExpired, CursorMalformed
+from flowcraft.xids import Xids, parse_xid
 
 HERE = Lineage(system=7711228394610713425, timeline=1, generation=0)
 LARGEST = 2**63 - 1

@@ -16,10 +16,11 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from flowcraft import Channels, Event, Realtime, Settings, migrate
 from flowcraft.adapters.postgres.log import PostgresLog
-from flowcraft.cursors import LARGEST_XID, Cursor, Snapshot
+from flowcraft.cursors import Cursor, Snapshot
 from flowcraft.entrypoints.cli import app
 from flowcraft.errors import CursorMalformed, CursorUnusable
 from flowcraft.records import Limit
+from flowcraft.xids import LARGEST_XID
 from tests.support.served import served, until
 
 SECONDS = 30.0

@@ -8,8 +8,8 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from flowcraft.cursors import parse_xid
 from flowcraft.errors import BadRequest
+from flowcraft.xids import parse_xid
 
 
 class Auth(msgspec.Struct, frozen=True):

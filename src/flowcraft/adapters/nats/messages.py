@@ -11,8 +11,9 @@ import msgspec
 
 from flowcraft.core.chain import Link
 from flowcraft.core.parts import Part
-from flowcraft.cursors import Cursor, Lineage, Snapshot, Xids
+from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.records import Batch, Kind, Record, TableRows, Unreadable
+from flowcraft.xids import Xids
 
 VERSION = 1
 PART_BYTES = 512 * 1024

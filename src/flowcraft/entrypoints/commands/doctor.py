@@ -12,7 +12,6 @@ import msgspec
 
 from flowcraft.adapters.postgres.address import NoDatabase
 from flowcraft.adapters.postgres.log import PostgresLog
-from flowcraft.cursors import LARGEST_XID
 from flowcraft.entrypoints.commands.exit_status import USAGE, example, exit_on_error, fail
 from flowcraft.entrypoints.commands.target import (
     address_of,
@@ -34,6 +33,7 @@ from flowcraft.entrypoints.realtime import NotOnPostgres, Realtime
 from flowcraft.errors import LogUnavailable, RealtimeError
 from flowcraft.origins import is_allowed, parse_origin
 from flowcraft.settings import LOG_URL
+from flowcraft.xids import LARGEST_XID
 
 LOG_NUMBER = click.IntRange(1, LARGEST_XID)
 MARKS = {"ok": "  ok", "note": "note", "wrong": "  !!"}

@@ -6,7 +6,7 @@ import re
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, Union, cast, get_args, get_origin
 
 import msgspec
 from typing_extensions import TypeAliasType
@@ -17,7 +17,8 @@ from flowcraft.events.declared import Event
 from flowcraft.events.schemas import Definitions, JsonSchema
 
 MAX_PAYLOAD_BYTES = 256 * 1024
-_LARGEST_EXACT = 2**53
+LARGEST_EXACT = 2**53
+"""JavaScript has every integer up to this one, and not all of those beyond."""
 _LONG_NUMBER = re.compile(rb"\d{16}")
 
 
@@ -41,12 +42,6 @@ class Payload:
         self._codecs = {member: codec(member) for member in self.members}
         self.tags: Mapping[type, Tag] = _tags(self._codecs)
         self._schema = _joined(self._codecs)
-        self._decode = self._decoder()
-        self._promised = {
-            member: (tuple(f'"{name}"' for name in self._always_written(member)), tuple(_integers(member)))
-            for member in self.members
-        }
-        """The names that an encoder always writes although a decoder does not need them, and the integers."""
 
     def encode(self, event: object) -> str:
         """Return the event's JSON.
@@ -89,29 +84,13 @@ class Payload:
         except (ValueError, RecursionError) as error:
             raise PayloadInvalid(str(self), reason(error)) from None
 
-    def complete(self, encoded: str) -> str:
-        """Verify a JSON text of the log, and return it with the fields that an encoder always writes.
-
-        It is the same object if it has all of them; for a small struct that takes less than half a
-        microsecond.
-
-        Raises:
-            PayloadInvalid: the text is not JSON, or fits no member, or a field of type `int` is not exact in
-                JavaScript.
-        """
-        try:
-            event = self._decode(encoded)
-        except (ValueError, RecursionError) as error:
-            raise PayloadInvalid(str(self), reason(error)) from None
-        defaults, integers = self._promised[type(event)]
-        for name in integers:
-            value = getattr(event, name)
-            if value is not None and not -_LARGEST_EXACT <= value <= _LARGEST_EXACT:
-                raise PayloadInvalid(str(self), f"a number is beyond 2^53 - at `$.{name}`")
-        for name in defaults:
-            if name not in encoded:
-                return self.encode(event)
-        return encoded
+    def decoder(self) -> Callable[[str], object]:
+        """Return the fastest function that decodes all members; it raises a ValueError where none fits."""
+        if len(self.members) == 1:
+            return cast("Callable[[str], object]", self._codecs[self.members[0]].decode)
+        if all(issubclass(member, msgspec.Struct) for member in self.members):
+            return msgspec.json.Decoder(Union[self.members]).decode  # noqa: UP007  # a tuple of them
+        return self.decode
 
     def schema(self) -> JsonSchema:
         """Return the JSON Schema (2020-12) of the serialized payload; a union's members are in `anyOf`."""
@@ -123,19 +102,6 @@ class Payload:
 
     def __str__(self) -> str:
         return " | ".join(member.__name__ for member in self.members)
-
-    def _decoder(self) -> Callable[[str], object]:
-        """Return the fastest function that decodes all members."""
-        if len(self.members) == 1:
-            return cast("Callable[[str], object]", self._codecs[self.members[0]].decode)
-        if all(issubclass(member, msgspec.Struct) for member in self.members):
-            return msgspec.json.Decoder(Union[self.members]).decode  # noqa: UP007  # a tuple of them
-        return self.decode
-
-    def _always_written(self, member: type) -> Iterator[str]:
-        if member in self.tags:
-            yield self.tags[member].field
-        yield from (field.name for field in self._codecs[member].fields if field.has_default)
 
     def _member_of(self, encoded: str) -> type:
         if len(self.members) == 1:
@@ -165,13 +131,6 @@ def _members(declared: object) -> Iterator[type]:
             f"{name} cannot be a channel's payload; use a subclass of flowcraft.Event, a Pydantic model, "
             "a dataclass, or a union of these"
         )
-
-
-def _integers(member: type) -> Iterator[str]:
-    """Yield the attributes that are integers or null: to search the text for long numbers takes 2 µs."""
-    for name, annotation in get_type_hints(member).items():
-        if annotation is int or set(get_args(annotation)) == {int, types.NoneType}:
-            yield name
 
 
 def _joined(codecs: Mapping[type, Codec]) -> JsonSchema:
@@ -220,7 +179,7 @@ def _check_limits(name: str, encoded: bytes) -> None:
     if not _LONG_NUMBER.search(encoded):
         return
     for path, value in _leaves(msgspec.json.decode(encoded), "$"):
-        if isinstance(value, int) and abs(value) > _LARGEST_EXACT:
+        if isinstance(value, int) and abs(value) > LARGEST_EXACT:
             raise PayloadInvalid(
                 name, f"{value} is beyond 2^53; declare the field as flowcraft.Int64 - at `{path}`"
             )

@@ -8,7 +8,7 @@ from flowcraft.ports import Authorizer, Backend, BackendContext, Clock, Tracer
 from flowcraft.records import Ephemeral
 from flowcraft.runtime.clock import SystemClock
 from flowcraft.runtime.node import Node
-from flowcraft.runtime.screened_log import ScreenedLog
+from flowcraft.runtime.relay import ScreenedLog
 from flowcraft.settings import Settings
 
 

@@ -14,6 +14,7 @@ from flowcraft.channels import Channels
 from flowcraft.core.answers import PAGE_BYTES
 from flowcraft.core.bundles import Bundle
 from flowcraft.core.frames import rows
+from flowcraft.core.screening import EventCheck
 from flowcraft.core.states import State, StateRequest
 from flowcraft.cursors import Cursor
 from flowcraft.errors import LogUnavailable, PayloadInvalid, RowsLimitExceeded, RowsUnreadable
@@ -84,6 +85,8 @@ class States:
         self._limit = Limit(settings.rows_per_channel, settings.rows_bytes)
         self._isolation = isolation
         self._clock = clock
+        self._checks: dict[str, EventCheck] = {}
+        """By the name of a declaration."""
         self._reading: dict[str, _Reading] = {}
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
         self._kept: OrderedDict[str, tuple[float, int, State]] = OrderedDict()
@@ -145,13 +148,13 @@ class States:
 
     async def _encoded(self, channel: str, key: Sequence[str], found: TableRows) -> State:
         """Return the state with the rows that fit their type, in pages, with a turn for others after each."""
-        payload = self._channels.resolve(channel)[0].payload
+        check = self._check_of(channel)
         pages: list[Bundle] = []
         page: list[str] = []
         size = count = skipped = 0
         for row in found.rows:
             try:
-                page.append(payload.complete(row))
+                page.append(check.complete(row))
             except PayloadInvalid as error:
                 skipped += 1
                 self._report(channel, error)
@@ -165,6 +168,12 @@ class States:
         if page or not pages:
             pages.append(Bundle([rows(channel, key, page)]))
         return State(channel, found.cursor, count, found.skipped + skipped, tuple(pages))
+
+    def _check_of(self, channel: str) -> EventCheck:
+        declaration, _ = self._channels.resolve(channel)
+        if declaration.name not in self._checks:
+            self._checks[declaration.name] = EventCheck(declaration)
+        return self._checks[declaration.name]
 
     def _report(self, channel: str, error: PayloadInvalid) -> None:
         family = self._channels.resolve(channel)[0].name

@@ -12,7 +12,7 @@ from flowcraft.core.answers import Part
 from flowcraft.core.bundles import Bundle
 from flowcraft.core.hub_effects import SessionId
 from flowcraft.runtime import presence
-from flowcraft.runtime.sender import FanOut
+from flowcraft.runtime.delivery import FanOut
 
 _write: Callable[[FanOut, Part, tuple[SessionId, ...]], None] = vars(FanOut)["_write"]
 _time = time.time

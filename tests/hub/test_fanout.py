@@ -10,7 +10,8 @@ import pytest
 from flowcraft.core.answers import Part
 from flowcraft.core.bundles import Bundle
 from flowcraft.fan_out import Target
-from flowcraft.runtime.sender import SLICE, FanOut, Sender
+from flowcraft.runtime.delivery import SLICE, FanOut
+from flowcraft.runtime.sender import Sender
 from flowcraft.runtime.supervisor import Supervisor
 
 pytestmark = pytest.mark.asyncio

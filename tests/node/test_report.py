@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from flowcraft.core.counts import BOUNDS, CommitDelay, Histogram
+from flowcraft.core.delays import BOUNDS, CommitDelay, Histogram
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.records import Batch
 

@@ -17,7 +17,7 @@ from flowcraft import Channels, Event, Realtime, Settings, migrate
 from flowcraft.core import answers
 from flowcraft.core.answers import Pages
 from flowcraft.core.bundles import Bundle, Encoder
-from flowcraft.core.counts import Histogram
+from flowcraft.core.delays import Histogram
 from flowcraft.core.hub_effects import Subscribed
 from flowcraft.core.states import State
 from flowcraft.cursors import Cursor

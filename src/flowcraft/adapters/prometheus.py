@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from flowcraft.core.counts import BOUNDS, Histogram
+from flowcraft.core.delays import BOUNDS, Histogram
 from flowcraft.core.report import EdgeReport, NodeReport, State
 from flowcraft.core.wakeup import StateWord
 

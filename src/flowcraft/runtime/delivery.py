@@ -1,18 +1,18 @@
-"""Delivery: pass batches from the relay to the hub and the hub's effects to the senders, and time it."""
+"""Delivery: pass batches from the relay to the hub, fan its effects out to the senders, and time that."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from flowcraft.channels import Channels
 from flowcraft.core import answers
 from flowcraft.core.answers import Part
-from flowcraft.core.bundles import Encoder
-from flowcraft.core.counts import CommitDelay, Counts
+from flowcraft.core.bundles import Bundle, Encoder
+from flowcraft.core.counts import Counts
+from flowcraft.core.delays import CommitDelay
 from flowcraft.core.hub import Hub
 from flowcraft.core.hub_effects import (
     Deliver,
@@ -30,13 +30,19 @@ from flowcraft.core.states import StateRequest
 from flowcraft.core.subscriptions import Subscriptions
 from flowcraft.core.withdrawals import EVERYTHING, Withdrawal
 from flowcraft.cursors import Cursor, ResetReason
-from flowcraft.ports import Clock, Tracer, Wakeups
-from flowcraft.records import Batch, Ephemeral, Kind, Record
+from flowcraft.fan_out import Target, send_all
+from flowcraft.ports import Clock, Wakeups
+from flowcraft.records import Batch, Ephemeral, Kind
 from flowcraft.runtime.isolation import Isolation
-from flowcraft.runtime.sender import FanOut
+from flowcraft.runtime.sender import Sender
+from flowcraft.runtime.supervisor import Supervisor
+from flowcraft.runtime.tracing import Tracing
 from flowcraft.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+SLICE = 250
+"""Writes at a turn of the event loop: each takes about 5 µs, of which Python takes less than one."""
 
 
 class Delivery:
@@ -193,6 +199,86 @@ class Delivery:
             self._fan_out.write(part, to)
 
 
+class FanOut:
+    """Writes parts to the senders of a node.
+
+    The first few hundred are written at once. While others wait for their turn, every later part waits behind
+    them, for all sessions: a commit point is a promise about the events before it.
+    """
+
+    def __init__(self, senders: Mapping[SessionId, Sender], supervisor: Supervisor) -> None:
+        self._senders = senders
+        self._targets: dict[SessionId, Target] = {}
+        self._supervisor = supervisor
+        self._waiting: deque[tuple[Part, tuple[SessionId, ...]]] = deque()
+        self._is_busy = False
+        """Whether some wait for their turn; `_idle` is for those who wait until none do."""
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def add(self, session: SessionId, sender: Sender) -> None:
+        """Send to a session's socket directly while that is possible."""
+        self._targets[session] = sender.target
+
+    def remove(self, session: SessionId) -> None:
+        """Send nothing more to a session; idempotent."""
+        self._targets.pop(session, None)
+
+    def write(self, part: Part, to: tuple[SessionId, ...]) -> None:
+        """Write to sessions, after all earlier parts; sessions that have ended are skipped."""
+        if not self._is_busy:
+            if len(to) <= SLICE:
+                self._write(part, to)
+                return
+            self._write(part, to[:SLICE])
+            to = to[SLICE:]
+            self._is_busy = True
+            self._idle.clear()
+            self._supervisor.spawn(self._write_rest(), "fan-out")
+        self._waiting.append((part, to))
+
+    def fail_all(self, error: BaseException) -> None:
+        """Close every connection: what they miss is not known."""
+        for sender in list(self._senders.values()):
+            sender.fail(error)
+
+    async def until_idle(self) -> None:
+        """Wait until everything has been written."""
+        await self._idle.wait()
+
+    async def _write_rest(self) -> None:
+        try:
+            while self._waiting:
+                await asyncio.sleep(0)
+                self._write_slice()
+        finally:
+            self._is_busy = False
+            self._idle.set()
+
+    def _write_slice(self) -> None:
+        room = SLICE
+        while room > 0 and self._waiting:
+            part, to = self._waiting.popleft()
+            if len(to) > room:
+                self._waiting.appendleft((part, to[room:]))
+            self._write(part, to[:room])
+            room -= len(to)
+
+    def _write(self, part: Part, to: tuple[SessionId, ...]) -> None:
+        if isinstance(part, Bundle) and part.is_shared:
+            rest = send_all(self._targets, to, part.framed, part.events)
+        else:
+            rest = [(session, 0) for session in to]
+        for session, taken in rest:
+            sender = self._senders.get(session)  # a write may close a connection during the loop
+            if sender is None:
+                continue
+            try:
+                sender.write(part, taken)
+            except Exception as error:  # noqa: BLE001  # reported there
+                sender.fail(error)
+
+
 class Telemetry:
     """The measurements of one node, made once for each read: recipients cost nothing here.
 
@@ -201,25 +287,17 @@ class Telemetry:
     node do not count.
     """
 
-    def __init__(
-        self,
-        channels: Channels,
-        counts: Counts,
-        clock: Clock,
-        tracer: Tracer | None,
-        isolation: Isolation,
-    ) -> None:
-        self._channels = channels
-        self._isolation = isolation
+    def __init__(self, counts: Counts, clock: Clock, tracing: Tracing | None) -> None:
         self._counts = counts
         self._clock = clock
-        self._tracer = tracer
+        self._tracing = tracing
+        self._traced: Tracing | None = None
+        """The tracing, if an event of the last batch has a trace."""
         self._commit_delay = CommitDelay()
         self._began = 0.0
         self._writing: Batch | None = None
         self._waited = 0.0
         self._subscribed = 0
-        self._recipients: Counter[int] = Counter()
 
     def reading(self) -> None:
         """Note that a read of the log begins."""
@@ -235,11 +313,10 @@ class Telemetry:
         self._counts.events += len(batch.records)
         self._waited = self._commit_delay.of(batch)
         self._writing, self._subscribed = (batch, subscribed) if subscribed else (None, 0)
-        self._recipients.clear()
-        if self._tracer is not None and any(record.trace for record in batch.records):
-            for effect in effects:
-                if isinstance(effect, Deliver):
-                    self._recipients.update({record.id: len(effect.to) for record in effect.records})
+        self._traced = None
+        if self._tracing is not None and any(record.trace for record in batch.records):
+            self._traced = self._tracing
+            self._traced.read(effects)
 
     def written(self) -> None:
         """Note that the batch has been written to all recipients."""
@@ -248,13 +325,5 @@ class Telemetry:
             return
         seconds = self._clock.monotonic() - self._began
         self._counts.commit_delay.observe(self._waited + seconds, self._subscribed)
-        if self._recipients:
-            self._report(batch.records, seconds)
-
-    def _report(self, records: Iterable[Record], seconds: float) -> None:
-        for record in records:
-            recipients = self._recipients[record.id]
-            if record.kind is Kind.EVENT and record.trace and recipients and self._tracer is not None:
-                with self._isolation.guard("telemetry", f"tracing event {record.id} on {record.channel}"):
-                    family = self._channels.resolve(record.channel)[0].name
-                    self._tracer.delivered(record, family, recipients, seconds)
+        if self._traced is not None:
+            self._traced.written(batch, seconds)

@@ -38,18 +38,19 @@ from flowcraft.ports import (
 )
 from flowcraft.records import Ephemeral, Limit
 from flowcraft.runtime.decisions import Guards
-from flowcraft.runtime.delivery import Delivery, Telemetry
+from flowcraft.runtime.delivery import SLICE, Delivery, FanOut, Telemetry
 from flowcraft.runtime.gateway import Gateway, GatewayContext
 from flowcraft.runtime.isolation import Isolation
 from flowcraft.runtime.outbox_sweep import OutboxSweep
 from flowcraft.runtime.presence import Presence
 from flowcraft.runtime.relay import Relay
 from flowcraft.runtime.replays import ReplayAnswers, Replays
-from flowcraft.runtime.sender import SLICE, FanOut, SenderContext
+from flowcraft.runtime.sender import SenderContext
 from flowcraft.runtime.state_answers import StateAnswers
 from flowcraft.runtime.states import States
 from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.runtime.tally import Present, Tally
+from flowcraft.runtime.tracing import Tracing
 from flowcraft.settings import Settings
 
 _LONGEST_RECONNECT_MS = 500
@@ -97,7 +98,9 @@ class Node:
         self._fan_out = FanOut(self._gateways, self.supervisor)
         self._delivery = Delivery(
             self._fan_out,
-            Telemetry(channels, self.counts, clock, tracer, self._isolation),
+            Telemetry(
+                self.counts, clock, None if tracer is None else Tracing(tracer, channels, self._isolation)
+            ),
             self._isolation,
             settings=settings,
             clock=clock,

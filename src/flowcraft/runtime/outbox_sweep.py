@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Protocol
 
-from flowcraft.core.counts import Histogram
+from flowcraft.core.delays import Histogram
 from flowcraft.core.states import State
 from flowcraft.ports import Clock
 

@@ -1,31 +1,24 @@
-"""Sender: send to one connection, and fan out to all; what one does not take waits in its outbox."""
+"""Sender: send to one connection; what that does not take waits in its outbox."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flowcraft.core.answers import Part
 from flowcraft.core.bundles import Bundle
 from flowcraft.core.conflation import Conflation
 from flowcraft.core.counts import Counts
-from flowcraft.core.hub_effects import SessionId
 from flowcraft.core.outbox import Outbox
 from flowcraft.core.states import State
-from flowcraft.fan_out import Target, send_all
+from flowcraft.fan_out import Target
 from flowcraft.ports import Clock, Connection
 from flowcraft.runtime.outbox_sweep import OutboxSweep
-from flowcraft.runtime.supervisor import Supervisor
 from flowcraft.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-SLICE = 250
-"""Writes at a turn of the event loop: each takes about 5 µs, of which Python takes less than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,83 +180,3 @@ class Sender(ABC):
         rest = () if self._outbox is None else self._outbox.take_rest()
         self._connection.close(code, reason, Bundle((*rest, *last)).framed[self._connection.framing])
         self.closed()
-
-
-class FanOut:
-    """Writes parts to the senders of a node.
-
-    The first few hundred are written at once. While others wait for their turn, every later part waits behind
-    them, for all sessions: a commit point is a promise about the events before it.
-    """
-
-    def __init__(self, senders: Mapping[SessionId, Sender], supervisor: Supervisor) -> None:
-        self._senders = senders
-        self._targets: dict[SessionId, Target] = {}
-        self._supervisor = supervisor
-        self._waiting: deque[tuple[Part, tuple[SessionId, ...]]] = deque()
-        self._is_busy = False
-        """Whether some wait for their turn; `_idle` is for those who wait until none do."""
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    def add(self, session: SessionId, sender: Sender) -> None:
-        """Send to a session's socket directly while that is possible."""
-        self._targets[session] = sender.target
-
-    def remove(self, session: SessionId) -> None:
-        """Send nothing more to a session; idempotent."""
-        self._targets.pop(session, None)
-
-    def write(self, part: Part, to: tuple[SessionId, ...]) -> None:
-        """Write to sessions, after all earlier parts; sessions that have ended are skipped."""
-        if not self._is_busy:
-            if len(to) <= SLICE:
-                self._write(part, to)
-                return
-            self._write(part, to[:SLICE])
-            to = to[SLICE:]
-            self._is_busy = True
-            self._idle.clear()
-            self._supervisor.spawn(self._write_rest(), "fan-out")
-        self._waiting.append((part, to))
-
-    def fail_all(self, error: BaseException) -> None:
-        """Close every connection: what they miss is not known."""
-        for sender in list(self._senders.values()):
-            sender.fail(error)
-
-    async def until_idle(self) -> None:
-        """Wait until everything has been written."""
-        await self._idle.wait()
-
-    async def _write_rest(self) -> None:
-        try:
-            while self._waiting:
-                await asyncio.sleep(0)
-                self._write_slice()
-        finally:
-            self._is_busy = False
-            self._idle.set()
-
-    def _write_slice(self) -> None:
-        room = SLICE
-        while room > 0 and self._waiting:
-            part, to = self._waiting.popleft()
-            if len(to) > room:
-                self._waiting.appendleft((part, to[room:]))
-            self._write(part, to[:room])
-            room -= len(to)
-
-    def _write(self, part: Part, to: tuple[SessionId, ...]) -> None:
-        if isinstance(part, Bundle) and part.is_shared:
-            rest = send_all(self._targets, to, part.framed, part.events)
-        else:
-            rest = [(session, 0) for session in to]
-        for session, taken in rest:
-            sender = self._senders.get(session)  # a write may close a connection during the loop
-            if sender is None:
-                continue
-            try:
-                sender.write(part, taken)
-            except Exception as error:  # noqa: BLE001  # reported there
-                sender.fail(error)

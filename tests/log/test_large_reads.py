@@ -12,7 +12,8 @@ import pytest
 import flowcraft.adapters.postgres.log
 from faults.postgres_proxy import address_of, through
 from faults.proxy import FaultProxy
-from flowcraft.adapters.postgres.log import PAGE_BYTES, PAGE_EVENTS, PostgresLog
+from flowcraft.adapters.postgres.log import PostgresLog
+from flowcraft.adapters.postgres.log_pages import PAGE_BYTES, PAGE_EVENTS
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.errors import CursorExpired
 from flowcraft.records import Limit

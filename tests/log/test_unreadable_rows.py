@@ -13,8 +13,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from flowcraft import Channels, Event, Realtime, Settings, migrate
-from flowcraft.adapters.postgres.log import PAGE_EVENTS, PostgresLog
-from flowcraft.adapters.postgres.log_rows import records
+from flowcraft.adapters.postgres.log import PostgresLog, records
+from flowcraft.adapters.postgres.log_pages import PAGE_EVENTS
 from flowcraft.adapters.postgres.unusual_rows import decode
 from flowcraft.records import Record, Unreadable
 from flowcraft.testing.databases import DatabaseServer as Postgres

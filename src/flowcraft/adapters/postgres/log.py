@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,13 +12,14 @@ import asyncpg
 import msgspec
 
 from flowcraft.adapters.postgres.connections import ANSWER_SECONDS
-from flowcraft.adapters.postgres.log_rows import marks, oldest, records
+from flowcraft.adapters.postgres.log_history import MOST_WITNESSES, LogHistory
+from flowcraft.adapters.postgres.log_pages import PAGE_BYTES, PAGE_EVENTS, fetch_pages
 from flowcraft.adapters.postgres.pool import OwnPool, unavailable
 from flowcraft.adapters.postgres.statements import REMOVED, statement
-from flowcraft.adapters.postgres.unusual_rows import UNDECODABLE, Texts, decode
-from flowcraft.cursors import Cursor, Lineage, Snapshot, marked
+from flowcraft.adapters.postgres.unusual_rows import UNDECODABLE, Texts, decode, is_json_nevertheless
+from flowcraft.cursors import Cursor, Lineage, Snapshot, mark_of, marked
 from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound
-from flowcraft.records import Batch, Limit, Record, Unreadable
+from flowcraft.records import Batch, Kind, Limit, Record, Unreadable
 
 if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import AnyConnection, Pool
@@ -50,17 +50,10 @@ class _Position(msgspec.Struct, frozen=True):
 
 TAIL_SECONDS = 5.0
 """A relay takes a database for gone that sends nothing of a tail for this long: all subscribers wait."""
-PAGE_EVENTS = 1_000
-PAGE_BYTES = 256 * 1024
-"""A read with more is not sent whole, but in pages: a line of 60 KB/s carries one in time."""
-_QUICK_SECONDS, _QUICK_PAGE_BYTES = 0.05, 1024 * 1024
-"""After a page that came within this time, the next may have so many bytes."""
-_FIRST_ROWS = 16
-"""Of the first page: at 256 KiB an event 4 MiB. Later ones have more or fewer, by the size of the last."""
-_MOST_WITNESSES = 1_000
-"""Of a larger batch the last events are looked up again: the transaction that committed last is among them,
-unless it wrote its events long before."""
 _decode_position = msgspec.json.Decoder(_Position).decode
+_KINDS, _SKIPPED = {kind.value.encode(): kind for kind in Kind}, Kind.SKIPPED
+_EPOCH, _POSTGRES_EPOCH = datetime(1970, 1, 1, tzinfo=UTC), 946_684_800_000_000
+_validate = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class PostgresLog:
@@ -74,17 +67,13 @@ class PostgresLog:
 
     def __init__(self, database: str | Pool, *, on_tail: Callable[[Batch], None] | None = None) -> None:
         self._on_tail = on_tail
-        self._pool = OwnPool(database, connected=self._doubt_history)
-        self._witnesses: tuple[Record, ...] = ()
-        """One event of each transaction of the last batch: a crash loses the last commit, whichever it is."""
-        self._history_in_doubt = False
-        self._purges: int = 0
+        self._history = LogHistory(self._fetch, self._since)
+        self._pool = OwnPool(database, connected=self._history.doubt)
         self._encoding = "UTF8"
 
     async def position(self) -> Batch:
         reached, now = await self._fetch_position()
-        self._witnesses = await self._last_event(reached)
-        self._purges = await self._count_purges()
+        await self._history.begin(reached.newest)
         beginning = now.clamp(max(reached.floor, 0 if reached.newest is None else reached.newest + 1))
         cursor = Cursor(reached.lineage, beginning, marked(beginning.xmax - 1, reached.mark or 0))
         return Batch((), cursor, now, reached.at.astimezone(UTC))
@@ -93,11 +82,13 @@ class PostgresLog:
         found = await self._changes(after, None, limit, timeout=TAIL_SECONDS)
         reached, now = _usable_position(found.head, after)
         # Before the limit: a history that was lost is `rewound`, however long what follows is.
-        await self._check_history(after, reached.floor)
+        if self._history.is_in_doubt:
+            await self._history.check(after, reached.floor)
         if _exceeds(reached, limit):
             raise CursorExpired(str(after))
         readable, invalid = records(found.rows)
-        self._witnesses = _one_of_each_transaction(readable[-_MOST_WITNESSES:]) or self._witnesses
+        if readable:
+            self._history.last = readable[-MOST_WITNESSES:]
         batch = Batch(
             readable,
             reached.after(after, now),
@@ -114,7 +105,7 @@ class PostgresLog:
     async def replay(self, after: Cursor, channels: Sequence[str], *, limit: Limit | None = None) -> Batch:
         found = await self._changes(after, [*channels], limit, timeout=ANSWER_SECONDS)
         reached, now = _usable_position(found.head, after)
-        await self._check_proofs(after)
+        await self._history.check_proofs(after)
         if _exceeds(reached, limit):
             raise CursorExpired(str(after))
         readable, invalid = records(found.rows)
@@ -146,31 +137,6 @@ class PostgresLog:
         (row,) = await self._fetch("position")
         return msgspec.convert(dict(row), _Position), Snapshot.parse(row["snapshot"])
 
-    async def _last_event(self, reached: _Position) -> tuple[Record, ...]:
-        """Return an event of the log, by which its history is recognised after a reconnect."""
-        if reached.newest is None:
-            return ()
-        return await self._since(reached.newest, most=1)
-
-    def _doubt_history(self) -> None:
-        self._history_in_doubt = True
-
-    async def _check_history(self, after: Cursor, floor: int) -> None:
-        """After a reconnect: a crash may have lost commits, and other transactions have their ids by now."""
-        if not self._history_in_doubt:
-            return
-        witnesses = [record for record in self._witnesses if record.xid >= floor]
-        if not witnesses:
-            return
-        oldest = min(record.xid for record in witnesses)
-        channels = sorted({record.channel for record in witnesses})
-        present = set(await self._since(oldest, channels))
-        purges = await self._count_purges()
-        # By their content, too: other events may have the same ids.
-        if not present.issuperset(witnesses) and purges == self._purges:
-            raise CursorRewound(str(after))
-        self._history_in_doubt, self._purges = False, purges
-
     async def _since(
         self, xid: int, channels: list[str] | None = None, most: int | None = None
     ) -> tuple[Record, ...]:
@@ -182,20 +148,6 @@ class PostgresLog:
             except UNDECODABLE:
                 rows = await connection.fetch(statement("read_page_bytes"), *query)
         return records(decode(rows, self._encoding)[0])[0]
-
-    async def _count_purges(self) -> int:
-        ((count,),) = await self._fetch("purges")
-        return int(count)
-
-    async def _check_proofs(self, after: Cursor) -> None:
-        """Refuse a cursor that has seen an event which this log does not have, nor had and removed."""
-        if not after.marks:
-            return
-        lost = await self._fetch("proofs", [str(xid) for xid, _ in after.marks])
-        known = {row["xid"]: row for row in lost}
-        missing = frozenset([seen for seen in after.marks if _is_missing(seen[1], known[seen[0]])])
-        if missing:
-            raise CursorRewound(str(after), missing)
 
     async def _changes(
         self, after: Cursor, channels: list[str] | None, limit: Limit | None, *, timeout: float
@@ -233,20 +185,7 @@ class PostgresLog:
             if _exceeds(_decode_position(head[3]), limit):
                 return _Found(head, (), ())
             pages = await connection.cursor(statement(name), *query[1:], None, timeout=timeout)
-            rows: list[tuple[Any, ...]] = []
-            count, began = _FIRST_ROWS, time.monotonic()
-            while page := await pages.fetch(count, timeout=timeout):
-                # Of tuples of texts and numbers the garbage collector lets go: a tenth of a long read.
-                rows += map(tuple, page)
-                now = time.monotonic()
-                quick, began = now - began < _QUICK_SECONDS, now
-                size, most_bytes = (
-                    sum([len(row["payload"]) for row in page]),
-                    _QUICK_PAGE_BYTES if quick else PAGE_BYTES,
-                )
-                count = (
-                    2 * count if 2 * size < most_bytes else max(1, count // 2) if size > most_bytes else count
-                )
+            rows = await fetch_pages(pages, timeout)
             rows.sort(key=itemgetter(0))
             if not binary:
                 return _Found(head, rows, ())
@@ -298,17 +237,6 @@ class _Found(NamedTuple):
     undecodable: Sequence[Unreadable]
 
 
-def _one_of_each_transaction(records: Iterable[Record]) -> tuple[Record, ...]:
-    return tuple({record.xid: record for record in records}.values())
-
-
-def _is_missing(mark: int, known: asyncpg.Record) -> bool:
-    """Return whether a log that could have an event has none, or another one."""
-    if known["mark"] is not None:
-        return bool(known["mark"] != mark)
-    return not known["runs"] and known["xid"] >= known["floor"]
-
-
 def _exceeds(found: _Position, limit: Limit | None) -> bool:
     if limit is None:
         return False
@@ -325,3 +253,42 @@ def _usable_position(head: asyncpg.Record | Texts, after: Cursor) -> tuple[_Posi
     if after.snapshot.xmin < reached.floor:
         raise CursorExpired(str(after), reached.floor)
     return reached, now
+
+
+def records(rows: Iterable[Any]) -> tuple[tuple[Record, ...], list[Unreadable]]:
+    """Return the records of rows, and as `Unreadable` those whose payload, not JSON, would break a frame."""
+    found: list[Record] = []
+    unreadable: list[Unreadable] = []
+    validate, kind_of = _validate, _KINDS.get
+    for id_, xid, channel, payload, trace, _, kind in rows:
+        # 0.1 µs for a small payload, 4 µs for 10 KB; once an event, not once a subscriber.
+        try:
+            validate(payload)
+        except (msgspec.DecodeError, RecursionError):
+            if not is_json_nevertheless(payload):
+                unreadable.append(Unreadable(xid, id_, channel, "its payload is not JSON"))
+                continue
+        found.append(Record(xid, id_, channel, payload, trace or None, kind_of(kind, _SKIPPED)))
+    return tuple(found), unreadable
+
+
+def oldest(rows: Iterable[Any]) -> datetime | None:
+    """Return when the first of these events was broadcast; None if none of them has a time."""
+    # As PostgreSQL sends times, numbers from the most significant byte on: they compare like the bytes.
+    first = min([row[5] for row in rows if row[5]], default=None)
+    return None if first is None else _EPOCH + timedelta(microseconds=_microseconds(first))
+
+
+def marks(rows: Iterable[Any]) -> dict[int, int]:
+    """Return the mark of the first event of each transaction, `mark_of`; the rows ascend."""
+    found: dict[int, int] = {}
+    for row in rows:
+        xid = row[1]
+        if xid not in found:
+            found[xid] = mark_of(row[0], 0 if row[5] is None else _microseconds(row[5]))
+    return found
+
+
+def _microseconds(sent: bytes) -> int:
+    """Return a time since 1970: PostgreSQL counts from 2000. No event is from before."""
+    return int.from_bytes(sent, "big") + _POSTGRES_EPOCH

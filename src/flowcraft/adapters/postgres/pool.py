@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import partial
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import asyncpg
 
-from flowcraft.adapters.loop_end import LoopEnd
-from flowcraft.adapters.postgres.connections import (
-    ANSWER_SECONDS,
-    APPLICATION_NAME,
-    CONNECT_SECONDS,
-    is_pooled,
-    open_session,
-    pin,
-    pinned,
-)
+from flowcraft.adapters.postgres.connections import pinned
+from flowcraft.adapters.postgres.loop_pools import LoopPools
 from flowcraft.errors import LogTimeout, LogUnavailable
 
 if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import AnyConnection, FindDsn, Plain, Pool
 
-logger = logging.getLogger(__name__)
-
-CLOSE_SECONDS = 1.0
-"""Connections that do not close in order within this time are terminated."""
-PREPARED_STATEMENTS = 100
-"""asyncpg's own default; this package has about 20."""
 _INSTALL = "run `flowcraft migrate`"
 NOT_WRITABLE = (asyncpg.ReadOnlySQLTransactionError, asyncpg.ObjectNotInPrerequisiteStateError)
 """Errors of a standby, or of a database that is not as a primary has to be."""
@@ -53,17 +36,8 @@ _GONE = (
 )
 
 
-@dataclass(slots=True)
-class _LoopPool:
-    """The pool of one event loop."""
-
-    end: LoopEnd
-    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
-    pool: Pool | None = None
-
-
 class OwnPool:
-    """A pool that is given, or one for each event loop: opened when needed, closed with its loop or owner."""
+    """A pool that is given, or one for each event loop."""
 
     def __init__(
         self,
@@ -74,11 +48,8 @@ class OwnPool:
     ) -> None:
         """Prepare it; `connected` is called for each connection that a pool of our own makes."""
         self._given = None if isinstance(database, str) or callable(database) else database
-        self._dsn = database if isinstance(database, str) or callable(database) else ""
-        self._size = size
-        self._connected = connected
-        self._pooled = False
-        self._opened: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
+        dsn = database if isinstance(database, str) or callable(database) else ""
+        self._own = LoopPools(dsn, size, connected, _nothing_to_reset)
 
     @asynccontextmanager
     async def connection(self, *, snapshot: bool = False) -> AsyncIterator[AnyConnection]:
@@ -86,11 +57,11 @@ class OwnPool:
 
         With `snapshot`, it is in a transaction all of whose statements see the same.
         """
-        opened = self._opened.get(asyncio.get_running_loop())
-        pool = self._given or (opened and opened.pool) or await self._open()
+        opened = self._own.opened.get(asyncio.get_running_loop())
+        pool = self._given or (opened and opened.pool) or await self._own.open()
         async with pool.acquire() as connection:
             try:
-                if self._given is None and not self._pooled and not snapshot:
+                if self._given is None and not self._own.is_pooled and not snapshot:
                     yield connection
                 else:
                     async with pinned(connection, abandon=True, snapshot=snapshot):
@@ -102,67 +73,7 @@ class OwnPool:
 
     async def close(self) -> None:
         """Close the pools that are our own."""
-        opened, self._opened = self._opened, {}
-        for loop, one in opened.items():
-            if loop is asyncio.get_running_loop():
-                await one.end.drop()
-                await _close(one.pool)
-            elif one.pool is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(one.pool.terminate)
-
-    async def _open(self) -> Pool:
-        loop = asyncio.get_running_loop()
-        opened = self._opened.get(loop)
-        if opened is None:
-            for closed in [other for other in self._opened if other.is_closed()]:
-                del self._opened[closed]
-            opened = self._opened[loop] = _LoopPool(LoopEnd(partial(self._end_with, loop)))
-            await opened.end.begin()
-        async with opened.opening:
-            if opened.pool is None:
-                dsn = self._dsn if isinstance(self._dsn, str) else self._dsn()
-                self._pooled = await _finds_pooler(dsn)
-                opened.pool = await asyncpg.create_pool(
-                    dsn,
-                    min_size=1,
-                    max_size=self._size,
-                    init=self._prepare,
-                    reset=_nothing_to_reset,
-                    timeout=CONNECT_SECONDS,
-                    command_timeout=ANSWER_SECONDS,
-                    # In transaction mode the next statement may run where it was not prepared.
-                    statement_cache_size=0 if self._pooled else PREPARED_STATEMENTS,
-                    server_settings={"application_name": APPLICATION_NAME},
-                )
-            return opened.pool
-
-    async def _end_with(self, loop: asyncio.AbstractEventLoop) -> None:
-        opened = self._opened.pop(loop, None)
-        if opened is not None:
-            await _close(opened.pool)
-
-    async def _prepare(self, connection: Plain) -> None:
-        if not self._pooled:
-            await pin(connection)
-        if self._connected is not None:
-            self._connected()
-
-
-async def _close(pool: Pool | None) -> None:
-    if pool is not None:
-        with suppress(TimeoutError):  # the pool is terminated then
-            await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
-
-
-async def _finds_pooler(dsn: str) -> bool:
-    connection = await open_session(dsn)
-    try:
-        pooled = await is_pooled(connection)
-    finally:
-        connection.terminate()
-    if pooled:
-        logger.info("a pooler is in front of the database; statements are not prepared")
-    return pooled
+        await self._own.close()
 
 
 async def _nothing_to_reset(connection: Plain) -> None:

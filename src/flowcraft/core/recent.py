@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from mmap import mmap
 from operator import itemgetter
 
-import msgspec
-
+from flowcraft.core.levels import Entry, KeptBatch, KeptChannel, Levels
 from flowcraft.cursors import Cursor, Snapshot
 from flowcraft.records import Batch, Record, with_families
 from flowcraft.settings import Settings
@@ -19,29 +18,6 @@ AT_ONCE = 64
 """Records of a channel that are dropped at once, or half of them if there are fewer."""
 MARKS = 2**20
 """Transactions whose marks are kept, in 8 bytes each."""
-
-
-class _Kept(msgspec.Struct, gc=False):
-    """A batch: its number, the position after it, its time, the channels of its records."""
-
-    number: int
-    end: Snapshot
-    at: float
-    channels: list[str]
-
-
-_Entry = tuple[int, Record, _Kept, int]
-
-
-class _Channel(msgspec.Struct, gc=False):
-    """The records of a channel, what they weigh, and the weights at which it changes its level."""
-
-    name: str
-    most: int
-    entries: deque[_Entry]
-    least: int = 0
-    level: int = 0
-    weight: int = 0
 
 
 class Recent:
@@ -64,16 +40,11 @@ class Recent:
         self._settings = settings
         self._event_weight = max(1, settings.recent_bytes // settings.recent_events)
         """An event weighs its bytes and this: shares of the two bounds count alike."""
-        self._few = FEW * self._event_weight
-        self._batches: deque[_Kept] = deque()
+        self._batches: deque[KeptBatch] = deque()
         self._names = 0
         """Of channels in the batches: one of each record, and of some that were dropped."""
-        self._channels: dict[str, _Channel] = {}
-        self._levels: dict[int, OrderedDict[str, _Channel]] = {}
-        """The channels that hold more than a few events, by weight: each level begins at twice the last one.
-
-        A channel keeps its level until it has less than half of what the level begins at.
-        """
+        self._channels: dict[str, KeptChannel] = {}
+        self._levels = Levels(FEW * self._event_weight)
         self._floors: OrderedDict[str, tuple[int, Snapshot]] = OrderedDict()
         """By channel, the number and the end of a batch; as many as events at most, the last changed last."""
         self._next = self._next_batch = 0
@@ -115,7 +86,7 @@ class Recent:
         snapshot = since.snapshot
         if snapshot.contains(self._end):
             return ()
-        found: list[_Entry] = []
+        found: list[Entry] = []
         for name in with_families(channels):
             channel = self._channels.get(name)
             for entry in reversed(channel.entries) if channel else ():
@@ -127,19 +98,19 @@ class Recent:
         return tuple([entry[1] for entry in found])
 
     def _append(self, records: tuple[Record, ...], now: float) -> None:
-        channels, few, event_weight, total = self._channels, self._few, self._event_weight, 0
+        channels, event_weight, total = self._channels, self._event_weight, 0
         names = [record.channel for record in records]
-        kept = _Kept(self._next_batch, self._end, now, names)
+        kept = KeptBatch(self._next_batch, self._end, now, names)
         for number, record in enumerate(records, self._next):
             channel = channels.get(record.channel)
             if channel is None:
-                channel = channels[record.channel] = _Channel(record.channel, few, deque())
+                channel = channels[record.channel] = self._levels.channel(record.channel)
             size = len(record.payload)
             channel.entries.append((number, record, kept, size))
             total += size
             channel.weight += event_weight + size
             if channel.weight >= channel.most:
-                self._change_level(channel)
+                self._levels.change(channel)
         self._batches.append(kept)
         self._names += len(names)
         self._next_batch += 1
@@ -149,18 +120,17 @@ class Recent:
 
     def _drop_excess(self) -> None:
         """Drop the first events of a channel that holds most: of a batch all, or none."""
-        if not self._levels:
+        channel = self._levels.heaviest()
+        if channel is None:
             self._drop_batch()
             return
-        channel = next(iter(self._levels[max(self._levels)].values()))
         entries = channel.entries
         dropped = [entries.popleft() for _ in range(min(AT_ONCE, (len(entries) + 1) // 2))]
         kept = dropped[-1][2]
         while entries and entries[0][2] is kept:
             dropped.append(entries.popleft())
         self._lighten(channel, len(dropped), sum([entry[3] for entry in dropped]))
-        if channel.level:
-            self._levels[channel.level].move_to_end(channel.name)
+        self._levels.move_back(channel)
         self._floors[channel.name] = kept.number, kept.end
         self._floors.move_to_end(channel.name)
         if len(self._floors) > self._settings.recent_events:
@@ -196,26 +166,15 @@ class Recent:
             kept.channels = left[kept.number]
         self._names = self._events
 
-    def _lighten(self, channel: _Channel, events: int, size: int) -> None:
+    def _lighten(self, channel: KeptChannel, events: int, size: int) -> None:
         """Note that the first events of a channel were dropped."""
         self._events -= events
         self._bytes -= size
         channel.weight -= self._event_weight * events + size
         if channel.weight < channel.least:
-            self._change_level(channel)
+            self._levels.change(channel)
         if not channel.entries:
             del self._channels[channel.name]
-
-    def _change_level(self, channel: _Channel) -> None:
-        before, channel.level = channel.level, (channel.weight // self._few).bit_length()
-        channel.most = self._few << channel.level
-        channel.least = channel.most >> 2 if channel.level else 0
-        if before:
-            del self._levels[before][channel.name]
-            if not self._levels[before]:
-                del self._levels[before]
-        if channel.level:
-            self._levels.setdefault(channel.level, OrderedDict())[channel.name] = channel
 
 
 class _Marks:

@@ -15,6 +15,7 @@ from flowcraft.core.screening import Screening, Skip
 from flowcraft.cursors import Cursor, Lineage, Snapshot
 from flowcraft.events import Event
 from flowcraft.records import Batch, Kind, Record, Unreadable
+from flowcraft.runtime.skipped_records import SkippedRecords
 
 HERE = Cursor(Lineage(1, 1, 0), Snapshot(755))
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -153,7 +154,7 @@ def test_a_channel_to_which_no_client_can_subscribe_is_counted_and_described(cha
     found, skips = screened(channel, WHOLE)
     assert found == Record(755, 1, channel, WHOLE)
     assert skips == [Skip(found, "other", "undeclared", "")]
-    assert channel[:64] in Screening(channels).suggestion(channel)
+    assert channel[:64] in SkippedRecords(channels).suggestion(channel)
 
 
 def test_other_kinds_are_left_as_they_are_and_skipped_records_are_counted() -> None:

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from flowcraft.channels import Channels
 from flowcraft.declarations import Declaration
-from flowcraft.errors import ChannelNameInvalid, ChannelUnknown, PayloadInvalid
+from flowcraft.errors import PayloadInvalid
 from flowcraft.events.codecs import reason
 from flowcraft.events.payload import LARGEST_EXACT
 from flowcraft.records import Batch, Kind, Record
@@ -43,7 +43,6 @@ class Screening:
     """
 
     def __init__(self, channels: Channels) -> None:
-        self._channels = channels
         self._declared = {declaration.prefix: EventCheck(declaration) for declaration in channels}
         self._known: dict[str, EventCheck | None] = {}
 
@@ -104,14 +103,6 @@ class Screening:
     def _skip(self, record: Record, detail: str) -> Skip:
         check = self._declared.get(record.channel.partition(".")[0])
         return Skip(record, "other" if check is None else check.declaration.name, record.reason, detail)
-
-    def suggestion(self, channel: str) -> str:
-        """Describe why no client can subscribe to a channel; takes 0.1 ms."""
-        try:
-            self._channels.resolve(channel)
-        except (ChannelUnknown, ChannelNameInvalid) as error:
-            return str(error)
-        return "no channel has this name"
 
 
 class EventCheck:

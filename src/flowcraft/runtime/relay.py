@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from flowcraft.channels import Channels
-from flowcraft.core.counts import Counts
-from flowcraft.core.screening import UNDECLARED, Screening, Skip
+from flowcraft.core.screening import Screening
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import CursorRewound, CursorUnusable, LogTimeout, LogUnavailable
 from flowcraft.ports import EventLog, Wakeups
 from flowcraft.records import Batch, Limit
+from flowcraft.runtime.skipped_records import SkippedRecords
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +21,6 @@ MOST_ATTEMPTS = 3
 
 One or two may be a restart of the database; an event that cannot be read fails every time.
 """
-_MOST_UNDECLARED = 100
-"""Prefixes of undeclared channels that are logged: another application may have its channels in this log."""
 
 
 class Receiver(Protocol):
@@ -130,9 +128,8 @@ class ScreenedLog:
     def __init__(self, log: EventLog, channels: Channels) -> None:
         self._log = log
         self._screening = Screening(channels)
-        self.counts = Counts()
-        """Counts skipped records: those of the node that reads this log."""
-        self._undeclared: set[str] = set()
+        self.skipped = SkippedRecords(channels)
+        """Counts and logs them."""
 
     async def position(self) -> Batch:
         return await self._log.position()
@@ -140,7 +137,7 @@ class ScreenedLog:
     async def tail(self, after: Cursor, *, limit: Limit | None = None) -> Batch:
         batch, skips = self._screening.screen(await self._log.tail(after, limit=limit))
         for skip in skips:
-            self._report(skip)
+            self.skipped.report(skip)
         return batch
 
     async def replay(self, after: Cursor, channels: Sequence[str], *, limit: Limit | None = None) -> Batch:
@@ -149,19 +146,3 @@ class ScreenedLog:
 
     async def rewound(self, last: Cursor) -> Batch:
         return await self._log.rewound(last)
-
-    def _report(self, skip: Skip) -> None:
-        """Count a record that is not delivered, and log it; of undeclared channels the first per prefix."""
-        reasons = self.counts.skipped.setdefault(skip.family, {})
-        reasons[skip.reason] = reasons.get(skip.reason, 0) + 1
-        self.counts.failures["event"] += skip.reason == "unreadable"
-        channel, detail = skip.record.channel, skip.detail
-        if skip.reason == UNDECLARED:
-            prefix = channel.partition(".")[0]
-            if prefix in self._undeclared or len(self._undeclared) >= _MOST_UNDECLARED:
-                return
-            self._undeclared.add(prefix)
-            detail = self._screening.suggestion(channel)
-        logger.warning(
-            "event %d on %.120s is not delivered (%s): %.400s", skip.record.id, channel, skip.reason, detail
-        )

@@ -51,7 +51,7 @@ class Serving:
             clock=clock or SystemClock(),
             tracer=tracer,
         )
-        log.counts = self.node.counts
+        log.skipped.counts = self.node.counts
 
     def _check_presence(self, channels: Channels, backend: str) -> None:
         for declaration in channels:

@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from flowcraft.adapters.memory import MemoryBackend
     from flowcraft.adapters.postgres.backend import PostgresBackend
     from flowcraft.adapters.postgres.schema import migrate
-    from flowcraft.channels import (
+    from flowcraft.channels import Channels
+    from flowcraft.cursors import Cursor
+    from flowcraft.declarations import Notify, Table
+    from flowcraft.declared_channels import (
         Channel,
         ChannelFamily,
-        Channels,
         PresenceChannel,
         PresenceFamily,
         RowsChannel,
         RowsFamily,
     )
-    from flowcraft.cursors import Cursor
-    from flowcraft.declarations import Notify, Table
     from flowcraft.entrypoints.realtime import Realtime
     from flowcraft.errors import DeclarationError, PayloadInvalid, RealtimeError
     from flowcraft.events import Event, Int64
@@ -65,8 +65,8 @@ __all__ = [
 _HOMES = {
     "Authorizer": "ports",
     "Backend": "ports",
-    "Channel": "channels",
-    "ChannelFamily": "channels",
+    "Channel": "declared_channels",
+    "ChannelFamily": "declared_channels",
     "Channels": "channels",
     "Cursor": "cursors",
     "DeclarationError": "errors",
@@ -79,14 +79,14 @@ _HOMES = {
     "Notify": "declarations",
     "PayloadInvalid": "errors",
     "PostgresBackend": "adapters.postgres.backend",
-    "PresenceChannel": "channels",
-    "PresenceFamily": "channels",
+    "PresenceChannel": "declared_channels",
+    "PresenceFamily": "declared_channels",
     "Realtime": "entrypoints.realtime",
     "RealtimeError": "errors",
     "RealtimeService": "ports",
     "RequestAuthorizer": "ports",
-    "RowsChannel": "channels",
-    "RowsFamily": "channels",
+    "RowsChannel": "declared_channels",
+    "RowsFamily": "declared_channels",
     "Settings": "settings",
     "Table": "declarations",
     "Viewer": "viewers",

@@ -8,13 +8,14 @@ from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
-from flowcraft.channels import Channel, Channels
+from flowcraft.channels import Channels
 from flowcraft.core.attendance import Change
 from flowcraft.core.bundles import Framing
 from flowcraft.core.counts import Counts
 from flowcraft.core.report import EdgeReport
 from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor
+from flowcraft.declared_channels import Channel
 from flowcraft.records import Batch, Ephemeral, Limit, Record, TableRows
 from flowcraft.settings import Settings
 from flowcraft.viewers import Handshake, Viewer

@@ -17,7 +17,7 @@ from flowcraft.adapters.memory import (
     MemoryRealtimeService,
     MemoryWakeups,
 )
-from flowcraft.channels import Channel
+from flowcraft.declared_channels import Channel
 from flowcraft.ports import BackendContext, LogReader
 from flowcraft.records import Ephemeral
 from flowcraft.testing.contracts import (

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from flowcraft.channels import Channel, Channels, RowsChannel
+from flowcraft.channels import Channels
+from flowcraft.declared_channels import Channel, RowsChannel
 from flowcraft.errors import DeclarationError
 from flowcraft.events import Event
 

@@ -9,9 +9,10 @@ from uuid import UUID
 import pytest
 
 from flowcraft.adapters.memory import MemoryBackend
-from flowcraft.channels import Channels, PresenceChannel, PresenceFamily
+from flowcraft.channels import Channels
 from flowcraft.codegen.typescript import generate_typescript
 from flowcraft.declarations import Declaration
+from flowcraft.declared_channels import PresenceChannel, PresenceFamily
 from flowcraft.errors import DeclarationError
 from flowcraft.events import Event
 from flowcraft.runtime.serving import Serving

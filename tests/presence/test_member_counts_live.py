@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from flowcraft.channels import Channels, PresenceFamily
+from flowcraft.channels import Channels
 from flowcraft.core.attendance import Change
+from flowcraft.declared_channels import PresenceFamily
 from flowcraft.events import Event
 from flowcraft.testing.inbox import Inbox
 from flowcraft.testing.realtime import DatabaseRealtime, InMemoryRealtime, RealtimeUnderTest

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from flowcraft.channels import Channels, PresenceFamily
+from flowcraft.channels import Channels
+from flowcraft.declared_channels import PresenceFamily
 from flowcraft.events import Event
 from flowcraft.runtime import presence as presence_module
 from flowcraft.testing.realtime import DatabaseRealtime, InMemoryRealtime, RealtimeUnderTest

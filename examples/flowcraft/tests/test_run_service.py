@@ -19,7 +19,7 @@ from examples.flowcraft.api.core.domain.events import FlowUpdate, RunStatus, Ste
 from examples.flowcraft.api.core.services import ExecutionService, RunService
 from examples.flowcraft.tests.memory_runs import MemoryRuns
 from flowcraft.adapters.memory import MemoryLog, MemoryRealtimeService
-from flowcraft.channels import Channel
+from flowcraft.declared_channels import Channel
 
 E = TypeVar("E")
 INVOICES = FlowUpdate(

@@ -14,10 +14,11 @@ from operator import attrgetter
 from typing import TypeVar
 
 from flowcraft.adapters.memory_members import MemoryAttendance, MemoryMembers
-from flowcraft.channels import Channel, Channels
+from flowcraft.channels import Channels
 from flowcraft.core.wakeup import StateWord
 from flowcraft.core.withdrawals import RESERVED, Withdrawal, encode_withdrawal
 from flowcraft.cursors import Cursor, Lineage, Snapshot
+from flowcraft.declared_channels import Channel
 from flowcraft.errors import CursorExpired, CursorOfOtherDatabase, CursorRewound, RowsLimitExceeded
 from flowcraft.ports import BackendContext, LogReader
 from flowcraft.records import Batch, Ephemeral, Kind, Limit, Record, TableRows

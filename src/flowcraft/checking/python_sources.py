@@ -15,9 +15,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeAlias, cast
 
-from flowcraft.channels import Channel, ChannelFamily, Channels
+from flowcraft.channels import Channels
 from flowcraft.checking.facts import Broadcast, Problem, PythonFacts, SourceLocation
 from flowcraft.declarations import Declaration
+from flowcraft.declared_channels import Channel, ChannelFamily
 
 _SKIPPED = frozenset({"node_modules", "build", "dist", "__pycache__", "site-packages", "tests", "test"})
 _DEPTH = 6

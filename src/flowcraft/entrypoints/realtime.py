@@ -11,8 +11,9 @@ from flowcraft.adapters.asgi import AsgiApp
 from flowcraft.adapters.loop_end import LoopEnd
 from flowcraft.adapters.opentelemetry import find_tracer
 from flowcraft.adapters.postgres.backend import PostgresBackend
-from flowcraft.channels import Channel, Channels
+from flowcraft.channels import Channels
 from flowcraft.core.withdrawals import Withdrawal
+from flowcraft.declared_channels import Channel
 from flowcraft.entrypoints.asgi import RealtimeApp
 from flowcraft.entrypoints.metrics import keep_metrics
 from flowcraft.errors import RealtimeError

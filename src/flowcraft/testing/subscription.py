@@ -8,8 +8,8 @@ from typing import Generic, Protocol, TypeVar, cast, overload
 
 import msgspec
 
-from flowcraft.channels import Channel
 from flowcraft.cursors import Cursor
+from flowcraft.declared_channels import Channel
 from flowcraft.errors import RealtimeError
 from flowcraft.ports import GatewayPort
 from flowcraft.records import Kind, Record

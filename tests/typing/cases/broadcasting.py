@@ -8,7 +8,8 @@ from uuid import UUID
 
 import pydantic
 
-from flowcraft.channels import Channel, ChannelFamily, Channels
+from flowcraft.channels import Channels
+from flowcraft.declared_channels import Channel, ChannelFamily
 from flowcraft.events import Event
 from flowcraft.ports import RealtimeService
 

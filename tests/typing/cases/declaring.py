@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, TypeAlias, assert_type
 from uuid import UUID
 
-from flowcraft.channels import Channel, ChannelFamily, Channels, PresenceChannel, PresenceFamily, RowsChannel
+from flowcraft.channels import Channels
 from flowcraft.declarations import Notify, Table
+from flowcraft.declared_channels import Channel, ChannelFamily, PresenceChannel, PresenceFamily, RowsChannel
 from flowcraft.events import Event
 from flowcraft.viewers import Viewer
 

@@ -12,8 +12,8 @@ from flowcraft.adapters.nats.messages import Answer, Ask
 from flowcraft.adapters.nats.questions import Questions, error_of
 from flowcraft.adapters.postgres.address import NoDatabase
 from flowcraft.adapters.postgres.backend import PostgresBackend
-from flowcraft.channels import Channel
 from flowcraft.core.withdrawals import Withdrawal, encode_withdrawal
+from flowcraft.declared_channels import Channel
 from flowcraft.ports import BackendContext, LogReader
 
 E = TypeVar("E")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 from flowcraft.adapters.postgres.pool import OwnPool
 from flowcraft.adapters.postgres.statements import statement
 from flowcraft.adapters.postgres.via import send, send_sync
-from flowcraft.channels import Channel
 from flowcraft.core.withdrawals import Withdrawal
+from flowcraft.declared_channels import Channel
 
 if TYPE_CHECKING:
     from flowcraft.adapters.postgres.connections import FindDsn, Pool

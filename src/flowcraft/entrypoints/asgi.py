@@ -105,8 +105,9 @@ class RealtimeApp:
         node = await self._realtime.start()
         await stop_signals.watch(node)
         self._watch_hypercorn(node, send)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(node.until_accepting(), _FIRST_READ_SECONDS)
+        if not node.accepting:  # to wait makes a task and a timer, even for nothing
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(node.until_accepting(), _FIRST_READ_SECONDS)
         return node
 
     def _watch_hypercorn(self, node: Node, send: Send) -> None:

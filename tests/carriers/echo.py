@@ -15,9 +15,9 @@ import uvicorn
 from flowcraft.adapters.asgi import Receive, Scope, Send, serve_websocket
 from flowcraft.adapters.request_socket import AcceptQueue
 from flowcraft.adapters.websocket import WebSocketConnection
+from flowcraft.carrier_ports import Connection, Entrance, GatewayPort
 from flowcraft.core.bundles import Bundle
 from flowcraft.core.counts import Counts
-from flowcraft.ports import Connection, Entrance, GatewayPort
 from flowcraft.settings import Settings
 
 LARGEST_CASE = 16 * 1024 * 1024

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from flowcraft.adapters.asgi import json_sequence, split_sequence
-from flowcraft.ports import GatewayPort, NodePort
+from flowcraft.carrier_ports import GatewayPort, NodePort
 from flowcraft.testing.contracts import CarrierClient, ConnectionContract, connection
 from flowcraft.testing.contracts.connection import OpenCarrier
 

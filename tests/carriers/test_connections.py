@@ -1,4 +1,4 @@
-"""Every carrier keeps the promise of `ports.Connection`."""
+"""Every carrier keeps the promise of `carrier_ports.Connection`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flowcraft.adapters.asgi import AsgiApp, Receive, Scope, Send, serve_websock
 from flowcraft.adapters.asgi_event_stream import serve_event_stream
 from flowcraft.adapters.request_socket import AcceptQueue
 from flowcraft.adapters.websocket import WebSocketConnection
-from flowcraft.ports import NodePort
+from flowcraft.carrier_ports import NodePort
 from flowcraft.testing.contracts import CarrierClient, ConnectionContract
 from flowcraft.testing.contracts.connection import OpenCarrier
 

@@ -11,7 +11,7 @@ import pytest
 
 from flowcraft.adapters.asgi import AsgiConnection
 from flowcraft.adapters.shared_sender import SharedSender
-from flowcraft.ports import GatewayPort
+from flowcraft.carrier_ports import GatewayPort
 
 pytestmark = pytest.mark.asyncio
 

@@ -20,10 +20,10 @@ from flowcraft.adapters.pinged_socket import TOO_MUCH
 from flowcraft.adapters.shared_sender import SharedSender, shared_sender
 from flowcraft.adapters.sockets import address_text
 from flowcraft.adapters.uvicorn import DirectConnection, UvicornSocket
+from flowcraft.carrier_ports import Entrance, GatewayPort, NodePort
 from flowcraft.core.bundles import Framing
 from flowcraft.errors import LogUnavailable
 from flowcraft.origins import is_authority
-from flowcraft.ports import Entrance, GatewayPort, NodePort
 from flowcraft.settings import Settings
 from flowcraft.viewers import Handshake
 
@@ -55,7 +55,7 @@ def split_sequence(data: bytes) -> list[bytes]:
 
 
 class AsgiConnection:
-    """A WebSocket of an ASGI server, written to by one task at a time; a `flowcraft.ports.Connection`."""
+    """A WebSocket of an ASGI server, written to by one task at a time; a `carrier_ports.Connection`."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.send = send

@@ -33,8 +33,8 @@ from flowcraft.adapters.rows_stream import RowsStream
 from flowcraft.adapters.server_sent import BODY_BYTES, METHODS, client_messages, credential_of
 from flowcraft.adapters.sockets import address_text
 from flowcraft.adapters.uvicorn import StoppingServer
+from flowcraft.carrier_ports import Entrance, GatewayPort, NodePort
 from flowcraft.errors import LogUnavailable
-from flowcraft.ports import Entrance, GatewayPort, NodePort
 
 _CHECK_SECONDS = 1.0
 """How often a stream checks whether the server is stopping: uvicorn does not notify responses."""
@@ -47,7 +47,7 @@ class _Disconnected(Exception):
 
 
 class AsgiEventStream(AsgiConnection):
-    """A response of an ASGI server whose body does not end; a `flowcraft.ports.Connection`."""
+    """A response of an ASGI server whose body does not end; a `flowcraft.carrier_ports.Connection`."""
 
     def __init__(self, scope: Scope, send: Send, rows: tuple[str, ...]) -> None:
         super().__init__(scope, send)

@@ -13,8 +13,8 @@ import msgspec
 from flowcraft.adapters import http, server_sent
 from flowcraft.adapters.rows_stream import RowsStream
 from flowcraft.adapters.sockets import NO_FD, ClientSocket
+from flowcraft.carrier_ports import Entrance, NodePort
 from flowcraft.errors import LogUnavailable
-from flowcraft.ports import Entrance, NodePort
 from flowcraft.viewers import Handshake
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class StreamRequest:
 
 
 class EventStreamConnection(ClientSocket):
-    """A response whose body does not end; a `flowcraft.ports.Connection`.
+    """A response whose body does not end; a `flowcraft.carrier_ports.Connection`.
 
     The response begins once the request is not refused: until then what is sent is held.
     """

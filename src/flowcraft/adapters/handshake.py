@@ -14,9 +14,9 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from flowcraft.adapters.forwarded import client_address
+from flowcraft.carrier_ports import NodePort
 from flowcraft.core.counts import is_notable
 from flowcraft.origins import is_allowed, is_listed_host, may_send_cookies
-from flowcraft.ports import NodePort
 from flowcraft.settings import Settings
 from flowcraft.viewers import Handshake, Headers
 

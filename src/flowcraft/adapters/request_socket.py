@@ -15,7 +15,7 @@ from flowcraft.adapters.http import Request, RequestReader
 from flowcraft.adapters.pinged_socket import PingedSocket
 from flowcraft.adapters.server_sent import BODY_BYTES
 from flowcraft.adapters.sockets import text_frames
-from flowcraft.ports import NodePort
+from flowcraft.carrier_ports import NodePort
 
 logger = logging.getLogger(__name__)
 

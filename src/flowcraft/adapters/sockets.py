@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 
 from flowcraft.adapters import deflate
+from flowcraft.carrier_ports import GatewayPort, NodePort
 from flowcraft.core.bundles import Framing
 from flowcraft.fan_out import Target
-from flowcraft.ports import GatewayPort, NodePort
 
 NO_FD = -1
 _HAS_DESCRIPTORS = sys.platform != "win32"
@@ -25,7 +25,7 @@ _SEND_BUFFER_BYTES = 256 * 1024
 
 
 class ClientSocket(asyncio.Protocol, Target):
-    """The sending half of a `flowcraft.ports.Connection`; subclasses add `ping` and `close`."""
+    """The sending half of a `flowcraft.carrier_ports.Connection`; subclasses add `ping` and `close`."""
 
     # What most connections never change, and what is not read in a handshake, has its first value here.
     _has_limited_buffer: bool = False

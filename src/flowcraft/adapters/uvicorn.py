@@ -15,7 +15,7 @@ from typing import Any, cast
 from flowcraft.adapters.input_slices import InputSlices
 from flowcraft.adapters.pinged_socket import TOO_MUCH, PingedSocket
 from flowcraft.adapters.sockets import text_frames
-from flowcraft.ports import Entrance, GatewayPort, NodePort
+from flowcraft.carrier_ports import Entrance, GatewayPort, NodePort
 
 _CLOSING_SECONDS = 1.0
 """A client that has not completed the closing handshake after this time is disconnected."""
@@ -106,7 +106,7 @@ class StoppingServer:
 
 
 class DirectConnection(PingedSocket):
-    """A WebSocket that uvicorn reads and closes, and this class writes to; a `flowcraft.ports.Connection`.
+    """A WebSocket that uvicorn reads and closes, and this class writes to; a `carrier_ports.Connection`.
 
     The connection stands between the transport and uvicorn's protocol, to which it passes what arrives.
     uvicorn writes whole frames (pongs, pings, a close) to the same transport; so bytes go to the file

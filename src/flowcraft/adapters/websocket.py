@@ -18,9 +18,9 @@ from flowcraft.adapters.pinged_socket import TOO_MUCH
 from flowcraft.adapters.request_socket import AcceptQueue, RequestSocket
 from flowcraft.adapters.rfc6455 import FrameReader, ProtocolError, Received
 from flowcraft.adapters.sockets import deflated_text_frames
+from flowcraft.carrier_ports import Entrance, NodePort
 from flowcraft.core.rates import Bucket
 from flowcraft.errors import LogUnavailable
-from flowcraft.ports import Entrance, NodePort
 from flowcraft.settings import Settings
 from flowcraft.viewers import Handshake
 
@@ -39,7 +39,7 @@ class _State(Enum):
 
 
 class WebSocketConnection(RequestSocket):
-    """One client's socket, from its HTTP request to its last byte; a `flowcraft.ports.Connection`."""
+    """One client's socket, from its HTTP request to its last byte; a `flowcraft.carrier_ports.Connection`."""
 
     # Not `super`, here and in the classes below this: that lookup is a part of every handshake.
 
@@ -81,7 +81,7 @@ class WebSocketConnection(RequestSocket):
         if ping is not None:
             self._answer_ping(ping)
 
-    # the node's side (flowcraft.ports.Connection)
+    # the node's side (flowcraft.carrier_ports.Connection)
 
     def close(self, code: int, reason: str, rest: bytes = b"") -> None:
         if self._open is None:

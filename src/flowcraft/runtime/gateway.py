@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar, assert_never
 
+from flowcraft.carrier_ports import Connection, Entrance
 from flowcraft.core import frames
 from flowcraft.core import session_effects as sessions
 from flowcraft.core.counts import is_notable
@@ -20,7 +21,7 @@ from flowcraft.core.session_effects import GuardQuestion
 from flowcraft.core.withdrawals import Withdrawal
 from flowcraft.cursors import Cursor, ResetReason
 from flowcraft.errors import RealtimeError, TokenInvalid
-from flowcraft.ports import Authorizer, Connection, Entrance, RequestAuthorizer
+from flowcraft.ports import Authorizer, RequestAuthorizer
 from flowcraft.runtime.decisions import Decision, Guards, authenticate, authenticate_request
 from flowcraft.runtime.sender import Sender, SenderContext
 from flowcraft.runtime.supervisor import Supervisor

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from flowcraft.carrier_ports import Connection, Entrance
 from flowcraft.channels import Channels
 from flowcraft.core import frames
 from flowcraft.core.addresses import limited_as
@@ -27,8 +28,6 @@ from flowcraft.fan_out import IMPLEMENTATION
 from flowcraft.ports import (
     Authorizer,
     Clock,
-    Connection,
-    Entrance,
     EventLog,
     MemberStore,
     RequestAuthorizer,

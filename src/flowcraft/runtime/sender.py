@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from flowcraft.carrier_ports import Connection
 from flowcraft.core.answers import Part
 from flowcraft.core.bundles import Bundle
 from flowcraft.core.conflation import Conflation
@@ -14,7 +15,7 @@ from flowcraft.core.counts import Counts
 from flowcraft.core.outbox import Outbox
 from flowcraft.core.states import State
 from flowcraft.fan_out import Target
-from flowcraft.ports import Clock, Connection
+from flowcraft.ports import Clock
 from flowcraft.runtime.outbox_sweep import OutboxSweep
 from flowcraft.settings import Settings
 

@@ -39,7 +39,7 @@ ReceivedEvent = Record | Ephemeral
 
 @dataclass(slots=True, eq=False)
 class Inbox:
-    """Implements `flowcraft.ports.Connection`. Events count once their group's closing frame arrives."""
+    """Implements `carrier_ports.Connection`. Events count once their group's closing frame arrives."""
 
     received: list[ReceivedEvent] = field(default_factory=list[ReceivedEvent])
     settled: set[int] = field(default_factory=set[int])

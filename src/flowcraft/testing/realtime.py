@@ -19,11 +19,12 @@ from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.pool import OwnPool
 from flowcraft.adapters.postgres.schema import migrate
 from flowcraft.adapters.postgres.statements import statement
+from flowcraft.carrier_ports import GatewayPort
 from flowcraft.channels import Channels
 from flowcraft.cursors import Cursor
 from flowcraft.declared_channels import Channel, PresenceChannel, RowsChannel
 from flowcraft.errors import ChannelUnknown, TokenInvalid
-from flowcraft.ports import Backend, EventLog, GatewayPort
+from flowcraft.ports import Backend, EventLog
 from flowcraft.records import Kind, Record
 from flowcraft.runtime.node import Node
 from flowcraft.runtime.serving import Serving

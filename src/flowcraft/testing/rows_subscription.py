@@ -10,9 +10,9 @@ from typing import Generic, Protocol, TypeVar, cast
 import msgspec
 
 from flowcraft.adapters.asgi import json_sequence
+from flowcraft.carrier_ports import GatewayPort
 from flowcraft.core.bundles import Framing
 from flowcraft.declared_channels import RowsChannel
-from flowcraft.ports import GatewayPort
 from flowcraft.testing.expectations import count_missing, rows_missing
 from flowcraft.testing.inbox import Frame, Inbox
 

@@ -8,10 +8,10 @@ from typing import Generic, Protocol, TypeVar, cast, overload
 
 import msgspec
 
+from flowcraft.carrier_ports import GatewayPort
 from flowcraft.cursors import Cursor
 from flowcraft.declared_channels import Channel
 from flowcraft.errors import RealtimeError
-from flowcraft.ports import GatewayPort
 from flowcraft.records import Kind, Record
 from flowcraft.testing.expectations import (
     Expectation,

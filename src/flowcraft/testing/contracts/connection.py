@@ -9,8 +9,8 @@ from typing import Protocol, TypeAlias
 
 import pytest
 
+from flowcraft.carrier_ports import Connection, Entrance, NodePort
 from flowcraft.core.counts import Counts
-from flowcraft.ports import Connection, Entrance, NodePort
 from flowcraft.settings import Settings
 
 _SECONDS = 20.0
@@ -41,7 +41,7 @@ class CarrierClient(Protocol):
 
 
 class RecordingGateway:
-    """Implements `flowcraft.ports.GatewayPort`: records what a carrier reports."""
+    """Implements `flowcraft.carrier_ports.GatewayPort`: records what a carrier reports."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
@@ -83,7 +83,7 @@ class RecordingGateway:
 
 
 class RecordingNode:
-    """Implements `flowcraft.ports.NodePort`: accepts one connection."""
+    """Implements `flowcraft.carrier_ports.NodePort`: accepts one connection."""
 
     def __init__(self) -> None:
         self.settings = Settings()
@@ -121,7 +121,7 @@ OpenCarrier: TypeAlias = Callable[[NodePort], AbstractAsyncContextManager[Carrie
 
 
 class ConnectionContract:
-    """The guarantees of `ports.Connection`, and of the carrier's calls of `ports.GatewayPort`."""
+    """The guarantees of `carrier_ports.Connection`, and of a carrier's calls of its `GatewayPort`."""
 
     @pytest.fixture
     def open_carrier(self) -> OpenCarrier:

@@ -86,7 +86,7 @@ def shared_class_names() -> Iterator[str]:
 
 def main(arguments: list[str]) -> int:
     places = 0
-    for line in [] if arguments else shared_class_names():
+    for line in () if arguments else shared_class_names():
         print(line)
         places += 1
     for name in files():

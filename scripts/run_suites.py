@@ -64,8 +64,8 @@ SUITES = {
     "browsers": Suite(
         (*VITEST, "--config", "tests/e2e/vitest.world.config.ts", "--outputFile.junit={report}"), 900
     ),
-    "firefox": Suite(("env", "ENGINE=firefox", *ENGINES), 900),
-    "webkit": Suite(("env", "ENGINE=webkit", *ENGINES), 900),
+    "firefox": Suite(("env", "ENGINE=firefox", *ENGINES), 1200),
+    "webkit": Suite(("env", "ENGINE=webkit", *ENGINES), 1200),
     "world": Suite((*PYTEST, "-m", "world", "--junitxml={report}"), 5400),
 }
 

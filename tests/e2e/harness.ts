@@ -14,7 +14,7 @@ import { expect } from "vitest";
 import { Firefox } from "./firefox.js";
 import type { Item } from "./page/main.js";
 import { asBrowser } from "./pages.js";
-import { WebKit } from "./webkit.js";
+import { WebKits } from "./webkit.js";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -177,7 +177,7 @@ export const WEBKIT = "/usr/bin/WebKitWebDriver";
 /** Chromium, or the engine that `ENGINE` names: then pages have the part of the interface that `pages.ts` has. */
 export const startBrowser = async (): Promise<Browser> => {
   if (process.env["ENGINE"] === "firefox") return asBrowser(await Firefox.start(FIREFOX));
-  if (process.env["ENGINE"] === "webkit") return asBrowser(await WebKit.start(WEBKIT));
+  if (process.env["ENGINE"] === "webkit") return asBrowser(await WebKits.start(WEBKIT));
   return startChromium();
 };
 

@@ -88,6 +88,14 @@ test("what was refused for want of room is live as soon as another leaves", asyn
   await expect.poll(() => count("live")).toBe(8);
 });
 
+test("a token for a server that wants none is asked for once more, and stops the client once, with the cause", async () => {
+  const { page, seen } = await connect();
+  await page.evaluate((url) => window.bare.connect(url, ["a token"]), url);
+  await page.evaluate(() => window.bare.subscribe("item_update"));
+  await expect.poll(async () => (await seen()).status).toBe("stopped");
+  expect(await seen()).toMatchObject({ calls: 2, reports: [expect.stringMatching(/\(4500\): invalid token.*none is wanted/)] });
+});
+
 const TRANSACTIONS = 120;
 /** Commit so many transactions; `settle` gets the id of the first one before. */
 const commitAll = async (settle: (first: number) => unknown) => {

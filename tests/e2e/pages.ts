@@ -8,10 +8,10 @@ export type Tab = {
   readonly close: () => Promise<void>;
 };
 export type Engine = {
-  /** Open a tab: in a context, with a storage of its own where the engine has several. */
-  readonly open: (url: string, context?: string) => Promise<Tab>;
-  readonly createContext?: () => Promise<string>;
-  readonly closeContext?: (context: string) => Promise<void>;
+  /** Open a tab in a context, which has a storage of its own. */
+  readonly open: (url: string, context: string) => Promise<Tab>;
+  readonly createContext: () => Promise<string>;
+  readonly closeContext: (context: string) => Promise<void>;
   readonly close: () => Promise<void>;
 };
 
@@ -165,8 +165,10 @@ class EnginePage {
   readonly #listeners: ((error: Error) => void)[] = [];
   #url = "";
 
-  constructor(tab: Tab) {
-    this.#tab = tab;
+  readonly #closed: (() => Promise<void>) | undefined;
+
+  constructor(tab: Tab, closed?: () => Promise<void>) {
+    [this.#tab, this.#closed] = [tab, closed];
   }
 
   locator = (css: string) => this.#root.locator(css);
@@ -234,18 +236,25 @@ class EnginePage {
   };
 
   url = () => this.#url;
-  close = () => this.#tab.close();
+  close = async () => {
+    await this.#tab.close();
+    await this.#closed?.();
+  };
 }
 
 /** The engine as a browser of Playwright, for the tests' types: what a test uses beyond this interface fails by name. */
 export const asBrowser = (engine: Engine): Browser => {
   const newContext = async () => {
-    const context = await engine.createContext?.();
+    const context = await engine.createContext();
     return {
-      newPage: async () => new EnginePage(await engine.open("about:blank", context)) as unknown as Page,
-      close: async () => (context === undefined ? undefined : engine.closeContext?.(context)),
+      newPage: async (closed?: () => Promise<void>) => new EnginePage(await engine.open("about:blank", context), closed) as unknown as Page,
+      close: () => engine.closeContext(context),
     };
   };
-  const newPage = async () => (await newContext()).newPage();
+  /** Each page has a context of its own, which ends with it. */
+  const newPage = async () => {
+    const context = await newContext();
+    return context.newPage(context.close);
+  };
   return { newContext, newPage, close: () => engine.close() } as unknown as Browser;
 };

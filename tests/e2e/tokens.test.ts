@@ -51,6 +51,13 @@ test("a token is renewed on the open connection, which outlives three of them", 
   context.expect(await seen()).toMatchObject({ fresh: true, attempts: 0, sockets, reports: [] });
 });
 
+test.concurrent("a token that is shorter than a heartbeat is replaced again and again, and nothing stops", async (context) => {
+  const seen = await connect(context, [{ seconds: 1 }]);
+  await context.expect.poll(async () => (await seen()).calls, within).toBeGreaterThan(5);
+  await context.expect.poll(async () => (await seen()).fresh, within).toBe(true);
+  context.expect((await seen()).reports.filter((report) => !report.includes("token expired"))).toEqual([]);
+});
+
 test.concurrent.for<[string, Signed]>([
   ["expired, as from a cache", { seconds: -100 }],
   ["of a clock that is ahead", { seconds: 600, begins: 300 }],

@@ -83,6 +83,49 @@ export class WebKit {
   }
 }
 
+/** Sessions of WebKit, each with one storage: a context is a session that no other context uses. */
+export class WebKits {
+  readonly #program: string;
+  readonly #all: WebKit[];
+  readonly #free: WebKit[];
+  readonly #used = new Map<string, { readonly session: WebKit; readonly pages: WebKitPage[] }>();
+  #count = 0;
+
+  private constructor(program: string, first: WebKit) {
+    this.#program = program;
+    [this.#all, this.#free] = [[first], [first]];
+  }
+
+  static start = async (program: string): Promise<WebKits> => new WebKits(program, await WebKit.start(program));
+
+  async createContext(): Promise<string> {
+    const context = String(++this.#count);
+    let session = this.#free.pop();
+    if (!session) this.#all.push((session = await WebKit.start(this.#program)));
+    this.#used.set(context, { session, pages: [] });
+    return context;
+  }
+
+  async closeContext(context: string): Promise<void> {
+    const used = this.#used.get(context);
+    if (!used || !this.#used.delete(context)) return;
+    for (const page of used.pages) await page.close().catch(() => undefined); // the test may have closed it
+    this.#free.push(used.session);
+  }
+
+  async open(url: string, context: string): Promise<WebKitPage> {
+    const used = this.#used.get(context);
+    if (!used) throw new Error(`no context ${context}`);
+    const page = await used.session.open(url);
+    used.pages.push(page);
+    return page;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#all.map((session) => session.close()));
+  }
+}
+
 export class WebKitPage {
   readonly run: (steps: readonly Step[]) => Promise<unknown>;
 

@@ -1,8 +1,9 @@
 /** The client: one connection for the whole page; carries out the effects of the machine. */
 import { missed, RealtimeError } from "./core/error.js";
-import type { Content, Cursor } from "./core/frames.js";
-import { createDial, type Dialed, page, type WebSocketLike } from "./dial.js";
-import { type Connection, createMachine, type Effect, GONE, IDLE, type Subscriber } from "./core/machine.js";
+import type { Cursor } from "./core/frames.js";
+import { address, createDial, type Dialed, page, type WebSocketLike } from "./dial.js";
+import { type Connection, createMachine, type Delivery, type Effect, GONE, IDLE, type Subscriber } from "./core/machine.js";
+import { transaction } from "./core/names.js";
 import type { ChannelName, Gone, Payload, State, Unsubscribe } from "./types.js";
 
 type Token = string | null | undefined;
@@ -123,113 +124,103 @@ export const createClient = (options: ClientOptions = {}): Client => {
     reported = true;
   };
 
-  /** Carry out effects in order, including those of calls that handlers make meanwhile. */
-  const run = (effects: readonly Effect<Subscription, Ticket>[]) => {
-    queue.push(...effects);
+  /** Carry out what the machine decides, in order, with what calls of handlers make it decide meanwhile. */
+  const run = (decide: (now: number) => readonly Effect<Subscription, Ticket>[]) => {
+    queue.push(...decide(Date.now()));
     if (running) return;
     running = true;
     for (let effect; (effect = queue.shift()); ) carryOut(effect);
     running = false;
   };
 
-  const carryOut = (effect: Effect<Subscription, Ticket>): void => {
-    switch (effect[0]) {
+  const carryOut = ([kind, subject, detail]: Effect<Subscription, Ticket>): void => {
+    switch (kind) {
       case "connect":
-        return void connect(effect[1]);
+        return connect(subject);
       case "renew":
-        return void renew();
+        return void fetchToken(true, (token) => token && run((now) => machine.renewed(token, now)));
       case "send":
-        return socket?.send(JSON.stringify(effect[1]));
+        return socket?.send(JSON.stringify(subject));
       case "soon":
-        return queueMicrotask(() => run(machine.ask(Date.now())));
+        return queueMicrotask(() => run(machine.ask));
       case "close":
-        return disconnect(effect[1]);
-      case "timer": {
-        const [, key, ms] = effect;
-        clearTimeout(timers.get(key));
+        return disconnect(subject);
+      case "timer":
+        clearTimeout(timers.get(subject));
         timers.set(
-          key,
-          setTimeout(() => run(machine.timer(key, Date.now())), Math.min(ms, LONGEST_TIMER)),
+          subject,
+          setTimeout(() => run((now) => machine.timer(subject, now)), Math.min(detail, LONGEST_TIMER)),
         );
         return;
-      }
       case "apply":
-        for (const [s, content] of effect[1]) receive(s, content);
-        for (const f of new Set(effect[1].map(([s]) => s.ref !== GONE && s.options.onGroup))) if (f) call(f, undefined);
-        return;
+        return apply(subject);
       case "reset":
-      case "refused": {
-        const [kind, s, error] = effect;
-        return notify(s, (kind === "reset" ? s.options.onReset : s.options.onError) ?? onError, error);
-      }
+      case "refused":
+        return notify(subject, (kind === "reset" ? subject.options.onReset : subject.options.onError) ?? onError, detail);
       case "fresh":
-        return notify(effect[1], effect[1].options.onFresh, effect[2]);
+        return notify(subject, subject.options.onFresh, detail);
       case "settled":
-        return effect[1](effect[2]);
+        return subject(detail);
       case "connection":
         for (const listener of listeners) call(listener, undefined);
         return;
       case "report":
-        return call(onError, effect[1]);
+        return call(onError, subject);
       default:
-        return effect satisfies never;
+        return kind satisfies never;
     }
   };
 
-  const receive = (s: Subscription, [kind, value, key]: Content) => {
-    const { options } = s;
-    if (kind === "payload") notify(s, s.handler, value);
-    else if (kind === "rows") notify(s, options.onRows, value as State<ChannelName>);
-    else {
-      const gone = kind === "gone" ? value : s.rows && key;
-      if (gone) notify(s, options.onGone, gone as Gone<ChannelName>);
-      if (kind === "skipped") notify(s, options.onSkipped ?? reportOnce, missed(s.channel, String(value)));
-    }
+  const apply = (deliveries: readonly Delivery<Subscription>[]) => {
+    for (const [[kind, value, key], to] of deliveries)
+      for (const s of to) {
+        const { options } = s;
+        if (kind === "payload") notify(s, s.handler, value);
+        else if (kind === "rows") notify(s, options.onRows, value as State<ChannelName>);
+        else {
+          const gone = kind === "gone" ? value : s.rows && key;
+          if (gone) notify(s, options.onGone, gone as Gone<ChannelName>);
+          if (kind === "skipped") notify(s, options.onSkipped ?? reportOnce, missed(s.channel, String(value)));
+        }
+      }
+    const reached = [...new Set(deliveries.map(([, to]) => to))].flat();
+    for (const f of new Set(reached.map((s) => s.ref !== GONE && s.options.onGroup))) if (f) call(f, undefined);
   };
 
-  const fetchToken = async (renew: boolean) => {
-    const token: unknown = await getToken?.(renew);
-    if (token == null || token === "") return undefined;
-    if (typeof token !== "string") throw new TypeError(`token() returned ${typeof token}, not a string`);
-    return token;
-  };
-
-  const connect = async (renew: boolean) => {
-    const mine = (attempt = {});
-    for (const type of WAKE_UPS) page.addEventListener?.(type, wake);
-    let url;
+  /** Fetch a token and use it, unless another attempt to connect has begun meanwhile. */
+  const fetchToken = async (renew: boolean, then: (token: string | undefined) => void, failed?: () => void) => {
+    const mine = attempt;
     try {
-      url = address(options.url);
-    } catch (error) {
-      run(machine.failed(String(error), Date.now()));
-      return;
-    }
-    try {
-      const token = await fetchToken(renew);
-      if (mine !== attempt) return;
-      run(machine.dialing(Date.now()));
-      socket = dial(url, token, {
-        opened: () => run(machine.opened(token, Date.now())),
-        received: (data) => run(machine.received(data, Date.now())),
-        reported: (message) => call(onError, new RealtimeError("stream_held", message)),
-        closed: (code, reason) => run(machine.closed(code, Date.now(), reason)),
-      });
+      const token: unknown = (await getToken?.(renew)) ?? "";
+      if (typeof token !== "string") throw new TypeError(`token() returned ${typeof token}, not a string`);
+      if (mine === attempt) then(token || undefined);
     } catch (error) {
       if (mine !== attempt) return;
       call(onError, error);
-      run(machine.closed(0, Date.now()));
+      failed?.();
     }
   };
 
-  /** Replace the token of the open connection. Without a new one, the server ends it in time. */
-  const renew = async () => {
-    const mine = attempt;
+  const connect = (renew: boolean) => {
+    attempt = {};
+    for (const type of WAKE_UPS) page.addEventListener?.(type, wake);
+    let url: string;
     try {
-      const token = await fetchToken(true);
-      if (mine === attempt && token !== undefined) run(machine.renewed(token, Date.now()));
+      url = address(options.url);
     } catch (error) {
-      if (mine === attempt) call(onError, error);
+      run((now) => machine.failed(String(error), now));
+      return;
     }
+    const dialWith = (token: string | undefined) => {
+      run(machine.dialing);
+      socket = dial(url, token, {
+        opened: () => run((now) => machine.opened(token, now)),
+        received: ({ data }) => run((now) => machine.received(data, now)),
+        reported: (message) => call(onError, new RealtimeError("stream_held", message)),
+        closed: (code, reason) => run((now) => machine.closed(code, now, reason)),
+      });
+    };
+    void fetchToken(renew, dialWith, () => run((now) => machine.closed(0, now)));
   };
 
   const disconnect = (code: number) => {
@@ -239,20 +230,20 @@ export const createClient = (options: ClientOptions = {}): Client => {
   };
 
   const wake = () => {
-    if (!page.document?.hidden) run(machine.wake(Date.now()));
+    if (!page.document?.hidden) run(machine.wake);
   };
 
   return {
     subscribe: (channel, handler, options = {}) => {
       // The payload's type is unchecked here: client and server compare the schema hash when they connect.
       const s: Subscription = { channel, handler, options, rows: options.onRows && true, present: options.onRows && options.present ? true : undefined, at: options.since, ref: IDLE, fresh: false };
-      run(machine.subscribe(s, Date.now()));
-      return () => run(machine.unsubscribe(s, Date.now()));
+      run((now) => machine.subscribe(s, now));
+      return () => run((now) => machine.unsubscribe(s, now));
     },
     settled: (xid) =>
       new Promise((resolve, reject) => {
         const ticket = (error?: RealtimeError) => (error ? reject(error) : resolve());
-        run(machine.settle(transaction(xid), ticket, Date.now()));
+        run((now) => machine.settle(transaction(xid), ticket, now));
       }),
     connection: {
       get: machine.connection,
@@ -262,30 +253,12 @@ export const createClient = (options: ClientOptions = {}): Client => {
       },
     },
     position: machine.position,
-    wake: () => run(machine.wake(Date.now())),
-    reconnect: () => run(machine.reconnect(Date.now())),
+    wake: () => run(machine.wake),
+    reconnect: () => run(machine.reconnect),
     close: () => {
-      run(machine.close(Date.now()));
-      for (const timer of timers.values()) clearTimeout(timer);
+      run(machine.close);
+      timers.forEach(clearTimeout);
       for (const type of WAKE_UPS) page.removeEventListener?.(type, wake);
     },
   };
-};
-
-/** The text of a transaction's id; throws on what is none, which rejects the promise. */
-const transaction = (xid: unknown) => {
-  const id = BigInt(String(xid).trim() || NaN);
-  if (id < 0n || id >> 63n) throw new RangeError(`${id} is not the id of a transaction`);
-  return String(id);
-};
-
-/** The WebSocket's address. A worker made from a blob, or a frame with `srcdoc`, has its page's origin, but no address of its own. */
-const address = (url: string | URL = "/realtime") => {
-  let text = String(url);
-  if (!/^\w+:/.test(text)) {
-    const base = [page.location?.href, page.origin].find((one) => one?.startsWith("http"));
-    if (base) text = new URL(text, base).href;
-  }
-  if (!/^(ws|http)s?:/i.test(text)) throw new TypeError(`${text} is no address of a WebSocket: createClient({ url: "wss://…" })`);
-  return text.replace(/^http/i, "ws");
 };

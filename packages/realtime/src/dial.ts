@@ -13,7 +13,7 @@ export type WebSocketLike = {
 
 export type Listeners = {
   readonly opened: () => void;
-  readonly received: (data: unknown) => void;
+  readonly received: (message: { readonly data: unknown }) => void;
   readonly closed: (code: number, reason?: string) => void;
   readonly reported: (message: string) => void;
 };
@@ -63,13 +63,16 @@ export const createDial = (Socket?: new (url: string) => WebSocketLike) => {
     const attach = (next: WebSocketLike) => {
       socket = next;
       next.onopen = opened;
-      next.onmessage = ({ data }: { readonly data: unknown }) => {
+      next.onmessage = (event: { readonly data: unknown }) => {
         if (!isDone && !stream?.isStream) failures = 0;
         isDone = true;
         clearTimeout(timer);
-        // These frames come unasked.
-        if (!isAnswered && (isAnswered = !/^{"(hello|cursor|bye)"/.test(data as string))) clearTimeout(asking);
-        received(data);
+        isAnswered = !/^{"([hb]|cu)/.test(event.data as string); // `hello`, `bye` and `cursor` come unasked
+        if (isAnswered) {
+          clearTimeout(asking);
+          next.onmessage = received; // nothing is left to decide
+        }
+        received(event);
       };
       next.onclose = ({ code, reason }: { readonly code: number; readonly reason?: string }) => {
         const last = () => socket === next && end(code, reason);
@@ -143,4 +146,15 @@ export const createDial = (Socket?: new (url: string) => WebSocketLike) => {
       },
     };
   };
+};
+
+/** The WebSocket's address. A worker made from a blob, or a frame with `srcdoc`, has its page's origin, but no address of its own. */
+export const address = (url: string | URL = "/realtime") => {
+  let text = String(url);
+  if (!/^\w+:/.test(text)) {
+    const base = [page.location?.href, page.origin].find((one) => /^https?:/.test(one ?? ""));
+    if (base) text = new URL(text, base).href;
+  }
+  if (!/^(ws|http)s?:/i.test(text)) throw new TypeError(`${text} is no address of a WebSocket: createClient({ url: "wss://…" })`);
+  return text.replace(/^http/i, "ws");
 };

@@ -86,8 +86,9 @@ export function channelStore<C extends ChannelName, S>(
   type State = Snapshot<S | undefined>;
   const listeners = new Set<() => void>();
   const blank: State = { data: options.initial, fresh: false, error: undefined, loading: false };
-  let next: State = { ...blank, loading: channel !== null };
-  let shown = next;
+  /** Changed by every event; what is shown is a copy, made at most once per frame. */
+  const next: { -readonly [K in keyof State]: State[K] } = { ...blank, loading: channel !== null };
+  let shown: State = { ...next };
   let live = false; // the subscription is up to date
   let whole = false; // no event was missed since the data was loaded
   let turn = {};
@@ -97,12 +98,12 @@ export function channelStore<C extends ChannelName, S>(
   let forget: () => void;
 
   const publish = () => {
-    shown = next;
+    shown = { ...next };
     for (const listener of listeners) listener();
   };
 
   const set = (change: Partial<State>) => {
-    next = { ...next, ...change, fresh: live && whole };
+    Object.assign(next, change, { fresh: live && whole });
     schedule(publish);
   };
 
@@ -127,30 +128,30 @@ export function channelStore<C extends ChannelName, S>(
     try {
       const loaded = await options.load();
       if (mine !== turn) return;
-      let { data } = loaded;
       unsubscribe?.();
       whole = true;
       live = false;
-      set({ data, loading: false, error: undefined });
-      const apply = (change: () => S) => {
+      set({ data: loaded.data, loading: false, error: undefined });
+      const apply = <V,>(change: (data: S, value: V) => S, value: V) => {
         try {
-          data = change();
+          next.data = change(next.data as S, value);
         } catch (error) {
           fail(error);
           throw error;
         }
-        if (whole) failures = 0;
-        set({ data });
       };
       const { gone } = options;
-      const onGone = gone ? (key: Gone<C>) => apply(() => gone(data, key)) : spoil;
-      unsubscribe = client.subscribe(channel, (payload) => apply(() => options.reduce(data, payload)), {
+      unsubscribe = client.subscribe(channel, (payload) => apply(options.reduce, payload), {
         since: loaded.cursor,
         onReset,
         onError,
         onFresh,
-        onGone,
+        onGone: gone ? (key) => apply(gone, key) : spoil,
         onSkipped: spoil,
+        onGroup: () => {
+          if (whole) failures = 0;
+          set({});
+        },
       });
     } catch (error) {
       if (mine === turn) fail(error);

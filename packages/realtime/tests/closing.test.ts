@@ -1,5 +1,6 @@
 /** What ends a connection, and what follows: only what cannot heal is final. */
 import { describe, expect, test } from "vitest";
+import { IDLE_TIMER, RENEW_TIMER } from "../src/core/effects.js";
 import { createMachine } from "../src/core/machine.js";
 import { hello, Page, subscribed } from "./server.js";
 
@@ -72,15 +73,15 @@ describe("tokens", () => {
   test("a new one is fetched at 80 % of its time, and again until there is one", () => {
     const page = live();
     page.server({ authenticated: { expires_in: 280 } });
-    expect(page.take("timer")).toEqual([["renew!", 224_000]]);
-    page.timer("renew!");
-    expect(page.effects).toEqual([["renew"], ["timer", "renew!", 28_000]]);
+    expect(page.take("timer")).toEqual([[RENEW_TIMER, 224_000]]);
+    page.timer(RENEW_TIMER);
+    expect(page.effects).toEqual([["renew"], ["timer", RENEW_TIMER, 28_000]]);
     page.take();
     page.do(page.machine.renewed("newer", page.now));
     expect(page.effects).toEqual([["send", { auth: "newer" }]]);
     page.take();
     page.server({ authenticated: { expires_in: 1 } });
-    expect(page.take("timer")).toEqual([["renew!", 1_000]]);
+    expect(page.take("timer")).toEqual([[RENEW_TIMER, 1_000]]);
   });
 
   test.each([[null], [undefined], ["280"]])("a server that gives the time %j is not asked", (expires_in) => {
@@ -92,7 +93,7 @@ describe("tokens", () => {
   test("one that is late replaces nothing on a connection that is gone", () => {
     const page = live();
     page.server({ authenticated: { expires_in: 280 } }).lose().take();
-    page.timer("renew!").do(page.machine.renewed("newer", page.now));
+    page.timer(RENEW_TIMER).do(page.machine.renewed("newer", page.now));
     expect(page.effects).toEqual([]);
   });
 
@@ -191,8 +192,8 @@ describe("a connection without handlers", () => {
     const page = new Page({ idle: 5_000 });
     const handler = page.subscribe();
     page.open().server(hello(), subscribed(1, "c0")).unsubscribe(handler);
-    expect(page.take("timer")).toContainEqual(["idle!", 5_000]);
-    page.timer("idle!");
+    expect(page.take("timer")).toContainEqual([IDLE_TIMER, 5_000]);
+    page.timer(IDLE_TIMER);
     expect(page.take("close")).toEqual([1000]);
     expect(page.machine.connection()).toMatchObject({ status: "connecting", fresh: false });
     page.timer().do(page.machine.wake(page.now));
@@ -210,7 +211,7 @@ describe("a connection without handlers", () => {
       page.open().server(hello(), subscribed(1, "c0")).unsubscribe(handler);
       keep(page);
       page.take();
-      page.timer("idle!");
+      page.timer(IDLE_TIMER);
       expect(page.take("close")).toEqual([]);
     }
   });
@@ -220,9 +221,9 @@ describe("a connection without handlers", () => {
     machine.settle("757", "ticket", 0);
     machine.opened(undefined, 1);
     machine.received(JSON.stringify(hello()), 2);
-    expect(machine.received(JSON.stringify({ settled: "757", cursor: "c" }), 3)).toContainEqual(["timer", "idle!", 5_000]);
+    expect(machine.received(JSON.stringify({ settled: "757", cursor: "c" }), 3)).toContainEqual(["timer", IDLE_TIMER, 5_000]);
     machine.closed(1006, 4);
-    expect(machine.timer("idle!", 5)).toContainEqual(["close", 1000]);
+    expect(machine.timer(IDLE_TIMER, 5)).toContainEqual(["close", 1000]);
     expect(machine.timer("", 6)).toEqual([]);
   });
 });

@@ -60,7 +60,7 @@ export const replay = ({ steps }: Conversation): void => {
       if (effect[0] === "send") sent.push(effect[1]);
       else if (effect[0] === "soon") carryOut(machine.ask(now));
       else if (effect[0] === "apply")
-        for (const [handler, content] of effect[1]) handler.received.push(shown(content));
+        for (const [content, to] of effect[1]) for (const handler of to) handler.received.push(shown(content));
       else if (effect[0] === "reset") effect[1].received.push({ reset: effect[2].code });
       else if (effect[0] === "refused" && effect[1].rows) effect[1].received.push({ refused: effect[2].code });
       else if (effect[0] === "settled") settled.push(effect[1]);

@@ -43,6 +43,14 @@ describe("groups", () => {
     expect(page.take("send")).toEqual([{ subscribe: ["run_update"], since: "c2", ref: 3 }]);
   });
 
+  test("a group whose own events are missing is asked for again from before it: the groups before it are known to be whole", () => {
+    const { page, handler } = Page.live();
+    page.server(event(1), point("c1", 1), event(3), { ...point("c3", 2), sent: 3 });
+    expect([handler.heard, page.take("close")]).toEqual([[1], [4002]]);
+    page.timer().open().server(hello("c3"));
+    expect(page.take("send")).toEqual([{ subscribe: ["run_update"], since: "c1", ref: 2 }]);
+  });
+
   test("an event frame of a later version counts and is not delivered", () => {
     const { page, handler } = Page.live();
     page.server({ channel: "run_update", moved: { id: 1 }, id: 1 }, event(2), { ...point("c2", 2), sent: 2 });
@@ -92,6 +100,17 @@ describe("groups", () => {
     const { page, handler } = Page.live();
     page.server(event(1), ephemeral("typing"), point("c1", 1));
     expect(handler.heard).toEqual(["typing", 1]);
+  });
+
+  test("the events of a channel share one list of its subscribers, in the order of the events, whatever their channel", () => {
+    const page = new Page();
+    const [one, two, other] = ["run_update", "run_update", "system"].map((channel) => page.subscribe(channel));
+    page.open().server(hello("c0"), { subscribed: ["run_update", "system"], cursor: "c0", n: 0, ref: 1 });
+    page.take();
+    page.server(event(1), { channel: "system", payload: 2, id: 2 }, event(3), event(1), point("c3", 4));
+    const [deliveries] = page.effects.flatMap((effect) => (effect[0] === "apply" ? [effect[1]] : []));
+    expect(deliveries?.map(([[, value], to]) => [value, to])).toEqual([[1, [one, two]], [2, [other]], [3, [one, two]]]);
+    expect(deliveries?.[0]?.[1]).toBe(deliveries?.[2]?.[1]);
   });
 
   test("a reset closes an empty group: events before it are a violation", () => {

@@ -1,6 +1,7 @@
 /** Random interleavings of an application, a network that breaks anywhere, and a small model of the server. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { ROOM_TIMER } from "../src/core/effects.js";
 import type { ClientFrame } from "../src/core/frames.js";
 import { createMachine, type Effect, IDLE, type Subscriber } from "../src/core/machine.js";
 import { createStreams } from "../src/core/streams.js";
@@ -108,7 +109,7 @@ class World {
       else if (effect[0] === "close") this.connected = this.connecting = this.renews = false;
       else if (effect[0] === "timer" && effect[1]) this.lingering.add(effect[1]);
       else if (effect[0] === "apply") {
-        for (const [handler, [, event]] of effect[1]) handler.hear(this.server.log[(event as Logged).id - 1]);
+        for (const [[, event], to] of effect[1]) for (const handler of to) handler.hear(this.server.log[(event as Logged).id - 1]);
         for (const handler of this.handlers) if (!handler.gone) handler.check(this.server.log, this.lost);
       } else if (effect[0] === "reset") {
         if (effect[2].code === "lost") expect(this.lost.size > 0 && !this.server.countsAlways).toBe(true);
@@ -264,7 +265,7 @@ class World {
     const { server } = this;
     let confirmed = false;
     for (let i = 0; i < 1000; i++) {
-      const busy = this.says || this.lingering.has("room!") || server.position < server.committed || [server.requests, server.catchingUp, server.frames].some((q) => q.length);
+      const busy = this.says || this.lingering.has(ROOM_TIMER) || server.position < server.committed || [server.requests, server.catchingUp, server.frames].some((q) => q.length);
       if (!this.connected || busy) confirmed = false;
       else if (confirmed) return;
       else {

@@ -1,5 +1,6 @@
 /** Names and limits: each subscription has its own answer, and what has no room now is asked for again. */
 import { describe, expect, test } from "vitest";
+import { ROOM_TIMER } from "../src/core/effects.js";
 import { IDLE } from "../src/core/machine.js";
 import { hello, Page, refusal, subscribed } from "./server.js";
 
@@ -90,9 +91,9 @@ describe("requests", () => {
     expect(asked()).toHaveLength(300);
     page.lose(4429).timer().open().server(hello());
     expect(asked()).toEqual(names(200));
-    page.wait(1000).timer("room!");
+    page.wait(1000).timer(ROOM_TIMER);
     expect(asked()).toEqual(names(240).slice(200));
-    page.wait(1000).timer("room!").wait(1000).timer("room!");
+    page.wait(1000).timer(ROOM_TIMER).wait(1000).timer(ROOM_TIMER);
     expect(asked()).toEqual(names(300).slice(240));
     expect(page.effects.filter(([name]) => name === "timer")).toEqual([]);
   });

@@ -68,7 +68,7 @@ class World {
       else if (effect[0] === "soon") this.run(this.machine.ask(this.now));
       else if (effect[0] === "close") this.connected = this.connecting = false;
       else if (effect[0] === "timer" && effect[1]) this.timers.add(effect[1]);
-      else if (effect[0] === "apply") for (const [handler, content] of effect[1]) handler.apply(content);
+      else if (effect[0] === "apply") for (const [content, to] of effect[1]) for (const handler of to) handler.apply(content);
       else if (effect[0] === "refused") expect(effect[2].code).toBe("rows_unreadable");
       else if (effect[0] === "reset") throw new Error("a reset reached a handler of rows");
     }

@@ -1,7 +1,8 @@
 /** Subscriptions of rows: a state whole or not at all, errors of a state, and callbacks once for a group. */
 import { beforeEach, describe, expect, test, vi } from "vitest";
+import { ROWS_TIMER } from "../src/core/effects.js";
 import type { RowsState } from "../src/core/frames.js";
-import { hello, Page, point, subscribed } from "./server.js";
+import { event, hello, Page, point, subscribed } from "./server.js";
 import { clientOn, FakeSocket, settle } from "./socket.js";
 
 const NAME = "task_rows.7";
@@ -87,14 +88,29 @@ describe("a state that is refused", () => {
     for (let ref = 1; ref <= 20; ref++) {
       one.server(error("rows_unreadable", ref));
       expect(one.effects.filter(([name]) => name === "refused")).toHaveLength(ref === 1 ? 1 : 0);
-      pauses.push(one.effects.flatMap((effect) => (effect[0] === "timer" && effect[1] === "rows!" ? [effect[2]] : []))[0] ?? 0);
+      pauses.push(one.effects.flatMap((effect) => (effect[0] === "timer" && effect[1] === ROWS_TIMER ? [effect[2]] : []))[0] ?? 0);
       one.take();
-      one.timer("rows!");
+      one.timer(ROWS_TIMER);
       expect(requests(one)).toEqual([{ subscribe: [NAME], since: undefined, rows: true, ref: ref + 1 }]);
     }
     expect([pauses.every((ms) => ms >= 1_000 && ms <= 30_000), pauses[0] ?? 0, pauses.at(-1)]).toEqual([true, 2_125, 14_500]);
     one.server(page([task(1)]), state(21, "c1", 1));
     expect(rows()).toEqual([[task(1)]]);
+  });
+
+  test("because it cannot be read now: the pauses grow too while another list is live, whose events come meanwhile", () => {
+    const one = new Page();
+    one.subscribe("task_rows.8", undefined, true);
+    one.open().server(hello(), { rows: "task_rows.8", key: ["id"], items: [] }, { ...subscribed(1, "c1", 0, ["task_rows.8"]), rows: 0 });
+    one.subscribe(NAME, undefined, true);
+    const pauses = [];
+    for (let ref = 2; ref <= 20; ref++) {
+      one.server(error("rows_unreadable", ref), event(ref, "task_rows.8", task(1)), point(`c${ref}`, 1));
+      pauses.push(one.effects.flatMap((effect) => (effect[0] === "timer" && effect[1] === ROWS_TIMER ? [effect[2]] : []))[0]);
+      one.take();
+      one.timer(ROWS_TIMER);
+    }
+    expect([pauses[0], pauses.at(-1)]).toEqual([2_125, 14_500]);
   });
 
   test("because it is too large: reported, and not asked for again when other channels leave", () => {

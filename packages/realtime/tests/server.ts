@@ -77,7 +77,7 @@ export class Page {
   do(effects: readonly Told[]): this {
     for (const effect of effects) {
       this.effects.push(effect);
-      if (effect[0] === "apply") for (const [handler, [, value]] of effect[1]) handler.heard.push(value);
+      if (effect[0] === "apply") for (const [[, value], to] of effect[1]) for (const handler of to) handler.heard.push(value);
       if (effect[0] === "reset") effect[1].heard.push(effect[2].code);
       if (effect[0] === "soon") this.do(this.machine.ask(this.now));
     }

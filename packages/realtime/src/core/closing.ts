@@ -12,13 +12,8 @@ const REPORTED = 3;
 /** The server's messages about a token: its close code has the same cause. */
 export const INVALID_TOKEN = "invalid_token";
 
-export type Verdict = {
-  /** Why the client stops; undefined if it connects again. */
-  readonly final: string | undefined;
-  /** The delay before the next attempt is multiplied by this. */
-  readonly patience: number;
-  readonly report: RealtimeError | undefined;
-};
+/** `final`: why the client stops; undefined if it connects again, after the usual delay times `patience`. */
+export type Verdict = readonly [final: string | undefined, patience: number, report: RealtimeError | undefined];
 
 /** Only what cannot heal is final: an invalid token after one renewal, a message that cannot be shorter. */
 export const createVerdicts = (hasTokens: boolean) => {
@@ -38,19 +33,19 @@ export const createVerdicts = (hasTokens: boolean) => {
     retry() {
       refused = 0;
     },
-    closed(code: number, reason: string, isShortest: boolean): Verdict {
+    closed(code: number, isShortest: boolean, reason = ""): Verdict {
       const isToken = code === EXPIRED || (hasTokens && (code === INVALID || code === NO_TOKEN));
       const isFinal = code >= FIRST_FINAL ? !isToken || renews : code === TOO_LONG && isShortest;
       renews = isToken;
       if (isToken) refused++;
       malformed = code === BAD_FRAME ? malformed + 1 : 0;
-      const isRepeated = malformed === REPORTED || (code === EXPIRED && refused === REPORTED);
+      const isRepeated = (code === EXPIRED ? refused : malformed) === REPORTED;
       const closed = `closed (${code})${reason && ": "}${reason}`;
-      return {
-        final: isFinal ? closed : undefined,
-        patience: isToken ? Math.min(10, Math.max(1, refused - REPORTED + 1)) : 1,
-        report: isRepeated ? new RealtimeError(malformed ? "bad_frame" : "token_expired", `${REPORTED} times in a row ${closed}`) : undefined,
-      };
+      return [
+        isFinal ? closed : undefined,
+        isToken ? Math.min(10, Math.max(1, refused - (REPORTED - 1))) : 1,
+        isRepeated ? new RealtimeError(malformed ? "bad_frame" : "token_expired", `${REPORTED} times in a row ${closed}`) : undefined,
+      ];
     },
   };
 };

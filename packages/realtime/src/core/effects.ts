@@ -1,6 +1,6 @@
 /** Effects: what the client has to do for the machine, and the values that it shows. */
 import type { RealtimeError } from "./error.js";
-import type { ClientFrame, Content, Cursor } from "./frames.js";
+import type { ClientFrame, Content } from "./frames.js";
 
 export type Status = "connecting" | "open" | "waiting" | "stopped";
 
@@ -20,20 +20,8 @@ export type Connection = {
   readonly code: number | undefined;
 };
 
-export type Subscriber = {
-  readonly channel: string;
-  /** Begins with the channel's rows, and has them again where it cannot resume. */
-  readonly rows?: true | undefined;
-  /** The viewer is present on the channel, one of members, while this subscriber is there. */
-  readonly present?: true | undefined;
-  /** All events up to here have been delivered to it; undefined starts at the server's current cursor. */
-  at: Cursor | undefined;
-  /** IDLE, LIVE, REFUSED, GONE, or the `ref` of the request that it waits for. */
-  ref: number;
-  fresh: boolean;
-};
-
-export type Delivery<S> = readonly [subscriber: S, content: Content];
+/** The events of one channel share one list of subscribers: a burst to many of them makes no pair for each. */
+export type Delivery<S> = readonly [content: Content, to: readonly S[]];
 
 export type Effect<S, T> =
   /** Fetch a token, a new one if `renew`, call `dialing` and open a socket; then `opened`, `closed` or `failed`. */
@@ -47,7 +35,7 @@ export type Effect<S, T> =
   | readonly ["close", code: number]
   /** Call `timer(key)` once after this time; replaces the timer of the same key. */
   | readonly ["timer", key: string, ms: number]
-  /** Call the handlers, in this order, synchronously. */
+  /** Call the handlers synchronously, in this order: for each event, those of all its subscribers. */
   | readonly ["apply", deliveries: readonly Delivery<S>[]]
   /** Notify a subscriber that events were missed (the error's code is the reason), or that its channel was refused. */
   | readonly ["reset" | "refused", subscriber: S, error: RealtimeError]
@@ -56,6 +44,15 @@ export type Effect<S, T> =
   | readonly ["settled", ticket: T, error?: RealtimeError]
   | readonly ["connection", connection: Connection]
   | readonly ["report", error: RealtimeError];
+
+export type Push<S, T> = (...effect: Effect<S, T>) => void;
+
+/** Keys of timers; all others are the names of lingering channels, which begin with a letter. */
+export const MAIN_TIMER = "";
+export const ROOM_TIMER = "1";
+export const ROWS_TIMER = "2";
+export const RENEW_TIMER = "3";
+export const IDLE_TIMER = "4";
 
 export type Limits = {
   /** How long a channel stays subscribed after its last handler, in milliseconds. */

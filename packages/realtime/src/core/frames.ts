@@ -84,11 +84,10 @@ type Member =
   | ("channel" | "payload" | "gone" | "skipped" | "count" | "id" | "cursor" | "n" | "sent" | "subscribed" | "reset" | "reason" | "ref" | "settled" | "hello")
   | ("authenticated" | "expires_in" | "error" | "bye" | "channels" | "rows" | "key" | "items" | "limit" | "schema" | "heartbeat" | "code" | "message" | "reconnect_after_ms");
 
-const isJson = (value: unknown): value is Json => typeof value === "object" && value !== null;
 const malformed = (): never => {
   throw new TypeError(); // without a text: the machine closes with 4002
 };
-const object = (value: unknown): Json => (isJson(value) ? value : malformed());
+const object = (value: unknown): Json => (typeof value === "object" && value ? value : malformed());
 const text = (value: unknown): string => (typeof value === "string" ? value : malformed());
 const number = (value: unknown): number => (typeof value === "number" ? value : malformed());
 const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : malformed());
@@ -111,23 +110,22 @@ export const decode = (message: unknown): ServerFrame | undefined => {
   const frame = object(JSON.parse(text(message)));
   if ("channel" in frame)
     return { type: "event", channel: text(frame.channel), content: content(frame), id: optional(number, frame.id) };
-  const closing = (type: ClosingFrame["type"]): ClosingFrame => ({
-    type,
-    channels: type === "cursor" ? undefined : names(frame[type]),
-    cursor: text(frame.cursor),
-    n: type === "reset" ? 0 : number(frame.n),
-    sent: optional(number, frame.sent),
-    ref: optional(number, frame.ref),
-    reason: optional(text, frame.reason),
-    rows: optional(number, frame.rows),
-    skipped: optional(number, frame.skipped),
-  });
-  const type = Object.keys(frame)[0] ?? "";
+  const [type = ""] = Object.keys(frame);
   switch (type) {
     case "cursor":
     case "subscribed":
     case "reset":
-      return closing(type);
+      return {
+        type,
+        channels: type === "cursor" ? undefined : names(frame[type]),
+        cursor: text(frame.cursor),
+        n: type === "reset" ? 0 : number(frame.n),
+        sent: optional(number, frame.sent),
+        ref: optional(number, frame.ref),
+        reason: optional(text, frame.reason),
+        rows: optional(number, frame.rows),
+        skipped: optional(number, frame.skipped),
+      };
     case "rows":
       return { type, channel: text(frame.rows), key: names(frame.key), items: list(frame.items) };
     case "hello": {
@@ -146,7 +144,7 @@ export const decode = (message: unknown): ServerFrame | undefined => {
         type,
         code: text(error.code),
         message: text(error.message),
-        channels: error.channel === undefined ? optional(names, error.channels) : [text(error.channel)],
+        channels: optional(names, error.channels ?? (error.channel && [error.channel])),
         ref: optional(number, error.ref),
         limit: error.limit,
       };

@@ -6,22 +6,23 @@ const MOST = 32;
 export type Settling<T> = { readonly xid: string; readonly ticket: T; asked: boolean };
 
 export const createSettling = <T>() => {
-  let entries: Settling<T>[] = [];
+  const entries: Settling<T>[] = [];
   let most = MOST;
-  let refused = 0; // requests on this connection; an error does not name which
+  let refused = false; // a request on this connection; an error does not name which
   let turn = 0;
   const again: string[] = [];
 
   /** The transactions that the server was asked about and has not answered. */
-  const pending = () => [...new Set(entries.flatMap(({ xid, asked }) => (asked ? [xid] : [])))];
+  const pending = () => [...new Set(entries.filter((entry) => entry.asked).map((entry) => entry.xid))];
 
   return {
-    size: () => entries.length,
+    entries: entries as readonly Settling<T>[],
     add: (xid: string, ticket: T) => entries.push({ xid, ticket, asked: false }),
     /** The connection is lost, and its requests with it. */
     forget() {
       for (const entry of entries) entry.asked = false;
-      refused = again.length = 0;
+      refused = false;
+      again.length = 0;
     },
     /** Ask about as many transactions as may wait: the others follow when one of these has settled. */
     ask(): string[] {
@@ -37,7 +38,8 @@ export const createSettling = <T>() => {
     /** The server has too many requests waiting, and has refused one of them. Returns false if none was sent. */
     refuse(): boolean {
       if (most > 1) most--;
-      return ++refused > 0 && pending().length > 0;
+      refused = true;
+      return pending().length > 0;
     },
     /**
      * The entries that a reply settles: those whose request was sent, not later ones of the same transaction. Now there
@@ -45,7 +47,7 @@ export const createSettling = <T>() => {
      */
     settle(xid: string): Settling<T>[] {
       const done = entries.filter((entry) => entry.asked && entry.xid === xid);
-      entries = entries.filter((entry) => !done.includes(entry));
+      for (const entry of done) entries.splice(entries.indexOf(entry), 1);
       const asked = pending();
       if (refused && done.length && asked.length) again.push(...asked.slice((turn = (turn + 1) % asked.length)).slice(0, 1));
       return done;

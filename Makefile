@@ -66,7 +66,7 @@ faults-long: setup build ## the same at five times the rate, about 16 minutes; i
 	.venv/bin/python -m faults.report
 
 bench: FANOUT = --rounds 3 --seconds 2
-bench: LOG = --rounds 1
+bench: LOG = --rounds 3
 bench: GROWTH = --rounds 1
 bench-full: FANOUT = --rounds 7 --seconds 5
 bench-full: LOG = --rounds 5

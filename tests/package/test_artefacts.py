@@ -15,7 +15,7 @@ from packaging.metadata import Metadata
 import flowcraft
 from tests.support.artefacts import ROOT, Artefacts, members, run
 
-LARGEST = 130_000
+LARGEST = 140_000
 """Bytes of the largest file that has a reason to be in an artefact."""
 SOURCES = ROOT / "src/flowcraft"
 

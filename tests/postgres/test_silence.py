@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flowcraft.adapters.postgres import listen_connection, pool
+from flowcraft.adapters.postgres import listen_connection, loop_pools
 from flowcraft.adapters.postgres.listener import PostgresListener
 from flowcraft.adapters.postgres.log import PostgresLog
 from flowcraft.adapters.postgres.service import PostgresRealtimeService
@@ -39,7 +39,7 @@ async def behind_a_gate(database: str, folder: Path) -> AsyncIterator[tuple[str,
 async def test_a_read_and_a_broadcast_end_with_an_error_and_work_again_afterwards(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(loop_pools, "ANSWER_SECONDS", 0.2)
     async with behind_a_gate(database, tmp_path) as (dsn, gate):
         log, service = PostgresLog(dsn), PostgresRealtimeService(dsn)
         start = await log.position()
@@ -77,7 +77,7 @@ async def test_a_listener_finds_out_and_connects_again(
 async def test_when_new_connections_work_again_the_log_is_followed_within_two_seconds(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr(loop_pools, "ANSWER_SECONDS", 2.0)
     loop = asyncio.get_running_loop()
     async with behind_a_gate(database, tmp_path) as (dsn, gate), connected(database) as connection:
         log = PostgresLog(dsn)

@@ -18,7 +18,7 @@ SLOW = STOPPED + THROTTLED
 TRICKLE = 1000
 """Bytes per second."""
 READERS = 2
-"""Of the same channel: on a busy machine the server holds something for them, too."""
+"""Of the same channel: on a busy machine something is unsent for them, too."""
 BLOCK = "x" * 64_000
 FLOOD_PAUSE_SECONDS = 0.0064
 MEGABYTE = 1024 * 1024
@@ -55,7 +55,7 @@ async def some_clients_do_not_read(stage: Stage) -> list[Outcome]:
         for probe in slow[:STOPPED]:
             probe.stop_reading()
         flooding = asyncio.create_task(flood.run(seconds))
-        held, peak = await _watch(server, flooding)
+        unsent, held, peak = await _watch(server, flooding)
         ended = time.monotonic()
         closed = (await server.health(BUSY_SECONDS))["counts"]["slow_closes"]
         for probe in slow:
@@ -73,7 +73,7 @@ async def some_clients_do_not_read(stage: Stage) -> list[Outcome]:
                 "drained": drained,
                 "nothing lost": verdict.lost == 0,
                 "all slow ones closed": closed >= SLOW,
-                "at most 2 MiB held for each": held - resting <= (SLOW + READERS) * 2 * MEGABYTE,
+                "at most 2 MiB unsent for each": unsent <= (SLOW + READERS) * 2 * MEGABYTE,
                 "memory returns": after - resting <= 8 * MEGABYTE,
                 "others were there": len(others) > 0,
             },
@@ -81,13 +81,18 @@ async def some_clients_do_not_read(stage: Stage) -> list[Outcome]:
                 "others_p99_ms": beside,
                 "before_p99_ms": quiet,
                 "closed": closed,
+                "unsent_mb": unsent / MEGABYTE,
                 "held_mb": (held - resting) / MEGABYTE,
                 "resuming_mb": (peak - resting) / MEGABYTE,
                 "left_mb": (after - resting) / MEGABYTE,
                 "mb_per_s": flood.rate / 1e6,
                 "lost": verdict.lost,
             },
-            times={"others within 1.2 times": beside <= max(1.2 * quiet, quiet + NOISE_MS)},
+            # On a busy machine the log is read late, and more of it at once: memory held for no client.
+            times={
+                "others within 1.2 times": beside <= max(1.2 * quiet, quiet + NOISE_MS),
+                "at most 2 MiB held for each": held - resting <= SLOW * 2 * MEGABYTE,
+            },
         )
     ]
 
@@ -121,20 +126,22 @@ def _address(way: FaultProxy) -> str:
     return f"ws://127.0.0.1:{way.port}/realtime"
 
 
-async def _watch(server: ServerProgram, task: asyncio.Task[None]) -> tuple[int, int]:
-    """The most memory until the first slow client is closed, and until the task ends."""
-    held = peak = 0
+async def _watch(server: ServerProgram, task: asyncio.Task[None]) -> tuple[int, int, int]:
+    """The most unsent bytes and memory until the first slow client is closed, and memory until the end."""
+    unsent = held = peak = 0
     closed, ask_at = False, time.monotonic()
     while not task.done():
         peak = max(peak, server.resident_bytes())
         if not closed:
             held = peak
             if time.monotonic() >= ask_at:  # to answer costs the server time, which is measured here
-                closed = (await server.health(BUSY_SECONDS))["counts"]["slow_closes"] > 0
+                health = await server.health(BUSY_SECONDS)
+                unsent = max(unsent, health["outbox_bytes"])
+                closed = health["counts"]["slow_closes"] > 0
                 ask_at += ASK_SECONDS
         await asyncio.wait([task], timeout=0.02)
     await task
-    return held, peak
+    return unsent, held, peak
 
 
 async def _settled(server: ServerProgram, resting: int) -> int:

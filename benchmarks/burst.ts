@@ -3,13 +3,13 @@
  * that show the latest of them; events of about 1 KB each, compressed and not, with what they take on the wire; and 100
  * changes a second of a table with 10,000 rows, which one component shows.
  */
-import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { CDPSession, Page } from "playwright-core";
 import type {} from "./burst/main.js";
-import { flowcraft, freePort, open, psql, root, startBrowser, startPage, startServer, startStage } from "../tests/e2e/harness.js";
+import { flowcraft, freePort, open, psql, startBrowser, startPage, startServer, startStage } from "../tests/e2e/harness.js";
+import { commit } from "./commit.js";
 import { CountedWire } from "../tests/e2e/wire.js";
 
 process.env["NODE_ENV"] = "production"; // of the page: with React as it is deployed
@@ -148,11 +148,11 @@ for (const [hook, name] of [
   await page.close();
 }
 
-const commit = execFileSync("git", ["describe", "--always", "--dirty"], { cwd: root, encoding: "utf8" }).trim();
+const measured = commit();
 const machine = `${cpus()[0]?.model ?? "?"}, ${cpus().length} cores`;
-console.log(`${machine}; commit ${commit}; medians of ${ROUNDS}`);
+console.log(`${machine}; commit ${measured}; medians of ${ROUNDS}`);
 for (const [what, value] of Object.entries(medians)) console.log(`${what.padEnd(96)} ${value.toFixed(2)}`);
-if (RESULTS) writeFileSync(RESULTS, `${JSON.stringify({ commit, machine, medians }, null, 2)}\n`);
+if (RESULTS) writeFileSync(RESULTS, `${JSON.stringify({ commit: measured, machine, medians }, null, 2)}\n`);
 
 await Promise.all([browser.close(), site.close(), server.stop(), rowsServer.stop()]);
 await Promise.all([stage.stop(), tables.stage.stop()]);

@@ -4,10 +4,10 @@
  * One writer, idle server, one commit at a time. Every side reads the same clock of the same machine; the moment of
  * the commit is taken when PostgreSQL has answered it, so what is measured is all that comes after.
  */
-import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
-import { freePort, open, Program, root, startBrowser, startPage, startServer, startStage } from "../tests/e2e/harness.js";
+import { freePort, open, Program, startBrowser, startPage, startServer, startStage } from "../tests/e2e/harness.js";
+import { commit } from "./commit.js";
 
 const ROUNDS = Number(process.argv[2] ?? 300);
 const RESULTS = process.argv[3];
@@ -55,14 +55,14 @@ const received = JSON.parse(await client.line()) as number[];
 await page.waitForFunction((n) => (window as unknown as { shown: number[] }).shown.length >= n, ROUNDS);
 const shown = await page.evaluate(() => (window as unknown as { shown: number[] }).shown);
 
-const commit = execFileSync("git", ["describe", "--always", "--dirty"], { cwd: root, encoding: "utf8" }).trim();
+const measured = commit();
 const machine = `${cpus()[0]?.model ?? "?"}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB`;
-console.log(`${machine}; commit ${commit}`);
+console.log(`${machine}; commit ${measured}`);
 console.log(`${"ms from the commit's answer to".padEnd(34)}      p50      p90      p99`);
 const since = (moments: readonly number[]): number[] => committed.map((at, n) => (moments[n] ?? NaN) - at);
 report("a plain WebSocket client", since(received));
 report("the DOM of a page in Chromium", since(shown));
-if (RESULTS) writeFileSync(RESULTS, `${JSON.stringify({ commit, machine, medians }, null, 2)}\n`);
+if (RESULTS) writeFileSync(RESULTS, `${JSON.stringify({ commit: measured, machine, medians }, null, 2)}\n`);
 
 await Promise.all([browser.close(), site.close(), server.stop(), client.stop(), writer.stop()]);
 await stage.stop();

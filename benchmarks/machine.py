@@ -34,11 +34,19 @@ def where() -> dict[str, Any]:
     }
 
 
+WRITTEN = (":(exclude)benchmarks/results", ":(exclude)docs")
+"""What a run writes itself: the next of the same run is still of the commit."""
+
+
 def commit() -> str:
-    """The commit; `-dirty` if the work tree differs from it."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
+    """The commit; `-dirty` if the work tree differs from it, in more than the results of this run."""
+    found = _git("rev-parse", "--short", "HEAD").stdout.strip()
+    is_dirty = _git("diff", "--quiet", "HEAD", "--", ".", *WRITTEN).returncode
+    return (found + "-dirty" * bool(is_dirty)) if found else "unknown"
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def write(path: Path, figures: dict[str, Any]) -> None:

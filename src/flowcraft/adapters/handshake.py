@@ -58,8 +58,7 @@ def admit(query: str, headers: Mapping[str, str], node: NodePort, peer: str) -> 
     Names of headers are in lower case; `peer` is the address of the other end of the socket.
     """
     settings = node.settings
-    trusted = settings.trusted_proxies
-    address = client_address(peer, headers, trusted) if trusted else peer
+    address = client_address(peer, headers, settings.trusted_proxies)
     checked = check_request(query, headers.get("origin"), headers.get("host"), settings)
     if isinstance(checked, Refused):
         refusals, level = node.counts.refusals, logging.INFO

@@ -133,7 +133,7 @@ class Gateway(Sender):
         asks = entrance is not None and self._shared.asks_requests
         if not asks and self._session.lacks_token:
             self._await_token()
-        try:
+        try:  # not `_attempt`: a handshake, and a message, would make a function for it
             self._perform(self._session.open(cursor, schema, channels, since, by_request=asks))
             if not asks:
                 self._enter()

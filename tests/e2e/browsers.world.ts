@@ -3,11 +3,10 @@
  * `tests/e2e/*.test.ts` are in Chromium; those with pages run in the engines too, by `vitest.engines.config.ts`.
  */
 import { existsSync } from "node:fs";
-import type { PreviewServer } from "vite";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { Firefox } from "./firefox.js";
-import { Gatekeeper, type Manner } from "./gatekeeper.js";
-import { expectInOrder, FIREFOX, freePort, Program, psql, startDemo, startPage, startServer, startStage, WEBKIT } from "./harness.js";
+import { type Gatekeeper, type Manner, startBehindGatekeeper } from "./gatekeeper.js";
+import { expectInOrder, FIREFOX, Program, psql, startDemo, startServer, WEBKIT } from "./harness.js";
 import type { Seen } from "./page/main.js";
 import { MINI_BROWSER, WebKit } from "./webkit.js";
 
@@ -19,13 +18,12 @@ const ENGINES: readonly (readonly [string, boolean, () => Promise<Engine>])[] = 
   ["WebKit", [WEBKIT, MINI_BROWSER, "/usr/bin/Xvfb"].every((file) => existsSync(file)), () => WebKit.start(WEBKIT)],
 ];
 
-let stage: Program;
 let dsn: string;
 let server: Program;
 let behind: number;
 let port: number;
 let gatekeeper: Gatekeeper;
-let site: PreviewServer;
+let close: () => Promise<void>;
 let address: string;
 let engine: Engine;
 
@@ -36,17 +34,13 @@ describe.each(ENGINES)("in %s", (name, isThere, start) => {
   }
 
   beforeAll(async () => {
-    [{ stage, dsn }, { site, address }, engine, behind] = await Promise.all([startStage(), startPage(), start(), freePort()]);
-    server = await startServer(dsn, behind);
-    ({ gatekeeper, port } = await Gatekeeper.before(behind));
+    [{ dsn, address, server, behind, gatekeeper, port, close }, engine] = await Promise.all([startBehindGatekeeper(), start()]);
   });
 
   afterAll(async () => {
-    gatekeeper.close();
     await engine.close();
-    await site.close();
     await server.stop();
-    await stage.stop();
+    await close();
   });
 
   test.runIf(name === "WebKit")("the demo under LANG=C.UTF-8, whose language a library takes for an error, has all but its plot", async () => {

@@ -2,39 +2,28 @@
 import { readFileSync } from "node:fs";
 import type { Browser } from "playwright-core";
 import ts from "typescript";
-import type { PreviewServer } from "vite";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { Gatekeeper, type Holding, type Manner } from "./gatekeeper.js";
-import { expectInOrder, freePort, open, Program, psql, root, startBrowser, startPage, startServer, startStage } from "./harness.js";
+import { type Gatekeeper, type Holding, type Manner, startBehindGatekeeper } from "./gatekeeper.js";
+import { expectInOrder, open, Program, psql, root, startBrowser, startServer } from "./harness.js";
 import type { Seen } from "./page/main.js";
 
-let stage: Program;
 let dsn: string;
 let server: Program;
 let behind: number;
 let port: number;
 let gatekeeper: Gatekeeper;
-let site: PreviewServer;
+let close: () => Promise<void>;
 let address: string;
 let browser: Browser;
 
 beforeAll(async () => {
-  [{ stage, dsn }, { site, address }, browser, behind] = await Promise.all([
-    startStage(),
-    startPage(),
-    startBrowser(),
-    freePort(),
-  ]);
-  server = await startServer(dsn, behind);
-  ({ gatekeeper, port } = await Gatekeeper.before(behind));
+  [{ dsn, address, server, behind, gatekeeper, port, close }, browser] = await Promise.all([startBehindGatekeeper(), startBrowser()]);
 });
 
 afterAll(async () => {
-  gatekeeper.close();
   await browser.close();
-  await site.close();
   await server.stop();
-  await stage.stop();
+  await close();
 });
 
 beforeEach(() => {

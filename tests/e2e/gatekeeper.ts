@@ -11,6 +11,7 @@ import { createServer, request, type Server } from "node:http";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { buffer } from "node:stream/consumers";
+import { freePort, startPage, startServer, startStage } from "./harness.js";
 
 export class Gatekeeper {
   manner: Manner = "refuses";
@@ -80,3 +81,16 @@ export class Gatekeeper {
     this.#server.close();
   }
 }
+
+/** A page, and a server on the port `behind` such a proxy; `close` leaves the server, which tests replace, to them. */
+export const startBehindGatekeeper = async () => {
+  const [{ stage, dsn }, { site, address }, behind] = await Promise.all([startStage(), startPage(), freePort()]);
+  const server = await startServer(dsn, behind);
+  const { gatekeeper, port } = await Gatekeeper.before(behind);
+  const close = async () => {
+    gatekeeper.close();
+    await site.close();
+    await stage.stop();
+  };
+  return { dsn, address, server, behind, gatekeeper, port, close };
+};

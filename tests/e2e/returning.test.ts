@@ -1,32 +1,25 @@
 /** A page that the user leaves and comes back to: the browser keeps it in memory (its back-forward cache), or loads it again. */
 import type { Browser } from "playwright-core";
-import type { PreviewServer } from "vite";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Gatekeeper, type Manner } from "./gatekeeper.js";
-import { freePort, open, type Program, psql, startBrowser, startPage, startServer, startStage } from "./harness.js";
+import { type Gatekeeper, type Manner, startBehindGatekeeper } from "./gatekeeper.js";
+import { open, type Program, psql, startBrowser } from "./harness.js";
 
-let stage: Program;
 let dsn: string;
 let server: Program;
 let gatekeeper: Gatekeeper;
 let port: number;
-let site: PreviewServer;
+let close: () => Promise<void>;
 let address: string;
 let browser: Browser;
 
 beforeAll(async () => {
-  let behind: number;
-  [{ stage, dsn }, { site, address }, browser, behind] = await Promise.all([startStage(), startPage(), startBrowser(), freePort()]);
-  server = await startServer(dsn, behind);
-  ({ gatekeeper, port } = await Gatekeeper.before(behind));
+  [{ dsn, address, server, gatekeeper, port, close }, browser] = await Promise.all([startBehindGatekeeper(), startBrowser()]);
 });
 
 afterAll(async () => {
-  gatekeeper.close();
   await browser.close();
-  await site.close();
   await server.stop();
-  await stage.stop();
+  await close();
 });
 
 test.each<Manner>(["passes", "refuses"])("behind a proxy that %s WebSockets it is fresh again and has each event once, also those of meanwhile if it was kept", async (manner) => {

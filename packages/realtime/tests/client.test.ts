@@ -1,16 +1,11 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { type Client, createClient, type RealtimeError } from "../src/index.js";
 import { event, hello, point, refusal, reset, subscribed } from "./server.js";
-import { clientOn, FakeSocket, settle } from "./socket.js";
+import { clientOn, FakeSocket, fakeTime, settle } from "./socket.js";
 
 let client: Client | undefined;
 
-beforeEach(() => void vi.useFakeTimers());
-afterEach(() => {
-  client?.close();
-  vi.useRealTimers();
-  vi.unstubAllGlobals();
-});
+fakeTime(() => client);
 
 describe("connecting", () => {
   test("nothing is opened before the first subscription, and ten subscriptions share one socket and one request", async () => {

@@ -1,18 +1,12 @@
 /** The steps of a connection: address, token, socket, first message; each with its own time and its own error. */
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { type Client, type ClientOptions, createClient } from "../src/index.js";
-import { clientOn, FakeSocket, settle } from "./socket.js";
+import { clientOn, FakeSocket, fakeTime, settle } from "./socket.js";
 
 let client: Client | undefined;
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  FakeSocket.opened = [];
-});
+fakeTime(() => client);
 afterEach(() => {
-  client?.close();
-  vi.useRealTimers();
-  vi.unstubAllGlobals();
   vi.doUnmock("../src/fallback.js");
 });
 

@@ -1,21 +1,13 @@
 /** What users of other reconnecting clients have reported in public, tried with this one; each test names the report. */
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { type Client, createClient } from "../src/index.js";
 import { createFallback } from "../src/fallback.js";
 import { hello, Page, point, subscribed } from "./server.js";
-import { clientOn, FakeSocket, settle } from "./socket.js";
+import { clientOn, FakeSocket, fakeTime, settle } from "./socket.js";
 
 let client: Client | undefined;
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  FakeSocket.opened = [];
-});
-afterEach(() => {
-  client?.close();
-  vi.useRealTimers();
-  vi.unstubAllGlobals();
-});
+fakeTime(() => client);
 
 // rsocket/rsocket-js#298
 test.each([-3_600_000, -60_000, 3_600_000])("a clock that is set by %i ms hides no dead connection; it costs one reconnect, which resumes", (ms) => {

@@ -2,19 +2,13 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type Client, createClient } from "../src/index.js";
 import { createFallback } from "../src/fallback.js";
-import { FakeSocket } from "./socket.js";
+import { FakeSocket, fakeTime } from "./socket.js";
 
 let client: Client | undefined;
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.stubGlobal("WebSocket", FakeSocket);
-  FakeSocket.opened = [];
-});
+fakeTime(() => client);
+beforeEach(() => void vi.stubGlobal("WebSocket", FakeSocket));
 afterEach(() => {
-  client?.close();
-  vi.useRealTimers();
-  vi.unstubAllGlobals();
   vi.doUnmock("../src/fallback.js");
 });
 

@@ -1,4 +1,5 @@
 /** A WebSocket whose other end is in the test's hands, and the frames that were sent through it. */
+import { afterEach, beforeEach, vi } from "vitest";
 import { createClient, type Client, type ClientOptions } from "../src/client.js";
 import { hello, subscribed } from "./server.js";
 
@@ -60,6 +61,19 @@ export class FakeSocket {
 export const clientOn = (options: ClientOptions = {}): Client => {
   FakeSocket.opened = [];
   return createClient({ url: "wss://flowcraft.example/realtime", WebSocket: FakeSocket, ...options });
+};
+
+/** In each test of a file time is faked and no socket is open; afterwards its client is closed. */
+export const fakeTime = (client: () => Client | undefined): void => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+    FakeSocket.opened = [];
+  });
+  afterEach(() => {
+    client()?.close();
+    vi.useRealTimers();
+    vi.unstubAllGlobals();
+  });
 };
 
 /** Let promises and microtasks run. */

@@ -1,4 +1,4 @@
-"""Add up JUnit reports into one line: how many tests passed, failed and were skipped."""
+"""Add up JUnit reports: what failed, a line each, and one line: how many passed, failed and were skipped."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
+
+MOST_CHARACTERS = 400
+"""Of what is said of a test that failed."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,25 @@ def sum_up(paths: Iterable[Path], failed_besides: int = 0, unstable: int = 0) ->
     return Totals(total - failed - skipped + unstable, failed - unstable + failed_besides, skipped, unstable)
 
 
+def failures(paths: Iterable[Path], word: str = "FAILED") -> list[str]:
+    """Return a line for each test that failed: where a log is cut, its end is what is left."""
+    return [
+        f"{word} {case.get('classname')} {case.get('name')}: {_in_short(found)}"
+        for path in paths
+        for case in ET.fromstring(path.read_bytes()).iter("testcase")
+        for found in case
+        if found.tag in {"failure", "error"}
+    ]
+
+
+def _in_short(found: ET.Element) -> str:
+    words = " ".join(f"{found.get('message', '')} {found.text or ''}".split())
+    return words if len(words) <= MOST_CHARACTERS else f"{words[:MOST_CHARACTERS]}..."
+
+
 def main(paths: list[str]) -> int:
     totals = sum_up(map(Path, paths))
-    print(totals)
+    print(*failures(map(Path, paths)), totals, sep="\n")
     return totals.status
 
 

@@ -95,6 +95,20 @@ def test_what_fails_alone_or_is_more_than_a_few_has_failed(tmp_path: Path, repor
     assert any("once more" in line for line in lines) == bool(again)
 
 
+def test_what_failed_is_named_at_the_end(tmp_path: Path) -> None:
+    cases = (
+        '<testcase classname="faults" name="I1"/>',
+        '<testcase classname="faults" name="I2"><failure message="I2 a=1">not so:\nlost</failure></testcase>',
+        '<testcase classname="unit" name="t"><error message="no file">x</error></testcase>',
+    )
+    report = RED.replace("/>", f">{''.join(cases)}</testsuite>")
+    found = ["faults I2: I2 a=1 not so: lost", "unit t: no file x"]
+    _, lines = run(tmp_path, "green+broken", green=writes(GREEN), broken=writes(report, 1))
+    assert lines[-3:-1] == [f"FAILED {line}" for line in found]
+    _, lines = run(tmp_path, "shaky", again=writes(GREEN)[0], shaky=writes(report, 1))
+    assert lines[-3:-1] == [f"UNSTABLE {line}" for line in found]
+
+
 def test_a_gate_without_a_report_that_fails_is_counted(tmp_path: Path) -> None:
     status, lines = run(tmp_path, "check", check=("raise SystemExit(1)", 30))
     assert (status, lines[-1]) == (1, "0 passed, 1 failed, 0 skipped")

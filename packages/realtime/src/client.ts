@@ -93,7 +93,7 @@ type Ticket = (error?: RealtimeError) => void;
 export const createClient = (options: ClientOptions = {}): Client => {
   const { token: getToken, onError = page.reportError ?? console.error, linger = LINGER_MS, idle = IDLE_MS, schema } = options;
   const machine = createMachine<Subscription, Ticket>(Math.random, {
-    ...{ linger, idle, schema, hasTokens: getToken !== undefined },
+    linger, idle, schema, hasTokens: getToken !== undefined,
   });
   const dial = createDial(options.WebSocket);
   const listeners = new Set<() => void>();

@@ -8,6 +8,7 @@ import { createStreams } from "../src/core/streams.js";
 import { CHANNELS, type Logged, type Name, Server } from "./model.js";
 
 const SILENCE = 25_000;
+const HUNG = 2_001;
 type Ticket = { readonly xid: number; readonly asked: readonly Handler[] };
 
 class Handler implements Subscriber {
@@ -209,10 +210,14 @@ class World {
     this.lose(1012);
   }
 
-  wake() {
+  /** The user is back, perhaps after a time in which an attempt to connect has got nowhere. */
+  wake(ms: number) {
     const { status } = this.machine.connection();
-    this.run(this.machine.wake(++this.now));
+    const hangs = status === "connecting" && this.connected && ms >= HUNG;
+    this.now += hangs ? ms : 1;
+    this.run(this.machine.wake(this.now));
     if (status === "waiting") expect(this.connecting).toBe(true);
+    else if (hangs) expect([this.connected, this.machine.connection().status]).toEqual([false, "waiting"]);
     else if (status === "open" && !this.overStreams) expect(this.server.requests.at(-1)).toEqual({ settle: "0" });
   }
 
@@ -305,7 +310,7 @@ const action: fc.Arbitrary<(world: World) => void> = fc.oneof(
   { weight: 6, arbitrary: fc.constant((w: World) => w.speak()) },
   { weight: 2, arbitrary: code.map((code) => (w: World) => w.lose(code)) },
   { weight: 1, arbitrary: small.map((after) => (w: World) => w.leave(500 * after)) },
-  { weight: 1, arbitrary: fc.constant((w: World) => w.wake()) },
+  { weight: 1, arbitrary: fc.constantFrom(1, HUNG).map((ms) => (w: World) => w.wake(ms)) },
   { weight: 1, arbitrary: fc.constant((w: World) => w.reconnect()) },
   { weight: 1, arbitrary: small.map((s) => (w: World) => w.pass(2000 * s)) },
   { weight: 1, arbitrary: reason.map((reason) => (w: World) => w.server.beginAnew(reason)) },

@@ -1,5 +1,6 @@
 /** Connecting again: when, after what silence, and what is fresh meanwhile. */
 import { describe, expect, test } from "vitest";
+import { IDLE_TIMER } from "../src/core/effects.js";
 import { ephemeral, event, hello, Page, point, subscribed } from "./server.js";
 
 describe("reconnecting", () => {
@@ -82,7 +83,8 @@ describe("reconnecting", () => {
   test("a connection that is not greeted in 10 s is given up", () => {
     const page = new Page();
     page.subscribe();
-    expect(page.take("timer")).toEqual([["", 10_000]]);
+    page.do(page.machine.dialing(page.now));
+    expect(page.take("timer").at(-1)).toEqual(["", 10_000]);
     expect(page.open().wait(10_000).timer().take("close")).toEqual([1000]);
     expect(page.machine.connection().status).toBe("waiting");
   });
@@ -126,6 +128,33 @@ describe("silence (heartbeat: 10 s)", () => {
     page.lose().take();
     page.do(page.machine.wake(page.now));
     expect(page.take("connect")).toEqual([false]);
+  });
+
+  test.each([
+    ["drops", 2_001, [1000]],
+    ["keeps", 2_000, []],
+  ])("a wake-up %s an attempt that has had no answer for %i ms", (_, ms, closed) => {
+    const page = new Page();
+    page.subscribe();
+    page.do(page.machine.dialing(page.now)).wait(ms).take();
+    expect(page.do(page.machine.wake(page.now)).take("close")).toEqual(closed);
+    if (closed.length) expect(page.timer().take("connect")).toEqual([false]);
+  });
+
+  test.each([
+    ["the token is being fetched", (page: Page) => page.subscribe()],
+    ["nothing was ever subscribed", () => undefined],
+    ["the client rests without subscribers", (page: Page) => {
+      const handler = page.subscribe();
+      page.open().unsubscribe(handler).timer(IDLE_TIMER);
+    }],
+    ["the client was closed", (page: Page) => page.do(page.machine.close(page.now))],
+  ])("a wake-up while %s changes nothing", (_, before) => {
+    const page = new Page({ idle: 1_000 });
+    before(page);
+    page.wait(60_000).take();
+    page.do(page.machine.wake(page.now));
+    expect(page.effects).toEqual([]);
   });
 
   test("a wake-up while open asks for a sign of life, and reconnects without one within 5 s", () => {

@@ -25,6 +25,7 @@ const RENEW_AGAIN = 0.1;
 const RENEW_MS = 1_000; // at least
 const CONNECT_MS = 10_000;
 const PROBE_MS = 5_000;
+const HUNG_MS = 2_000; // an attempt that is older has probably begun on a network that is gone
 const STALE = 2; // heartbeats
 const SILENCE = 2.5; // heartbeats
 const NORMAL = 1000;
@@ -49,21 +50,21 @@ export const createMachine = <S extends Subscriber, T>(
   let dormant = true;
   let attempts = 0;
   let code: number | undefined;
-  let isFetching = false; // the token of the next connection
+  let isFetching = true; // the token of the next connection: no socket has been asked for
   let isUnused = false; // no handler, and no transaction to wait for
   let expires = 0; // milliseconds that the last token had when it was accepted
   let hint = 0;
   let resumed = 0; // the `ref` of the last request of the resume
   let heartbeat = 0;
-  let receivedAt = 0; // time of the last frame
+  let receivedAt = 0; // time of the last frame, or of the attempt to connect
   let cursorAt = 0; // time of the last frame with a cursor
 
   const connect = () => {
     dormant = false;
     status = "connecting";
-    isFetching = hasTokens;
+    isFetching = true;
     push("connect", verdicts.renews());
-    push("timer", MAIN_TIMER, hasTokens ? TOKEN_SECONDS * 1000 : CONNECT_MS);
+    push("timer", MAIN_TIMER, TOKEN_SECONDS * 1000);
   };
 
   const forget = (closeCode?: number) => {
@@ -226,6 +227,7 @@ export const createMachine = <S extends Subscriber, T>(
   /** The token is there, and a socket opens. */
   const dialing = (now: number) => {
     isFetching = false;
+    receivedAt = now;
     push("timer", MAIN_TIMER, CONNECT_MS);
     return finish(now);
   };
@@ -298,7 +300,7 @@ export const createMachine = <S extends Subscriber, T>(
       if (key === MAIN_TIMER) {
         if (status === "waiting") connect();
         else if (status === "connecting" && !dormant) {
-          if (isFetching) push("report", new RealtimeError("token_timeout", `token() did not return within ${TOKEN_SECONDS} s`));
+          if (isFetching) push("report", new RealtimeError("token_timeout", `no token after ${TOKEN_SECONDS} s`));
           drop(NORMAL);
         }
         else if (status === "open") watch(now);
@@ -309,13 +311,13 @@ export const createMachine = <S extends Subscriber, T>(
         push("close", NORMAL);
         forget();
         status = "connecting";
-        dormant = true;
+        dormant = isFetching = true;
       }
       else if (status === "open") requests.timer(key);
       return finish(now);
     },
 
-    /** The network, the page or the user is back: reconnect at once, and probe a silent connection. */
+    /** The network, the page or the user is back: reconnect at once, try a hanging attempt again, and probe a silent connection. */
     wake: (now: number) => {
       if (status === "waiting") connect();
       else if (status === "open") {
@@ -323,7 +325,7 @@ export const createMachine = <S extends Subscriber, T>(
         push("send", { settle: "0" });
         push("timer", MAIN_TIMER, PROBE_MS);
         receivedAt = now + PROBE_MS - SILENCE * heartbeat;
-      }
+      } else if (status === "connecting" && !isFetching && now - receivedAt > HUNG_MS) drop(NORMAL);
       return finish(now);
     },
 

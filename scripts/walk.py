@@ -41,10 +41,8 @@ MOST_FILES, MOST_LINES = 23, 4_050
 A cursor proves its history, and a read goes in pages: `cursors.py`, `functions_live.sql`, `log.py`.
 One reader is notified by the writers, and notifies the others: `first_reader.py`, `listener.py`.
 Every event is compared with its declared type, once per read: `core/screening.py`.
-A trigger reads the row as it is now, in a block that fails no write: `generate_queries.sql`.
+A trigger reads the row as it is now, in a block that fails no write: `generate_body.sql`.
 A busy channel does not displace the events of others from memory: `core/recent.py`.
-Memory of recent events is kept per channel, so that a busy one leaves the others theirs: `core/recent.py`.
-One call sends the same bytes to many sockets, in C where that loads: `fan_out.py`.
 The client's groups are apart from its connection, and its requests off the way: `core/groups.ts`.
 """
 ROOT = Path(__file__).parents[1]

@@ -1,6 +1,7 @@
 /** The host: real clients in Node, which run the commands on standard input, an object a line. */
 import { createInterface } from "node:readline";
-import { type Client, createClient } from "../../packages/realtime/src/client.js";
+import { createClient } from "../../packages/realtime/src/client.js";
+import type { Client } from "../../packages/realtime/src/options.js";
 import { channelStore } from "../../packages/realtime/src/state.js";
 import { race } from "./race.js";
 

@@ -1,6 +1,6 @@
 /** Races of subscriptions with their end: whatever is called after `unsubscribe` has returned is late. */
 import { setImmediate, setTimeout } from "node:timers/promises";
-import type { Client } from "../../packages/realtime/src/client.js";
+import type { Client } from "../../packages/realtime/src/options.js";
 import type { Cursor } from "../../packages/realtime/src/core/frames.js";
 
 export type Raced = { readonly rounds: number; readonly late: number; readonly calls: number };

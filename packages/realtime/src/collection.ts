@@ -1,5 +1,5 @@
 /** Rows: the rows that a channel has now, kept as one list whose rows change their identity only when they change. */
-import type { Client } from "./client.js";
+import type { Client } from "./options.js";
 import { schedule } from "./state.js";
 import type { Payload, RowKey, RowsName } from "./types.js";
 

@@ -1,7 +1,9 @@
-export { type Client, type ClientOptions, createClient, type SubscribeOptions, type WebSocketLike } from "./client.js";
+export { createClient } from "./client.js";
 export { RealtimeError } from "./core/error.js";
 export type { Cursor } from "./core/frames.js";
 export type { Connection, Status } from "./core/machine.js";
+export type { WebSocketLike } from "./dial.js";
+export type { Client, ClientOptions, SubscribeOptions } from "./options.js";
 export type {
   ChannelName,
   Gone,

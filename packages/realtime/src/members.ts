@@ -1,5 +1,5 @@
 /** Members: who is on a channel now, as the rows of a channel of their own. */
-import type { Client } from "./client.js";
+import type { Client } from "./options.js";
 import { type RowsSnapshot, sharedStore } from "./collection.js";
 import type { Member, MembersName, PresenceName } from "./types.js";
 

@@ -6,7 +6,7 @@
  * So it becomes a draft with a subscription from its own cursor, and replaces the cache only once both subscriptions
  * are live: then both include all events up to the same cursor, and the draft is not older.
  */
-import type { Client } from "./client.js";
+import type { Client } from "./options.js";
 import type { Cursor } from "./core/frames.js";
 import type { ChannelName, Gone, Payload } from "./types.js";
 

@@ -11,7 +11,7 @@ import {
   useState,
   useSyncExternalStore,
 } from "react";
-import type { Client, SubscribeOptions } from "./client.js";
+import type { Client, SubscribeOptions } from "./options.js";
 import type { Connection } from "./core/machine.js";
 import { type ChannelStateOptions, channelStore, type Snapshot } from "./state.js";
 import type { ChannelName, Payload } from "./types.js";

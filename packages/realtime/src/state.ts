@@ -1,5 +1,5 @@
 /** Channel state: data that is loaded once and updated by a channel's events; rendered at most once per frame. */
-import type { Client } from "./client.js";
+import type { Client } from "./options.js";
 import type { Cursor } from "./core/frames.js";
 import { retryDelay } from "./core/retry.js";
 import type { ChannelName, Gone, Payload } from "./types.js";

@@ -1,5 +1,5 @@
 /** Stores: a channel's state, and the connection, for any framework; `useChannelState` uses the same. */
-import type { Client } from "./client.js";
+import type { Client } from "./options.js";
 import type { Connection } from "./core/machine.js";
 
 export { type RowList, type RowsSnapshot, type RowsStore, rowsStore } from "./collection.js";

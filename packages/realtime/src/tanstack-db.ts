@@ -6,7 +6,7 @@
  * collection to another is never in neither, and never in both.
  */
 import { type Collection, createCollection, type SyncConfig } from "@tanstack/db";
-import type { Client } from "./client.js";
+import type { Client } from "./options.js";
 import { idOf, type Row } from "./collection.js";
 import type { Payload, RowsName } from "./types.js";
 

@@ -1,5 +1,6 @@
 /** For tests: the real client on a server in memory, without network and timers, with the types of your channels. */
-import { type Client, type ClientOptions, createClient } from "./client.js";
+import { createClient } from "./client.js";
+import type { Client, ClientOptions } from "./options.js";
 import type { Cursor } from "./core/frames.js";
 import { membersOf } from "./members.js";
 import { flush } from "./state.js";

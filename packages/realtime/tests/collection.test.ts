@@ -1,7 +1,7 @@
 /** The list of a channel's rows: what follows from the list before is the list that sorting all rows makes. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Client } from "../src/client.js";
+import type { Client } from "../src/options.js";
 import { rowsStore } from "../src/collection.js";
 import { flush } from "../src/state.js";
 

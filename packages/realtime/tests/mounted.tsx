@@ -2,7 +2,7 @@
 import { act, cleanup, configure, render } from "@testing-library/react";
 import type { ReactNode } from "react";
 import { afterEach, beforeEach, vi } from "vitest";
-import type { Client, ClientOptions } from "../src/client.js";
+import type { Client, ClientOptions } from "../src/options.js";
 import { RealtimeProvider } from "../src/react.js";
 import { clientOn, FakeSocket, settle } from "./socket.js";
 

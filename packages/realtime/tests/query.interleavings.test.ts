@@ -2,7 +2,8 @@
 import { notifyManager, QueryClient, QueryObserver } from "@tanstack/react-query";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { type Client, createClient } from "../src/client.js";
+import { createClient } from "../src/client.js";
+import type { Client } from "../src/options.js";
 import { channelQuery, followQueries, type Positioned } from "../src/query.js";
 import { CHANNELS, type Logged, type Name, Server } from "./model.js";
 import { settle } from "./socket.js";

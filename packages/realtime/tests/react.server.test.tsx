@@ -5,7 +5,8 @@ import { StrictMode, Suspense, use } from "react";
 import { hydrateRoot } from "react-dom/client";
 import { renderToString } from "react-dom/server";
 import { afterEach, expect, test, vi } from "vitest";
-import { type Client, createClient } from "../src/client.js";
+import { createClient } from "../src/client.js";
+import type { Client } from "../src/options.js";
 import { RealtimeProvider, useChannel, useChannelState, useClient, useConnection } from "../src/react.js";
 import { clientOn, FakeSocket, settle } from "./socket.js";
 

@@ -1,6 +1,7 @@
 /** A WebSocket whose other end is in the test's hands, and the frames that were sent through it. */
 import { afterEach, beforeEach, vi } from "vitest";
-import { createClient, type Client, type ClientOptions } from "../src/client.js";
+import { createClient } from "../src/client.js";
+import type { Client, ClientOptions } from "../src/options.js";
 import { hello, subscribed } from "./server.js";
 
 type Sent = { readonly subscribe?: readonly string[]; readonly ref?: number };

@@ -1,5 +1,5 @@
 /** The server in memory: a log and its connections, by the protocol and without a network. */
-import type { WebSocketLike } from "../client.js";
+import type { WebSocketLike } from "../dial.js";
 import type { Cursor } from "../core/frames.js";
 
 export type Event =

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from _typeshed import TraceFunction
 
 GOAL_FILES, GOAL_LINES = 16, 2_500
-MOST_FILES, MOST_LINES = 23, 4_050
+MOST_FILES, MOST_LINES = 23, 3_975
 """What is true now, lines rounded up. A change that exceeds these raises them, with its reason.
 
 A cursor proves its history, and a read goes in pages: `cursors.py`, `functions_live.sql`, `log.py`.

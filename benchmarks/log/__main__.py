@@ -1,8 +1,8 @@
 """The log in PostgreSQL: `python -m benchmarks.log [--rounds N] [--json FILE]`.
 
 What a commit with an event costs beside a commit with the same row in a plain table, how fast a backlog is
-read, what a resume asks of the database, and whether any of it depends on how much history there is. Commits
-are made by a procedure inside the server, so that no client is measured with them. Ratios within one run.
+read, and what a resume asks of the database. Commits are made by a procedure inside the server, so that no
+client is measured with them. Ratios within one run. What history costs is measured by `benchmarks.growth`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ WRITERS = (1, 8)
 COMMITS = 8_000
 """In all, of one measurement."""
 BACKLOG = 200_000
-HISTORIES = (100, 10_000, 1_000_000)
 LANES = 1_000
 SETTINGS = {"max_connections": "100", "checkpoint_timeout": "1h", "max_wal_size": "4GB"}
 SCHEMA = """
@@ -98,9 +97,7 @@ async def _round(server: EmbeddedPostgres, number: int) -> Figures:
     async with _database(server, f"bench_{number}") as (dsn, connection):
         for writers in WRITERS:
             found |= await _commits(dsn, writers)
-        found |= await _backlog(dsn, connection)
-    async with _database(server, f"histories_{number}") as (dsn, connection):
-        return found | await _histories(dsn, connection)
+        return found | await _backlog(dsn, connection)
 
 
 @asynccontextmanager
@@ -176,31 +173,6 @@ async def _backlog(dsn: str, connection: Plain) -> Figures:
         f"resume: ms for {BACKLOG // LANES} events of one channel of {LANES}, first": 1e3 * resume,
         "resume: ms, median": 1e3 * statistics.median(times),
     }
-
-
-async def _histories(dsn: str, connection: Plain) -> Figures:
-    """What 100 commits and the reading of them cost, after more and more history."""
-    found: Figures = {}
-    log = PostgresLog(dsn)
-    try:
-        held = 0
-        for history in HISTORIES:
-            await connection.execute(FILL, history - held, LANES)
-            held = history
-            cursor = (await log.position()).cursor
-            times: list[float] = []
-            for _ in range(50):
-                await connection.execute("select flowcraft.broadcast('lanes.1', '1')")
-                began = time.monotonic()
-                batch = await log.tail(cursor)
-                times.append(time.monotonic() - began)
-                assert len(batch.records) == 1
-                cursor = batch.cursor
-            name = f"tail read: ms for 1 event after {history:,} events"
-            found[name] = 1e3 * statistics.median(times)
-    finally:
-        await log.close()
-    return found
 
 
 async def _timed(work: Callable[[], Awaitable[object]]) -> float:

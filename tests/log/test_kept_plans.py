@@ -1,0 +1,82 @@
+"""PostgreSQL keeps the plans of functions in a session, also those that it made while the log was small."""
+
+from __future__ import annotations
+
+import json
+
+import asyncpg
+import pytest
+
+from tests.support.postgres import connected, migrated
+
+FILL = """
+    insert into flowcraft.event (channel, payload)
+    select case n % 2 when 0 then 'updates' else 'runs.' || n end, '1' from generate_series(1, 40000) as n
+"""
+RANGE = "array[$1::text]::xid8[], array[null]::xid8[]"
+ONE_OF_TWO = "array['updates', 'runs.1']"
+READS = {
+    "events": f"flowcraft.changes({RANGE}, null, 1001)",
+    "events of channels": f"flowcraft.changes({RANGE}, {ONE_OF_TWO}, 1001)",
+    "how many events": f"flowcraft.measured({RANGE}, null, 1001)",
+    "how many events of channels": f"flowcraft.measured({RANGE}, {ONE_OF_TWO}, 1001)",
+    "the position": "flowcraft.reached() where $1 <> ''",
+    "the mark of a transaction": "flowcraft.mark($1::text::xid8)",
+}
+KEPT = 12
+"""Calls after which PostgreSQL has decided whether it keeps a plan: 5 are planned, at least."""
+MOST_PAGES = 60
+"""Of 8 KB. A read with another index, or of all events of a channel, touches thousands."""
+WHEN_PLANNED = {
+    "the log is new": (),
+    "the log is empty, which PostgreSQL knows": ("vacuum analyze flowcraft.event",),
+    "the log is small, which PostgreSQL knows": ("WRITE 60", "vacuum analyze flowcraft.event"),
+    "events will go to a table that was empty": (
+        "WRITE 60",
+        "vacuum analyze flowcraft.event",
+        "select setval('flowcraft.event_slot', 1)",
+    ),
+}
+
+
+async def write(connection: asyncpg.Connection[asyncpg.Record], count: int) -> None:
+    for _ in range(count):
+        await connection.execute("select flowcraft.broadcast('updates', '1')")
+
+
+async def newest(connection: asyncpg.Connection[asyncpg.Record]) -> str:
+    return str(await connection.fetchval("select newest::text from flowcraft.reached()"))
+
+
+async def pages(connection: asyncpg.Connection[asyncpg.Record], read: str, xid: str) -> int:
+    """How many pages a read touches."""
+    plan = await connection.fetchval(
+        f"explain (analyze, buffers, format json) select * from {read}".replace("$1", f"'{xid}'")
+    )
+    found = json.loads(plan)[0]["Plan"]
+    return int(found["Shared Hit Blocks"] + found["Shared Read Blocks"])
+
+
+@pytest.mark.parametrize("before", WHEN_PLANNED.values(), ids=WHEN_PLANNED)
+async def test_a_read_looks_up_what_it_needs_whenever_it_was_planned(
+    database: str, before: tuple[str, ...]
+) -> None:
+    async with migrated(database), connected(database) as writer, connected(database) as reader:
+        for slot in range(4):
+            await writer.execute(f"alter table flowcraft.event_{slot} set (autovacuum_enabled = off)")
+        for statement in before:
+            if statement.startswith("WRITE"):
+                await write(writer, int(statement.split()[1]))
+            else:
+                await writer.execute(statement)
+        await write(writer, 1)
+        xid = await newest(writer)
+        for read in READS.values():
+            for _ in range(KEPT):
+                await reader.fetch(f"select * from {read}", xid)
+        await writer.execute(FILL)
+        await write(writer, 3)
+        xid = await newest(writer)
+        await write(writer, 3)
+        touched = {name: await pages(reader, read, xid) for name, read in READS.items()}
+    assert {name: count for name, count in touched.items() if count > MOST_PAGES} == {}

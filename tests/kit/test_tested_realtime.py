@@ -18,8 +18,9 @@ from flowcraft.errors import RealtimeError
 from flowcraft.events import Event
 from flowcraft.ports import RealtimeService
 from flowcraft.testing.expectations import EventMissing, EventUnexpected
-from flowcraft.testing.realtime import DatabaseRealtime, InMemoryRealtime, RealtimeUnderTest
+from flowcraft.testing.realtime import DatabaseRealtime, InMemoryRealtime
 from flowcraft.testing.subscription import SubscriptionRefused
+from flowcraft.testing.under_test import RealtimeUnderTest
 from flowcraft.viewers import Viewer
 
 

@@ -14,8 +14,9 @@ from flowcraft.core.attendance import Change
 from flowcraft.declared_channels import PresenceFamily
 from flowcraft.events import Event
 from flowcraft.testing.inbox import Inbox
-from flowcraft.testing.realtime import DatabaseRealtime, InMemoryRealtime, RealtimeUnderTest
+from flowcraft.testing.realtime import DatabaseRealtime, InMemoryRealtime
 from flowcraft.testing.rows_subscription import RowsInbox, RowsSubscription
+from flowcraft.testing.under_test import RealtimeUnderTest
 from flowcraft.viewers import Viewer
 
 NAMES = ("ada", "grace", "linus", "barbara", "edsger", "donald")

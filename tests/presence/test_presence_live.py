@@ -13,8 +13,9 @@ from flowcraft.channels import Channels
 from flowcraft.declared_channels import PresenceFamily
 from flowcraft.events import Event
 from flowcraft.runtime import presence as presence_module
-from flowcraft.testing.realtime import DatabaseRealtime, InMemoryRealtime, RealtimeUnderTest
+from flowcraft.testing.realtime import DatabaseRealtime, InMemoryRealtime
 from flowcraft.testing.subscription import SubscriptionRefused
+from flowcraft.testing.under_test import RealtimeUnderTest
 from flowcraft.viewers import Viewer
 
 

@@ -17,7 +17,8 @@ import pytest
 if TYPE_CHECKING:
     from flowcraft.channels import Channels
     from flowcraft.testing.databases import DatabaseServer
-    from flowcraft.testing.realtime import DatabaseRealtime, InMemoryRealtime, RealtimeUnderTest, Tables
+    from flowcraft.testing.realtime import DatabaseRealtime, InMemoryRealtime, Tables
+    from flowcraft.testing.under_test import RealtimeUnderTest
 
 _HOW = (
     "name your channels with `flowcraft_channels = app:channels` in pytest's ini file, "

@@ -43,3 +43,40 @@ begin
         ) as c;
     end if;
 end $$;
+
+-- cursor: the position of the caller's snapshot, as clients receive it. Read it in the statement that reads the state,
+-- or in one REPEATABLE READ transaction with it. Events of the caller's own transaction lie before it.
+--
+-- Its text is at most 4,096 bytes: the running transactions are ranges, and where even these are too many, it is a cursor that
+-- is answered with a reset. cursors.Cursor writes the same.
+create or replace function flowcraft.cursor() returns text language plpgsql stable parallel restricted security definer
+set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
+declare
+    reached record := flowcraft.reached();
+    own bigint := pg_current_xact_id_if_assigned()::text::bigint;
+    visible bigint := pg_snapshot_xmax(reached.snapshot)::text::bigint;
+    -- The floor may be beyond an old snapshot.
+    xmax bigint := least(greatest(reached.newest::text::bigint + 1, reached.floor::text::bigint), visible);
+    writes boolean := own >= visible and flowcraft.mark(own::text::xid8) is not null;
+    lineage text := format('%s.%s/%s.%s/', reached.system, reached.database, reached.timeline, reached.generation);
+    result text;
+begin
+    if writes then
+        xmax := own + 1;
+    end if;
+    with running(first, last) as (
+        select x::text::bigint, x::text::bigint from pg_snapshot_xip(reached.snapshot) as x where x::text::bigint < xmax
+        union all
+        -- The snapshot does not list the transactions that began after it; of these it shows only our own.
+        select visible, own - 1 where writes and visible < own
+    ), islands as (
+        select r.first, r.last, count(*) filter (where r.new) over (order by r.first) as island
+        from (select *, first > lag(last, 1, -1) over (order by first) + 1 as new from running) as r
+    ), ranges as (
+        select min(first) as first, max(last) as last from islands group by island
+    )
+    select concat(lineage, xmax, ':', string_agg(concat(first, case when last > first then '-' || last end), ',' order by first))
+    into result from ranges;
+    result := concat(result, '/' || flowcraft.mark((xmax - 1)::text::xid8));
+    return case when octet_length(result) > 4096 then concat(lineage, xmax, ':*') else result end;
+end $$;

@@ -19,6 +19,7 @@ MODULES = (
     "rows",
     "presence",
     "rights",
+    "withdrawals",
     "attacks",
     "edges",
 )

@@ -30,8 +30,8 @@ const PATIENCE_MS = 30_000;
 const PAUSE_MS = 50;
 const rest = () => new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
 
-/** In the page: the elements that the steps find. */
-const find = (steps: readonly Step[]): Element[] => {
+/** In the page: the elements that the steps find. It has a name of its own there, where `find` is the browser's. */
+const find = function find(steps: readonly Step[]): Element[] {
   const ROLES: Readonly<Record<string, string>> = {
     heading: "h1,h2,h3,h4,h5,h6,[role=heading]",
     button: "button,[role=button],input[type=submit]",

@@ -57,7 +57,10 @@ export class Firefox {
   async open(url: string, userContext = "default"): Promise<FirefoxPage> {
     const create = () => this.#send("browsingContext.create", { type: "tab", userContext }) as Promise<{ context: string }>;
     // While the tab beside which it opens the new one is closing, Firefox answers that there is no such frame.
-    const { context } = await create().catch((error: unknown) => (String(error).includes("no such frame") ? create() : Promise.reject(error)));
+    const { context } = await create().catch((error: unknown) => {
+      if (String(error).includes("no such frame")) return create();
+      throw error;
+    });
     const page = new FirefoxPage((method, params) => this.#send(method, params), context);
     await page.goto(url);
     return page;

@@ -90,3 +90,23 @@ test("each stream is present where the client is: on resumed channels, on those 
   expect(send({ absent: ["runs_members.1", "runs_members.2"] })).toBe(true);
   expect(begin()).toEqual([resume(["run_update", "runs_members.1"]), other, { absent: ["runs_members.2"] }]);
 });
+
+test.each([["another request for it fails", 1], ["the right to it is withdrawn", undefined]])(
+  "a channel that ends while its reply is held back, as %s, does not begin with the later cursor",
+  (_, ref) => {
+    const receive = resuming(1);
+    const rows = { rows: "task_rows.7", key: ["id"], items: [{ id: 1 }] };
+    const refusal = { error: { code: "rows_unreadable", message: "a lock", channels: ["task_rows.7"], ref } };
+    expect(receive(hello, rows, { subscribed: ["task_rows.7"], cursor: "c1", n: 0, rows: 1, ref: 2 }, refusal)).toEqual([]);
+    expect(receive({ subscribed: ["run_update"], cursor: "c2", n: 0, ref: RESUME })).toEqual([
+      { cursor: "c2", n: 0, sent: 1 },
+      { reset: ["task_rows.7"], reason: "unreadable", cursor: "c2", ref: 2 },
+      refusal,
+    ]);
+  },
+);
+
+test("an error that names no channel is passed on at once", () => {
+  const error = { error: { code: "invalid_token", message: "expired" } };
+  expect(resuming(1)(hello, error)).toEqual([error]);
+});

@@ -46,7 +46,8 @@ export const createStreams = () => {
   let exact = true;
   let group: BufferedEvent[] = [];
   const waiting: Waiting[] = [];
-  const settled: string[] = [];
+  /** What is passed on after these: `settled`, and errors. */
+  const after: string[] = [];
 
   /** A request for a channel is answered, or withdrawn. */
   const forget = (channel: string, ref: number | undefined) => {
@@ -77,7 +78,7 @@ export const createStreams = () => {
     const subscribed = reset.length ? [...resumed].filter((name) => !reset.includes(name)) : undefined;
     const messages = resets.splice(0).flatMap((one) => passOn([], { ...one, cursor }));
     if (subscribed?.length !== 0) messages.push(...passOn(events, { subscribed, cursor, n, sent: exact ? passed + n : undefined }));
-    return [...messages, ...waiting.splice(0).flatMap((one) => answer(one, cursor)), ...settled.splice(0)];
+    return [...messages, ...waiting.splice(0).flatMap((one) => answer(one, cursor)), ...after.splice(0)];
   };
 
   const close = ({ type, channels = [], cursor, n, sent, ref, reason, rows, skipped }: ClosingFrame) => {
@@ -130,9 +131,16 @@ export const createStreams = () => {
       live.delete(name); // the client asks again, if it wants to
       forget(name, ref);
       if (ref === RESUME) resuming.delete(name);
+      // Its events have ended before the cursor with which that reply will be passed on.
+      for (const held of waiting) if (held.channels.includes(name)) held.reason = "unreadable";
     }
-    const error = { code, message, channels, ref: ref === RESUME ? undefined : ref, limit };
-    return [JSON.stringify({ error }), ...(wasResuming && !resuming.size && latest !== undefined ? release(latest) : [])];
+    const error = JSON.stringify({ error: { code, message, channels, ref: ref === RESUME ? undefined : ref, limit } });
+    // After the held replies: it ends what they begin.
+    if (wasResuming && channels && ref !== RESUME) {
+      after.push(error);
+      return [];
+    }
+    return [error, ...(wasResuming && !resuming.size && latest !== undefined ? release(latest) : [])];
   };
 
   return {
@@ -214,7 +222,7 @@ export const createStreams = () => {
           const { xid } = frame;
           settling = settling.filter((asking) => asking !== xid);
           if (!resuming.size) return [text];
-          settled.push(text);
+          after.push(text);
           return [];
         }
         case "error":

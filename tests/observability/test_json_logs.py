@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import jwt
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -55,6 +56,19 @@ async def until(client: ClientConnection, member: str) -> None:
             pass
 
 
+async def until_heard(
+    client: ClientConnection, connection: asyncpg.Connection[asyncpg.Record], payload: str
+) -> None:
+    """Broadcast an ephemeral event until one arrives: a worker that has just begun may not listen yet."""
+    while True:
+        await connection.execute(
+            "select flowcraft.broadcast_ephemeral('presence_update', $1::text::json)", payload
+        )
+        with suppress(TimeoutError):
+            await asyncio.wait_for(until(client, "channel"), 1)
+            return
+
+
 async def converse(address: str, dsn: str, good: str, bad: str) -> None:
     """Do all that is logged, and much that is not, with a secret in it wherever one can be."""
     payload = json.dumps({"type": "Noted", "text": SECRET})
@@ -64,10 +78,7 @@ async def converse(address: str, dsn: str, good: str, bad: str) -> None:
         await until(client, "subscribed")
         await connection.execute("select flowcraft.broadcast('note_update', $1::text::json)", payload)
         await until(client, "channel")
-        await connection.execute(
-            "select flowcraft.broadcast_ephemeral('presence_update', $1::text::json)", payload
-        )
-        await until(client, "channel")
+        await until_heard(client, connection, payload)
         for rejected in (f'{{"type":"Noted","text":{{"{SECRET}":1}}}}', f'"{SECRET}"'):
             await connection.execute(
                 "select flowcraft.broadcast_ephemeral('presence_update', $1::text::json)", rejected
